@@ -1,0 +1,96 @@
+"""Starting, waiting for and ending the child processes of a local environment."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+class NotReady(RuntimeError):
+    """A child ended, or did not answer in time; the message ends with the last lines of its log."""
+
+
+class Child:
+    """One child process in a session of its own; its output goes to a log file."""
+
+    def __init__(self, name: str, command: list[str], *, log: Path, env: dict[str, str] | None = None):
+        self.name, self.command, self.log, self.env = name, command, log, env
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self, ready: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
+        """Start it and wait until `ready()` is true; `NotReady` if it ends before that or takes too long."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, **(self.env or {})},
+                start_new_session=True,
+            )
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            # A port that answers may be somebody else's: the child must be alive too.
+            if self.process.returncode is not None:
+                raise NotReady(f"{self.name} ended with {self.process.returncode}:\n{self.tail()}")
+            with contextlib.suppress(OSError):
+                if await ready():
+                    return
+            if asyncio.get_running_loop().time() > deadline:
+                await self.stop()
+                raise NotReady(f"{self.name} did not answer within {seconds:.0f} s:\n{self.tail()}")
+            await asyncio.sleep(0.03)
+
+    async def stop(self, seconds: float = 10) -> None:
+        """End it: SIGTERM, and SIGKILL to its session when it has not gone after `seconds`."""
+        if self.process is None or self.process.returncode is not None:
+            return
+        self.process.terminate()
+        try:
+            await asyncio.wait_for(self.process.wait(), seconds)
+        except TimeoutError:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End its whole session at once, as a power cut would."""
+        if self.process is not None and self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            await self.process.wait()
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines of its log."""
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+async def listening(port: int) -> bool:
+    """Whether something accepts connections on this loopback port."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    return True
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of this tree with this interpreter."""
+    return [sys.executable, "-m", module, *arguments]

@@ -1,0 +1,80 @@
+"""Everything the app reads from its environment, in one frozen model, read on first use."""
+
+import os
+from functools import cache
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# The published account of the storage emulator; not a secret.
+EMULATOR = (
+    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
+    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
+    "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;"
+    "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
+)
+
+
+class StorageAccount(NamedTuple):
+    """Where one storage account answers; `key` is None when the app's identity is the credential."""
+
+    name: str
+    key: str | None
+    blobs: str
+    tables: str
+
+
+class Settings(BaseModel):
+    """Each field is one environment variable; every default serves `make run`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    storage: str = Field("UseDevelopmentStorage=true", alias="AzureWebJobsStorage")
+    storage_account_name: str = Field("", alias="AzureWebJobsStorage__accountName")
+    client_id: str = Field("", alias="AZURE_CLIENT_ID")
+    apis: str = Field("gateway", alias="RUNYARD_APIS")
+    public_url: str = Field("", alias="RUNYARD_PUBLIC_URL")
+    website_hostname: str = Field("127.0.0.1:7071", alias="WEBSITE_HOSTNAME")
+    webpubsub: str = Field("", alias="RUNYARD_WEBPUBSUB")
+    arm_endpoint: str = Field("http://127.0.0.1:7072", alias="RUNYARD_ARM_ENDPOINT")
+    subscription_id: str = Field("00000000-0000-0000-0000-000000000000", alias="RUNYARD_SUBSCRIPTION_ID")
+    resource_group: str = Field("runyard", alias="RUNYARD_RESOURCE_GROUP")
+    location: str = Field("westeurope", alias="RUNYARD_LOCATION")
+    runner_image: str = Field("runyard/runner:1", alias="RUNYARD_RUNNER_IMAGE")
+    runner_identity: str = Field("", alias="RUNYARD_RUNNER_IDENTITY")
+    anthropic_api_key: str = Field("", alias="ANTHROPIC_API_KEY", repr=False)
+
+    @property
+    def account(self) -> StorageAccount:
+        """The storage account: by name (identity), or by connection string (key)."""
+        if self.storage_account_name:
+            name = self.storage_account_name
+            return StorageAccount(
+                name, None, f"https://{name}.blob.core.windows.net", f"https://{name}.table.core.windows.net"
+            )
+        text = EMULATOR if "UseDevelopmentStorage=true" in self.storage else self.storage
+        parts = dict(item.split("=", 1) for item in text.strip(";").split(";"))
+        name, scheme = parts["AccountName"], parts.get("DefaultEndpointsProtocol", "https")
+        suffix = parts.get("EndpointSuffix", "core.windows.net")
+
+        def url(kind: str) -> str:
+            return (parts.get(f"{kind.capitalize()}Endpoint") or f"{scheme}://{name}.{kind}.{suffix}").rstrip("/")
+
+        return StorageAccount(name, parts["AccountKey"], url("blob"), url("table"))
+
+    @property
+    def base_url(self) -> str:
+        """The address at which containers, Web PubSub and clients reach this app, without a trailing slash."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = self.website_hostname
+        local = urlsplit(f"//{host}").hostname in ("127.0.0.1", "localhost")
+        return f"{'http' if local else 'https'}://{host}"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings.model_validate(dict(os.environ))
