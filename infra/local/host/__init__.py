@@ -1,0 +1,1 @@
+"""A local Azure Functions host: serves the functions of one app over HTTP, on timers, queues and Durable Functions."""
