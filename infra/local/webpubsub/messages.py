@@ -1,0 +1,105 @@
+"""What travels to clients: a payload, and its frame for plain and for JSON-subprotocol clients."""
+
+import base64
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+JSON_PROTOCOL = "json.webpubsub.azure.v1"
+LARGEST = 2**20  # bytes of one frame or one request body
+
+DataType = Literal["text", "json", "binary"]
+
+CONTENT_TYPES: dict[str, DataType] = {
+    "text/plain": "text",
+    "application/json": "json",
+    "application/octet-stream": "binary",
+}
+
+
+class Malformed(ValueError):
+    """The content is not what its type says."""
+
+
+class Frame(NamedTuple):
+    """One WebSocket frame."""
+
+    data: bytes
+    binary: bool = False
+
+
+class Payload(NamedTuple):
+    """Bytes with the type they were sent as; JSON stays the text it came as."""
+
+    type: DataType
+    data: bytes
+
+    @classmethod
+    def of_body(cls, content_type: str, body: bytes) -> "Payload":
+        """The payload of an HTTP body; `Malformed` for another content type or content that does not fit it."""
+        kind = CONTENT_TYPES.get(content_type)
+        if kind is None:
+            raise Malformed(f"Content type {content_type!r} is not one of {', '.join(CONTENT_TYPES)}")
+        try:
+            if kind == "json":
+                orjson.loads(body)
+            elif kind == "text":
+                body.decode()
+        except ValueError as error:
+            raise Malformed(f"The body is no {content_type}: {error}") from None
+        return cls(kind, body)
+
+    @classmethod
+    def of_request(cls, request: dict[str, Any]) -> "Payload":
+        """The `data` of a JSON-subprotocol request as its `dataType` (default json) says; `Malformed` otherwise."""
+        kind, data = request.get("dataType", "json"), request.get("data")
+        if kind == "json":
+            return cls("json", orjson.dumps(data))
+        if kind not in ("text", "binary") or not isinstance(data, str):
+            raise Malformed("data must be a string, and dataType json, text or binary")
+        if kind == "text":
+            return cls("text", data.encode())
+        try:
+            return cls("binary", base64.b64decode(data, validate=True))
+        except ValueError:
+            raise Malformed("binary data must be base64") from None
+
+    @property
+    def content_type(self) -> str:
+        """The content type of an HTTP body that carries it."""
+        return next(name for name, kind in CONTENT_TYPES.items() if kind == self.type)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A payload on its way to clients, from the server or from a member of a group."""
+
+    payload: Payload
+    group: str | None = None  # set when a client published it to this group
+    from_user: str | None = None
+
+    @cached_property
+    def plain(self) -> Frame:
+        """As a client without subprotocol sees it."""
+        return Frame(self.payload.data, self.payload.type == "binary")
+
+    @cached_property
+    def json(self) -> Frame:
+        """As a client of the JSON subprotocol sees it."""
+        kind, data = self.payload
+        origin = {"from": "server"} if self.group is None else {"from": "group", "group": self.group}
+        if self.from_user is not None:
+            origin["fromUserId"] = self.from_user
+        content = {
+            "json": lambda: orjson.Fragment(data),
+            "text": lambda: data.decode(),
+            "binary": lambda: base64.b64encode(data).decode(),
+        }[kind]()
+        return control({"type": "message", **origin, "dataType": kind, "data": content})
+
+
+def control(content: dict[str, Any]) -> Frame:
+    """A frame of the JSON subprotocol."""
+    return Frame(orjson.dumps(content))

@@ -1,0 +1,40 @@
+"""The web server: REST and client side on one port."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import WSCloseCode, web
+
+from . import rest, sockets
+from .messages import LARGEST
+from .service import SERVICE, Service
+from .settings import HubSettings
+from .state import Hubs
+from .upstream import Upstream
+
+
+@asynccontextmanager
+async def serving(port: int, hubs: dict[str, HubSettings], *, key: str) -> AsyncIterator[Service]:
+    """Serve on a loopback port; at the end all clients are disconnected."""
+    host = f"127.0.0.1:{port}"
+    service = Service(hubs=Hubs(hubs), upstream=Upstream(host, key), key=key, host=host)
+    app = web.Application(client_max_size=LARGEST)
+    app[SERVICE] = service
+    app.router.add_get(f"/client/hubs/{rest.HUB}", sockets.connect, allow_head=False)
+    app.router.add_routes(rest.routes())
+
+    async def disconnect(_: web.Application) -> None:
+        for hub in service.hubs.values():
+            for connection in list(hub.connections.values()):
+                connection.close("The service is shutting down", WSCloseCode.GOING_AWAY)
+
+    app.on_shutdown.append(disconnect)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    try:
+        # A long queue of pending connections: a thousand clients may come at once.
+        await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
+        yield service
+    finally:
+        await runner.cleanup()
+        await service.upstream.close()

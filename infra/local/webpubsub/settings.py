@@ -1,0 +1,50 @@
+"""Hub settings: who may connect without a token, and which handler gets which event."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+SystemEvent = Literal["connect", "connected", "disconnected"]
+
+
+class Handler(BaseModel):
+    """An event handler; `url` may hold `{hub}` and `{event}`, `user_events` is `*` or names divided by commas."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str
+    user_events: str = ""
+    system_events: list[SystemEvent] = Field(default_factory=list[SystemEvent])
+
+    def takes(self, event: str, *, system: bool) -> bool:
+        """Whether this handler is registered for the event."""
+        if system:
+            return event in self.system_events
+        names = [name.strip() for name in self.user_events.split(",")]
+        return "*" in names or event in names
+
+    def url_for(self, hub: str, event: str) -> str:
+        """Where the event is delivered; `validate` stands for the abuse-protection request."""
+        return self.url.replace("{hub}", hub).replace("{event}", event)
+
+
+class HubSettings(BaseModel):
+    """One hub; of several handlers that take an event, the first one gets it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    anonymous: bool = False
+    handlers: list[Handler] = Field(default_factory=list[Handler])
+
+    def handler(self, event: str, *, system: bool) -> Handler | None:
+        """The handler of the event, if any."""
+        return next((h for h in self.handlers if h.takes(event, system=system)), None)
+
+
+HUBS = TypeAdapter(dict[str, HubSettings])
+
+
+def read(file: Path) -> dict[str, HubSettings]:
+    """The hubs of a JSON file, by name; `ValidationError` says what is wrong in it."""
+    return HUBS.validate_json(file.read_bytes())

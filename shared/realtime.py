@@ -1,0 +1,182 @@
+"""Live updates: publishing to the sockets of a hub, and reading the events that the hub sends.
+
+Where the setting `webpubsub` has an access key, events are proven by its signature over the connection id. With an
+identity there is no key to check it with; then the handler's address in the hub settings carries a secret code.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
+
+log = logging.getLogger(__name__)
+
+SYSTEM_EVENTS = ("connect", "connected", "disconnected")
+
+_clients: dict[str, "WebPubSubServiceClient"] = {}
+
+
+async def publish(
+    hub: str, message: dict[str, Any], *, group: str | None = None, connection: str | None = None
+) -> None:
+    """Send a JSON text frame to a group, to one connection, or to all when neither is given.
+
+    Awaited one after the other, messages arrive in that order. A failure is logged, never raised.
+    """
+    if connection is not None:
+        await _call(hub, "publish", lambda client: client.send_to_connection(connection, message))
+    elif group is not None:
+        await _call(hub, "publish", lambda client: client.send_to_group(group, message))
+    else:
+        await _call(hub, "publish", lambda client: client.send_to_all(message))
+
+
+async def close_connection(hub: str, connection_id: str, reason: str = "") -> None:
+    """Disconnect a client; harmless when it has gone."""
+    await _call(hub, "close_connection", lambda client: client.close_connection(connection_id, reason=reason))
+
+
+async def add_to_group(hub: str, group: str, connection_id: str) -> None:
+    """Let a client receive what is published to a group."""
+    await _call(hub, "add_to_group", lambda client: client.add_connection_to_group(group, connection_id))
+
+
+async def remove_from_group(hub: str, group: str, connection_id: str) -> None:
+    """Stop a client from receiving what is published to a group."""
+    await _call(hub, "remove_from_group", lambda client: client.remove_connection_from_group(group, connection_id))
+
+
+async def close() -> None:
+    """Give the network connections back; the next call opens new ones."""
+    while _clients:
+        await _clients.popitem()[1].close()
+
+
+async def _call(hub: str, what: str, operation: Callable[[Any], Awaitable[None]]) -> None:
+    if not settings().webpubsub:
+        log.info("%s on hub %s dropped: no Web PubSub is set", what, hub)
+        return
+    from azure.core.exceptions import AzureError
+
+    try:
+        await operation(_client(hub))
+    except AzureError as error:
+        log.warning("%s on hub %s failed: %s", what, hub, error)
+
+
+def _client(hub: str) -> "WebPubSubServiceClient":
+    """The one client of a hub; it keeps its connections open."""
+    if hub not in _clients:
+        from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
+
+        # Updates are worth little when late: short waits, few retries.
+        patience: dict[str, Any] = {
+            "retry_total": 2,
+            "retry_backoff_factor": 0.2,
+            "connection_timeout": 5,
+            "read_timeout": 10,
+        }
+        where = settings().webpubsub
+        if "=" in where:
+            _clients[hub] = WebPubSubServiceClient.from_connection_string(where, hub, **patience)
+        else:
+            from shared.identity import credential
+
+            _clients[hub] = WebPubSubServiceClient(where, hub, credential(), **patience)
+    return _clients[hub]
+
+
+def client_url(hub: str) -> str:
+    """The address at which clients open a WebSocket to the hub; empty when no Web PubSub is set."""
+    where = settings().webpubsub
+    if not where:
+        return ""
+    parts = _parts(where)
+    endpoint = parts["endpoint"].rstrip("/") + (f":{parts['port']}" if "port" in parts else "")
+    return f"ws{endpoint.removeprefix('http')}/client/hubs/{hub}"
+
+
+def verify_signature(connection_id: str, header: str) -> bool:
+    """Whether `header` (ce-signature) proves that the service sent an event of this connection; without a key never."""
+    key = _parts(settings().webpubsub).get("accesskey")
+    if not key:
+        return False
+    expected = "sha256=" + hmac.new(key.encode(), connection_id.encode(), hashlib.sha256).hexdigest()
+    # One signature for each of the service's two keys.
+    return any(hmac.compare_digest(expected.encode(), given.strip().encode()) for given in header.split(","))
+
+
+def _parts(where: str) -> dict[str, str]:
+    """The parts of a connection string by lower-case name; of an address, that alone."""
+    if "=" not in where:
+        return {"endpoint": where}
+    return {name.lower(): value for name, _, value in (part.partition("=") for part in where.split(";")) if name}
+
+
+def encode_state(state: dict[str, Any]) -> str:
+    """The value of an answer's ce-connectionState header; the connection's next events carry the state."""
+    return base64.b64encode(json.dumps(state).encode()).decode()
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a connection, or that its client sent.
+
+    `type` is connect, connected, disconnected, message or a name of the client's choice; a client that chooses the name
+    of a system event gets `user.` before it. `data` is what the client sent, or JSON of a system event.
+    """
+
+    hub: str
+    type: str
+    connection_id: str
+    user_id: str | None
+    state: dict[str, Any]
+    data: bytes
+    content_type: str
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str], body: bytes) -> "Event":
+        """The event of a request to the handler; ValueError when it is none."""
+        given = {name.lower(): value for name, value in headers.items()}
+        try:
+            kind, hub, connection_id = given["ce-type"], given["ce-hub"], given["ce-connectionid"]
+        except KeyError as missing:
+            raise ValueError(f"The header {missing} is missing") from None
+        source, _, name = kind.removeprefix("azure.webpubsub.").partition(".")
+        if not kind.startswith("azure.webpubsub.") or source not in ("sys", "user") or not name:
+            raise ValueError(f"{kind} is no event of Web PubSub")
+        name = unquote(name)
+        if source == "user" and name in SYSTEM_EVENTS:
+            name = f"user.{name}"
+        user_id = given.get("ce-userid")
+        return cls(
+            hub=hub,
+            type=name,
+            connection_id=connection_id,
+            user_id=unquote(user_id) if user_id else None,
+            state=_decode_state(given.get("ce-connectionstate", "")),
+            data=body,
+            content_type=given.get("content-type", "").partition(";")[0].strip(),
+        )
+
+
+def _decode_state(header: str) -> dict[str, Any]:
+    if not header:
+        return {}
+    try:
+        state = json.loads(base64.b64decode(header, validate=True))
+    except ValueError:
+        state = None
+    if not isinstance(state, dict):
+        raise ValueError("The connection state is not the one that was set")
+    return state  # pyright: ignore[reportUnknownVariableType]

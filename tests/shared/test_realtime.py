@@ -1,0 +1,158 @@
+"""The publisher and the events of the socket hub, against the stand-in."""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+import shared.realtime as realtime
+from infra.local.processes import free_ports
+from infra.local.webpubsub import KEY, connection_string
+from shared.settings import Settings
+from tests.infra.local.webpubsub.harness import Bench, eventually, read_json, running
+
+SIGNATURE = "sha256=" + hmac.new(KEY.encode(), b"id-1", hashlib.sha256).hexdigest()
+
+
+def use(monkeypatch: pytest.MonkeyPatch, webpubsub: str) -> None:
+    given = Settings.model_validate({"RUNYARD_WEBPUBSUB": webpubsub})
+    monkeypatch.setattr(realtime, "settings", lambda: given)
+
+
+@pytest.fixture
+async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    async with running() as bench:
+        use(monkeypatch, connection_string(bench.port))
+        yield bench
+        await realtime.close()
+
+
+class TestPublish:
+    async def test_to_all_to_a_group_and_to_one_connection(self, bench: Bench):
+        first = await bench.client(url=realtime.client_url("open"))
+        first_id = bench.id_of()
+        second = await bench.client()
+        second_id = bench.id_of()
+        await realtime.publish("open", {"to": "all", "text": "grüße"})
+        await realtime.add_to_group("open", "g", second_id)
+        await realtime.publish("open", {"to": "group"}, group="g")
+        await realtime.publish("open", {"to": "one"}, connection=first_id)
+        await realtime.remove_from_group("open", "g", second_id)
+        await realtime.publish("open", {"to": "nobody"}, group="g")
+        await realtime.publish("open", {"to": "last"})
+        everybody = {"to": "all", "text": "grüße"}
+        assert [await read_json(first) for _ in range(3)] == [everybody, {"to": "one"}, {"to": "last"}]
+        assert [await read_json(second) for _ in range(3)] == [everybody, {"to": "group"}, {"to": "last"}]
+
+    async def test_one_coroutine_s_messages_arrive_in_order(self, bench: Bench):
+        client = await bench.client()
+        for number in range(50):
+            await realtime.publish("open", {"n": number})
+        assert [(await read_json(client))["n"] for _ in range(50)] == list(range(50))
+
+    async def test_closing_a_connection_ends_it_with_the_reason(self, bench: Bench):
+        client = await bench.client()
+        await realtime.close_connection("open", bench.id_of(), "key revoked")
+        await client.wait_closed()
+        assert client.close_reason == "key revoked"
+
+    async def test_without_a_setting_nothing_happens(self, monkeypatch: pytest.MonkeyPatch):
+        use(monkeypatch, "")
+        await realtime.publish("open", {"n": 1})
+        assert realtime.client_url("open") == ""
+
+    async def test_a_failure_is_logged_and_not_raised(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ):
+        use(monkeypatch, connection_string(free_ports(1)[0]))
+        await realtime.publish("open", {"n": 1})
+        await realtime.add_to_group("open", "g", "gone")
+        await realtime.close()
+        logged = [record for record in caplog.records if record.name == "shared.realtime"]
+        assert [record.levelno for record in logged] == [logging.WARNING, logging.WARNING]
+
+    async def test_an_unknown_connection_is_logged_and_not_raised(self, bench: Bench, caplog: pytest.LogCaptureFixture):
+        await realtime.add_to_group("open", "g", "gone")
+        assert "add_to_group on hub open failed" in caplog.text
+
+
+class TestAddress:
+    @pytest.mark.parametrize(
+        ("setting", "url"),
+        [
+            (connection_string(8081), "ws://127.0.0.1:8081/client/hubs/gateway"),
+            ("Endpoint=https://a.webpubsub.azure.com;AccessKey=k;", "wss://a.webpubsub.azure.com/client/hubs/gateway"),
+            ("https://a.webpubsub.azure.com/", "wss://a.webpubsub.azure.com/client/hubs/gateway"),
+        ],
+    )
+    def test_clients_open(self, monkeypatch: pytest.MonkeyPatch, setting: str, url: str):
+        use(monkeypatch, setting)
+        assert realtime.client_url("gateway") == url
+
+
+class TestSignature:
+    @pytest.mark.parametrize(
+        ("header", "good"),
+        [
+            (SIGNATURE, True),
+            ("sha256=0000," + SIGNATURE, True),
+            (f"{SIGNATURE}, sha256=0000", True),
+            (SIGNATURE[:-1], False),
+            (SIGNATURE.removeprefix("sha256="), False),
+            ("", False),
+            ("sha256=é", False),
+        ],
+    )
+    def test_is_compared_with_the_key(self, monkeypatch: pytest.MonkeyPatch, header: str, good: bool):
+        use(monkeypatch, connection_string(1))
+        assert realtime.verify_signature("id-1", header) is good
+        assert not realtime.verify_signature("id-2", header)
+
+    @pytest.mark.parametrize("setting", ["", "https://a.webpubsub.azure.com"])
+    def test_proves_nothing_without_a_key(self, monkeypatch: pytest.MonkeyPatch, setting: str):
+        use(monkeypatch, setting)
+        empty = "sha256=" + hmac.new(b"", b"id-1", hashlib.sha256).hexdigest()
+        assert not realtime.verify_signature("id-1", empty)
+
+
+class TestEvents:
+    HEADERS = {  # noqa: RUF012
+        "CE-Type": "azure.webpubsub.user.message",
+        "ce-hub": "gateway",
+        "ce-connectionId": "id-1",
+        "Content-Type": "text/plain; charset=utf-8",
+    }
+
+    async def test_what_the_service_sends_is_understood(self, bench: Bench):
+        bench.handler.says("connect", {"userId": "änn %41"}, state=realtime.encode_state({"step": 1}))
+        client = await bench.client()
+        await client.send("hello")
+        heard = await eventually(
+            lambda: [h for h in bench.handler.heard if h.method == "POST" and h.event in ("message", "connected")][1:]
+        )
+        event = realtime.Event.parse(heard[0].headers, heard[0].body)
+        assert event == realtime.Event("open", "message", bench.id_of(), "änn %41", {"step": 1}, b"hello", "text/plain")
+        assert realtime.verify_signature(event.connection_id, heard[0].headers["ce-signature"])
+
+    def test_a_client_cannot_pass_its_event_off_as_the_service_s(self):
+        for name in ("connect", "%63onnect"):
+            event = realtime.Event.parse(self.HEADERS | {"CE-Type": f"azure.webpubsub.user.{name}"}, b"")
+            assert event.type == "user.connect"
+        assert realtime.Event.parse(self.HEADERS | {"CE-Type": "azure.webpubsub.sys.connect"}, b"").type == "connect"
+
+    def test_missing_and_foreign_headers_are_errors(self):
+        for name in ("CE-Type", "ce-hub", "ce-connectionId"):
+            with pytest.raises(ValueError, match=name.lower()):
+                realtime.Event.parse({k: v for k, v in self.HEADERS.items() if k != name}, b"")
+        for kind in ("Microsoft.Storage.BlobCreated", "azure.webpubsub.other.message", "azure.webpubsub.user."):
+            with pytest.raises(ValueError, match="no event"):
+                realtime.Event.parse(self.HEADERS | {"CE-Type": kind}, b"")
+
+    @pytest.mark.parametrize("state", ["{}", "!!", base64.b64encode(json.dumps([1]).encode()).decode()])
+    def test_a_state_that_was_not_set_by_us_is_an_error(self, state: str):
+        with pytest.raises(ValueError, match="state"):
+            realtime.Event.parse(self.HEADERS | {"ce-connectionState": state}, b"")
