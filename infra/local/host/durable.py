@@ -1,35 +1,37 @@
 """Durable Functions: the engine of this app, and how it runs orchestrators, entities and activities."""
 
-import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import azure.functions as func
 from azure.functions.durable_functions import ActivityTriggerConverter
 from azure.functions.meta import Datum
 
-from infra.local.durable import Engine, FunctionFailed
+from infra.local.durable import DatabaseUnusable, Engine, FunctionFailed
 from infra.local.host.index import DURABLE_TRIGGERS, Function
 from infra.local.host.invocations import Failure, Invoker
-from infra.local.host.settings import HostConfiguration
-
-# An orchestrator or entity only computes: one that takes longer is stuck.
-TURN_SECONDS = 60.0
+from infra.local.host.server import DURABLE_PATH, listen, serving
+from infra.local.host.settings import HostConfiguration, Refused
 
 
 class DurableFunctions:
-    """The durable functions of an app by trigger and name; the engine calls `invoke`."""
+    """The durable functions of an app by trigger and name, as the engine wants to call them."""
 
-    def __init__(self, functions: list[Function], invoker: Invoker, *, turn_seconds: float = TURN_SECONDS):
-        self._invoker, self._turn_seconds = invoker, turn_seconds
+    def __init__(self, functions: list[Function], invoker: Invoker):
+        self._invoker = invoker
         self._functions = {(f.kind, f.durable_name.lower()): f for f in functions if f.kind in DURABLE_TRIGGERS}
+
+    def has_orchestrator(self, name: str) -> bool:
+        return ("orchestrationTrigger", name.lower()) in self._functions
 
     async def invoke(self, kind: str, name: str, payload: str) -> str | None:
         """Run one turn, batch or activity; JSON text in and out.
 
         Raises:
             KeyError: the app has no such function.
-            FunctionFailed: the function raised, or an orchestrator or entity did not come back in time.
+            FunctionFailed: the function raised.
         """
         function = self._functions[kind, name.lower()]
         try:
@@ -39,30 +41,46 @@ class DurableFunctions:
                     result = await self._invoker.run(function, invocation, **{function.trigger["name"]: value})
                     return ActivityTriggerConverter.encode(result, expected_type=None).value
                 wrapped = func.EntityContext if kind == "entityTrigger" else func.OrchestrationContext
-                async with asyncio.timeout(self._turn_seconds):
-                    return await self._invoker.run(function, invocation, wrapped(payload))
+                return await self._invoker.run(function, invocation, wrapped(payload))
         except Failure as failure:
             error = failure.__cause__
             # The text of a failed orchestrator carries its actions: it must stay as it is.
-            kept = str(error) if kind != "activityTrigger" else f"{type(error).__name__}: {error}"
-            raise FunctionFailed(kept or type(error).__name__) from error
+            text = f"{type(error).__name__}: {error}" if kind == "activityTrigger" else str(error)
+            raise FunctionFailed(text or type(error).__name__) from error
 
 
-def make_engine(
-    configuration: HostConfiguration, functions: list[Function], invoker: Invoker, *, state: Path, base_url: str
-) -> Engine:
-    """The engine of these functions, with the limits of `host.json`; its state is one file below `state`."""
-    return Engine(
+@contextlib.asynccontextmanager
+async def running(
+    functions: list[Function], invoker: Invoker, configuration: HostConfiguration, *, state: Path, public_url: str
+) -> AsyncIterator[Engine]:
+    """The engine at work for these functions; what it must remember is one file below `state`.
+
+    Functions reach it on a port of its own: the public one closes while they are still finishing.
+
+    Raises:
+        Refused: the file is not one of this engine's.
+    """
+    durable = DurableFunctions(functions, invoker)
+    state.mkdir(parents=True, exist_ok=True)
+    engine = Engine(
         state / "durable.sqlite",
-        DurableFunctions(functions, invoker).invoke,
+        durable.invoke,
         hub=configuration.get("extensions.durableTask.hubName", "LocalHub"),
-        base_url=base_url,
+        base_url=public_url,
         max_activities=configuration.get("extensions.durableTask.maxConcurrentActivityFunctions", 10),
         max_orchestrators=configuration.get("extensions.durableTask.maxConcurrentOrchestratorFunctions", 5),
         max_entities=configuration.get("extensions.durableTask.maxConcurrentEntityFunctions", 10),
+        known=durable.has_orchestrator,
     )
-
-
-def client_binding(engine: Engine, rpc_url: str) -> str:
-    """The text of a durable client binding whose calls go to `rpc_url`; its links stay those of the public address."""
-    return json.dumps({**json.loads(engine.client_binding()), "rpcBaseUrl": f"{rpc_url}/"})
+    port = listen(0)
+    rpc = {"rpcBaseUrl": f"http://127.0.0.1:{port.getsockname()[1]}{DURABLE_PATH}/"}
+    invoker.client_binding = json.dumps(json.loads(engine.client_binding()) | rpc)
+    async with serving(engine, port, drain_seconds=1):
+        try:
+            await engine.start()
+        except DatabaseUnusable as error:
+            raise Refused(str(error)) from error
+        try:
+            yield engine
+        finally:
+            await engine.stop()

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from infra.local.host.http import HttpFunctions
 from infra.local.host.index import DURABLE_TRIGGERS, Function
 from infra.local.host.invocations import Invoker
 from infra.local.host.routes import RouteTable
-from infra.local.host.server import DURABLE_PATH, Admin, Front, listen, serving
+from infra.local.host.server import Admin, Front, serving
 from infra.local.host.settings import HostConfiguration, apply_app_settings
 from infra.local.host.sockets import SocketProxy
 from infra.local.host.timers import Timers
@@ -70,7 +70,11 @@ class Host:
         return "\n".join(["", "Functions:", "", *lines, "", *(f"ERROR {line}" for line in self.routes.conflicts)])
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None]) -> None:
-        """Serve until `stop` is set, then finish what is in flight; `started` is called once requests are taken."""
+        """Serve until `stop` is set, then finish what is in flight; `started` is called once requests are taken.
+
+        Raises:
+            Refused: the host's own state cannot be used.
+        """
         drain = self.options.drain_seconds
         async with contextlib.AsyncExitStack() as stack:
             engine = await stack.enter_async_context(self._durable()) if self._is_durable else None
@@ -84,28 +88,17 @@ class Host:
     def _is_durable(self) -> bool:
         return any(f.clients or f.kind in DURABLE_TRIGGERS for f in self.functions)
 
-    @contextlib.asynccontextmanager
-    async def _durable(self) -> AsyncIterator[Any]:
-        """The durable engine, and a port of its own for the functions: the public one closes while they finish."""
-        # Only apps that are durable pay for the import.
-        from infra.local.host.durable import client_binding, make_engine
+    def _durable(self) -> contextlib.AbstractAsyncContextManager[Any]:
+        # Only apps that have durable functions pay for the import.
+        from infra.local.host.durable import running
 
-        port = listen(0)
-        rpc_url = f"http://127.0.0.1:{port.getsockname()[1]}{DURABLE_PATH}"
-        engine = make_engine(
-            self.configuration,
+        return running(
             self.functions,
             self.invoker,
+            self.configuration,
             state=self.options.state,
-            base_url=f"http://{self.address}{DURABLE_PATH}",
+            public_url=f"http://{self.address}",
         )
-        self.invoker.client_binding = client_binding(engine, rpc_url)
-        async with serving(engine, port, drain_seconds=1):
-            await engine.start()
-            try:
-                yield engine
-            finally:
-                await engine.stop()
 
     def _front(self, engine: Any | None) -> Front:
         functions = HttpFunctions(

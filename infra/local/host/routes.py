@@ -1,17 +1,13 @@
 """Route templates and the order in which the real host tries them."""
 
-import math
 import re
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import unquote
 
+from infra.local.host.constraints import Check, constraint
 from infra.local.host.index import Function
 from infra.local.host.settings import Refused
-
-Check = Callable[[str], bool]
 
 PARAMETER = re.compile(
     r"""\{ (?P<stars>\*{0,2}) (?P<name>[^{}:?=*]+)
@@ -20,65 +16,6 @@ PARAMETER = re.compile(
     re.VERBOSE,
 )
 CONSTRAINT = re.compile(r":([A-Za-z]+)(?:\(((?:[^()]|\([^()]*\))*)\))?")
-
-
-def _converts(convert: Callable[[str], object]) -> Check:
-    def check(text: str) -> bool:
-        try:
-            convert(text)
-        except ValueError:
-            return False
-        return True
-
-    return check
-
-
-def _whole_number(bits: int) -> Check:
-    limit = 1 << (bits - 1)
-    return lambda text: re.fullmatch(r"[-+]?[0-9]+", text) is not None and -limit <= int(text) < limit
-
-
-def _real(text: str) -> float:
-    value = float(text)
-    if "_" in text or not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-PLAIN: dict[str, Check] = {
-    "int": _whole_number(32),
-    "long": _whole_number(64),
-    "bool": lambda text: text.lower() in ("true", "false"),
-    "alpha": lambda text: re.fullmatch("[A-Za-z]*", text) is not None,
-    "decimal": _converts(_real),
-    "double": _converts(_real),
-    "float": _converts(_real),
-    "guid": _converts(uuid.UUID),
-    "datetime": _converts(datetime.fromisoformat),
-    "required": lambda text: text != "",
-}
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if PLAIN["long"](text) else None
-
-
-def _constraint(kind: str, argument: str | None) -> Check:
-    if argument is None:
-        return PLAIN[kind.lower()]
-    if kind.lower() == "regex":
-        pattern = re.compile(argument.replace("{{", "{").replace("}}", "}"), re.IGNORECASE)
-        return lambda text: pattern.search(text) is not None
-    low, high = (int(part) for part in (argument.split(",") * 2)[:2])
-    checks: dict[str, Check] = {
-        "length": lambda text: low <= len(text) <= high,
-        "minlength": lambda text: len(text) >= low,
-        "maxlength": lambda text: len(text) <= high,
-        "min": lambda text: (value := _whole(text)) is not None and value >= low,
-        "max": lambda text: (value := _whole(text)) is not None and value <= high,
-        "range": lambda text: (value := _whole(text)) is not None and low <= value <= high,
-    }
-    return checks[kind.lower()]
 
 
 @dataclass(frozen=True)
@@ -168,12 +105,7 @@ def _segment(text: str) -> Segment:
     for match in PARAMETER.finditer(text):
         pattern += re.escape(text[end : match.start()]) + "(.+)"
         end = match.end()
-        try:
-            checks = [
-                _constraint(kind, argument or None) for kind, argument in CONSTRAINT.findall(match["constraints"])
-            ]
-        except (KeyError, ValueError):
-            raise ValueError(f"unknown constraint in {match[0]!r}") from None
+        checks = [constraint(kind, argument or None) for kind, argument in CONSTRAINT.findall(match["constraints"])]
         parameters.append(
             Parameter(match["name"], checks, bool(match["optional"]), match["default"], bool(match["stars"]))
         )
