@@ -1,0 +1,180 @@
+"""Dispatch: takes steps, activities, entity batches and timers from the store, has them run, and stores the outcome."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from infra.local.durable.lanes import PAUSE, Lane
+from infra.local.durable.store import Store, Woken
+from infra.local.durable.turn import TIME, Turn
+
+T = TypeVar("T")
+Trigger = Literal["orchestrationTrigger", "activityTrigger", "entityTrigger"]
+Invoke = Callable[[Trigger, str, str], Awaitable[str | None]]
+LONGEST_SLEEP = 30.0  # seconds: the clock of the machine may be set while a timer waits
+log = logging.getLogger(__name__)
+
+
+class FunctionFailed(Exception):
+    """A function raised; the message is the error text the worker would report."""
+
+
+class Dispatcher:
+    """Runs everything that has work, until it is stopped."""
+
+    def __init__(
+        self,
+        database: Path,
+        invoke: Invoke,
+        *,
+        max_activities: int,
+        max_orchestrators: int,
+        max_entities: int,
+        turn_seconds: float,
+        schema: int,
+        known: Callable[[str], bool],
+    ):
+        self.known = known
+        self._database, self._invoke, self._turn_seconds, self._schema = database, invoke, turn_seconds, schema
+        self._widths = (max_orchestrators, max_activities, max_entities)
+
+    async def start(self) -> None:
+        """Open or create the database and go on with all unfinished work. Raises DatabaseUnusable."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="durable-store")
+        self._loop = asyncio.get_running_loop()
+        try:
+            self.store = await self._loop.run_in_executor(self._thread, Store, self._database)
+        except BaseException:
+            self._thread.shutdown()
+            raise
+        orchestrators, activities, entities = self._widths
+        self._orchestrators: Lane[str] = Lane(orchestrators, self._turn)
+        self._activities: Lane[int] = Lane(activities, self._activity)
+        self._entities: Lane[str] = Lane(entities, self._batch)
+        self._timers_changed = asyncio.Event()
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._clock = asyncio.create_task(self._fire_timers())
+        await self.call(self.store.unfinished)
+
+    async def stop(self) -> None:
+        """Let what is being stored finish and cancel the rest; nothing is lost."""
+        self._clock.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._clock
+        for lane in (self._orchestrators, self._activities, self._entities):
+            await lane.stop()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        await self._loop.run_in_executor(self._thread, self.store.close)
+        self._thread.shutdown()
+
+    async def call(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run one method of the store. Once asked for, it is done, even when the asker is cancelled."""
+        task = asyncio.create_task(self._call(work, *arguments))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return await asyncio.shield(task)
+
+    async def _call(self, work: Callable[..., T], *arguments: Any) -> T:
+        result, woken = await self._loop.run_in_executor(self._thread, self.store.run, work, *arguments)
+        self._wake(woken)
+        return result
+
+    def _wake(self, woken: Woken) -> None:
+        for instance in woken.instances:
+            self._orchestrators.ready(instance)
+        for activity in woken.activities:
+            self._activities.ready(activity)
+        for entity in woken.entities:
+            self._entities.ready(entity)
+        if woken.timers:
+            self._timers_changed.set()
+
+    async def _turn(self, id: str) -> None:
+        turn = await self.call(self.store.load, id)
+        if turn is None or not (turn.consumed or turn.needs_function):
+            return
+        if turn.needs_function:
+            await self._run_function(turn)
+        if not await self.call(self.store.commit, turn):
+            log.info("a step of orchestration %s was dropped: it was ended or replaced meanwhile", id)
+
+    async def _run_function(self, turn: Turn) -> None:
+        instance = turn.instance
+        try:
+            async with asyncio.timeout(self._turn_seconds):
+                text = await self._invoke("orchestrationTrigger", instance.name, turn.payload(self._schema))
+        except KeyError:
+            turn.fail(
+                f"the function '{instance.name}' does not exist, is disabled, or is not an orchestrator function."
+            )
+        except FunctionFailed as failure:
+            turn.failed(str(failure))
+        except TimeoutError:
+            turn.fail(f"it did not yield within {self._turn_seconds:g} seconds.")
+            log.error("orchestrator function %s ran over its time and is left behind", instance.name)
+        else:
+            turn.answer(text or "null")
+        if turn.status == "Failed":
+            log.error("orchestration %s failed: %s", instance.id, json.loads(turn.output or "null"))
+
+    async def _activity(self, number: int) -> None:
+        call = await self.call(self.store.activity, number)
+        if call is None:
+            return
+        result = error = None
+        try:
+            result = await self._invoke("activityTrigger", call.name, call.input)
+        except KeyError:
+            error = f"The activity function '{call.name}' does not exist, is disabled, or is not an activity function."
+        except FunctionFailed as failure:
+            error = f"Activity function '{call.name}' failed: {failure}"
+        await self.call(self.store.activity_done, number, result, error)
+
+    async def _batch(self, id: str) -> None:
+        state, operations = await self.call(self.store.entity_batch, id)
+        if not operations:
+            return
+        _, name, key = id.split("@", 2)
+        request = {
+            "self": {"name": name, "key": key},
+            "exists": state is not None,
+            "state": state,
+            "batch": [{"name": op, "input": data, "isSignal": not reply} for _, op, data, reply in operations],
+        }
+        try:
+            answer = json.loads(await self._invoke("entityTrigger", name, json.dumps(request)) or "null")
+            outcomes, state = answer["results"], answer["entityState"] if answer["entityExists"] else None
+        except (KeyError, FunctionFailed) as failure:
+            # The function as a whole: no operation of this batch has run, and running it again would not help.
+            message = f"Entity function '{name}' failed: {failure}"
+            log.error(message)
+            outcomes = [{"isError": True, "result": json.dumps(message)}] * len(operations)
+        replies = {
+            number: json.dumps(
+                {"result": outcome["result"], **({"exceptionType": "Error"} if outcome["isError"] else {})}
+            )
+            for (number, *_), outcome in zip(operations, outcomes, strict=True)
+        }
+        await self.call(self.store.entity_done, id, state, replies)
+
+    async def _fire_timers(self) -> None:
+        while True:
+            self._timers_changed.clear()
+            wait = LONGEST_SLEEP
+            try:
+                due = await self.call(self.store.fire_timers)
+            except sqlite3.Error:
+                log.exception("durable timers could not be read; they are tried again in %s s", PAUSE)
+                due, wait = None, PAUSE
+            if due:
+                until = datetime.strptime(due, TIME).replace(tzinfo=UTC) - datetime.now(UTC)
+                wait = min(wait, max(0.0, until.total_seconds()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._timers_changed.wait(), wait)

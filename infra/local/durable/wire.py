@@ -1,0 +1,298 @@
+"""The management API over HTTP: what the Durable client and the management URLs call."""
+
+import asyncio
+import base64
+import json
+import logging
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from infra.local.durable.engine import Dispatcher
+from infra.local.durable.history import shown
+from infra.local.durable.store import Query
+from infra.local.durable.turn import FINISHED, TIME, EntityCall, Instance
+
+BASE = "/runtime/webhooks/durabletask/"
+TOKEN = "x-ms-continuation-token"
+BAD_ID = re.compile(r"^@|[/\\#?\x00-\x1f\x7f-\x9f]")
+log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """An answer other than success: status and message."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+def management_urls(base_url: str, hub: str, id: str) -> dict[str, str]:
+    """The URLs for watching and steering one instance."""
+    where = f"{base_url}{BASE}instances/{id}"
+    common = f"taskHub={hub}&connection=AzureWebJobsStorage"
+    return {
+        "id": id,
+        "statusQueryGetUri": f"{where}?{common}",
+        "sendEventPostUri": f"{where}/raiseEvent/{{eventName}}?{common}",
+        "purgeHistoryDeleteUri": f"{where}?{common}",
+        "restartPostUri": f"{where}/restart?{common}",
+        **{
+            f"{operation}PostUri": f"{where}/{operation}?reason={{text}}&{common}"
+            for operation in ("terminate", "rewind", "suspend", "resume")
+        },
+    }
+
+
+def client_binding(base_url: str, hub: str) -> str:
+    """The JSON text a durable client binding receives."""
+    create = f"{base_url}{BASE}orchestrators/{{functionName}}[/{{instanceId}}]"
+    common = f"taskHub={hub}&connection=AzureWebJobsStorage"
+    wait = "timeout={timeoutInSeconds}&pollingInterval={intervalInSeconds}"
+    return json.dumps(
+        {
+            "taskHubName": hub,
+            "creationUrls": {
+                "createNewInstancePostUri": f"{create}?{common}",
+                "createAndWaitOnNewInstancePostUri": f"{create}?{wait}&{common}",
+            },
+            "managementUrls": management_urls(base_url, hub, "INSTANCEID"),
+            "baseUrl": f"{base_url}{BASE}".rstrip("/"),
+            "requiredQueryStringParameters": "",
+            "rpcBaseUrl": f"{base_url}{BASE}",
+        }
+    )
+
+
+class Management:
+    """Answers the requests under `BASE`."""
+
+    def __init__(self, work: Dispatcher, base_url: str, hub: str):
+        self._work, self._base_url, self._hub = work, base_url, hub
+
+    async def answer(self, request: Request) -> Response:
+        """One request."""
+        parts = request.scope["path"].removeprefix(BASE).rstrip("/").split("/")
+        try:
+            return await self._route(request, parts)
+        except Refused as refused:
+            body = {"Message": str(refused), "ExceptionMessage": str(refused)}
+            return Response(status_code=404) if refused.status == 404 else JSONResponse(body, refused.status)
+
+    async def _route(self, request: Request, parts: list[str]) -> Response:
+        match request.method, *parts:
+            case "POST", "orchestrators", name:
+                return await self._start(request, name, uuid.uuid4().hex)
+            case "POST", "orchestrators", name, id:
+                return await self._start(request, name, id)
+            case "GET", "instances":
+                return await self._list(request)
+            case "GET", "instances", id:
+                return await self._status(request, id)
+            case "DELETE", "instances":
+                return await self._purge(self._work.call(self._work.store.purge_found, _query(request)))
+            case "DELETE", "instances", id:
+                return await self._purge(self._work.call(self._work.store.purge, [id]))
+            case "POST", "instances", id, "raiseEvent", name:
+                return await self._raise_event(request, id, name)
+            case "POST", "instances", id, "restart":
+                return await self._restart(request, id)
+            case "POST", "instances", id, ("terminate" | "suspend" | "resume") as operation:
+                return await self._steer(request, id, operation)
+            case "POST", "entities", name, key:
+                return await self._signal(request, name, key)
+            case "GET", "entities":
+                return await self._entities(request, "@")
+            case "GET", "entities", name:
+                return await self._entities(request, f"@{name.lower()}@")
+            case "GET", "entities", name, key:
+                state = await self._work.call(self._work.store.entity_state, f"@{name.lower()}@{key}")
+                return (
+                    Response(state, media_type="application/json") if state is not None else Response(status_code=404)
+                )
+        log.error("not supported by the durable engine: %s %s", request.method, request.scope["path"])
+        raise Refused(501, f"not supported by the local durable engine: {request.method} {request.scope['path']}")
+
+    async def _start(self, request: Request, name: str, id: str) -> Response:
+        if not 0 < len(id) <= 100 or BAD_ID.search(id):
+            raise Refused(400, f"'{id}' is not an instance id: 1 to 100 characters, none of / \\ # ?, no leading @")
+        body = await _json_body(request)
+        text, quoted = _unquoted(body)
+        instance = Instance(id, name, text, request.query_params.get("version"), quoted_input=quoted)
+        await self._begin(instance)
+        if "timeout" in request.query_params:
+            return await self._wait(request, id)
+        return self._accepted(id)
+
+    async def _begin(self, instance: Instance) -> None:
+        if not self._work.known(instance.name):
+            reason = "does not exist, is disabled, or is not an orchestrator function"
+            raise Refused(400, f"The function '{instance.name}' {reason}.")
+        if not await self._work.call(self._work.store.start, instance):
+            raise Refused(409, f"An orchestration instance with the id '{instance.id}' is already running.")
+
+    def _accepted(self, id: str) -> Response:
+        links = management_urls(self._base_url, self._hub, id)
+        return JSONResponse(links, 202, {"Location": links["statusQueryGetUri"], "Retry-After": "10"})
+
+    async def _wait(self, request: Request, id: str) -> Response:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + float(request.query_params["timeout"])
+        interval = float(request.query_params.get("pollingInterval", "1"))
+        while True:
+            instance = await self._get(id)
+            if instance.status == "Completed":
+                return Response(instance.output, media_type="application/json")
+            if instance.status in FINISHED:
+                return JSONResponse(_status(instance, input_too=True), 500 if instance.status == "Failed" else 200)
+            if loop.time() >= deadline:
+                return self._accepted(id)
+            await asyncio.sleep(min(interval, max(0.0, deadline - loop.time())))
+
+    async def _get(self, id: str) -> Instance:
+        instance = await self._work.call(self._work.store.get, id)
+        if instance is None:
+            raise Refused(404, f"no instance {id}")
+        return instance
+
+    async def _status(self, request: Request, id: str) -> Response:
+        instance = await self._get(id)
+        status = _status(instance, _flag(request, "showInput", default=True))
+        if _flag(request, "showHistory"):
+            events = await self._work.call(self._work.store.history, id)
+            status["historyEvents"] = shown(instance, events, _flag(request, "showHistoryOutput"))
+        if instance.status not in FINISHED:
+            location = management_urls(self._base_url, self._hub, id)["statusQueryGetUri"]
+            return JSONResponse(status, 202, {"Location": location, "Retry-After": "10"})
+        failed = instance.status == "Failed" and _flag(request, "returnInternalServerErrorOnFailure")
+        return JSONResponse(status, 500 if failed else 200)
+
+    async def _list(self, request: Request) -> Response:
+        query = _query(request)
+        found = await self._work.call(self._work.store.find, query)
+        headers = {}
+        if len(found) == query.top:
+            headers[TOKEN] = base64.urlsafe_b64encode(f"{found[-1].created} {found[-1].id}".encode()).decode()
+        input_too = _flag(request, "showInput", default=True)
+        return JSONResponse([_status(instance, input_too) for instance in found], headers=headers)
+
+    async def _purge(self, work: Any) -> Response:
+        if not (deleted := await work):
+            raise Refused(404, "no such instance has finished")
+        return JSONResponse({"instancesDeleted": deleted})
+
+    async def _raise_event(self, request: Request, id: str, name: str) -> Response:
+        data = await _json_body(request)
+        return _steered(await self._work.call(self._work.store.raise_event, id, name, data or "null"), FINISHED)
+
+    async def _steer(self, request: Request, id: str, operation: str) -> Response:
+        store = self._work.store
+        if operation == "terminate":
+            reason = request.query_params.get("reason", "")
+            return _steered(await self._work.call(store.terminate, id, reason), FINISHED)
+        return _steered(await self._work.call(store.suspend if operation == "suspend" else store.resume, id), FINISHED)
+
+    async def _restart(self, request: Request, id: str) -> Response:
+        old = await self._get(id)
+        new_id = uuid.uuid4().hex if _flag(request, "restartWithNewInstanceId", default=True) else id
+        await self._begin(Instance(new_id, old.name, old.input, old.version, quoted_input=old.quoted_input))
+        return self._accepted(new_id)
+
+    async def _signal(self, request: Request, name: str, key: str) -> Response:
+        body = await _json_body(request)
+        if body is not None and not isinstance(json.loads(body), str):
+            body = json.dumps(body)
+        call = EntityCall(f"@{name.lower()}@{key}", request.query_params.get("op", ""), body, None)
+        await self._work.call(self._work.store.call_entity, call)
+        return Response(status_code=202)
+
+    async def _entities(self, request: Request, prefix: str) -> Response:
+        rows = await self._work.call(self._work.store.entities, prefix)
+        state_too = _flag(request, "fetchState")
+        found = []
+        for id, state, updated in rows:
+            _, name, key = id.split("@", 2)
+            entry = {"entityId": {"name": name, "key": key}, "lastOperationTime": _second(updated)}
+            found.append({**entry, "state": json.loads(state)} if state_too else entry)
+        return JSONResponse(found)
+
+
+def _steered(before: str | None, gone: tuple[str, ...]) -> Response:
+    """The answer to a request that changes an instance whose status was `before`."""
+    return Response(status_code=404 if before is None else 410 if before in gone else 202)
+
+
+def _status(instance: Instance, input_too: bool) -> dict[str, Any]:
+    given = instance.input if not instance.quoted_input else json.dumps(instance.input)
+    return {
+        "name": instance.name,
+        "instanceId": instance.id,
+        "runtimeStatus": instance.status,
+        "input": json.loads(given) if input_too and given is not None else None,
+        "customStatus": json.loads(instance.custom_status) if instance.custom_status else None,
+        "output": json.loads(instance.output) if instance.output else None,
+        "createdTime": _second(instance.created),
+        "lastUpdatedTime": _second(instance.updated),
+    }
+
+
+def _second(moment: str) -> str:
+    return moment[:19] + "Z"
+
+
+async def _json_body(request: Request) -> str | None:
+    body = await request.body()
+    if not body.strip():
+        return None
+    try:
+        json.loads(body)
+        return body.decode()
+    except ValueError:
+        raise Refused(400, "Only application/json request content is supported") from None
+
+
+def _unquoted(body: str | None) -> tuple[str | None, bool]:
+    """The JSON text of an input, and whether it came as the SDK sends it: as text inside a JSON string."""
+    inner = json.loads(body) if body is not None else None
+    if isinstance(inner, str):
+        try:
+            json.loads(inner)
+            return inner, True
+        except ValueError:
+            pass  # a plain string, from a management URL
+    return body, False
+
+
+def _flag(request: Request, name: str, *, default: bool = False) -> bool:
+    value = request.query_params.get(name)
+    return default if value is None else value.lower() == "true"
+
+
+def _query(request: Request) -> Query:
+    parameters = request.query_params
+    after = ("", "")
+    try:
+        if token := request.headers.get(TOKEN):
+            created, _, id = base64.urlsafe_b64decode(token).decode().partition(" ")
+            after = (created, id)
+        return Query(
+            created_from=_moment(parameters.get("createdTimeFrom")),
+            created_to=_moment(parameters.get("createdTimeTo")),
+            statuses=tuple(filter(None, parameters.get("runtimeStatus", "").split(","))),
+            prefix=parameters.get("instanceIdPrefix", ""),
+            after=after,
+            top=max(1, int(parameters.get("top") or 100)),
+        )
+    except ValueError as error:
+        raise Refused(400, f"not a valid query: {error}") from None
+
+
+def _moment(text: str | None) -> str:
+    if not text:
+        return ""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).strftime(TIME)
