@@ -1,0 +1,240 @@
+"""Keeps the containers of one group: starts, restarts, limits and ends them, and writes down what became of them.
+
+A process of its own for each run of a group, so that containers and the truth about them outlive the server. It reads
+a `GroupPlan` from standard input (no secret stands in a command line), says `ready`, obeys the words that come through
+the pipe `control`, writes `status.json` at every change, and ends with its last container: it lives exactly as long as
+`control` has a reader. Light imports only: a hundred of these start on two cores.
+"""
+
+# The supervisor loads this and must start fast, so: no pathlib.
+# ruff: noqa: PTH105, PTH123
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any, NoReturn, TypedDict
+
+from infra.local.containers.logs import Writer, now
+from infra.local.containers.process import Plan, Process, exit_code
+
+WATCH = 0.25
+"""Seconds between two looks at the memory of the containers."""
+QUIET = 600
+"""Seconds a container must run before its next restart is prompt again."""
+LONGEST_DELAY = 300
+
+
+class GroupPlan(TypedDict):
+    """One run of a group."""
+
+    policy: str  # Always, OnFailure or Never
+    init: list[Plan]
+    containers: list[Plan]
+    grace: float  # seconds between TERM and KILL
+    restart_delay: float  # seconds before the first restart, doubled at each
+
+
+class Container:
+    """One container through all its restarts; `view` is its instance view as the service shows it."""
+
+    def __init__(self, plan: Plan, policy: str, delay: float):
+        self.plan, self.policy, self.first_delay, self.delay = plan, policy, delay, delay
+        self.process: Process | None = None
+        self.log: Writer | None = None
+        self.began = 0.0
+        self.due: float | None = None  # when it is started again
+        self.killed_at: float | None = None
+        self.out_of_memory = False
+        self.view: dict[str, Any] = {
+            "restartCount": 0,
+            "currentState": {"state": "Waiting", "detailStatus": ""},
+            "events": [],
+        }
+
+    def event(self, name: str, message: str, kind: str = "Normal") -> None:
+        """Note that this happened; the same event again counts up."""
+        for event in self.view["events"]:
+            if (event["name"], event["message"]) == (name, message):
+                event["count"] += 1
+                event["lastTimestamp"] = now()
+                return
+        moment = now()
+        self.view["events"].append(
+            {
+                "count": 1,
+                "firstTimestamp": moment,
+                "lastTimestamp": moment,
+                "name": name,
+                "message": message,
+                "type": kind,
+            }
+        )
+
+    def start(self) -> None:
+        self.due, self.killed_at, self.out_of_memory, self.began = None, None, False, time.monotonic()
+        self.view["currentState"] = {"state": "Running", "startTime": now(), "detailStatus": ""}
+        try:
+            self.log = Writer(self.plan["log"])
+            self.process = Process(self.plan)
+        except OSError as error:  # no more processes, a full disk
+            self.view["currentState"] |= {"state": "Terminated", "exitCode": 128, "detailStatus": "Error"}
+            self.event("Failed", f"Error: Failed to start container {self.plan['name']}: {error}", "Warning")
+        else:
+            self.event("Started", "Started container")
+
+    def pump(self) -> bool:
+        """Move output into the log; whether more may come."""
+        if self.process is None or self.log is None:
+            return False
+        output = self.process.read()
+        if output:
+            self.log.write(output)
+        return output != b""
+
+    def watch(self) -> None:
+        """End a container that holds more memory than it asked for."""
+        if self.process and not self.out_of_memory and self.process.memory() > self.plan["memory"]:
+            self.out_of_memory = True
+            self.event("OOMKilled", "Container exceeded its memory limit and was killed", "Warning")
+            self.process.kill()
+
+    def ended(self, status: int, *, stopping: bool) -> None:
+        """Note the end of its processes and when it is to start again."""
+        assert self.process and self.log
+        while self.pump() and select.select([self.process.output], [], [], 0)[0]:
+            pass
+        os.close(self.process.output)
+        self.log.close()
+        self.process = None
+        code = 137 if self.out_of_memory else exit_code(status)
+        detail = "OOMKilled" if self.out_of_memory else "Completed" if code == 0 else "Error"
+        state = {**self.view["currentState"], "state": "Terminated", "exitCode": code}
+        self.view["currentState"] = {**state, "finishTime": now(), "detailStatus": detail}
+        if stopping:
+            self.event("Killing", f"Killing container with id {self.plan['name']}.")
+        elif self.policy == "Always" or (self.policy == "OnFailure" and code != 0):
+            if time.monotonic() - self.began > QUIET:
+                self.delay = self.first_delay
+            self.view["restartCount"] += 1
+            self.view["previousState"] = self.view["currentState"]
+            self.view["currentState"] = {"state": "Waiting", "detailStatus": "CrashLoopBackOff: Back-off restarting"}
+            self.due = time.monotonic() + self.delay
+            self.delay = min(self.delay * 2, LONGEST_DELAY)
+
+    @property
+    def failed(self) -> bool:
+        return self.process is None and self.due is None and self.view["currentState"].get("exitCode", 0) != 0
+
+
+class Supervisor:
+    """The loop that keeps one group."""
+
+    def __init__(self, plan: GroupPlan):
+        once = "Never" if plan["policy"] == "Never" else "OnFailure"
+        delay = plan["restart_delay"]
+        self.grace = plan["grace"]
+        self.init = [Container(one, once, delay) for one in plan["init"]]
+        self.containers = [Container(one, plan["policy"], delay) for one in plan["containers"]]
+        self.all = self.init + self.containers
+        # Each step starts when the one before has succeeded.
+        self.waiting = [[one] for one in self.init] + [self.containers]
+        self.stopping = False
+
+    def run(self, control: int) -> None:
+        """Keep the group until nothing of it runs and nothing is to run."""
+        woken, wake = os.pipe()
+        for end in (woken, wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self.stop)
+        step: list[Container] = []
+        while True:
+            if not self.stopping and self.waiting and all(self.succeeded(one) for one in step):
+                step = self.waiting.pop(0)
+                for one in step:
+                    one.start()
+                self.write()
+            if not any(one.process or one.due for one in self.all):
+                break
+            self.wait([control, woken])
+            self.drain(woken)
+            if b"stop" in self.drain(control):
+                self.stop()
+            self.reap()
+            self.act()
+        self.write()
+
+    def succeeded(self, one: Container) -> bool:
+        return one.view["currentState"].get("exitCode") == 0
+
+    def wait(self, pipes: list[int]) -> None:
+        """Sleep until there is output, a word, an end, or it is time to look."""
+        running = [one.process.output for one in self.all if one.process and not one.process.silent]
+        dues = [one.due - time.monotonic() for one in self.all if one.due]
+        timeout = max(0.0, min([*dues, WATCH if any(one.process for one in self.all) else LONGEST_DELAY]))
+        ready = select.select(pipes + running, [], [], timeout)[0]
+        for one in self.all:
+            if one.process and one.process.output in ready:
+                one.process.silent = not one.pump()
+
+    def drain(self, pipe: int) -> bytes:
+        try:
+            return os.read(pipe, 4096)
+        except BlockingIOError:
+            return b""
+
+    def stop(self, *_: object) -> None:
+        """Ask every container to end; `act` kills those that do not."""
+        if self.stopping:
+            return
+        self.stopping = True
+        for one in self.all:
+            one.due = None
+            if one.process:
+                one.killed_at = time.monotonic() + self.grace
+                one.process.terminate()
+
+    def reap(self) -> None:
+        for one in self.all:
+            if one.process:
+                pid, status = os.waitpid(one.process.pid, os.WNOHANG)
+                if pid:
+                    one.ended(status, stopping=self.stopping)
+                    self.write()
+
+    def act(self) -> None:
+        """What is due now: memory, kills, restarts."""
+        moment = time.monotonic()
+        for one in self.all:
+            one.watch()
+            if one.process and one.killed_at and moment >= one.killed_at:
+                one.process.kill()
+            if one.due and moment >= one.due:
+                one.start()
+                self.write()
+
+    def write(self) -> None:
+        """Put the instance views into status.json, whole or not at all."""
+        provisioned = not self.waiting or any(one.failed for one in self.init) or self.stopping
+        views = {one.plan["name"]: one.view for one in self.all}
+        with open("status.json.new", "w") as file:
+            json.dump({"provisioned": provisioned, "containers": views}, file)
+        os.replace("status.json.new", "status.json")
+
+
+def main() -> NoReturn:
+    """Run the plan of standard input in the group's folder, which is the working directory."""
+    plan: GroupPlan = json.load(sys.stdin)
+    control = os.open("control", os.O_RDWR | os.O_NONBLOCK)  # also for writing: so there is no end of file
+    supervisor = Supervisor(plan)
+    supervisor.write()
+    os.write(1, b"ready\n")
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    supervisor.run(control)
+    sys.exit(0)
