@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from azure.durable_functions.models.utils import http_utils
 
-from tests.infra.local.durable.harness import Functions, Hub
+from tests.infra.local.durable.harness import Functions, Hub, Server
 
 # A notice of the SDK about a mode it may have one day, given once per process.
 NOTICE = pytest.mark.filterwarnings("ignore:azure.functions df_loads was called without expected_type")
@@ -27,12 +27,20 @@ async def _client_session() -> AsyncIterator[None]:
     await http_utils._close_session()
 
 
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    await server.start()
+    yield server
+    await server.stop()
+
+
 @pytest.fixture
-async def new_hub(tmp_path: Path) -> AsyncIterator[NewHub]:
+async def new_hub(server: Server, tmp_path: Path) -> AsyncIterator[NewHub]:
     hubs: list[Hub] = []
 
     async def start(functions: Functions, **options: Any) -> Hub:
-        hub = Hub(functions, tmp_path / f"durable-{len(hubs)}.db", **options)
+        hub = Hub(functions, server, tmp_path / f"durable-{len(hubs)}.db", **options)
         hubs.append(await hub.start())
         return hub
 

@@ -56,46 +56,54 @@ class Functions:
             raise FunctionFailed(f"{type(error).__name__}: {error}") from error
 
 
-class Hub:
-    """An engine that serves its management API on a free port, and a client for it."""
+class Server:
+    """An HTTP server of this process, which passes every request to the engine that is current."""
 
-    def __init__(self, functions: Functions, database: Path, **options: Any):
-        self._port = free_ports(1)[0]
-        self.base_url = f"http://127.0.0.1:{self._port}"
-        options = {"known": functions.known, **options}
-        self._new = lambda: Engine(database, functions, base_url=self.base_url, **options)
-        self._server: uvicorn.Server | None = None
-
-    @property
-    def api(self) -> str:
-        return f"{self.base_url}/runtime/webhooks/durabletask"
-
-    async def start(self) -> "Hub":
-        self.engine = self._new()
-        await self.engine.start()
-        self.client = df.DurableOrchestrationClient(self.engine.client_binding())
-        config = uvicorn.Config(
-            self._serve, interface="asgi3", host="127.0.0.1", port=self._port, log_level="warning", lifespan="off"
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+        port = free_ports(1)[0]
+        self.base_url = f"http://127.0.0.1:{port}"
+        where = {"host": "127.0.0.1", "port": port}
+        self._server = uvicorn.Server(
+            uvicorn.Config(self._serve, interface="asgi3", lifespan="off", log_level="warning", **where)
         )
-        self._server = uvicorn.Server(config)
-        self._serving = asyncio.create_task(self._server.serve())
-        await eventually(lambda: self._server is not None and self._server.started)
-        return self
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        assert self.engine
         await self.engine(scope, receive, send)
+
+    async def start(self) -> None:
+        self._serving = asyncio.create_task(self._server.serve())
+        await eventually(lambda: self._server.started)
+
+    async def stop(self) -> None:
+        self._server.should_exit = True
+        await self._serving
+
+
+class Hub:
+    """An engine on a file of its own, served over HTTP, and the SDK's client for it."""
+
+    def __init__(self, functions: Functions, server: Server, database: Path, **options: Any):
+        self._server = server
+        self.base_url = server.base_url
+        self.api = f"{server.base_url}/runtime/webhooks/durabletask"
+        options = {"known": functions.known, **options}
+        self._new = lambda: Engine(database, functions, base_url=server.base_url, **options)
+
+    async def start(self) -> "Hub":
+        self.engine = self._server.engine = self._new()
+        await self.engine.start()
+        self.client = df.DurableOrchestrationClient(self.engine.client_binding())
+        return self
+
+    async def stop(self) -> None:
+        await self.engine.stop()
 
     async def restart_engine(self) -> None:
         """Stop the engine and start another one on the same file."""
-        await self.engine.stop()
-        self.engine = self._new()
-        await self.engine.start()
-
-    async def stop(self) -> None:
-        if self._server:
-            self._server.should_exit = True
-            await self._serving
-        await self.engine.stop()
+        await self.stop()
+        await self.start()
 
     async def run(self, name: str, input: Any = None) -> Status:
         """Start an orchestration and wait for its end."""
