@@ -116,6 +116,11 @@ def verify_signature(connection_id: str, header: str) -> bool:
     return any(hmac.compare_digest(expected.encode(), given.strip().encode()) for given in header.split(","))
 
 
+def verify_code(given: str, expected: str) -> bool:
+    """Whether an event came with the secret code of the handler's address; an empty one proves nothing."""
+    return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
+
+
 def _parts(where: str) -> dict[str, str]:
     """The parts of a connection string by lower-case name; of an address, that alone."""
     if "=" not in where:

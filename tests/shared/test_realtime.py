@@ -118,6 +118,11 @@ class TestSignature:
         empty = "sha256=" + hmac.new(b"", b"id-1", hashlib.sha256).hexdigest()
         assert not realtime.verify_signature("id-1", empty)
 
+    def test_a_code_proves_it_where_there_is_no_key(self):
+        assert realtime.verify_code("sécret", "sécret")
+        assert not realtime.verify_code("secre", "secret")
+        assert not realtime.verify_code("", "")
+
 
 class TestEvents:
     HEADERS = {  # noqa: RUF012

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Declined(Exception):
-    """A request that is not carried out; it is told in the ack, and the connection stays."""
+    """A request that is not carried out, with the name that its ack gives the error."""
 
     def __init__(self, name: str, message: str):
         super().__init__(message)
@@ -21,14 +21,18 @@ class Declined(Exception):
 
 
 async def plain(upstream: Upstream, connection: Connection, data: bytes, binary: bool) -> None:
-    """Deliver the frame as a `message` event and send the reply; `Failed` drops the connection."""
+    """Deliver the frame as a `message` event and send the reply; `Failed` is for the caller to drop the connection."""
     reply = await upstream.user_event(connection, "message", Payload("binary" if binary else "text", data))
     if reply is not None:
         connection.send(Message(reply))
 
 
 async def subprotocol(upstream: Upstream, connection: Connection, data: bytes, binary: bool) -> None:
-    """Carry out a request and ack it when it asks for that; `Malformed` and `Failed` drop the connection."""
+    """Carry out a request and ack it when it has an `ackId`.
+
+    A request without one has no other way to learn that it was declined: then, and when the frame is `Malformed`, the
+    exception is for the caller to drop the connection.
+    """
     try:
         request = orjson.loads(data)
     except ValueError:
@@ -38,19 +42,19 @@ async def subprotocol(upstream: Upstream, connection: Connection, data: bytes, b
     if request.get("type") == "ping":
         return connection.put(control({"type": "pong"}))
     ack = request.get("ackId")
-    if not (ack is None or (type(ack) is int and ack >= 0)):
+    if ack is None:
+        return await _carry_out(upstream, connection, request)
+    if type(ack) is not int:
         raise Malformed("ackId must be a whole number")
+    answer: dict[str, Any] = {"type": "ack", "ackId": ack, "success": True}
     try:
         if ack in connection.acks:
             raise Declined("Duplicate", f"The request with ackId {ack} was already carried out")
         await _carry_out(upstream, connection, request)
+        connection.acks.add(ack)
     except Declined as error:
-        log.info("request of %s declined: %s", connection.id, error)
-        return _ack(connection, ack, {"name": error.name, "message": str(error)})
-    except Failed:
-        _ack(connection, ack, {"name": "InternalServerError", "message": "The event handler failed"})
-        raise
-    return _ack(connection, ack)
+        answer |= {"success": False, "error": {"name": error.name, "message": str(error)}}
+    return connection.put(control(answer))
 
 
 async def _carry_out(upstream: Upstream, connection: Connection, request: dict[str, Any]) -> None:
@@ -68,7 +72,12 @@ async def _carry_out(upstream: Upstream, connection: Connection, request: dict[s
                     member.send(message)
         case "event":
             event = _name(request, "event")
-            reply = await upstream.user_event(connection, event, Payload.of_request(request))
+            payload = Payload.of_request(request)
+            try:
+                reply = await upstream.user_event(connection, event, payload)
+            except Failed as error:
+                log.error("event %s of %s: %s", event, connection.id, error)
+                raise Declined("InvocationFailed", "The event handler is missing or failed") from None
             if reply is not None:
                 connection.send(Message(reply))
         case other:
@@ -88,12 +97,3 @@ def _name(request: dict[str, Any], member: str) -> str:
     if not (isinstance(value, str) and value.strip()):
         raise Malformed(f"{member} must be a name")
     return value
-
-
-def _ack(connection: Connection, ack: int | None, error: dict[str, str] | None = None) -> None:
-    if ack is None:
-        return
-    connection.acks.add(ack)
-    connection.put(
-        control({"type": "ack", "ackId": ack, "success": error is None} | ({"error": error} if error else {}))
-    )

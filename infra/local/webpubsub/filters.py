@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class InvalidFilter(ValueError):
@@ -18,18 +18,27 @@ class Receiver(Protocol):
     groups: set[str]
 
 
-Value = Callable[[Receiver], Any]
+class Expression(NamedTuple):
+    """Part of a filter: its type and how to get its value, which may be None."""
+
+    type: type
+    value: Callable[[Receiver], Any]
+
 
 TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>[+-]?\d+)|(?P<word>[A-Za-z]+)|(?P<mark>[(),])|(?P<end>$))"
 )
+LONGEST = 1000  # tokens
 
-IDENTIFIERS: dict[str, Value] = {
-    "userid": lambda c: c.user_id,
-    "connectionid": lambda c: c.id,
-    "groups": lambda c: c.groups,
+NULL = type(None)
+IDENTIFIERS = {
+    "userid": Expression(str, lambda c: c.user_id),
+    "connectionid": Expression(str, lambda c: c.id),
+    "groups": Expression(set, lambda c: c.groups),
+    "true": Expression(bool, lambda _: True),
+    "false": Expression(bool, lambda _: False),
+    "null": Expression(NULL, lambda _: None),
 }
-CONSTANTS = {"true": True, "false": False, "null": None}
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq,
     "ne": operator.ne,
@@ -38,41 +47,42 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "le": operator.le,
 }
-FUNCTIONS: dict[str, tuple[range, Callable[..., Any]]] = {
-    "length": (range(1, 2), len),
-    "tolower": (range(1, 2), str.lower),
-    "toupper": (range(1, 2), str.upper),
-    "trim": (range(1, 2), str.strip),
-    "contains": (range(2, 3), operator.contains),
-    "startswith": (range(2, 3), str.startswith),
-    "endswith": (range(2, 3), str.endswith),
-    "indexof": (range(2, 3), str.find),
-    "concat": (range(2, 3), operator.add),
-    "substring": (range(2, 4), lambda text, start, length=None: text[start:][:length]),
+# Result, function, and the types of its arguments; those after None may be left out.
+FUNCTIONS: dict[str, tuple[type, Callable[..., Any], tuple[type | None, ...]]] = {
+    "length": (int, len, (str,)),
+    "tolower": (str, str.lower, (str,)),
+    "toupper": (str, str.upper, (str,)),
+    "trim": (str, str.strip, (str,)),
+    "contains": (bool, operator.contains, (str, str)),
+    "startswith": (bool, str.startswith, (str, str)),
+    "endswith": (bool, str.endswith, (str, str)),
+    "indexof": (int, str.find, (str, str)),
+    "concat": (str, operator.add, (str, str)),
+    "substring": (str, lambda text, start, length=None: text[start:][:length], (str, int, None, int)),
 }
 
 
 class Filter:
     """A parsed expression."""
 
-    def __init__(self, value: Value):
-        self._value = value
+    def __init__(self, expression: Expression):
+        self._expression = expression
 
     @classmethod
     def parse(cls, text: str) -> "Filter":
         """The filter that `text` describes; `InvalidFilter` when it is none."""
-        return cls(_Parser(text).parse())
+        try:
+            return cls(_Parser(text).parse())
+        except RecursionError:
+            raise InvalidFilter("Invalid filter: nested too deeply") from None
 
     def matches(self, receiver: Receiver) -> bool:
-        """Whether the receiver is wanted; what cannot be compared (null with text) is not."""
-        try:
-            return self._value(receiver) is True
-        except (TypeError, AttributeError):
-            return False
+        """Whether the receiver is wanted."""
+        return self._expression.value(receiver) is True
 
 
 class _Parser:
-    """Recursive descent: or < and < comparison, in < not < primary."""
+    """Recursive descent: `or` binds weakest, then `and`, comparison and `in`, `not`."""
 
     def __init__(self, text: str):
         self._tokens: list[tuple[str, str]] = []
@@ -83,11 +93,13 @@ class _Parser:
                 raise InvalidFilter(f"Invalid filter at {text[at:]!r}")
             self._tokens.append((match.lastgroup, match[match.lastgroup]))
             at = match.end()
+        if len(self._tokens) > LONGEST:
+            raise InvalidFilter(f"Invalid filter: more than {LONGEST} words")
 
-    def parse(self) -> Value:
-        value = self._either()
+    def parse(self) -> Expression:
+        expression = _need(self._either(), bool)
         self._expect("end", "")
-        return value
+        return expression
 
     def _take(self) -> tuple[str, str]:
         return self._tokens.pop(0)
@@ -103,75 +115,86 @@ class _Parser:
         if kind != "end":
             self._take()
 
-    def _either(self) -> Value:
-        value = self._both()
+    def _either(self) -> Expression:
+        left = self._both()
         while self._next_is("or"):
             self._take()
-            value = _any(value, self._both())
-        return value
-
-    def _both(self) -> Value:
-        value = self._comparison()
-        while self._next_is("and"):
-            self._take()
-            value = _all(value, self._comparison())
-        return value
-
-    def _comparison(self) -> Value:
-        left = self._unary()
-        if self._next_is(*COMPARISONS):
-            compare, right = COMPARISONS[self._take()[1].lower()], self._unary()
-            return lambda c: compare(left(c), right(c))
-        if self._next_is("in"):
-            self._take()
-            choices = self._choices()
-            return lambda c: left(c) in choices(c)
+            left = _either(_need(left, bool), _need(self._both(), bool))
         return left
 
-    def _choices(self) -> Value:
-        if not self._next_is("("):
-            return self._primary()
-        items = self._arguments()
-        if len(items) == 1:
-            # `(groups)` is the collection itself, `('a')` a list of one.
-            only = items[0]
-            return lambda c: only(c) if isinstance(only(c), set) else [only(c)]
-        return lambda c: [item(c) for item in items]
+    def _both(self) -> Expression:
+        left = self._comparison()
+        while self._next_is("and"):
+            self._take()
+            left = _both(_need(left, bool), _need(self._comparison(), bool))
+        return left
 
-    def _unary(self) -> Value:
+    def _comparison(self) -> Expression:
+        left = self._unary()
+        if self._next_is(*COMPARISONS):
+            name = self._take()[1].lower()
+            right = self._unary()
+            if set in (left.type, right.type) or (left.type is not right.type and NULL not in (left.type, right.type)):
+                raise InvalidFilter(f"Invalid filter: {name} cannot compare {_name(left)} with {_name(right)}")
+            return Expression(bool, lambda c: _compare(name, left.value(c), right.value(c)))
+        if self._next_is("in"):
+            self._take()
+            return self._membership(left)
+        return left
+
+    def _membership(self, left: Expression) -> Expression:
+        if not self._next_is("("):
+            choices = _need(self._primary(), set)
+            return Expression(bool, lambda c: left.value(c) in choices.value(c))
+        items = self._arguments()
+        if len(items) == 1 and items[0].type is set:
+            return Expression(bool, lambda c: left.value(c) in items[0].value(c))
+        return Expression(bool, lambda c: any(left.value(c) == item.value(c) for item in items))
+
+    def _unary(self) -> Expression:
         if self._next_is("not"):
             self._take()
-            value = self._unary()
-            return lambda c: _negated(value(c))
+            operand = _need(self._unary(), bool)
+            return Expression(bool, lambda c: not operand.value(c))
         return self._primary()
 
-    def _primary(self) -> Value:
+    def _primary(self) -> Expression:
         kind, text = self._take()
         name = text.lower()
-        if kind == "mark" and text == "(":
-            value = self._either()
+        if (kind, text) == ("mark", "("):
+            expression = self._either()
             self._expect("mark", ")")
-            return value
+            return expression
         if kind == "text":
-            return _constant(text[1:-1].replace("''", "'"))
+            literal = text[1:-1].replace("''", "'")
+            return Expression(str, lambda _: literal)
         if kind == "number":
-            return _constant(int(text))
-        if kind == "word" and name in CONSTANTS:
-            return _constant(CONSTANTS[name])
+            number = int(text)
+            return Expression(int, lambda _: number)
         if kind == "word" and name in IDENTIFIERS:
             return IDENTIFIERS[name]
         if kind == "word" and name in FUNCTIONS:
             return self._call(name)
         raise InvalidFilter(f"Invalid filter at {text or 'its end'!r}")
 
-    def _call(self, name: str) -> Value:
-        counts, function = FUNCTIONS[name]
-        arguments = self._arguments()
-        if len(arguments) not in counts:
-            raise InvalidFilter(f"Invalid filter: {name} does not take {len(arguments)} arguments")
-        return lambda c: function(*(argument(c) for argument in arguments))
+    def _call(self, name: str) -> Expression:
+        result, function, types = FUNCTIONS[name]
+        given = self._arguments()
+        required = types.index(None) if None in types else len(types)
+        accepted = [t for t in types if t is not None]
+        if name == "length" and given[0].type is set:
+            accepted = [set]
+        if not required <= len(given) <= len(accepted):
+            raise InvalidFilter(f"Invalid filter: {name} does not take {len(given)} arguments")
+        arguments = [_need(argument, wanted) for argument, wanted in zip(given, accepted, strict=False)]
 
-    def _arguments(self) -> list[Value]:
+        def value(receiver: Receiver) -> Any:
+            values = [argument.value(receiver) for argument in arguments]
+            return None if None in values else function(*values)
+
+        return Expression(result, value)
+
+    def _arguments(self) -> list[Expression]:
         self._expect("mark", "(")
         values = [self._either()]
         while self._next_is(","):
@@ -181,19 +204,26 @@ class _Parser:
         return values
 
 
-def _constant(value: str | int | bool | None) -> Value:
-    return lambda _: value
+def _need(expression: Expression, wanted: type) -> Expression:
+    if expression.type is not wanted:
+        raise InvalidFilter(f"Invalid filter: {wanted.__name__} expected, not {_name(expression)}")
+    return expression
 
 
-def _any(left: Value, right: Value) -> Value:
-    return lambda c: left(c) is True or right(c) is True
+def _name(expression: Expression) -> str:
+    return "null" if expression.type is NULL else expression.type.__name__
 
 
-def _all(left: Value, right: Value) -> Value:
-    return lambda c: left(c) is True and right(c) is True
+def _either(left: Expression, right: Expression) -> Expression:
+    return Expression(bool, lambda c: bool(left.value(c) or right.value(c)))
 
 
-def _negated(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("not takes a truth value")
-    return not value
+def _both(left: Expression, right: Expression) -> Expression:
+    return Expression(bool, lambda c: bool(left.value(c) and right.value(c)))
+
+
+def _compare(name: str, left: Any, right: Any) -> bool:
+    """Nothing is above or below null, as everywhere in OData."""
+    if None in (left, right) and name not in ("eq", "ne"):
+        return False
+    return COMPARISONS[name](left, right)

@@ -53,7 +53,8 @@ def guarded(operation: Operation) -> Operation:
 
 async def unsupported(request: web.Request) -> web.Response:
     """Whatever the stand-in does not have fails loudly."""
-    log.warning("501: %s %s", request.method, request.path)
+    options = {name: value for name, value in request.query.items() if name != "access_token"}
+    log.warning("501: %s %s %s", request.method, request.path, options)
     return problem(501, "NotImplemented", f"{request.method} {request.path} is not implemented by the stand-in")
 
 
@@ -79,6 +80,8 @@ def targets(request: web.Request) -> list[Connection]:
 
 async def send(request: web.Request) -> web.Response:
     """POST …/:send — the body to every connection that the path, `excluded` and `filter` leave."""
+    if request.query.get("messageTtlSeconds", "0") != "0":
+        return await unsupported(request)  # a message does not grow old in the queue of a client
     message = Message(Payload.of_body(request.content_type, await request.read()))
     wanted = Filter.parse(request.query["filter"]) if "filter" in request.query else None
     for connection in targets(request):

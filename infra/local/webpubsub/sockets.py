@@ -14,14 +14,14 @@ from .upstream import Failed, Upstream
 
 log = logging.getLogger(__name__)
 
+PATTERN_ROLES = ("webpubsub.sendToGroups.", "webpubsub.joinLeaveGroups.")
 INBOX = 100  # frames of one client that wait for their turn; then its socket is not read
 
 
 async def connect(request: web.Request) -> web.StreamResponse:
     """GET /client/hubs/{hub}: admit a client and serve it until it goes."""
     service = request.app[SERVICE]
-    ws = web.WebSocketResponse(max_msg_size=LARGEST + 1, compress=False)
-    if not ws.can_prepare(request):
+    if request.headers.get("Upgrade", "").lower() != "websocket":
         return web.Response(status=426, headers={"Upgrade": "websocket"}, text="This address is for WebSocket clients")
     offered = [p.strip() for header in request.headers.getall("Sec-WebSocket-Protocol", []) for p in header.split(",")]
     foreign = [p for p in offered if p.endswith(".webpubsub.azure.v1") and p != JSON_PROTOCOL]
@@ -35,8 +35,12 @@ async def connect(request: web.Request) -> web.StreamResponse:
     ws = web.WebSocketResponse(
         protocols=[connection.subprotocol] if connection.subprotocol else [], max_msg_size=LARGEST + 1, compress=False
     )
-    await ws.prepare(request)
-    await _serve(service.upstream, connection, ws, request.transport)
+    try:
+        await ws.prepare(request)
+        await _serve(service.upstream, connection, ws, request.transport)
+    finally:
+        connection.hub.remove(connection)
+        await service.upstream.notify(connection, "disconnected", {"reason": connection.reason})
     return ws
 
 
@@ -71,10 +75,13 @@ async def _admit(service: Service, hub: Hub, request: web.Request, offered: list
             return web.Response(status=status, body=body, content_type=content_type)
         return web.Response(status=500, text="The connect handler failed")
 
-    connection.user_id = granted.get("userId") or connection.user_id
-    connection.groups.update(granted.get("groups") or [])
-    connection.roles.update(granted.get("roles") or [])
-    connection.subprotocol = granted.get("subprotocol") or (JSON_PROTOCOL if JSON_PROTOCOL in offered else None)
+    connection.user_id = granted.userId or connection.user_id
+    connection.groups.update(granted.groups)
+    connection.roles.update(granted.roles)
+    if patterns := [role for role in connection.roles if role.startswith(PATTERN_ROLES)]:
+        log.warning("501: role %s", patterns[0])
+        return web.Response(status=501, text=f"Pattern roles like {patterns[0]} are not implemented")
+    connection.subprotocol = granted.subprotocol or (JSON_PROTOCOL if JSON_PROTOCOL in offered else None)
     if connection.subprotocol is not None and connection.subprotocol not in offered:
         log.error("connect chose the subprotocol %s that the client did not offer", connection.subprotocol)
         return web.Response(status=500, text="The connect handler chose a subprotocol that was not offered")
@@ -90,18 +97,14 @@ async def _serve(
         known = {"userId": connection.user_id, "connectionId": connection.id}
         connection.put(control({"type": "system", "event": "connected", **known}))
     connection.hub.add(connection)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            writer = tasks.create_task(connection.write(ws, transport))
-            tasks.create_task(_work(upstream, connection, inbox))
-            async for frame in ws:
-                await inbox.put(frame)
-            connection.hub.remove(connection)
-            await inbox.put(None)
-            writer.cancel()
-    finally:
+    async with asyncio.TaskGroup() as tasks:
+        writer = tasks.create_task(connection.write(ws, transport))
+        tasks.create_task(_work(upstream, connection, inbox))
+        async for frame in ws:
+            await inbox.put(frame)
         connection.hub.remove(connection)
-        await upstream.notify(connection, "disconnected", {"reason": connection.reason})
+        await inbox.put(None)
+        writer.cancel()
 
 
 async def _work(upstream: Upstream, connection: Connection, inbox: "asyncio.Queue[WSMessage | None]") -> None:
@@ -114,9 +117,9 @@ async def _work(upstream: Upstream, connection: Connection, inbox: "asyncio.Queu
         binary = frame.type is WSMsgType.BINARY
         try:
             await handle(upstream, connection, frame.data if binary else frame.data.encode(), binary)
-        except Failed as error:
+        except (Failed, dialogues.Declined) as error:
             log.error("connection %s dropped: %s", connection.id, error)
-            connection.close("The event handler failed", WSCloseCode.INTERNAL_ERROR)
+            connection.close("The message was declined")
         except Malformed as error:
             log.warning("connection %s dropped: %s", connection.id, error)
             connection.close(f"Invalid message: {error}", WSCloseCode.POLICY_VIOLATION)

@@ -86,8 +86,9 @@ class Connection:
         while True:
             item = await self._outbox.get()
             if isinstance(item, Goodbye):
-                # A close frame holds 125 bytes, two of them the code.
-                await ws.close(code=item.code, message=item.reason.encode()[:123])
+                # A close frame holds 125 bytes of whole characters, two of them the code.
+                reason = item.reason.encode()[:123].decode(errors="ignore")
+                await ws.close(code=item.code, message=reason.encode())
                 return
             try:
                 await ws.send_frame(item.data, WSMsgType.BINARY if item.binary else WSMsgType.TEXT)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
+from pydantic import BaseModel, ValidationError
 
 from .messages import CONTENT_TYPES, Malformed, Payload
 from .settings import Handler
@@ -29,6 +30,15 @@ class Answer(NamedTuple):
     status: int
     content_type: str
     body: bytes
+
+
+class Granted(BaseModel):
+    """What a `connect` handler may give to a client."""
+
+    userId: str | None = None  # noqa: N815
+    groups: list[str] = []
+    roles: list[str] = []
+    subprotocol: str | None = None
 
 
 class Failed(Exception):
@@ -57,20 +67,15 @@ class Upstream:
         """Give the connections back."""
         await self._session.close()
 
-    async def connect(self, connection: Connection, client: dict[str, Any]) -> dict[str, Any]:
-        """Ask whether the client may connect; {} without a handler, else what it answers. `Failed` when it refuses."""
+    async def connect(self, connection: Connection, client: dict[str, Any]) -> Granted:
+        """Ask whether the client may connect, and as what; `Failed` when the handler refuses or cannot be asked."""
         if connection.hub.settings.handler("connect", system=True) is None:
-            return {}
+            return Granted()
         answer = await self._deliver(connection, "connect", "application/json", orjson.dumps(client), system=True)
-        if answer.status == 204 or not answer.body:
-            return {}
         try:
-            content = orjson.loads(answer.body)
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
-            raise Failed("The answer to connect is no JSON object")
-        return content
+            return Granted.model_validate_json(answer.body) if answer.body else Granted()
+        except ValidationError as error:
+            raise Failed(f"The answer to connect cannot be read: {error}") from None
 
     async def notify(self, connection: Connection, event: str, content: dict[str, str]) -> None:
         """Tell of `connected` or `disconnected`; an error is logged and changes nothing."""

@@ -63,6 +63,20 @@ class TestHandshake:
         assert "answered 503 oops" in caplog.text
         assert "code=secret" not in caplog.text
 
+    @pytest.mark.parametrize("answer", ["no json", [], {"groups": "g"}, {"userId": 1}])
+    async def test_an_answer_that_cannot_be_read_refuses_with_500(self, bench: Bench, answer: object):
+        bench.handler.says("connect", answer)
+        with pytest.raises(InvalidStatus) as refused:
+            await bench.client()
+        assert refused.value.response.status_code == 500
+
+    async def test_a_handshake_that_fails_later_is_reported_as_the_end(self, bench: Bench):
+        url = bench.url().replace("ws:", "http:")
+        async with aiohttp.ClientSession() as http:
+            async with http.get(url, headers={"Connection": "Upgrade", "Upgrade": "websocket"}) as answer:
+                assert answer.status == 400
+        await eventually(lambda: bench.handler.events() == ["connect", "disconnected"])
+
     async def test_a_plain_http_request_is_told_to_upgrade(self, bench: Bench):
         async with aiohttp.ClientSession() as http, http.get(bench.url().replace("ws:", "http:")) as answer:
             assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
