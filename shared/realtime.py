@@ -1,7 +1,8 @@
 """Live updates: publishing to the sockets of a hub, and reading the events that the hub sends.
 
 Where the setting `webpubsub` has an access key, events are proven by its signature over the connection id. With an
-identity there is no key to check it with; then the handler's address in the hub settings carries a secret code.
+identity there is no key to check it with; then the handler's address in the hub settings ends in `?code=` and the
+setting `events_code`. An event that neither proves is nobody's.
 """
 
 import base64
@@ -41,19 +42,21 @@ async def publish(
         await _call(hub, "publish", lambda client: client.send_to_all(message))
 
 
-async def close_connection(hub: str, connection_id: str, reason: str = "") -> None:
-    """Disconnect a client; harmless when it has gone."""
-    await _call(hub, "close_connection", lambda client: client.close_connection(connection_id, reason=reason))
+async def close_connection(hub: str, connection_id: str, reason: str = "") -> bool:
+    """Disconnect a client; whether that was done. It is when the client has gone already."""
+    return await _call(hub, "close_connection", lambda client: client.close_connection(connection_id, reason=reason))
 
 
-async def add_to_group(hub: str, group: str, connection_id: str) -> None:
-    """Let a client receive what is published to a group."""
-    await _call(hub, "add_to_group", lambda client: client.add_connection_to_group(group, connection_id))
+async def add_to_group(hub: str, group: str, connection_id: str) -> bool:
+    """Let a client receive what is published to a group; whether that was done."""
+    return await _call(hub, "add_to_group", lambda client: client.add_connection_to_group(group, connection_id))
 
 
-async def remove_from_group(hub: str, group: str, connection_id: str) -> None:
-    """Stop a client from receiving what is published to a group."""
-    await _call(hub, "remove_from_group", lambda client: client.remove_connection_from_group(group, connection_id))
+async def remove_from_group(hub: str, group: str, connection_id: str) -> bool:
+    """Stop a client from receiving what is published to a group; whether that was done."""
+    return await _call(
+        hub, "remove_from_group", lambda client: client.remove_connection_from_group(group, connection_id)
+    )
 
 
 async def close() -> None:
@@ -62,16 +65,17 @@ async def close() -> None:
         await _clients.popitem()[1].close()
 
 
-async def _call(hub: str, what: str, operation: Callable[[Any], Awaitable[None]]) -> None:
+async def _call(hub: str, what: str, operation: Callable[[Any], Awaitable[None]]) -> bool:
     if not settings().webpubsub:
         log.info("%s on hub %s dropped: no Web PubSub is set", what, hub)
-        return
-    from azure.core.exceptions import AzureError
-
+        return False
     try:
         await operation(_client(hub))
-    except AzureError as error:
-        log.warning("%s on hub %s failed: %s", what, hub, error)
+    except Exception as error:
+        # Whatever it is: no work fails because somebody could not watch it.
+        log.warning("%s on hub %s failed: %s: %s", what, hub, type(error).__name__, error)
+        return False
+    return True
 
 
 def _client(hub: str) -> "WebPubSubServiceClient":
@@ -116,9 +120,10 @@ def verify_signature(connection_id: str, header: str) -> bool:
     return any(hmac.compare_digest(expected.encode(), given.strip().encode()) for given in header.split(","))
 
 
-def verify_code(given: str, expected: str) -> bool:
-    """Whether an event came with the secret code of the handler's address; an empty one proves nothing."""
-    return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
+def verify_code(code: str) -> bool:
+    """Whether `code` (of the query) is the secret in the handler's address; without a setting never."""
+    expected = settings().events_code
+    return bool(expected) and hmac.compare_digest(code.encode(), expected.encode())
 
 
 def _parts(where: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
+from azure.core.credentials import AccessToken
 
 import shared.realtime as realtime
 from infra.local.processes import free_ports
@@ -18,8 +19,8 @@ from tests.infra.local.webpubsub.harness import Bench, eventually, read_json, ru
 SIGNATURE = "sha256=" + hmac.new(KEY.encode(), b"id-1", hashlib.sha256).hexdigest()
 
 
-def use(monkeypatch: pytest.MonkeyPatch, webpubsub: str) -> None:
-    given = Settings.model_validate({"RUNYARD_WEBPUBSUB": webpubsub})
+def use(monkeypatch: pytest.MonkeyPatch, webpubsub: str, code: str = "") -> None:
+    given = Settings.model_validate({"RUNYARD_WEBPUBSUB": webpubsub, "RUNYARD_EVENTS_CODE": code})
     monkeypatch.setattr(realtime, "settings", lambda: given)
 
 
@@ -65,19 +66,45 @@ class TestPublish:
         await realtime.publish("open", {"n": 1})
         assert realtime.client_url("open") == ""
 
+    @pytest.mark.parametrize("setting", [connection_string(free_ports(1)[0]), "Endpoint=nowhere;AccessKey=k", "a=b"])
     async def test_a_failure_is_logged_and_not_raised(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, setting: str
     ):
-        use(monkeypatch, connection_string(free_ports(1)[0]))
+        use(monkeypatch, setting)
         await realtime.publish("open", {"n": 1})
-        await realtime.add_to_group("open", "g", "gone")
+        assert not await realtime.add_to_group("open", "g", "gone")
         await realtime.close()
         logged = [record for record in caplog.records if record.name == "shared.realtime"]
         assert [record.levelno for record in logged] == [logging.WARNING, logging.WARNING]
 
-    async def test_an_unknown_connection_is_logged_and_not_raised(self, bench: Bench, caplog: pytest.LogCaptureFixture):
-        await realtime.add_to_group("open", "g", "gone")
-        assert "add_to_group on hub open failed" in caplog.text
+    async def test_a_message_that_is_no_json_is_logged_and_not_raised(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ):
+        await realtime.publish("open", {"n": object()})
+        assert "publish on hub open failed: TypeError" in caplog.text
+
+    async def test_whether_a_call_was_carried_out_is_told(self, bench: Bench):
+        await bench.client()
+        connection_id = bench.id_of()
+        assert await realtime.add_to_group("open", "g", connection_id)
+        assert await realtime.remove_from_group("open", "g", connection_id)
+        assert await realtime.close_connection("open", connection_id)
+        assert not await realtime.add_to_group("open", "g", connection_id)
+        assert await realtime.close_connection("open", connection_id)
+
+    async def test_without_a_key_the_identity_s_token_is_used(self, monkeypatch: pytest.MonkeyPatch):
+        asked: list[str] = []
+
+        class Identity:
+            async def get_token(self, *scopes: str, **_: object) -> AccessToken:
+                asked.extend(scopes)
+                return AccessToken("token", 2**33)
+
+        monkeypatch.setattr("shared.identity.credential", Identity)
+        use(monkeypatch, f"https://127.0.0.1:{free_ports(1)[0]}")
+        assert not await realtime.close_connection("open", "x")
+        await realtime.close()
+        assert asked[0] == "https://webpubsub.azure.com/.default"
 
 
 class TestAddress:
@@ -118,14 +145,16 @@ class TestSignature:
         empty = "sha256=" + hmac.new(b"", b"id-1", hashlib.sha256).hexdigest()
         assert not realtime.verify_signature("id-1", empty)
 
-    def test_a_code_proves_it_where_there_is_no_key(self):
-        assert realtime.verify_code("sécret", "sécret")
-        assert not realtime.verify_code("secre", "secret")
-        assert not realtime.verify_code("", "")
+    def test_a_code_proves_it_where_there_is_no_key(self, monkeypatch: pytest.MonkeyPatch):
+        use(monkeypatch, "https://a.webpubsub.azure.com", code="sécret")
+        assert realtime.verify_code("sécret")
+        assert not realtime.verify_code("sécre")
+        use(monkeypatch, "https://a.webpubsub.azure.com")
+        assert not realtime.verify_code("")
 
 
 class TestEvents:
-    HEADERS = {  # noqa: RUF012
+    HEADERS = {
         "CE-Type": "azure.webpubsub.user.message",
         "ce-hub": "gateway",
         "ce-connectionId": "id-1",

@@ -1,7 +1,8 @@
 """The web server: REST and client side on one port."""
 
+import resource
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import WSCloseCode, web
 
@@ -16,6 +17,7 @@ from .upstream import Upstream
 @asynccontextmanager
 async def serving(port: int, hubs: dict[str, HubSettings], *, key: str) -> AsyncIterator[Service]:
     """Serve on a loopback port; at the end all clients are disconnected."""
+    allow_many_sockets()
     host = f"127.0.0.1:{port}"
     service = Service(hubs=Hubs(hubs), upstream=Upstream(host, key), key=key, host=host)
     app = web.Application(client_max_size=LARGEST)
@@ -38,3 +40,11 @@ async def serving(port: int, hubs: dict[str, HubSettings], *, key: str) -> Async
     finally:
         await runner.cleanup()
         await service.upstream.close()
+
+
+def allow_many_sockets() -> None:
+    """Raise this process's limit of open files, of which every socket is one, where it is lower than 10,240."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 10_240 if hard == resource.RLIM_INFINITY else min(hard, 10_240)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

@@ -98,13 +98,13 @@ async def _serve(
         connection.put(control({"type": "system", "event": "connected", **known}))
     connection.hub.add(connection)
     async with asyncio.TaskGroup() as tasks:
-        writer = tasks.create_task(connection.write(ws, transport))
+        tasks.create_task(connection.write(ws, transport))
         tasks.create_task(_work(upstream, connection, inbox))
         async for frame in ws:
             await inbox.put(frame)
         connection.hub.remove(connection)
         await inbox.put(None)
-        writer.cancel()
+        connection.end()
 
 
 async def _work(upstream: Upstream, connection: Connection, inbox: "asyncio.Queue[WSMessage | None]") -> None:

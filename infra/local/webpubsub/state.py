@@ -80,6 +80,10 @@ class Connection:
         self.closing, self.reason = True, reason
         self._outbox.put_nowait(Goodbye(code, reason))
 
+    def end(self) -> None:
+        """Let the writer end, too, once the client has gone."""
+        self._outbox.put_nowait(Goodbye(WSCloseCode.OK, ""))
+
     async def write(self, ws: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
         """Send what is queued until the connection ends."""
         self._transport = transport

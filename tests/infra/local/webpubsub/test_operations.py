@@ -4,6 +4,7 @@ import inspect
 import io
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,16 @@ class TestClose:
         assert await read_json(client) == {"type": "system", "event": "disconnected", "message": "done"}
         assert (await ended(client))[1] == "done"
 
+    async def test_a_client_that_is_sending_learns_the_reason(self, bench: Bench):
+        clients, ids = await members(bench, 1)
+        for _ in range(200):
+            await clients[0].send("x" * 1000)
+        await bench.sdk().close_connection(ids[0], reason="enough")
+        for _ in range(200):
+            with suppress(ConnectionClosed):
+                await clients[0].send("x" * 1000)
+        assert await ended(clients[0]) == (1000, "enough")
+
     async def test_a_group_but_not_the_excluded(self, bench: Bench):
         clients, ids = await members(bench, 2, groups=["g"])
         others, _ = await members(bench, 1)
@@ -313,7 +324,7 @@ class TestEverythingElse:
 
 
 class TestTheTable:
-    ROWS = [  # noqa: RUF012
+    ROWS = [
         [cell.strip().strip("`") for cell in line.strip("| ").split(" |")]
         for line in Path(infra.local.webpubsub.__file__).with_name("operations.md").read_text().splitlines()
         if re.match(r"\| `[A-Z]+ /api", line)
