@@ -44,6 +44,9 @@ class Settings(BaseModel):
     location: str = Field("westeurope", alias="RUNYARD_LOCATION")
     runner_image: str = Field("runyard/runner:1", alias="RUNYARD_RUNNER_IMAGE")
     runner_identity: str = Field("", alias="RUNYARD_RUNNER_IDENTITY")
+    cors_origins: str = Field("*", alias="RUNYARD_CORS_ORIGINS")
+    artifact_limit: int = Field(50_000_000, alias="RUNYARD_ARTIFACT_LIMIT")
+    events_code: str = Field("", alias="RUNYARD_EVENTS_CODE", repr=False)
     anthropic_api_key: str = Field("", alias="ANTHROPIC_API_KEY", repr=False)
 
     @property

@@ -1,12 +1,20 @@
-"""Fixtures of the whole suite: real Azurite in memory, on free ports."""
+"""Fixtures of the whole suite: real Azurite in memory, and the real app on the local host, on free ports."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
+import httpx
 import pytest
 
 from infra.local import azurite
+from infra.local.environment import Environment
 from infra.local.processes import free_ports
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +25,33 @@ async def storage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
     child = await azurite.start((blob, queue, table), folder=None, log=log)
     yield azurite.connection_string(blob, queue, table)
     await child.stop()
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Environment]:
+    """The whole local environment, shared by all tests that only talk to it."""
+    environment = Environment.temporary(tmp_path_factory.mktemp("stack"), RUNYARD_ARTIFACT_LIMIT="100000000")
+    await environment.start()
+    yield environment
+    await environment.stop()
+
+
+@pytest.fixture(scope="session")
+async def http(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the app without any credential."""
+    limits = httpx.Limits(max_connections=200)
+    async with httpx.AsyncClient(base_url=stack.url, timeout=60, limits=limits, trust_env=False) as client:
+        yield client
+
+
+async def eventually(
+    probe: Callable[[], Awaitable[T]], *, seconds: float = 30, until: Callable[[T], Any] = bool
+) -> T:
+    """What `probe` answers as soon as `until` holds for it; fails with its last answer after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = await probe()
+        if until(value):
+            return value
+        assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
+        await asyncio.sleep(0.05)

@@ -1,0 +1,46 @@
+# Everything a machine with Python >= 3.11 and Node >= 20 needs is installed by the first call of any command.
+PYTHON ?= python3
+BIN := .venv/bin
+NODE_TOOLS := infra/local/node_modules/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint format bench setup clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+run: setup ## serve http://127.0.0.1:7071 until Ctrl-C
+	@exec $(BIN)/python -m infra.local run
+
+demo: setup ## one real run over HTTP, its live events, result and artifacts
+	@exec $(BIN)/python -m infra.local demo
+
+test: setup ## the whole suite
+	@exec $(BIN)/python -m pytest
+
+lint: setup ## format, lint and types
+	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q . && infra/local/node_modules/.bin/pyright
+
+format: setup ## put the code in its format
+	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
+
+bench: setup ## measure, and write bench/results.json
+	@exec $(BIN)/python -m bench
+
+setup: .venv/.ready $(NODE_TOOLS)
+
+.venv/.ready: requirements.txt requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python is missing: install Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$$($(PYTHON) --version) is too old: install Python 3.11 or newer, or call make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing Python packages into .venv (once)..."
+	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt && touch $@
+
+$(NODE_TOOLS): infra/local/package.json infra/local/package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js is missing: install Node.js 20 or newer, with npm"; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "Node.js $$(node --version) is too old: install 20 or newer"; exit 1; }
+	@echo "Installing the storage emulator into infra/local/node_modules (once)..."
+	@npm ci --prefix infra/local --no-audit --no-fund --loglevel=error >/dev/null && touch $@
+
+clean: ## remove what the commands above installed and stored
+	rm -rf .venv .local infra/local/node_modules

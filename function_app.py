@@ -1,0 +1,17 @@
+"""The composition root: every API and trigger of this app, each route a Function of its own."""
+
+from importlib import import_module
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from shared.http.bridge import register
+from shared.settings import settings
+
+app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+for name in ("jobs", "realtime", *settings().apis.split(",")):
+    part = import_module(f"functions.{name.strip()}")
+    register(app, part.api)
+    for blueprint in part.blueprints:
+        app.register_functions(blueprint)

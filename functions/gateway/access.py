@@ -1,0 +1,83 @@
+"""Who calls: API keys, known by their hash, looked up once in a few seconds."""
+
+import hashlib
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from functions.gateway.models import Client
+from functions.gateway.store import clients
+from shared import tables
+from shared.http.errors import Unauthorized
+
+CACHE_SECONDS = 5.0
+"""A revoked key may still open for this long on an instance that has just seen it."""
+
+ACTIVE_EVERY = timedelta(minutes=1)
+INVALID = "Invalid or missing API key"
+
+_seen: dict[str, tuple[Client, float]] = {}
+
+
+def new_key() -> tuple[str, str]:
+    """An API key (256 random bits) and the hash that is stored of it."""
+    key = f"sk-{secrets.token_urlsafe(32)}"
+    return key, key_hash(key)
+
+
+def key_hash(key: str) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+async def client_of(key: str) -> Client | None:
+    """The client that a key belongs to, None for a key that opens nothing; marks the client active."""
+    hashed = key_hash(key)
+    client, until = _seen.get(hashed, (None, 0.0))
+    if client is None or until < time.monotonic():
+        try:
+            client = await clients.find("key_hash", hashed)
+        except tables.NotFound:
+            _seen.pop(hashed, None)
+            return None
+    if datetime.now(UTC) - client.last_active > ACTIVE_EVERY:
+        client = await clients.update(client.id, _touch)
+    if until < time.monotonic():
+        if len(_seen) > 10_000:
+            _seen.clear()
+        _seen[hashed] = (client, time.monotonic() + CACHE_SECONDS)
+    return client
+
+
+def forget(hashed: str) -> None:
+    """Stop this instance from knowing a key."""
+    _seen.pop(hashed, None)
+
+
+def _touch(client: Client) -> None:
+    client.last_active = datetime.now(UTC)
+
+
+async def current_client(request: Request) -> Client:
+    """The caller, by `Authorization: Bearer <key>`, or by the query's `api_key` where there is no such header."""
+    known: Client | None = getattr(request.state, "client", None)
+    if known is not None:
+        return known
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, key = header.partition(" ")
+        key = key.strip() if scheme.lower() == "bearer" else ""
+    else:
+        key = request.query_params.get("api_key", "")
+    client = await client_of(key) if key else None
+    if client is None:
+        raise Unauthorized(INVALID)
+    request.state.client = client
+    return client
+
+
+CurrentClient = Annotated[Client, Depends(current_client)]
+"""Parameter type of every route that needs a key."""

@@ -1,0 +1,162 @@
+"""A run as a job: what its container runs, and what becomes of the run when it starts, prints and ends."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from functions.gateway import updates
+from functions.gateway.catalogue import Provider, catalogue
+from functions.gateway.models import Alert, AlertType, Artifact, Run, RunStatus
+from functions.gateway.store import alerts, artifacts, recount_artifacts, runs
+from shared import blobs, tables
+from shared.ids import derived_id
+from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobSpec, Unstartable, kinds
+from shared.settings import settings
+
+KIND = "gateway.run"
+
+RESULT_BYTES = 256 * 1024
+"""Of longer output the result holds the end; the whole is the artifact `claude.log`."""
+
+LOG_NAME = "claude.log"
+
+PROGRAMS = {"python": ("main.py", "python3"), "bash": ("main.sh", "bash")}
+"""Custom models: the file that the prompt becomes, and what runs it."""
+
+
+def clean_name(name: str) -> str:
+    """A file name as artifacts have them: the base name, each other character than `[A-Za-z0-9._-]` replaced."""
+    base = re.split(r"[/\\]", name)[-1]
+    return re.sub(r"[^A-Za-z0-9._-]", "_", base)[:255] or "_"
+
+
+class GatewayRun:
+    """What the gateway does at the turns of a run's job."""
+
+    async def prepare(self, job_id: str) -> JobSpec | None:
+        """The container's work, from the run's model and prompt."""
+        try:
+            run = await runs.get(job_id)
+        except tables.NotFound:
+            return None
+        if run.status.final:
+            return None
+        timeout = int(run.options.get("timeout", 300))
+        if catalogue()[run.model].provider is Provider.CUSTOM:
+            name, interpreter = PROGRAMS[run.model]
+            return JobSpec([interpreter, name], timeout, inputs={name: run.prompt.encode()}, keep="artifacts")
+        key = settings().anthropic_api_key
+        if not key:
+            raise Unstartable("ANTHROPIC_API_KEY is not set: models of Anthropic cannot run here")
+        command = ["claude", "--print", "--permission-mode", "acceptEdits", "--output-format", "text"]
+        command += ["--model", run.model, "--", run.prompt]
+        return JobSpec(command, timeout, secrets={"ANTHROPIC_API_KEY": key}, keep="artifacts")
+
+    async def started(self, job: Job) -> None:
+        """The run is running."""
+        run = await runs.update(job.id, Run.start)
+        if run.status is RunStatus.RUNNING:
+            await updates.run_changed(run)
+
+    async def output(self, job: Job, offset: int, data: bytes) -> None:
+        """Show it live; the log itself is kept already."""
+        await updates.run_printed(job.id, offset, data)
+
+    async def ended(self, job: Job, end: Exit) -> None:
+        """Keep the files, then let the run enter its final status, then tell."""
+        try:
+            run = await runs.get(job.id)
+        except tables.NotFound:  # deleted meanwhile: nobody is left to tell
+            return
+        for artifact in self._artifacts(run, job, end):
+            try:
+                await artifacts.insert(artifact)
+            except tables.Conflict:  # a repeat
+                continue
+        await recount_artifacts(run.id)
+        error = failure(end, job.timeout)
+        result = await self._result(job, end)
+
+        def finish(record: Run) -> None:
+            if not record.status.final:
+                record.result = record.result if result is None else result
+                record.error = error
+                record.end(RunStatus.FAILED if error else RunStatus.COMPLETED, end.at)
+
+        run = await runs.update(run.id, finish)
+        if run.status is RunStatus.CANCELLED:  # told by whoever cancelled it
+            return
+        await updates.run_changed(run)
+        if run.status is RunStatus.FAILED:
+            await raise_alert(run, end.at)
+
+    async def wanted(self, job_id: str) -> bool:
+        """Until the run is final, or gone."""
+        try:
+            return not (await runs.get(job_id)).status.final
+        except tables.NotFound:
+            return False
+
+    async def unfinished(self) -> AsyncIterator[str]:
+        """Pending and running runs."""
+        for status in (RunStatus.PENDING, RunStatus.RUNNING):
+            async for run in runs.all({"status": status}):
+                yield run.id
+
+    def _artifacts(self, run: Run, job: Job, end: Exit) -> list[Artifact]:
+        """The files that the program left, and the log; their ids are the same in every repeat."""
+
+        def artifact(name: str, size: int, kind: str, container: str, blob: str, sha256: str = "") -> Artifact:
+            return Artifact(
+                id=derived_id(end.at, blob), created_at=end.at, run_id=run.id, client_id=run.client_id,
+                filename=clean_name(name), size=size, content_type=kind, container=container, blob=blob, sha256=sha256,
+            )  # fmt: skip
+
+        found = [artifact(f.name, f.size, f.content_type, ARTIFACTS, f.blob, f.sha256) for f in end.files]
+        if job.size:
+            found.append(artifact(LOG_NAME, job.size, "text/plain; charset=utf-8", LOGS, job.id))
+        return found
+
+    async def _result(self, job: Job, end: Exit) -> str | None:
+        """The output, or its end."""
+        if not job.size:
+            return "" if end.reason == "exited" else None
+        start = max(0, job.size - RESULT_BYTES)
+        data = b"".join([chunk async for chunk in blobs.stream(LOGS, job.id, start, job.size - start)])
+        text = data.decode("utf-8", "replace")
+        return f"[the first {start} bytes are in {LOG_NAME} only]\n{text}" if start else text
+
+
+def failure(end: Exit, timeout: int) -> str | None:
+    """Why a run failed; None when it did not."""
+    match end.reason:
+        case "exited":
+            return None if end.exit_code == 0 else f"Exited with code {end.exit_code}"
+        case "timeout":
+            return f"Timed out after {timeout} seconds"
+        case "unstartable":
+            return end.message or "The container could not be started"
+        case "lost":
+            return "The container ended without a word"
+        case "cancelled":
+            return "Cancelled"
+
+
+async def raise_alert(run: Run, at: datetime) -> None:
+    """The one alert of a failed run."""
+    alert = Alert(
+        id=derived_id(at, f"failed {run.id}"),
+        created_at=at,
+        type=AlertType.ERROR,
+        message=f"Run failed: {run.error}",
+        run_id=run.id,
+        client_id=run.client_id,
+    )
+    try:
+        await alerts.insert(alert)
+    except tables.Conflict:  # a repeat: written, but perhaps not told
+        pass
+    await updates.alert_raised(alert)
+
+
+kinds[KIND] = GatewayRun()

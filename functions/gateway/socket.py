@@ -1,0 +1,114 @@
+"""The gateway's WebSocket: the first message shows the key, then everything that happens is told."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import azure.durable_functions as df
+from starlette.responses import JSONResponse, Response
+
+from functions.gateway.access import INVALID, client_of
+from functions.gateway.models import Answer
+from functions.gateway.updates import CLIENTS, HUB
+from shared import realtime
+from shared.http.api import router
+from shared.realtime import Event
+from shared.sockets import Reply, dialogues
+from shared.workflows import WorkflowClient
+
+AUTH_SECONDS = 10
+AUTHENTICATED = "authenticated"
+REFUSAL = {"type": "error", "error": INVALID}
+
+routes = router("", "real time")
+bp = df.Blueprint()
+
+
+class SocketAddress(Answer):
+    """Where to open the WebSocket."""
+
+    url: str
+
+
+@routes.get("/ws", status_code=426, responses={426: {"description": "Open a WebSocket at the named address"}})
+async def explain_socket() -> Response:
+    """Say that this address speaks WebSocket, and which does on this deployment."""
+    url = realtime.client_url(HUB)
+    return JSONResponse({"error": "Upgrade Required", "url": url}, 426, {"Upgrade": "websocket"})
+
+
+@routes.get("/realtime")
+async def get_socket_address() -> SocketAddress:
+    """The address of the WebSocket."""
+    return SocketAddress(url=realtime.client_url(HUB))
+
+
+def client_group(client_id: str) -> str:
+    """The group of one client's connections, closed when its key is revoked."""
+    return f"client-{client_id}"
+
+
+async def speak(event: Event, workflows: WorkflowClient) -> Reply:
+    """Answer one event of a connection."""
+    match event.type:
+        case "connected":
+            await workflows.start("gateway_await_auth", _watch_id(event.connection_id), event.connection_id)
+        case "message":
+            return await _hear(event, workflows)
+        case _:
+            pass
+    return Reply()
+
+
+async def _hear(event: Event, workflows: WorkflowClient) -> Reply:
+    message = _object(event.data)
+    if "client_id" in event.state:
+        return Reply({"type": "pong"}) if message.get("type") == "ping" else Reply()
+    key = message.get("api_key")
+    client = await client_of(key) if message.get("type") == "auth" and isinstance(key, str) else None
+    if client is None:
+        await refuse(event.connection_id)
+        return Reply()
+    for group in (CLIENTS, client_group(client.id)):
+        await realtime.add_to_group(HUB, group, event.connection_id)
+    await workflows.signal(_watch_id(event.connection_id), AUTHENTICATED)
+    return Reply({"type": "auth_success", "client_id": client.id}, {"client_id": client.id})
+
+
+async def refuse(connection_id: str) -> None:
+    """Tell a client that it has no valid key, and hang up."""
+    await realtime.publish(HUB, REFUSAL, connection=connection_id)
+    await realtime.close_connection(HUB, connection_id, INVALID)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    """A JSON object, or an empty one for anything else."""
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _watch_id(connection_id: str) -> str:
+    return f"socket-{connection_id}"
+
+
+@bp.orchestration_trigger(context_name="ctx")
+def gateway_await_auth(ctx: df.DurableOrchestrationContext):
+    """Close a connection that shows no key in time: no function lives long enough to wait for it."""
+    late = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=AUTH_SECONDS))
+    shown = ctx.wait_for_external_event(AUTHENTICATED)
+    if (yield ctx.task_any([shown, late])) == late:
+        yield ctx.call_activity("gateway_refuse_socket", ctx.get_input())
+    else:
+        late.cancel()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@bp.activity_trigger(input_name="connection")
+async def gateway_refuse_socket(connection: str) -> None:
+    """Hang up on a connection that showed no key."""
+    await refuse(connection)
+
+
+dialogues[HUB] = speak

@@ -1,0 +1,42 @@
+"""The gateway's collections, and what belongs together when one of them changes."""
+
+from functions.gateway.models import Alert, Artifact, Client, Run
+from shared import tables
+from shared.tables import Collection
+
+clients = Collection("GatewayClients", Client, unique=["name", "key_hash"])
+runs = Collection(
+    "GatewayRuns",
+    Run,
+    indexes=["status", "client_id", ("client_id", "status")],
+    counters=["status", ("client_id", "status")],
+    sums=["tokens", "seconds"],
+    sums_by=["client_id"],
+    orders=["updated_at"],
+    view=["status", "prompt", "model", "started_at", "completed_at", "artifact_count", "client_id"],
+)
+artifacts = Collection(
+    "GatewayArtifacts", Artifact, indexes=["run_id", "content_type"], counters=["client_id"], sums=["size"]
+)
+alerts = Collection(
+    "GatewayAlerts",
+    Alert,
+    indexes=["type", "read", "run_id", "client_id"],
+    counters=["type", "read", ("client_id", "read")],
+    orders=["type"],
+)
+
+
+async def recount_artifacts(run_id: str) -> Run:
+    """Set a run's artifact count to what is there: exact beside others who add and remove at the same time."""
+    while True:
+        run = await runs.get(run_id)
+        count = (await artifacts.page({"run_id": run_id}, limit=1)).total
+
+        def change(record: Run, count: int = count) -> None:
+            record.artifact_count = count
+
+        try:
+            return await runs.update(run_id, change, if_match=run.etag)
+        except tables.PreconditionFailed:
+            continue

@@ -1,0 +1,104 @@
+"""Where a job's runner pushes: its output, the files it leaves, its exit."""
+
+import secrets
+import uuid
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse, Response
+
+from shared import blobs
+from shared.http.api import router
+from shared.http.errors import Conflict, Gone, TooLarge, Unauthorized
+from shared.jobs import ARTIFACTS, FINISHED, LOGS, Exit, Job, JobState, jobs, kinds, token_hash
+from shared.settings import settings
+from shared.workflows import Workflows
+
+routes = router("/{job_id}", "jobs")
+
+
+class Received(BaseModel):
+    """How many bytes of output are safe."""
+
+    offset: int
+
+
+class NewFile(BaseModel):
+    """A file the runner wants to keep; `size` in bytes."""
+
+    name: str = Field(min_length=1, max_length=1024)
+    size: int = Field(ge=0)
+
+
+class Place(BaseModel):
+    """Where to put it, and the name to report it under."""
+
+    url: str
+    blob: str
+
+
+async def _current_job(job_id: str, request: Request) -> Job:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthorized("Invalid or missing job token")
+    job = await jobs.get(job_id)
+    if not secrets.compare_digest(job.token_hash, token_hash(token)):
+        raise Unauthorized("Invalid or missing job token")
+    if job.state is JobState.ENDED:
+        raise Gone("The job has ended")
+    return job
+
+
+CurrentJob = Annotated[Job, Depends(_current_job)]
+
+
+@routes.post("/events", response_model=Received)
+async def push_output(
+    job: CurrentJob, request: Request, offset: Annotated[int, Query(ge=0)]
+) -> Received | Response:
+    """Append output that begins at byte `offset`; the first push, which may be empty, says that the job runs."""
+    data = await request.body()
+    if offset > job.size:
+        return JSONResponse({"error": "Output is missing before this", "offset": job.size}, 409)
+    kind = kinds[job.kind]
+    if data:
+        await blobs.append(LOGS, job.id, offset, data)
+    if job.state is JobState.CREATED:
+        await kind.started(job)
+    end = offset + len(data)
+    if end > job.size:  # else a repeat of what was handed on already
+        await kind.output(job, job.size, data[job.size - offset :])
+
+    def advance(record: Job) -> None:
+        record.size = max(record.size, end)
+        if record.state is JobState.CREATED:
+            record.state = JobState.RUNNING
+
+    await jobs.update(job.id, advance)
+    return Received(offset=end)
+
+
+@routes.post("/files", status_code=201)
+async def offer_file(job: CurrentJob, body: NewFile) -> Place:
+    """Say where one of the job's files may be put, by a link that opens nothing else."""
+    if body.size > settings().artifact_limit:
+        raise TooLarge(f"File is over {settings().artifact_limit} bytes")
+    blob = f"{job.kind}/{job.id}/{uuid.uuid4()}"
+    return Place(url=await blobs.link(ARTIFACTS, blob, write=True), blob=blob)
+
+
+@routes.post("/exit")
+async def push_exit(job: CurrentJob, body: Exit, workflows: Workflows) -> Received:
+    """Take the exit, once all output is here, and wake the job's workflow."""
+    if body.size != job.size:
+        raise Conflict(f"Output ends at {job.size}, not at {body.size}")
+    own = f"{job.kind}/{job.id}/"
+    body.files = [file for file in body.files if file.blob.startswith(own)]
+
+    def finish(record: Job) -> None:
+        record.exit = record.exit or body.model_dump(mode="json")
+
+    await jobs.update(job.id, finish)
+    await workflows.signal(job.id, FINISHED)
+    return Received(offset=job.size)

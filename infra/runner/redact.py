@@ -1,0 +1,84 @@
+"""Masking secrets in a stream of output, before it leaves the container."""
+
+import re
+
+MASK = b"[REDACTED]"
+HELD = 8192  # bytes of an unfinished line held back, so that no secret is cut in two
+LONG = 8 * HELD  # an unfinished line this long is passed on, but for its last bytes
+KEY_BLOCK = 4 * HELD  # no private key is longer than this
+
+SECRETS = re.compile(
+    rb"""
+    (?P<word> (?<![a-z]) (?:api_?key|key|secret|token|password|passwd|authorization|auth|bearer) ["']?
+        (?: [ \t]*[=:][ \t]* (?:(?:bearer|basic)[ \t]+)? ["']?  # a name and its value ...
+          | [ \t]+ (?=[^\s"',;]*[0-9]) (?=[^\s"',;]{16}) ) )    # ... or a word and something that no word is
+        [^\s"',;]{4,4096}
+    | (?<![a-z0-9]) (?: sk-[a-z0-9_-]{20,200} | gh[pousr]_[a-z0-9]{20,200}
+                      | github_pat_[a-z0-9_]{20,200} | npm_[a-z0-9]{20,200} )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+KEY_BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
+KEY_END = re.compile(rb"-----END [A-Z0-9 ]*PRIVATE KEY-----")
+
+
+class Redactor:
+    """Takes bytes as they come and answers those that are safe to pass on: whole lines, secrets masked.
+
+    Masked are the values after words such as key, token or password, tokens of well-known shapes, private keys, and
+    each of `values` (those of 6 bytes or more) wherever it stands.
+    """
+
+    def __init__(self, values: list[bytes]):
+        known = sorted({v for v in values if len(v) >= 6}, key=len, reverse=True)
+        self._values = re.compile(b"|".join(map(re.escape, known))) if known else None
+        self._held = bytearray()
+        self._key: int | None = None  # bytes since a private key began; None outside of one
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes that can go on now."""
+        self._held += data
+        end = self._held.rfind(b"\n") + 1
+        if len(self._held) - end > LONG:
+            end = self._before_secret(len(self._held) - HELD)
+        ready = bytes(self._held[:end])
+        del self._held[:end]
+        return self._mask(ready)
+
+    def finish(self) -> bytes:
+        """What was held back."""
+        rest, self._held = bytes(self._held), bytearray()
+        return self._mask(rest)
+
+    def _before_secret(self, end: int) -> int:
+        """`end`, or the start of the secret that it would cut in two."""
+        for pattern in filter(None, (self._values, SECRETS)):
+            for found in pattern.finditer(self._held, max(0, end - HELD)):
+                if found.start() < end < found.end():
+                    end = found.start()
+        return end
+
+    def _mask(self, text: bytes) -> bytes:
+        if self._values:
+            text = self._values.sub(MASK, text)
+        if self._key is not None or b"PRIVATE KEY" in text:
+            text = self._mask_keys(text)
+        return SECRETS.sub(lambda found: (found["word"] or b"") + MASK, text)
+
+    def _mask_keys(self, text: bytes) -> bytes:
+        out = bytearray()
+        while text:
+            if self._key is None:
+                begin = KEY_BEGIN.search(text)
+                if not begin:
+                    break
+                out += text[: begin.start()] + MASK
+                text, self._key = text[begin.end() :], 0
+            elif end := KEY_END.search(text):
+                text, self._key = text[end.end() :], None
+            elif self._key + len(text) > KEY_BLOCK:  # a key ends sooner: this was none
+                self._key = None
+            else:
+                self._key += len(text)
+                text = b""
+        return bytes(out + text)

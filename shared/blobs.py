@@ -1,0 +1,195 @@
+"""Blob Storage: streamed up- and downloads, links for containers, append-only logs."""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from shared.identity import credential
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import BlobClient, BlobServiceClient
+
+CHUNK = 4 * 1024 * 1024
+"""Bytes in flight of one up- or download: what keeps a large file out of memory."""
+
+LINK_HOURS = 25
+"""How long a link lives: longer than the longest job."""
+
+_services: "WeakKeyDictionary[asyncio.AbstractEventLoop, BlobServiceClient]" = WeakKeyDictionary()
+_known: set[str] = set()
+
+
+class BlobNotFound(Exception):
+    """No such blob."""
+
+
+class OffsetMismatch(Exception):
+    """An append log does not end at the offset that the append was made for; `size` is where it does end."""
+
+    def __init__(self, size: int):
+        super().__init__(f"log ends at {size}")
+        self.size = size
+
+
+@dataclass(frozen=True)
+class BlobInfo:
+    """What a blob is, without its bytes."""
+
+    size: int
+    etag: str
+    content_type: str
+
+
+def _service() -> "BlobServiceClient":
+    """One client per event loop: its connections belong to that loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _services:
+        from azure.storage.blob.aio import BlobServiceClient
+
+        account = settings().account
+        _services[loop] = BlobServiceClient(
+            account.blobs,
+            credential=account.key or credential(),
+            max_single_get_size=CHUNK,
+            max_chunk_get_size=CHUNK,
+            max_single_put_size=CHUNK,
+            max_block_size=CHUNK,
+            connection_timeout=5,
+            read_timeout=30,
+        )
+    return _services[loop]
+
+
+async def close() -> None:
+    """Close this loop's connections."""
+    service = _services.pop(asyncio.get_running_loop(), None)
+    if service is not None:
+        await service.close()
+    _known.clear()
+
+
+async def _blob(container: str, name: str) -> "BlobClient":
+    """The client of one blob; its container is made on first use."""
+    from azure.core.exceptions import ResourceExistsError
+
+    service = _service()
+    if container not in _known:
+        with contextlib.suppress(ResourceExistsError):
+            await service.create_container(container)
+        _known.add(container)
+    return service.get_blob_client(container, name)
+
+
+async def put(container: str, name: str, data: bytes | AsyncIterable[bytes], content_type: str | None = None) -> None:
+    """Write a blob, replacing one of that name; a stream is sent on as it comes, in blocks of `CHUNK` bytes."""
+    from azure.storage.blob import ContentSettings
+
+    blob = await _blob(container, name)
+    content: Any = ContentSettings(content_type=content_type) if content_type else None
+    await blob.upload_blob(data, overwrite=True, content_settings=content)
+
+
+async def get(container: str, name: str) -> bytes:
+    """A whole blob; for small ones. `BlobNotFound`."""
+    return b"".join([chunk async for chunk in stream(container, name)])
+
+
+async def stream(container: str, name: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    """A blob's bytes from `offset` on, at most `length`, in chunks of at most `CHUNK`. `BlobNotFound`."""
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+    blob = await _blob(container, name)
+    try:
+        download = await blob.download_blob(offset=offset, length=length)
+    except ResourceNotFoundError as error:
+        raise BlobNotFound(name) from error
+    except HttpResponseError as error:
+        if error.status_code == 416:  # nothing from there on
+            return
+        raise
+    async for chunk in download.chunks():
+        yield bytes(chunk)
+
+
+async def info(container: str, name: str) -> BlobInfo:
+    """Size in bytes, ETag and content type. `BlobNotFound`."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    blob = await _blob(container, name)
+    try:
+        properties = await blob.get_blob_properties()
+    except ResourceNotFoundError as error:
+        raise BlobNotFound(name) from error
+    return BlobInfo(properties.size, properties.etag or "", properties.content_settings.content_type or "")
+
+
+async def delete(container: str, name: str) -> None:
+    """Delete a blob; one that is gone already is no error."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    blob = await _blob(container, name)
+    with contextlib.suppress(ResourceNotFoundError):
+        await blob.delete_blob()
+
+
+async def append(container: str, name: str, offset: int, data: bytes) -> int:
+    """Append to a log that is `offset` bytes long, making it at offset 0; answers its new length.
+
+    The offset is the sequence number: bytes that are there already are left out, so a repeat changes nothing, and
+    `OffsetMismatch` tells of a gap. Safe beside other writers of the same bytes.
+    """
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+    from azure.storage.blob import ContentSettings
+
+    blob = await _blob(container, name)
+    content: Any = ContentSettings(content_type="text/plain; charset=utf-8")
+    if offset == 0:
+        with contextlib.suppress(HttpResponseError):  # it is there: this is a repeat, and the position will tell
+            await blob.create_append_blob(content_settings=content, match_condition=_absent())
+    sent = 0
+    while sent < len(data):
+        block = data[sent : sent + CHUNK]
+        try:
+            await blob.append_block(block, appendpos_condition=offset + sent)
+        except ResourceNotFoundError as error:
+            raise OffsetMismatch(0) from error
+        except HttpResponseError as error:
+            if error.status_code != 412:
+                raise
+            size = (await info(container, name)).size
+            if size <= offset + sent:
+                raise OffsetMismatch(size) from error
+            sent = min(size - offset, len(data))
+            continue
+        sent += len(block)
+    return offset + len(data)
+
+
+def _absent() -> Any:
+    from azure.core import MatchConditions
+
+    return MatchConditions.IfMissing
+
+
+async def link(container: str, name: str, *, write: bool = False) -> str:
+    """An address that opens this one blob for reading, or for writing, without another credential."""
+    from azure.storage.blob import BlobSasPermissions, generate_blob_sas
+
+    blob, account = await _blob(container, name), settings().account
+    start = datetime.now(UTC) - timedelta(minutes=15)  # clocks differ
+    expiry = start + timedelta(hours=LINK_HOURS)
+    key: Any = (
+        {"account_key": account.key}
+        if account.key
+        else {"user_delegation_key": await _service().get_user_delegation_key(start, expiry)}
+    )
+    permission = BlobSasPermissions(read=not write, write=write, create=write)
+    token = generate_blob_sas(account.name, container, name, permission=permission, start=start, expiry=expiry, **key)
+    return f"{blob.url}?{token}"

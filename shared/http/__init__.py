@@ -1,0 +1,1 @@
+"""HTTP: FastAPI routes as Functions, errors, uploads and paging, as every API uses them."""

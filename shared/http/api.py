@@ -1,0 +1,155 @@
+"""One documented API: a FastAPI app with its own prefix, error shape and OpenAPI page."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import tables
+from shared.http.errors import ApiError
+from shared.settings import settings
+
+log = logging.getLogger(__name__)
+
+MAX_JSON_BODY = 10 * 1024 * 1024
+"""Bytes of a request body, where a route sets no limit of its own."""
+
+Render = Callable[[int, str], Any]
+"""(status, message) -> the JSON body of an error."""
+
+
+def router(prefix: str, tag: str) -> APIRouter:
+    """The routes of one resource; bodies over `MAX_JSON_BODY` are answered with 413."""
+    return APIRouter(prefix=prefix, tags=[tag], max_body_size=MAX_JSON_BODY)
+
+
+class _LastResort:
+    """Answers 500 in the API's shape for what nobody caught, and logs it while the invocation is still open."""
+
+    def __init__(self, app: ASGIApp, render: Render):
+        self.app, self.render = app, render
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            if started:
+                raise
+            await JSONResponse(self.render(500, "Internal server error"), 500)(scope, receive, send)
+
+
+class Api(FastAPI):
+    """Serves `routers` below `/<prefix>`; `messages` replaces the text of an error by its status where it has none."""
+
+    def __init__(
+        self,
+        prefix: str,
+        title: str,
+        version: str,
+        routers: Sequence[APIRouter],
+        *,
+        render: Render,
+        validation_status: int = 400,
+        not_found: str = "Resource not found",
+    ):
+        self.prefix, self._render, self._not_found = prefix, render, not_found
+        super().__init__(
+            title=title,
+            version=version,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            servers=[{"url": f"/{prefix}"}],
+            root_path_in_servers=False,
+            telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+            middleware=self._middleware(),
+        )
+        # Extended, not included: an included router's routes would not carry their whole path.
+        for part in routers:
+            self.router.routes.extend(part.routes)
+        pages = APIRouter(include_in_schema=False)
+        pages.add_api_route("/docs", self._docs, methods=["GET"], name="docs")
+        pages.add_api_route("/openapi.json", self._schema, methods=["GET"], name="openapi")
+        self.router.routes.extend(pages.routes)
+        self._validation_status = validation_status
+        self.add_exception_handler(ApiError, self._api_error)
+        self.add_exception_handler(tables.NotFound, self._no_record)
+        self.add_exception_handler(RequestValidationError, self._invalid)
+        self.add_exception_handler(HTTPException, self._http_error)
+
+    def _middleware(self) -> list[Middleware]:
+        stack = [Middleware(_LastResort, render=self._render)]
+        origins = settings().cors_origins
+        if origins:
+            stack.insert(
+                0,
+                Middleware(
+                    CORSMiddleware, allow_origins=origins.split(","), allow_methods=["*"], allow_headers=["*"],
+                    expose_headers=["*"],
+                ),
+            )  # fmt: skip
+        return stack
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The usual stack, around the route of this Function in place of a second search through all routes."""
+        router, self.router = self.router, self._pinned  # type: ignore[assignment]
+        try:
+            return super().build_middleware_stack()
+        finally:
+            self.router = router
+
+    async def _pinned(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = scope.get("runyard.route")
+        child = route.matches(scope)[1] if route else None
+        if not child:  # no route given, or an encoded slash that the host matched in its own way
+            await self.router(scope, receive, send)
+            return
+        scope.update(child)
+        await route.handle(scope, receive, send)  # type: ignore[union-attr]
+
+    def error(self, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+        """An error of this API."""
+        return JSONResponse(self._render(status, message), status, headers)
+
+    async def _api_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return self.error(error.status, error.message, error.headers)
+
+    async def _no_record(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, tables.NotFound)
+        return self.error(404, f"{error.collection} not found")
+
+    async def _invalid(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+        return self.error(self._validation_status, f"{where}: {first['msg']}" if where else str(first["msg"]))
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code in (404, 405):  # an unknown method of a known path is an unknown resource, as in the host
+            return self.error(404, self._not_found)
+        return self.error(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    async def _docs(self) -> Response:
+        return HTMLResponse(Path(__file__).with_name("docs.html").read_text("utf-8"))
+
+    async def _schema(self) -> Response:
+        return JSONResponse(self.openapi())

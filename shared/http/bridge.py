@@ -1,0 +1,153 @@
+"""Register every FastAPI route as a Function of its own, over the FastAPI types of Azure Functions ("HTTP v2").
+
+Requests and answers stream both ways. The host tries routes in the order of function names and knows no precedence of
+literals, so the names are made here: `<api>_<rank>_<handler>`, where the rank has a digit for every path segment.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+from azurefunctions.extensions.http.fastapi import Request as HttpV2Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from shared.http.api import Api
+
+METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
+_ASGI = [
+    "type",
+    "asgi",
+    "http_version",
+    "method",
+    "scheme",
+    "path",
+    "raw_path",
+    "query_string",
+    "headers",
+    "client",
+    "server",
+    "extensions",
+]
+_COORDINATORS = ("azure_functions_runtime.http_v2", "azure_functions_worker.http_v2")
+
+
+def durable_client(request: Request) -> df.DurableOrchestrationClient:
+    """Dependency: the durable client of this invocation."""
+    binding, context = request.scope["runyard.durable"]
+    return df.DurableOrchestrationClient(binding, context.invocation_id)
+
+
+class LiveResponse(Response):
+    """The answer of an ASGI app that already runs inside the invocation.
+
+    The app runs up to the start of its answer before the function returns (so its logs and its time belong to the
+    invocation), then streams straight through.
+    """
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Any], scope: Scope, receive: Receive):
+        self.background = None
+        self._start: Message | None = None
+        self._sink: asyncio.Future[Send] = asyncio.get_running_loop().create_future()
+        self._started = asyncio.Event()
+        self._task: asyncio.Task[None] = asyncio.create_task(app(scope, receive, self._send))
+        self._task.add_done_callback(lambda _: self._started.set())
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            self._started.set()
+            return
+        send = await self._sink
+        if self._start:
+            start, self._start = self._start, None
+            await send(start)
+        await send(message)
+
+    async def ready(self) -> "LiveResponse":
+        """Wait for the start of the answer; raises what the app raised before it."""
+        await self._started.wait()
+        if self._start is None:
+            await self._task
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._sink.set_result(send)
+        try:
+            await self._task
+        finally:
+            _forget(scope)
+
+
+def _forget(scope: Scope) -> None:
+    """The worker's HTTP coordinator keeps an entry (about 2 kB) of every request it ever proxied: drop this one."""
+    invocation = dict(scope["headers"]).get(b"x-ms-invocation-id", b"").decode()
+    for name in _COORDINATORS:
+        coordinator = getattr(sys.modules.get(name), "http_coordinator", None)
+        getattr(coordinator, "_context_references", {}).pop(invocation, None)
+
+
+def _uses_client(dependant: Dependant) -> bool:
+    return dependant.call is durable_client or any(map(_uses_client, dependant.dependencies))
+
+
+def _template(path: str) -> str:
+    """A FastAPI path as a template of the host: `/a/{id}` -> `a/{id}`, `/{rest:path}` -> `{*rest}`."""
+    return re.sub(r"\{(\w+):\w+\}", r"{\1}", re.sub(r"\{(\w+):path\}", r"{*\1}", path.strip("/")))
+
+
+def _rank(template: str) -> str:
+    """Literals before parameters before catch-alls, segment by segment."""
+    return "".join("2" if "{*" in part else "1" if "{" in part else "0" for part in template.split("/"))
+
+
+def register(app: df.DFApp, api: Api) -> None:
+    """Make a Function of each route of `api`, and one for everything else below its prefix."""
+    for route in api.router.routes:
+        if isinstance(route, APIRoute):
+            _register(app, api, route)
+    _add(app, api, f"{api.prefix}/{{*path}}", METHODS, f"{api.prefix}_9_unknown_path", None)
+
+
+def _register(app: df.DFApp, api: Api, route: APIRoute) -> None:
+    template = _template(api.prefix + route.path)
+    methods = sorted(set(route.methods or ()) | ({"HEAD"} if "GET" in (route.methods or ()) else set()))
+    _add(app, api, template, methods, f"{api.prefix}_{_rank(template)[1:] or 0}_{route.name}", route)
+
+
+def _add(app: df.DFApp, api: Api, template: str, methods: list[str], name: str, route: APIRoute | None) -> None:
+    async def serve(req: Any, context: func.Context, client: str | None) -> Response:
+        scope: Scope = {key: req.scope[key] for key in _ASGI if key in req.scope}
+        if route and scope["method"] == "HEAD" and "HEAD" not in (route.methods or ()):
+            scope["method"] = "GET"  # the server drops the body
+        scope |= {
+            "root_path": f"/{api.prefix}",
+            "state": {},
+            "runyard.route": route,
+            "runyard.durable": (client, context),
+        }
+        return await LiveResponse(api, scope, req.receive).ready()
+
+    durable = route is not None and _uses_client(route.dependant)
+    if durable:
+
+        async def handler(req: HttpV2Request, client: str, context: func.Context) -> Response:  # pyright: ignore[reportRedeclaration]
+            return await serve(req, context, client)
+    else:
+
+        async def handler(req: HttpV2Request, context: func.Context) -> Response:
+            return await serve(req, context, None)
+
+    handler.__name__ = name
+    builder: Any = app.route(route=template, methods=methods, auth_level=func.AuthLevel.ANONYMOUS)(handler)
+    if durable:
+        app.generic_input_binding(arg_name="client", type="durableClient")(builder)

@@ -1,0 +1,115 @@
+"""Reading `multipart/form-data` as a stream: text fields are collected, the file is handed on chunk by chunk."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from shared.http.errors import BadRequest
+
+MAX_FIELDS = 1024 * 1024
+"""Bytes of all text fields of a form together."""
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class Part:
+    """The headers of one part."""
+
+    name: str = ""
+    filename: str | None = None
+    content_type: str | None = None
+
+
+async def read_form(
+    request: Request, save: Callable[[Part, AsyncIterator[bytes]], Awaitable[T]], *, file_field: str = "file"
+) -> tuple[dict[str, list[str]], T | None]:
+    """All text fields, and what `save(part, chunks)` made of the first file named `file_field` (None without one).
+
+    Later files are read and dropped. `BadRequest` for a body that is malformed or ends early; when that is known only
+    inside the file, it is raised to `save` out of `chunks`.
+    """
+    fields: dict[str, list[str]] = {}
+    size, text, saved, found = 0, bytearray(), None, False
+    stream = _parts(request)
+    async for part, chunk in stream:
+        if part.filename is None:
+            text += chunk or b""
+            size += len(chunk or b"")
+            if size > MAX_FIELDS:
+                raise BadRequest(f"Form fields are over {MAX_FIELDS} bytes")
+            if chunk is None:
+                fields.setdefault(part.name, []).append(text.decode("utf-8", "replace"))
+                text.clear()
+        elif part.name == file_field and not found:
+            found = True
+            saved = await save(part, _rest(stream, chunk))
+    return fields, saved
+
+
+async def _rest(stream: AsyncIterator[tuple[Part, bytes | None]], chunk: bytes | None) -> AsyncIterator[bytes]:
+    """The chunks of the part that `chunk` begins."""
+    while chunk is not None:
+        yield chunk
+        _, chunk = await anext(stream)
+
+
+async def _parts(request: Request) -> AsyncIterator[tuple[Part, bytes | None]]:
+    """Each part's chunks as they arrive, and None at its end."""
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    boundary = options.get(b"boundary")
+    if kind != b"multipart/form-data" or not boundary:
+        raise BadRequest("Body must be multipart/form-data")
+    events: list[tuple[Part, bytes | None]] = []
+    part, name, value, ended = Part(), bytearray(), bytearray(), False
+
+    def begin() -> None:
+        nonlocal part
+        part = Part()
+
+    def header() -> None:
+        _set_header(part, bytes(name).lower(), bytes(value))
+        name.clear()
+        value.clear()
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_part_begin": begin,
+            "on_header_field": lambda data, start, stop: name.extend(data[start:stop]),
+            "on_header_value": lambda data, start, stop: value.extend(data[start:stop]),
+            "on_header_end": header,
+            "on_part_data": lambda data, start, stop: events.append((part, data[start:stop])),
+            "on_part_end": lambda: events.append((part, None)),
+            "on_end": end,
+        },
+    )
+    async for raw in request.stream():
+        try:
+            parser.write(raw)
+        except FormParserError as error:
+            raise BadRequest("Body is no well-formed multipart/form-data") from error
+        ready, events[:] = events.copy(), []
+        for event in ready:
+            yield event
+    if not ended:
+        raise BadRequest("Body ends before the form does")
+
+
+def _set_header(part: Part, name: bytes, value: bytes) -> None:
+    if name == b"content-type":
+        part.content_type = value.decode("latin-1")
+    elif name == b"content-disposition":
+        _, options = parse_options_header(value)
+        part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        if b"filename" in options:
+            part.filename = options[b"filename"].decode("utf-8", "replace")

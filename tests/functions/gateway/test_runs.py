@@ -1,0 +1,159 @@
+"""Runs: prompts and code executed in containers."""
+
+import uuid
+
+import httpx
+import pytest
+
+from tests.functions.gateway.conftest import Gateway
+
+UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
+
+
+class TestCreateRun:
+    async def test_without_a_key(self, http: httpx.AsyncClient):
+        answer = await http.post("/gateway/api/runs", json={"prompt": "true", "model": "bash"})
+        assert (answer.status_code, answer.json()) == (401, {"error": "Invalid or missing API key"})
+
+    async def test_the_key_is_asked_for_before_the_body_is_read(self, http: httpx.AsyncClient):
+        assert (await http.post("/gateway/api/runs", content=b"{")).status_code == 401
+
+    async def test_it_is_answered_as_pending_at_once(self, gateway: Gateway):
+        run = await gateway.run("echo hello", timeout=60, colour="blue")
+        assert (run["status"], run["prompt"], run["model"], run["artifact_count"]) == ("pending", "echo hello", "bash", 0)
+        assert run["options"] == {"timeout": 60, "max_tokens": 4096, "colour": "blue"}
+        assert run["started_at"].endswith("Z")
+        assert uuid.UUID(run["id"])
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"prompt": ""},
+            {"prompt": "  \n"},
+            {"prompt": 5},
+            {"prompt": "x" * 100_001},
+            {"prompt": "x", "model": "gpt-0"},
+            {"prompt": "x", "model": 7},
+            {"prompt": "x", "options": []},
+            {"prompt": "x", "options": {"timeout": 0}},
+            {"prompt": "x", "options": {"timeout": 3601}},
+            {"prompt": "x", "options": {"timeout": "5"}},
+            {"prompt": "x", "options": {"max_tokens": 0}},
+            {"prompt": "x", "options": {"max_tokens": 8193}},
+            [],
+            "x",
+            None,
+        ],
+    )
+    async def test_a_body_that_breaks_a_rule_is_refused(self, gateway: Gateway, body: object):
+        answer = await gateway.http.post("/gateway/api/runs", json=body)
+        assert answer.status_code == 400, answer.text
+        assert list(answer.json()) == ["error"]
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 5000])
+    async def test_a_body_that_is_no_json_is_refused(self, gateway: Gateway, content: bytes):
+        answer = await gateway.http.post(
+            "/gateway/api/runs", content=content, headers={"Content-Type": "application/json"}
+        )
+        assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+    async def test_a_body_over_ten_megabytes_is_refused(self, gateway: Gateway):
+        answer = await gateway.http.post("/gateway/api/runs", json={"prompt": "x" * 11_000_000})
+        assert (answer.status_code, list(answer.json())) == (413, ["error"])
+
+
+class TestRunOfAProgram:
+    async def test_python_prints_and_leaves_files(self, gateway: Gateway):
+        program = (
+            "import pathlib\n"
+            "print('grüße')\n"
+            "pathlib.Path('artifacts').mkdir()\n"
+            "pathlib.Path('artifacts/data.bin').write_bytes(bytes(range(256)))\n"
+        )
+        run = await gateway.reach((await gateway.run(program, "python"))["id"])
+        assert (run["status"], run["result"], run["error"], run["artifact_count"]) == ("completed", "grüße\n", None, 2)
+        assert run["completed_at"] >= run["started_at"]
+        files = await gateway.artifacts(run["id"])
+        assert await gateway.download(files["data.bin"]["id"]) == bytes(range(256))
+        assert await gateway.download(files["claude.log"]["id"]) == "grüße\n".encode()
+
+    async def test_a_failing_program_fails_the_run_and_raises_an_alert(self, gateway: Gateway):
+        run = await gateway.reach((await gateway.run("echo before; exit 3"))["id"])
+        assert (run["status"], run["result"], run["error"]) == ("failed", "before\n", "Exited with code 3")
+
+    async def test_a_program_killed_by_a_signal_fails_the_run(self, gateway: Gateway):
+        run = await gateway.reach((await gateway.run("kill -9 $$"))["id"])
+        assert (run["status"], run["error"]) == ("failed", "Exited with code 137")
+
+    async def test_past_its_timeout_it_fails_and_says_so(self, gateway: Gateway):
+        run = await gateway.reach((await gateway.run("echo one; sleep 60", timeout=1))["id"])
+        assert (run["status"], run["error"], run["result"]) == ("failed", "Timed out after 1 seconds", "one\n")
+
+    async def test_a_claude_model_without_a_key_fails_and_says_so(self, gateway: Gateway):
+        run = await gateway.reach((await gateway.run("hello", "claude-sonnet-4-20250514"))["id"])
+        assert run["status"] == "failed"
+        assert "ANTHROPIC_API_KEY" in run["error"]
+
+
+class TestGetRun:
+    async def test_without_a_key(self, http: httpx.AsyncClient):
+        assert (await http.get(f"/gateway/api/runs/{UNKNOWN}")).status_code == 401
+
+    @pytest.mark.parametrize("run_id", [UNKNOWN, "x", "a%20b", "..%2fx"])
+    async def test_an_id_that_nobody_has(self, gateway: Gateway, run_id: str):
+        answer = await gateway.http.get(f"/gateway/api/runs/{run_id}")
+        assert answer.status_code == 404
+
+    async def test_it_has_the_documented_members(self, gateway: Gateway):
+        run = await gateway.get((await gateway.run("true"))["id"])
+        assert set(run) == {
+            "id", "status", "prompt", "result", "error", "model", "started_at", "completed_at", "artifact_count",
+            "client_id", "options",
+        }  # fmt: skip
+        assert run["client_id"] == gateway.id
+
+
+class TestCancelRun:
+    async def test_without_a_key(self, http: httpx.AsyncClient):
+        assert (await http.delete(f"/gateway/api/runs/{UNKNOWN}")).status_code == 401
+
+    async def test_an_unknown_run(self, gateway: Gateway):
+        answer = await gateway.http.delete(f"/gateway/api/runs/{UNKNOWN}")
+        assert (answer.status_code, answer.json()) == (404, {"error": "Run not found"})
+
+    async def test_a_finished_run_stays_finished(self, gateway: Gateway):
+        run = await gateway.reach((await gateway.run("true"))["id"])
+        answer = await gateway.http.delete(f"/gateway/api/runs/{run['id']}")
+        assert (answer.status_code, answer.json()) == (400, {"error": "Cannot cancel completed run"})
+
+    async def test_twice(self, gateway: Gateway):
+        run = await gateway.run("sleep 60")
+        first = await gateway.http.delete(f"/gateway/api/runs/{run['id']}")
+        assert (first.status_code, first.json()) == (200, {"id": run["id"], "status": "cancelled"})
+        second = await gateway.http.delete(f"/gateway/api/runs/{run['id']}")
+        assert (second.status_code, second.json()) == (400, {"error": "Cannot cancel cancelled run"})
+
+
+class TestListRuns:
+    async def test_without_a_key(self, http: httpx.AsyncClient):
+        assert (await http.get("/gateway/api/runs")).status_code == 401
+
+    async def test_newest_first_with_an_exact_total(self, gateway: Gateway):
+        mine = {"client_id": gateway.id}
+        before = (await gateway.http.get("/gateway/api/runs", params=mine)).json()["total"]
+        ids = [(await gateway.run("true"))["id"] for _ in range(3)]
+        page = (await gateway.http.get("/gateway/api/runs", params={**mine, "limit": 2})).json()
+        assert [run["id"] for run in page["runs"]] == ids[:0:-1]
+        assert page["total"] == before + 3
+        assert set(page["runs"][0]) == {
+            "id", "status", "prompt", "model", "started_at", "completed_at", "artifact_count", "client_id",
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "offset=-1", "status=done", "sort_by=name", "sort_order=up"])
+    async def test_a_query_that_breaks_a_rule_is_refused(self, gateway: Gateway, query: str):
+        assert (await gateway.http.get(f"/gateway/api/runs?{query}")).status_code == 400
+
+    async def test_a_client_that_does_not_exist_has_none(self, gateway: Gateway):
+        answer = await gateway.http.get(f"/gateway/api/runs?client_id={UNKNOWN}")
+        assert (answer.status_code, answer.json()) == (200, {"runs": [], "total": 0})
