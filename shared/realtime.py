@@ -120,12 +120,6 @@ def verify_signature(connection_id: str, header: str) -> bool:
     return any(hmac.compare_digest(expected.encode(), given.strip().encode()) for given in header.split(","))
 
 
-def verify_code(code: str) -> bool:
-    """Whether `code` (of the query) is the secret in the handler's address; without a setting never."""
-    expected = settings().events_code
-    return bool(expected) and hmac.compare_digest(code.encode(), expected.encode())
-
-
 def _parts(where: str) -> dict[str, str]:
     """The parts of a connection string by lower-case name; of an address, that alone."""
     if "=" not in where:

@@ -19,8 +19,8 @@ from tests.infra.local.webpubsub.harness import Bench, eventually, read_json, ru
 SIGNATURE = "sha256=" + hmac.new(KEY.encode(), b"id-1", hashlib.sha256).hexdigest()
 
 
-def use(monkeypatch: pytest.MonkeyPatch, webpubsub: str, code: str = "") -> None:
-    given = Settings.model_validate({"RUNYARD_WEBPUBSUB": webpubsub, "RUNYARD_EVENTS_CODE": code})
+def use(monkeypatch: pytest.MonkeyPatch, webpubsub: str) -> None:
+    given = Settings.model_validate({"RUNYARD_WEBPUBSUB": webpubsub})
     monkeypatch.setattr(realtime, "settings", lambda: given)
 
 
@@ -144,13 +144,6 @@ class TestSignature:
         use(monkeypatch, setting)
         empty = "sha256=" + hmac.new(b"", b"id-1", hashlib.sha256).hexdigest()
         assert not realtime.verify_signature("id-1", empty)
-
-    def test_a_code_proves_it_where_there_is_no_key(self, monkeypatch: pytest.MonkeyPatch):
-        use(monkeypatch, "https://a.webpubsub.azure.com", code="sécret")
-        assert realtime.verify_code("sécret")
-        assert not realtime.verify_code("sécre")
-        use(monkeypatch, "https://a.webpubsub.azure.com")
-        assert not realtime.verify_code("")
 
 
 class TestEvents:

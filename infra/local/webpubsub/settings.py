@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -26,7 +27,7 @@ class Handler(BaseModel):
 
     def url_for(self, hub: str, event: str) -> str:
         """Where the event is delivered; `validate` stands for the abuse-protection request."""
-        return self.url.replace("{hub}", hub).replace("{event}", event)
+        return self.url.replace("{hub}", quote(hub, safe="")).replace("{event}", quote(event, safe=""))
 
 
 class HubSettings(BaseModel):

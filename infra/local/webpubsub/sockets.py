@@ -101,7 +101,8 @@ async def _serve(
         tasks.create_task(connection.write(ws, transport))
         tasks.create_task(_work(upstream, connection, inbox))
         async for frame in ws:
-            await inbox.put(frame)
+            if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):  # else an error, which ends it
+                await inbox.put(frame)
         connection.hub.remove(connection)
         await inbox.put(None)
         connection.end()

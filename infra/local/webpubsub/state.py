@@ -129,7 +129,9 @@ class Hub:
             _discard(self.users, connection.user_id, connection)
 
     def join(self, connection: Connection, group: str) -> None:
-        """Put it into a group; harmless when it is in."""
+        """Put it into a group; harmless when it is in, or gone."""
+        if connection.id not in self.connections:
+            return
         connection.groups.add(group)
         self.groups[group][connection.id] = connection
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 from pydantic import BaseModel, ValidationError
+from yarl import URL
 
 from .messages import CONTENT_TYPES, Malformed, Payload
 from .settings import Handler
@@ -59,7 +60,9 @@ class Upstream:
 
     def __init__(self, origin: str, key: str):
         self._origin, self._key = origin, key
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT, auto_decompress=True)
+        # No client waits for another's event; and a connection is given up before the handler's end closes it.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
         self._validated: set[str] = set()
         self._validating = asyncio.Lock()
 
@@ -128,7 +131,9 @@ class Upstream:
         url = handler.url_for(hub.name, event)
         try:
             await self._validate(handler, hub.name)
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            # The address is encoded already; a second time would change a name that the client chose.
+            target = URL(url, encoded=True)
+            async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as response:
                 answer = Answer(response.status, response.content_type, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Failed(f"{_shown(url)}: {type(error).__name__} {error}") from None
@@ -148,7 +153,8 @@ class Upstream:
         async with self._validating:
             if url in self._validated:
                 return
-            async with self._session.options(url, headers={"WebHook-Request-Origin": self._origin}) as response:
+            asked = {"WebHook-Request-Origin": self._origin}
+            async with self._session.options(url, headers=asked, allow_redirects=False) as response:
                 allowed = [o.strip() for o in response.headers.get("WebHook-Allowed-Origin", "").split(",")]
             if "*" not in allowed and self._origin not in allowed:
                 raise Failed(f"OPTIONS {_shown(url)} answered {response.status} without allowing {self._origin}")

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from shared.realtime import Event
 from tests.infra.local.webpubsub.harness import Bench, Heard, eventually, read, read_json
 
 Request = dict[str, Any]
@@ -65,6 +66,23 @@ class TestGroups:
         echo = await ask(sender, {"type": "sendToGroup", "group": "g", "dataType": kind, "data": data})
         assert (echo["dataType"], echo["data"]) == (kind, data)
         assert await read(reader) == plain
+
+    async def test_a_client_that_went_joins_nothing_any_more(self, bench: Bench):
+        release = asyncio.Event()
+
+        async def wait(_: Heard) -> web.Response:
+            await release.wait()
+            return web.Response(status=204)
+
+        bench.handler.answers["wait"] = wait
+        client, connection_id = await bench.json_client(url=await bench.token_url(roles=["webpubsub.joinLeaveGroup"]))
+        await client.send('{"type":"event","event":"wait"}')
+        await client.send('{"type":"joinGroup","group":"g"}')
+        await client.close()
+        await eventually(lambda: connection_id not in bench.service.hubs["open"].connections)
+        release.set()
+        await eventually(lambda: "disconnected" in bench.handler.events())
+        assert not await bench.sdk().group_exists("g")
 
     @pytest.mark.parametrize(
         "request_",
@@ -127,6 +145,14 @@ class TestEvents:
         assert heard.headers["ce-type"] == "azure.webpubsub.user.order"
         assert heard.headers["ce-connectionid"] == connection_id
         assert (heard.headers["content-type"], heard.body) == (content_type, body)
+
+    async def test_the_name_of_an_event_stays_one_segment_of_the_address(self, bench: Bench):
+        client, _ = await bench.json_client()
+        name = "../a?b=c&d#%41 ü"
+        assert await ask(client, {"type": "event", "event": name, "data": 1, "ackId": 1}) == ack(1)
+        heard = next(heard for heard in bench.handler.heard if heard.headers.get("ce-type", "").endswith("%C3%BC"))
+        assert (heard.path, heard.query) == (f"/realtime/open/{name}", "code=secret")
+        assert Event.parse(heard.headers, heard.body).type == name
 
     async def test_only_the_named_events_reach_a_handler(self, bench: Bench):
         handler = bench.service.hubs["open"].settings.handlers[0]

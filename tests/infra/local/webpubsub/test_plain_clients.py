@@ -173,7 +173,9 @@ class TestFrames:
         release.set()
         assert await read(first) == "a"
 
-    async def test_a_frame_of_1_mb_passes_and_a_larger_one_ends_the_connection(self, bench: Bench):
+    async def test_a_frame_of_1_mb_passes_and_a_larger_one_ends_the_connection(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ):
         client = await bench.client()
         await client.send("x" * 2**20)
         await eventually(lambda: "message" in bench.handler.events())
@@ -182,6 +184,8 @@ class TestFrames:
         with pytest.raises(ConnectionClosed) as ended:
             await read(client)
         assert ended.value.rcvd is not None and ended.value.rcvd.code == 1009
+        await eventually(lambda: "disconnected" in bench.handler.events())
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 class TestEnd:
