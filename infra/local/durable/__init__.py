@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.requests import Request
 
+from infra.local.durable.database import DatabaseUnusable
 from infra.local.durable.engine import Dispatcher, FunctionFailed, Invoke
-from infra.local.durable.store import DatabaseUnusable
 from infra.local.durable.wire import Management, client_binding
 
 __all__ = ["DatabaseUnusable", "Engine", "FunctionFailed", "Invoke"]

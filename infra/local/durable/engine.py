@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from infra.local.durable import entities
+from infra.local.durable.administration import Administration
+from infra.local.durable.callhttp import HttpFailed, Later, call_http
 from infra.local.durable.lanes import PAUSE, Lane
-from infra.local.durable.store import Store, Woken
-from infra.local.durable.turn import TIME, Turn
+from infra.local.durable.rows import Woken
+from infra.local.durable.turn import HTTP_ACTIVITY, TIME, Turn
 
 T = TypeVar("T")
 Trigger = Literal["orchestrationTrigger", "activityTrigger", "entityTrigger"]
@@ -50,14 +53,14 @@ class Dispatcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="durable-store")
         self._loop = asyncio.get_running_loop()
         try:
-            self.store = await self._loop.run_in_executor(self._thread, Store, self._database)
+            self.store = await self._loop.run_in_executor(self._thread, Administration, self._database)
         except BaseException:
             self._thread.shutdown()
             raise
-        orchestrators, activities, entities = self._widths
+        orchestrators, activities, entity_batches = self._widths
         self._orchestrators: Lane[str] = Lane(orchestrators, self._turn)
         self._activities: Lane[int] = Lane(activities, self._activity)
-        self._entities: Lane[str] = Lane(entities, self._batch)
+        self._entities: Lane[str] = Lane(entity_batches, self._batch)
         self._timers_changed = asyncio.Event()
         self._calls: set[asyncio.Task[Any]] = set()
         self._clock = asyncio.create_task(self._fire_timers())
@@ -130,38 +133,33 @@ class Dispatcher:
             return
         result = error = None
         try:
-            result = await self._invoke("activityTrigger", call.name, call.input)
+            if call.name == HTTP_ACTIVITY:
+                result = await call_http(call.input)
+            else:
+                result = await self._invoke("activityTrigger", call.name, call.input)
         except KeyError:
             error = f"The activity function '{call.name}' does not exist, is disabled, or is not an activity function."
         except FunctionFailed as failure:
             error = f"Activity function '{call.name}' failed: {failure}"
-        await self.call(self.store.activity_done, number, result, error)
+        except HttpFailed as failure:
+            error = str(failure)
+        if isinstance(result, Later):  # its place is free for others meanwhile
+            await self.call(self.store.activity_goes_on, number, result.request)
+            self._loop.call_later(result.seconds, self._activities.ready, number)
+        else:
+            await self.call(self.store.activity_done, number, result, error)
 
     async def _batch(self, id: str) -> None:
         state, operations = await self.call(self.store.entity_batch, id)
         if not operations:
             return
-        _, name, key = id.split("@", 2)
-        request = {
-            "self": {"name": name, "key": key},
-            "exists": state is not None,
-            "state": state,
-            "batch": [{"name": op, "input": data, "isSignal": not reply} for _, op, data, reply in operations],
-        }
+        name, request = entities.batch(id, state, operations)
         try:
-            answer = json.loads(await self._invoke("entityTrigger", name, json.dumps(request)) or "null")
-            outcomes, state = answer["results"], answer["entityState"] if answer["entityExists"] else None
-        except (KeyError, FunctionFailed) as failure:
-            # The function as a whole: no operation of this batch has run, and running it again would not help.
-            message = f"Entity function '{name}' failed: {failure}"
-            log.error(message)
-            outcomes = [{"isError": True, "result": json.dumps(message)}] * len(operations)
-        replies = {
-            number: json.dumps(
-                {"result": outcome["result"], **({"exceptionType": "Error"} if outcome["isError"] else {})}
-            )
-            for (number, *_), outcome in zip(operations, outcomes, strict=True)
-        }
+            state, replies = entities.results(await self._invoke("entityTrigger", name, request), operations)
+        except (KeyError, ValueError, FunctionFailed) as failure:
+            # The function as a whole: the state is as before, and running it again would not help.
+            log.error("entity function %s failed: %s", name, failure)
+            replies = entities.refusals(f"Entity function '{name}' failed: {failure}", operations)
         await self.call(self.store.entity_done, id, state, replies)
 
     async def _fire_timers(self) -> None:

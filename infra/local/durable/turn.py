@@ -7,7 +7,7 @@ its replay comes across it; `State` repeats that count, so the rules below must 
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any
@@ -87,7 +87,7 @@ class State:
 
     def dump(self) -> str:
         """As JSON text."""
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
 
 @dataclass
@@ -157,6 +157,8 @@ class Turn:
         self.entity_calls: list[EntityCall] = []
         self.continued: str | None = None
         self.status, self.output, self.custom_status = "Running", None, instance.custom_status
+        self.before = self.state.dump()
+        self.gave_up = False  # whether something failed here that nothing tries again
         self._fresh = 0  # how many of `added` the function sees as new
         self._take(messages)
 
@@ -228,6 +230,7 @@ class Turn:
                 open_waits[message["Name"]] -= 1
                 batch.append(message)
             else:
+                self.gave_up |= message["EventType"] in FAILURES
                 self.state.retries.pop(_retry_key(message), None)
                 batch.append(message)
             self.consumed.append(number)
@@ -260,8 +263,7 @@ class Turn:
         retry = self.state.retries.get(_retry_key(message))
         if retry is None or message["EventType"] in SUCCESSES:
             return False
-        last = retry["attempt"] >= retry["action"]["retryOptions"]["maxNumberOfAttempts"]
-        return message["EventType"] != Kind.TIMER_FIRED or not last
+        return message["EventType"] != Kind.TIMER_FIRED or not _is_last(retry)
 
     def _retry(self, message: dict[str, Any]) -> None:
         self._begin_episode(message)
@@ -271,6 +273,7 @@ class Turn:
             self._schedule(retry["action"], retry["attempt"] + 1)
         else:
             # The SDK waits for a timer after the last attempt too: only when that fires does the task fail.
+            self.gave_up |= _is_last(retry)
             interval = timedelta(milliseconds=retry["action"]["retryOptions"]["firstRetryIntervalInMilliseconds"])
             timer = self._timer((datetime.now(UTC) + interval).strftime(TIME))
             self.state.retries[f"timer {timer}"] = retry
@@ -348,6 +351,10 @@ class Turn:
     def _finish(self, status: str, output: str, kind: Kind) -> None:
         self.status, self.output, self.continued = status, output, None
         self._add(event(kind))
+
+
+def _is_last(retry: dict[str, Any]) -> bool:
+    return retry["attempt"] >= retry["action"]["retryOptions"]["maxNumberOfAttempts"]
 
 
 def _retry_key(message: dict[str, Any]) -> str:

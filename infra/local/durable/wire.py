@@ -14,12 +14,13 @@ from starlette.responses import JSONResponse, Response
 
 from infra.local.durable.engine import Dispatcher
 from infra.local.durable.history import shown
-from infra.local.durable.store import Query
+from infra.local.durable.rows import Query
 from infra.local.durable.turn import FINISHED, TIME, EntityCall, Instance
 
 BASE = "/runtime/webhooks/durabletask/"
 TOKEN = "x-ms-continuation-token"
 BAD_ID = re.compile(r"^@|[/\\#?\x00-\x1f\x7f-\x9f]")
+NOT_FAILED = ("Pending", "Running", "Suspended", "Completed", "Terminated")
 log = logging.getLogger(__name__)
 
 
@@ -96,11 +97,13 @@ class Management:
             case "DELETE", "instances":
                 return await self._purge(self._work.call(self._work.store.purge_found, _query(request)))
             case "DELETE", "instances", id:
-                return await self._purge(self._work.call(self._work.store.purge, [id]))
+                return await self._purge(self._work.call(self._work.store.purge, id))
             case "POST", "instances", id, "raiseEvent", name:
                 return await self._raise_event(request, id, name)
             case "POST", "instances", id, "restart":
                 return await self._restart(request, id)
+            case "POST", "instances", id, "rewind":
+                return _steered(await self._work.call(self._work.store.rewind, id), NOT_FAILED)
             case "POST", "instances", id, ("terminate" | "suspend" | "resume") as operation:
                 return await self._steer(request, id, operation)
             case "POST", "entities", name, key:

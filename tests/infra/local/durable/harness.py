@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Server:
     """An HTTP server of this process, which passes every request to the engine that is current."""
 
     def __init__(self) -> None:
-        self.engine: Engine | None = None
+        self.engine: Callable[..., Awaitable[None]] | None = None
         port = free_ports(1)[0]
         self.base_url = f"http://127.0.0.1:{port}"
         where = {"host": "127.0.0.1", "port": port}
@@ -92,7 +92,8 @@ class Hub:
         self._new = lambda: Engine(database, functions, base_url=server.base_url, **options)
 
     async def start(self) -> "Hub":
-        self.engine = self._server.engine = self._new()
+        self.engine = self._new()
+        self._server.engine = self.engine
         await self.engine.start()
         self.client = df.DurableOrchestrationClient(self.engine.client_binding())
         return self
