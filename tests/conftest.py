@@ -1,7 +1,6 @@
 """Fixtures of the whole suite: real Azurite in memory, and the real app on the local host, on free ports."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -44,9 +43,7 @@ async def http(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def eventually(
-    probe: Callable[[], Awaitable[T]], *, seconds: float = 30, until: Callable[[T], Any] = bool
-) -> T:
+async def eventually(probe: Callable[[], Awaitable[T]], *, seconds: float = 30, until: Callable[[T], Any] = bool) -> T:
     """What `probe` answers as soon as `until` holds for it; fails with its last answer after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

@@ -1,6 +1,7 @@
 """The gateway API: prompts and code run in containers."""
 
 from functions.gateway import artifacts, auth, catalogue, health, runs, socket
+from functions.gateway.access import current_client
 from shared.http.api import Api
 
 api = Api(
@@ -8,6 +9,7 @@ api = Api(
     "Gateway",
     health.VERSION,
     [auth.routes, runs.routes, artifacts.of_run, artifacts.routes, catalogue.routes, health.routes, socket.routes],
+    guard=current_client,
     render=lambda status, message: {"error": message},
 )
 blueprints = [socket.bp]

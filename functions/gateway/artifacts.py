@@ -27,7 +27,6 @@ FORM_ROOM = 2 * 1024 * 1024
 """Bytes of an upload beside its file: the form's own and its fields."""
 
 of_run = router("/api/runs/{run_id}/artifacts", "artifacts")
-of_run.max_body_size = None  # an upload has a limit of its own
 routes = router("/api/artifacts", "artifacts")
 
 
@@ -46,6 +45,7 @@ async def list_run_artifacts(
     status_code=201,
     response_model=ArtifactUploaded,
     openapi_extra={
+        "x-max-body-size": settings().artifact_limit + FORM_ROOM,
         "requestBody": {
             "required": True,
             "content": {
@@ -60,15 +60,13 @@ async def list_run_artifacts(
                     }
                 }
             },
-        }
+        },
     },
 )
 async def upload_artifact(run_id: str, client: CurrentClient, request: Request) -> Artifact:
     """Store a file with a run, streamed; `metadata` is a JSON object in a text field."""
     run = await runs.get(run_id)
     limit = settings().artifact_limit
-    if int(request.headers.get("content-length", 0)) > limit + FORM_ROOM:
-        raise TooLarge("File too large")
     artifact_id = new_id()
     blob, digest, size = f"gateway.upload/{run.id}/{artifact_id}", hashlib.sha256(), 0
 

@@ -54,9 +54,7 @@ CurrentJob = Annotated[Job, Depends(_current_job)]
 
 
 @routes.post("/events", response_model=Received)
-async def push_output(
-    job: CurrentJob, request: Request, offset: Annotated[int, Query(ge=0)]
-) -> Received | Response:
+async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, Query(ge=0)]) -> Received | Response:
     """Append output that begins at byte `offset`; the first push, which may be empty, says that the job runs."""
     data = await request.body()
     if offset > job.size:

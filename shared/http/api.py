@@ -1,11 +1,12 @@
 """One documented API: a FastAPI app with its own prefix, error shape and OpenAPI page."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,15 +22,15 @@ from shared.settings import settings
 log = logging.getLogger(__name__)
 
 MAX_JSON_BODY = 10 * 1024 * 1024
-"""Bytes of a request body, where a route sets no limit of its own."""
+"""Bytes of a request body; more is answered with 413. A route may set `x-max-body-size` in its `openapi_extra`."""
 
 Render = Callable[[int, str], Any]
 """(status, message) -> the JSON body of an error."""
 
 
 def router(prefix: str, tag: str) -> APIRouter:
-    """The routes of one resource; bodies over `MAX_JSON_BODY` are answered with 413."""
-    return APIRouter(prefix=prefix, tags=[tag], max_body_size=MAX_JSON_BODY)
+    """The routes of one resource."""
+    return APIRouter(prefix=prefix, tags=[tag])
 
 
 class _LastResort:
@@ -55,8 +56,34 @@ class _LastResort:
             await JSONResponse(self.render(500, "Internal server error"), 500)(scope, receive, send)
 
 
+def _depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
+    return dependant.call is call or any(_depends_on(part, call) for part in dependant.dependencies)
+
+
+def _limited(request: Request, limit: int) -> Receive:
+    """The request's `receive`, which raises 413 as soon as the body is known to be longer than `limit` bytes."""
+    what = "File" if request.headers.get("content-type", "").startswith("multipart/") else "Body"
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise HTTPException(413, f"{what} too large")
+    size = 0
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await request.receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise HTTPException(413, f"{what} too large")
+        return message
+
+    return receive
+
+
 class Api(FastAPI):
-    """Serves `routers` below `/<prefix>`; `messages` replaces the text of an error by its status where it has none."""
+    """Serves `routers` below `/<prefix>`.
+
+    `render` gives errors their shape. `guard` is the dependency that finds out who calls; it runs before the body of a
+    route that depends on it is read.
+    """
 
     def __init__(
         self,
@@ -66,10 +93,11 @@ class Api(FastAPI):
         routers: Sequence[APIRouter],
         *,
         render: Render,
+        guard: Callable[[Request], Awaitable[Any]] | None = None,
         validation_status: int = 400,
         not_found: str = "Resource not found",
     ):
-        self.prefix, self._render, self._not_found = prefix, render, not_found
+        self.prefix, self._render, self._not_found, self._guard = prefix, render, not_found, guard
         super().__init__(
             title=title,
             version=version,
@@ -122,7 +150,11 @@ class Api(FastAPI):
             await self.router(scope, receive, send)
             return
         scope.update(child)
-        await route.handle(scope, receive, send)  # type: ignore[union-attr]
+        request = Request(scope, receive)
+        limit = (route.openapi_extra or {}).get("x-max-body-size", MAX_JSON_BODY)
+        if self._guard and _depends_on(route.dependant, self._guard):
+            await self._guard(request)  # a wrong body must not hide a missing key: FastAPI would read the body first
+        await route.handle(scope, _limited(request, limit), send)
 
     def error(self, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
         """An error of this API."""

@@ -20,7 +20,12 @@ class TestCreateRun:
 
     async def test_it_is_answered_as_pending_at_once(self, gateway: Gateway):
         run = await gateway.run("echo hello", timeout=60, colour="blue")
-        assert (run["status"], run["prompt"], run["model"], run["artifact_count"]) == ("pending", "echo hello", "bash", 0)
+        assert (run["status"], run["prompt"], run["model"], run["artifact_count"]) == (
+            "pending",
+            "echo hello",
+            "bash",
+            0,
+        )
         assert run["options"] == {"timeout": 60, "max_tokens": 4096, "colour": "blue"}
         assert run["started_at"].endswith("Z")
         assert uuid.UUID(run["id"])
@@ -150,7 +155,9 @@ class TestListRuns:
             "id", "status", "prompt", "model", "started_at", "completed_at", "artifact_count", "client_id",
         }  # fmt: skip
 
-    @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "offset=-1", "status=done", "sort_by=name", "sort_order=up"])
+    @pytest.mark.parametrize(
+        "query", ["limit=0", "limit=-1", "limit=x", "offset=-1", "status=done", "sort_by=name", "sort_order=up"]
+    )
     async def test_a_query_that_breaks_a_rule_is_refused(self, gateway: Gateway, query: str):
         assert (await gateway.http.get(f"/gateway/api/runs?{query}")).status_code == 400
 
