@@ -23,7 +23,7 @@ def main() -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     bubblewrap()  # once, and its warning at the top of the log
     service = Service(options.state.resolve(), options.images, grace=options.grace, restart_delay=options.restart_delay)
-    web.run_app(application(service), host="127.0.0.1", port=options.port, print=None)
+    web.run_app(application(service), host="127.0.0.1", port=options.port, print=None, shutdown_timeout=3)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 import asyncio
 import base64
-import errno
+import fcntl
 import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from infra.local.containers import sandbox, shares
+from infra.local.containers.process import send
 from infra.local.containers.supervisor import GroupPlan
 from infra.local.containers.wire import TYPE, Json, shown
 from infra.local.processes import ROOT
@@ -21,11 +23,11 @@ log = logging.getLogger(__name__)
 
 SUPERVISOR = f"""
 import sys
-sys.path.insert(0, {str(ROOT)!r})
+sys.path.append({str(ROOT)!r})
 from infra.local.containers.supervisor import main
 main()
 """
-OUTLIVES_GRACE = 5
+OUTLIVES_GRACE = 4
 """Seconds after the grace within which a killed group must be gone."""
 
 
@@ -37,8 +39,9 @@ class Group:
         self.body = body
         self.wanted = "running"  # or stopped, or deleted
         self.pending = True  # accepted, and its supervisor not yet there
-        self.error = ""  # why its supervisor could not be started
+        self.failure: list[Json] = []  # the event that tells why its supervisor could not be started
         self.changing = asyncio.Lock()
+        self.removal: asyncio.Task[None] | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -73,37 +76,45 @@ class Group:
 
     @property
     def alive(self) -> bool:
-        """Whether its supervisor lives: then somebody reads the control pipe."""
+        """Whether it has a supervisor, which holds the lock from before its start to its end; not for a pending one."""
         try:
-            os.close(os.open(self.folder / "control", os.O_WRONLY | os.O_NONBLOCK))
-        except OSError as error:
-            if error.errno not in (errno.ENXIO, errno.ENOENT):
-                raise
-            if self.process:
-                self.process.poll()
-            return False
-        return True
+            os.close(self.lock())
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            pass
+        if self.process:
+            self.process.poll()
+        return False
+
+    def lock(self, *, create: int = 0) -> int:
+        """The lock of its supervisor, as an open file; BlockingIOError when there is a supervisor."""
+        lock = os.open(self.folder / "lock", os.O_RDWR | create, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise
+        return lock
 
     def status(self) -> Json:
         """What its supervisor wrote last; of one that was killed, what the end of its containers must have been."""
-        alive = self.alive  # asked first: what a supervisor writes at its end is then there
+        alive = self.pending or self.alive  # asked first: what a supervisor writes at its end is then there
         try:
             status = json.loads((self.folder / "status.json").read_text())
         except FileNotFoundError:
             return {"provisioned": False, "containers": {}}
-        if not alive and not self.pending:
+        if not alive and not status["ended"]:
             status["provisioned"] = True
             for view in status["containers"].values():
-                if view["currentState"]["state"] == "Running":
-                    view["currentState"].update(state="Terminated", exitCode=137, detailStatus="Error")
-                elif "previousState" in view and view["currentState"]["state"] == "Waiting":
-                    view["currentState"] = view.pop("previousState")
+                if view["currentState"]["state"] != "Terminated":
+                    view["currentState"] |= {"state": "Terminated", "exitCode": 137, "detailStatus": "Error"}
         return status
 
     def provisioning_state(self, status: Json) -> str:
         if self.wanted == "deleted":
             return "Deleting"
-        if self.error:
+        if self.failure:
             return "Failed"
         return "Pending" if self.pending else "Succeeded" if status["provisioned"] else "Creating"
 
@@ -111,7 +122,7 @@ class Group:
         """The state of the group as a whole."""
         if self.wanted == "stopped":
             return "Stopped"
-        if self.error:
+        if self.failure:
             return "Failed"
         if self.pending or not status["provisioned"]:
             return "Pending"
@@ -135,17 +146,14 @@ class Group:
             if label := address.get("dnsNameLabel"):
                 address["fqdn"] = f"{label}.{body['location']}.azurecontainer.io"
         if instance:
-            properties["instanceView"] = {"events": self.events(), "state": self.state(status)}
+            properties["instanceView"] = {"events": self.failure, "state": self.state(status)}
             for container in [*properties["containers"], *(properties.get("initContainers") or [])]:
                 if view := status["containers"].get(container["name"]):
                     container["properties"]["instanceView"] = view
         return {"id": self.id, "name": self.name, "type": TYPE, **body}
 
-    def events(self) -> list[Json]:
-        return [{"count": 1, "name": "Failed", "message": self.error, "type": "Warning"}] if self.error else []
-
     def send(self, word: str) -> None:
-        """Tell the supervisor; nothing happens when there is none."""
+        """Tell the supervisor; nothing happens when there is none, or none yet."""
         try:
             pipe = os.open(self.folder / "control", os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
@@ -154,20 +162,26 @@ class Group:
         os.close(pipe)
 
     async def stop(self, seconds: float) -> None:
-        """End its containers and wait for that, `seconds` at most."""
-        self.send("stop\n")
+        """End its containers and wait for that; a supervisor that has not done it after `seconds` dies with them."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self.alive:
-            if asyncio.get_running_loop().time() > deadline:
-                raise TimeoutError(f"the containers of {self.name} do not end")
+            self.send("stop\n")
             await asyncio.sleep(0.02)
+            if asyncio.get_running_loop().time() > deadline:
+                log.warning("the supervisor of %s does not answer and is killed", self.name)
+                send(json.loads((self.folder / "status.json").read_text())["supervisor"], signal.SIGKILL)
+                deadline += 1
+
+    @property
+    def started(self) -> bool:
+        """Whether a supervisor has begun to tell."""
+        return (self.folder / "status.json").exists()
 
     def start(self, images: dict[str, sandbox.Image], files: shares.Shares, grace: float, restart_delay: float) -> None:
         """Start a supervisor and wait until it has taken over; blocks for some milliseconds."""
-        for name in ("logs", "roots"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
         for name in ("logs", "roots", "volumes"):
-            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir(mode=0o700)
         for name in ("control", "status.json"):
             (self.folder / name).unlink(missing_ok=True)
         os.mkfifo(self.folder / "control", 0o600)
@@ -180,7 +194,8 @@ class Group:
             grace=grace,
             restart_delay=restart_delay,
         )
-        with (self.folder / "supervisor.log").open("ab") as errors:
+        lock = self.lock(create=os.O_CREAT)
+        with os.fdopen(lock), (self.folder / "supervisor.log").open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", SUPERVISOR],
                 cwd=self.folder,
@@ -188,6 +203,7 @@ class Group:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                pass_fds=[lock],  # the supervisor holds it as long as it lives
                 start_new_session=True,
             )
         assert self.process.stdin and self.process.stdout
@@ -228,7 +244,7 @@ class Group:
         if share := volume.get("azureFile"):
             return files.folder(share["storageAccountName"], share["shareName"]), bool(share.get("readOnly"))
         folder = self.folder / "volumes" / volume["name"]
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700)
         for name, value in (volume.get("secret") or {}).items():
             (folder / name).write_bytes(base64.b64decode(value))
         return folder, volume.get("secret") is not None

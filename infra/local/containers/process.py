@@ -99,7 +99,8 @@ def _become(plan: Plan, output: int) -> NoReturn:
     """Turn this forked process into the container."""
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        # Python ignores the last two, and a program inherits what is ignored.
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)

@@ -1,5 +1,6 @@
 """The HTTP operations: paths without case, as the management API has them; every other one answers 501."""
 
+import asyncio
 import base64
 import json
 import logging
@@ -24,7 +25,7 @@ GROUP = RESOURCE_GROUP + PROVIDER + "/containerGroups/{name}"
 LOCATION = SUBSCRIPTION + PROVIDER + "/locations/{location}"
 SHARES = RESOURCE_GROUP + "/providers/Microsoft.Storage/storageAccounts/{account}/fileServices/default/shares"
 
-POLL = {"x-ms-retry-after-ms": "200"}
+POLL = {"x-ms-retry-after-ms": "100"}
 """When to ask again after a long-running operation: the service's half minute would be a long time here."""
 
 Handler = Callable[["Operations", web.Request, dict[str, str]], Awaitable[web.StreamResponse]]
@@ -54,9 +55,12 @@ class Operations:
                     if request.path.startswith("/subscriptions") and "api-version" not in request.query:
                         raise invalid("MissingApiVersionParameter", "The api-version query parameter is required.")
                     return await handler(self, request, match.groupdict())
-            log.warning("501 %s %s", request.method, request.path)
             raise not_implemented(f"The operation {request.method} {request.path}")
         except ArmError as error:
+            log.log(
+                logging.WARNING if error.status == HTTPStatus.NOT_IMPLEMENTED else logging.INFO,
+                "%d %s %s: %s", error.status, request.method, request.path, error.message,
+            )  # fmt: skip
             return web.json_response(error.body, status=error.status, headers={"x-ms-error-code": error.code})
 
     def found(self, path: dict[str, str]) -> Group:
@@ -85,7 +89,11 @@ class Operations:
             group = self.found(path)
         except ArmError:
             return web.Response(status=204)
-        self.service.delete(group)
+        removal = self.service.delete(group)
+        if not group.pending and not group.alive:
+            view = group.view()
+            await removal
+            return web.json_response(view)
         headers = {"Location": operation_url(request, group, "operationResults"), **POLL}
         return web.json_response(group.view(), status=202, headers=headers)
 
@@ -124,21 +132,31 @@ class Operations:
         tail = request.query.get("tail")
         if tail is not None and not tail.isdigit():
             raise invalid("InvalidTail", f"The tail '{tail}' is not a number of lines.")
-        content = logs.read(
+        content = await asyncio.to_thread(
+            logs.read,
             str(group.folder / "logs" / path["container"]),
             tail=int(tail) if tail else None,
             timestamps=request.query.get("timestamps", "").lower() == "true",
         )
         return web.json_response({"content": content})
 
+    @route("GET", LOCATION + "/usages")
+    async def list_usage(self, request: web.Request, path: dict[str, str]) -> web.Response:
+        used = sum(
+            group.body["location"] == path["location"].lower() for group in self.service.select(path["subscription"])
+        )
+        name = {"value": "ContainerGroups", "localizedValue": "Container Groups"}
+        limit = self.service.limits.groups
+        return web.json_response({"value": [{"unit": "Count", "currentValue": used, "limit": limit, "name": name}]})
+
     @route("GET", LOCATION + "/operations/{token}")
     async def get_operation(self, request: web.Request, path: dict[str, str]) -> web.Response:
         """The state of a create, start or restart: that of its group."""
         group = self.service.find(path["subscription"], *from_token(path["token"]))
         state = group.provisioning_state(group.status())
-        body: Json = {"id": request.path, "status": state, "properties": {"events": group.events()}}
-        if group.error:
-            body["error"] = {"code": "Failed", "message": group.error}
+        body: Json = {"id": request.path, "status": state, "properties": {"events": group.failure}}
+        if group.failure:
+            body["error"] = {"code": "Failed", "message": group.failure[0]["message"]}
         return web.json_response(body, headers=POLL)
 
     @route("GET", LOCATION + "/operationResults/{token}")

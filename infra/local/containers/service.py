@@ -13,6 +13,7 @@ from typing import Any
 from infra.local.containers import sandbox
 from infra.local.containers.groups import OUTLIVES_GRACE, Group
 from infra.local.containers.shares import Shares
+from infra.local.containers.supervisor import event
 from infra.local.containers.wire import TYPE, ArmError, Json, check, fixed, invalid, not_found
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Limits:
     """What the region has to give; tests change it."""
 
     def __init__(self) -> None:
-        self.groups = 100_000
+        self.groups = 1000
         self.full_locations: list[str] = []
 
 
@@ -53,15 +54,23 @@ class Service:
         self.shares = Shares(folder / "shares")
         self.limits = Limits()
         self.work: set[asyncio.Task[None]] = set()
+        self.closing = False
 
     def images(self) -> dict[str, sandbox.Image]:
         """The images that can be pulled, read anew each time."""
         return json.loads(self.images_file.read_text())
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do this after the answer."""
         task = asyncio.create_task(work)
         self.work.add(task)
-        task.add_done_callback(self.work.discard)
+        task.add_done_callback(self.done)
+        return task
+
+    def done(self, task: asyncio.Task[None]) -> None:
+        self.work.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("work on a container group failed", exc_info=error)
 
     async def open(self) -> None:
         """Take up again the groups of an earlier process: its containers may run on, have ended, or be due."""
@@ -70,11 +79,18 @@ class Service:
             group = Group.load(kept.parent)
             self.groups[group.id.lower()] = group
             if group.wanted == "deleted":
-                self.begin(self.remove(group))
+                group.removal = self.begin(self.remove(group))
             elif group.wanted == "stopped":
                 self.begin(self.halt(group))
-            elif not group.alive and self.is_due(group):
-                self.launch(group)
+            else:
+                self.begin(self.adopt(group))
+
+    async def adopt(self, group: Group) -> None:
+        """Go on with a group that is to run."""
+        while group.alive and not group.started:  # noqa: ASYNC110 - an earlier process ended while it started this
+            await asyncio.sleep(0.02)
+        if not group.alive and self.is_due(group):
+            self.launch(group)
 
     def is_due(self, group: Group) -> bool:
         """Whether a group without a supervisor should run: it never did, or its policy wants its containers back."""
@@ -87,10 +103,9 @@ class Service:
 
     async def close(self) -> None:
         """End every container; those whose policy wants it come back at the next `open`."""
-        for task in self.work:
-            task.cancel()
+        self.closing = True
         await asyncio.gather(*self.work, return_exceptions=True)
-        await asyncio.gather(*(group.stop(self.patience) for group in self.groups.values()), return_exceptions=True)
+        await asyncio.gather(*(group.stop(self.patience) for group in self.groups.values()))
 
     @property
     def patience(self) -> float:
@@ -112,7 +127,11 @@ class Service:
     def create(self, subscription: str, resource_group: str, name: str, body: Json) -> tuple[Group, bool]:
         """Accept a group, or a change of one; the group and whether it is new."""
         body = {key: body[key] for key in ACCEPTED if body.get(key) is not None}
-        check(name, body)
+        try:
+            check(name, body)
+        except (AttributeError, KeyError, TypeError):
+            raise invalid("InvalidRequestContent", "The request content is not that of a container group.") from None
+        body["location"] = body["location"].lower().replace(" ", "")
         images = self.images()
         for container in self.containers(body):
             if (image := container["properties"]["image"]) not in images:
@@ -138,7 +157,7 @@ class Service:
 
     def check_room(self, name: str, body: Json, known: Group | None) -> None:
         """Refuse a group for which the region has no room, or whose name on the network is taken."""
-        location = body["location"].lower()
+        location = body["location"]
         others = [group for group in self.groups.values() if group is not known]
         if location in self.limits.full_locations:
             asked = body["properties"]["containers"][0]["properties"]["resources"]["requests"]
@@ -158,24 +177,26 @@ class Service:
 
     def launch(self, group: Group) -> None:
         """Have the group run, from its beginning."""
-        group.wanted, group.pending, group.error = "running", True, ""
+        group.wanted, group.pending, group.failure = "running", True, []
         group.save()
         self.begin(self.run(group))
 
     async def run(self, group: Group) -> None:
         async with group.changing:
-            if group.wanted == "deleted":
+            if self.closing or group.wanted == "deleted":
                 return
             try:
                 await group.stop(self.patience)
                 await asyncio.to_thread(group.start, self.images(), self.shares, self.grace, self.restart_delay)
             except (OSError, KeyError, ValueError) as error:
                 log.warning("%s cannot be started: %s", group.name, error)
-                group.error = str(error)
+                group.failure = [event("Failed", str(error), "Warning")]
             group.pending = False
 
     async def stop(self, group: Group) -> None:
         """End the containers of the group; it stays and can be started."""
+        if group.removal:
+            self.check_steady(group)
         group.wanted = "stopped"
         group.save()
         await self.halt(group)
@@ -184,10 +205,13 @@ class Service:
         async with group.changing:
             await group.stop(self.patience)
 
-    def delete(self, group: Group) -> None:
-        group.wanted = "deleted"
-        group.save()
-        self.begin(self.remove(group))
+    def delete(self, group: Group) -> asyncio.Task[None]:
+        """Begin to remove the group and all that is of it."""
+        if group.removal is None:
+            group.wanted = "deleted"
+            group.save()
+            group.removal = self.begin(self.remove(group))
+        return group.removal
 
     async def remove(self, group: Group) -> None:
         async with group.changing:

@@ -42,7 +42,10 @@ class Shares:
         return json.loads(folder.with_name(folder.name + ".json").read_text())
 
     def names(self, account: str) -> list[str]:
-        return sorted(folder.name for folder in self.root.glob(f"{account.lower()}/*/"))
+        folder = self.root / account.lower()
+        if not LABEL.fullmatch(account.lower()) or not folder.is_dir():
+            return []
+        return sorted(share.name for share in folder.iterdir() if share.is_dir())
 
     def delete(self, account: str, share: str) -> bool:
         """Remove it and its files; whether it was there."""

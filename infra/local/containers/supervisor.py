@@ -2,13 +2,14 @@
 
 A process of its own for each run of a group, so that containers and the truth about them outlive the server. It reads
 a `GroupPlan` from standard input (no secret stands in a command line), says `ready`, obeys the words that come through
-the pipe `control`, writes `status.json` at every change, and ends with its last container: it lives exactly as long as
-`control` has a reader. Light imports only: a hundred of these start on two cores.
+the pipe `control`, writes `status.json` at every change, and ends with its last container. While it lives it holds the
+file lock that it was given. Light imports only: a hundred of these start on two cores.
 """
 
 # The supervisor loads this and must start fast, so: no pathlib.
 # ruff: noqa: PTH105, PTH123
 
+import contextlib
 import json
 import os
 import select
@@ -37,6 +38,13 @@ class GroupPlan(TypedDict):
     restart_delay: float  # seconds before the first restart, doubled at each
 
 
+def event(name: str, message: str, kind: str = "Normal") -> dict[str, Any]:
+    """Something that happened now, as instance views show it."""
+    moment = now()
+    times = {"firstTimestamp": moment, "lastTimestamp": moment}
+    return {"count": 1, **times, "name": name, "message": message, "type": kind}
+
+
 class Container:
     """One container through all its restarts; `view` is its instance view as the service shows it."""
 
@@ -54,24 +62,14 @@ class Container:
             "events": [],
         }
 
-    def event(self, name: str, message: str, kind: str = "Normal") -> None:
+    def note(self, name: str, message: str, kind: str = "Normal") -> None:
         """Note that this happened; the same event again counts up."""
-        for event in self.view["events"]:
-            if (event["name"], event["message"]) == (name, message):
-                event["count"] += 1
-                event["lastTimestamp"] = now()
+        for one in self.view["events"]:
+            if (one["name"], one["message"]) == (name, message):
+                one["count"] += 1
+                one["lastTimestamp"] = now()
                 return
-        moment = now()
-        self.view["events"].append(
-            {
-                "count": 1,
-                "firstTimestamp": moment,
-                "lastTimestamp": moment,
-                "name": name,
-                "message": message,
-                "type": kind,
-            }
-        )
+        self.view["events"].append(event(name, message, kind))
 
     def start(self) -> None:
         self.due, self.killed_at, self.out_of_memory, self.began = None, None, False, time.monotonic()
@@ -81,9 +79,9 @@ class Container:
             self.process = Process(self.plan)
         except OSError as error:  # no more processes, a full disk
             self.view["currentState"] |= {"state": "Terminated", "exitCode": 128, "detailStatus": "Error"}
-            self.event("Failed", f"Error: Failed to start container {self.plan['name']}: {error}", "Warning")
+            self.note("Failed", f"Error: Failed to start container {self.plan['name']}: {error}", "Warning")
         else:
-            self.event("Started", "Started container")
+            self.note("Started", "Started container")
 
     def pump(self) -> bool:
         """Move output into the log; whether more may come."""
@@ -98,7 +96,7 @@ class Container:
         """End a container that holds more memory than it asked for."""
         if self.process and not self.out_of_memory and self.process.memory() > self.plan["memory"]:
             self.out_of_memory = True
-            self.event("OOMKilled", "Container exceeded its memory limit and was killed", "Warning")
+            self.note("OOMKilled", "Container exceeded its memory limit and was killed", "Warning")
             self.process.kill()
 
     def ended(self, status: int, *, stopping: bool) -> None:
@@ -114,7 +112,7 @@ class Container:
         state = {**self.view["currentState"], "state": "Terminated", "exitCode": code}
         self.view["currentState"] = {**state, "finishTime": now(), "detailStatus": detail}
         if stopping:
-            self.event("Killing", f"Killing container with id {self.plan['name']}.")
+            self.note("Killing", f"Killing container with id {self.plan['name']}.")
         elif self.policy == "Always" or (self.policy == "OnFailure" and code != 0):
             if time.monotonic() - self.began > QUIET:
                 self.delay = self.first_delay
@@ -142,6 +140,7 @@ class Supervisor:
         # Each step starts when the one before has succeeded.
         self.waiting = [[one] for one in self.init] + [self.containers]
         self.stopping = False
+        self.looked = 0.0
 
     def run(self, control: int) -> None:
         """Keep the group until nothing of it runs and nothing is to run."""
@@ -166,7 +165,7 @@ class Supervisor:
                 self.stop()
             self.reap()
             self.act()
-        self.write()
+        self.write(ended=True)
 
     def succeeded(self, one: Container) -> bool:
         return one.view["currentState"].get("exitCode") == 0
@@ -209,20 +208,26 @@ class Supervisor:
     def act(self) -> None:
         """What is due now: memory, kills, restarts."""
         moment = time.monotonic()
+        look = moment >= self.looked + WATCH
+        if look:
+            self.looked = moment
         for one in self.all:
-            one.watch()
+            if look:
+                one.watch()
             if one.process and one.killed_at and moment >= one.killed_at:
                 one.process.kill()
             if one.due and moment >= one.due:
                 one.start()
                 self.write()
 
-    def write(self) -> None:
-        """Put the instance views into status.json, whole or not at all."""
+    def write(self, *, ended: bool = False) -> None:
+        """Put what is known into status.json, whole or not at all."""
         provisioned = not self.waiting or any(one.failed for one in self.init) or self.stopping
         views = {one.plan["name"]: one.view for one in self.all}
         with open("status.json.new", "w") as file:
-            json.dump({"provisioned": provisioned, "containers": views}, file)
+            json.dump(
+                {"supervisor": os.getpid(), "provisioned": provisioned, "ended": ended, "containers": views}, file
+            )
         os.replace("status.json.new", "status.json")
 
 
@@ -232,7 +237,8 @@ def main() -> NoReturn:
     control = os.open("control", os.O_RDWR | os.O_NONBLOCK)  # also for writing: so there is no end of file
     supervisor = Supervisor(plan)
     supervisor.write()
-    os.write(1, b"ready\n")
+    with contextlib.suppress(BrokenPipeError):  # whoever started it is gone; it has all that it needs
+        os.write(1, b"ready\n")
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)

@@ -1,5 +1,6 @@
 """The management wire's shapes: errors, the checks of a container group's body, and what of it may be shown."""
 
+import base64
 import copy
 import re
 from http import HTTPStatus
@@ -84,8 +85,21 @@ def check_volumes(name: str, properties: Json) -> None:
         kinds = [kind for kind in VOLUME_KINDS if volume.get(kind) is not None]
         if not volume.get("name") or len(kinds) != 1:
             raise invalid("InvalidVolume", f"A volume of the container group '{name}' needs a name and one kind.")
+        if not LABEL.fullmatch(volume["name"]):
+            raise invalid("InvalidVolume", f"The volume name '{volume['name']}' is invalid.")
         if kinds == ["gitRepo"]:
             raise not_implemented("A volume of the kind 'gitRepo'")
+        for file, content in (volume.get("secret") or {}).items():
+            check_secret(volume["name"], file, content)
+
+
+def check_secret(volume: str, file: str, content: str) -> None:
+    if not re.fullmatch(r"[-._A-Za-z0-9]{1,253}", file) or file in (".", ".."):
+        raise invalid("InvalidSecret", f"The file name '{file}' in volume '{volume}' is invalid.")
+    try:
+        base64.b64decode(content, validate=True)
+    except ValueError:
+        raise invalid("InvalidSecret", f"The file '{file}' in volume '{volume}' is not in base64.") from None
 
 
 def check_container(group: str, container: Json, volumes: set[str]) -> None:
@@ -97,6 +111,10 @@ def check_container(group: str, container: Json, volumes: set[str]) -> None:
     for key in UNSUPPORTED_OF_CONTAINER:
         if properties.get(key):
             raise not_implemented(f"'{key}' of a container")
+    for variable in properties.get("environmentVariables") or []:
+        value = variable.get("secureValue") or variable.get("value") or ""
+        if not re.fullmatch(r"[^=\0]+", variable["name"]) or "\0" in value:
+            raise invalid("InvalidEnvironmentVariable", f"The environment variable '{variable['name']}' is invalid.")
     for mount in properties.get("volumeMounts") or []:
         if mount.get("name") not in volumes:
             raise invalid("VolumeNotFound", f"The container '{name}' mounts the unknown volume '{mount.get('name')}'.")

@@ -82,7 +82,7 @@ class TestStart:
 
 class TestRestart:
     async def test_the_containers_begin_anew(self, groups: Groups):
-        name = await groups.create(group(container("ls /tmp; touch /tmp/before; echo up; sleep 600")))
+        name = await groups.create(group(container("ls $TMPDIR; touch $TMPDIR/before; echo up; sleep 600")))
         await groups.said(name, "up")
         first = await groups.last(name)
         await (await groups.sdk.begin_restart("tests", name)).wait()
