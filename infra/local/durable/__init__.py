@@ -8,7 +8,8 @@ from starlette.requests import Request
 
 from infra.local.durable.database import DatabaseUnusable
 from infra.local.durable.engine import Dispatcher, FunctionFailed, Invoke
-from infra.local.durable.wire import Management, client_binding
+from infra.local.durable.links import client_binding
+from infra.local.durable.wire import Management
 
 __all__ = ["DatabaseUnusable", "Engine", "FunctionFailed", "Invoke"]
 

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
+from infra.local.durable.protocol import FAILURES, FINISHED, Instance, Kind, State, encode, event, now
 from infra.local.durable.rows import Query, instance_of
 from infra.local.durable.store import Store
-from infra.local.durable.turn import FAILURES, FINISHED, Instance, Kind, State, encode, event, now
 
 
 class Administration(Store):

@@ -15,8 +15,9 @@ from infra.local.durable import entities
 from infra.local.durable.administration import Administration
 from infra.local.durable.callhttp import HttpFailed, Later, call_http
 from infra.local.durable.lanes import PAUSE, Lane
+from infra.local.durable.protocol import HTTP_ACTIVITY, TIME
 from infra.local.durable.rows import Woken
-from infra.local.durable.turn import HTTP_ACTIVITY, TIME, Turn
+from infra.local.durable.turn import Turn
 
 T = TypeVar("T")
 Trigger = Literal["orchestrationTrigger", "activityTrigger", "entityTrigger"]
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 
 class FunctionFailed(Exception):
     """A function raised; the message is the error text the worker would report."""
+
+
+class NotRunning(RuntimeError):
+    """The engine has not been started, or has been stopped."""
 
 
 class Dispatcher:
@@ -47,13 +52,21 @@ class Dispatcher:
         self.known = known
         self._database, self._invoke, self._turn_seconds, self._schema = database, invoke, turn_seconds, schema
         self._widths = (max_orchestrators, max_activities, max_entities)
+        self._store: Administration | None = None
+
+    @property
+    def store(self) -> Administration:
+        """What `call` calls. Raises NotRunning."""
+        if self._store is None:
+            raise NotRunning
+        return self._store
 
     async def start(self) -> None:
         """Open or create the database and go on with all unfinished work. Raises DatabaseUnusable."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="durable-store")
         self._loop = asyncio.get_running_loop()
         try:
-            self.store = await self._loop.run_in_executor(self._thread, Administration, self._database)
+            self._store = await self._loop.run_in_executor(self._thread, Administration, self._database)
         except BaseException:
             self._thread.shutdown()
             raise
@@ -73,8 +86,9 @@ class Dispatcher:
             await self._clock
         for lane in (self._orchestrators, self._activities, self._entities):
             await lane.stop()
+        store, self._store = self.store, None
         await asyncio.gather(*self._calls, return_exceptions=True)
-        await self._loop.run_in_executor(self._thread, self.store.close)
+        await self._loop.run_in_executor(self._thread, store.close)
         self._thread.shutdown()
 
     async def call(self, work: Callable[..., T], *arguments: Any) -> T:

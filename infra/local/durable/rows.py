@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.local.durable.turn import Instance, Kind, State, event
+from infra.local.durable.protocol import Instance, Kind, State, event
 
 CACHE_CHARACTERS = 64 << 20
 

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from infra.local.durable.database import connect
 from infra.local.durable.entities import Operation
+from infra.local.durable.protocol import FINISHED, ActivityCall, EntityCall, Instance, Kind, State, event, now
 from infra.local.durable.rows import Histories, Woken, instance_of, instance_row, result_event
-from infra.local.durable.turn import FINISHED, ActivityCall, EntityCall, Instance, Kind, State, Turn, event, now
+from infra.local.durable.turn import Turn
 
 T = TypeVar("T")
 ENTITY_BATCH = 50

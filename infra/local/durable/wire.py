@@ -12,12 +12,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from infra.local.durable.engine import Dispatcher
-from infra.local.durable.history import shown
+from infra.local.durable import views
+from infra.local.durable.engine import Dispatcher, NotRunning
+from infra.local.durable.links import BASE, management_urls
+from infra.local.durable.protocol import FINISHED, TIME, EntityCall, Instance
 from infra.local.durable.rows import Query
-from infra.local.durable.turn import FINISHED, TIME, EntityCall, Instance
 
-BASE = "/runtime/webhooks/durabletask/"
 TOKEN = "x-ms-continuation-token"
 BAD_ID = re.compile(r"^@|[/\\#?\x00-\x1f\x7f-\x9f]")
 NOT_FAILED = ("Pending", "Running", "Suspended", "Completed", "Terminated")
@@ -32,43 +32,6 @@ class Refused(Exception):
         self.status = status
 
 
-def management_urls(base_url: str, hub: str, id: str) -> dict[str, str]:
-    """The URLs for watching and steering one instance."""
-    where = f"{base_url}{BASE}instances/{id}"
-    common = f"taskHub={hub}&connection=AzureWebJobsStorage"
-    return {
-        "id": id,
-        "statusQueryGetUri": f"{where}?{common}",
-        "sendEventPostUri": f"{where}/raiseEvent/{{eventName}}?{common}",
-        "purgeHistoryDeleteUri": f"{where}?{common}",
-        "restartPostUri": f"{where}/restart?{common}",
-        **{
-            f"{operation}PostUri": f"{where}/{operation}?reason={{text}}&{common}"
-            for operation in ("terminate", "rewind", "suspend", "resume")
-        },
-    }
-
-
-def client_binding(base_url: str, hub: str) -> str:
-    """The JSON text a durable client binding receives."""
-    create = f"{base_url}{BASE}orchestrators/{{functionName}}[/{{instanceId}}]"
-    common = f"taskHub={hub}&connection=AzureWebJobsStorage"
-    wait = "timeout={timeoutInSeconds}&pollingInterval={intervalInSeconds}"
-    return json.dumps(
-        {
-            "taskHubName": hub,
-            "creationUrls": {
-                "createNewInstancePostUri": f"{create}?{common}",
-                "createAndWaitOnNewInstancePostUri": f"{create}?{wait}&{common}",
-            },
-            "managementUrls": management_urls(base_url, hub, "INSTANCEID"),
-            "baseUrl": f"{base_url}{BASE}".rstrip("/"),
-            "requiredQueryStringParameters": "",
-            "rpcBaseUrl": f"{base_url}{BASE}",
-        }
-    )
-
-
 class Management:
     """Answers the requests under `BASE`."""
 
@@ -80,6 +43,8 @@ class Management:
         parts = request.scope["path"].removeprefix(BASE).rstrip("/").split("/")
         try:
             return await self._route(request, parts)
+        except NotRunning:
+            return JSONResponse({"Message": "the durable engine is not running"}, 503)
         except Refused as refused:
             body = {"Message": str(refused), "ExceptionMessage": str(refused)}
             return Response(status_code=404) if refused.status == 404 else JSONResponse(body, refused.status)
@@ -151,7 +116,7 @@ class Management:
             if instance.status == "Completed":
                 return Response(instance.output, media_type="application/json")
             if instance.status in FINISHED:
-                return JSONResponse(_status(instance, input_too=True), 500 if instance.status == "Failed" else 200)
+                return JSONResponse(views.status(instance, input_too=True), 500 if instance.status == "Failed" else 200)
             if loop.time() >= deadline:
                 return self._accepted(id)
             await asyncio.sleep(min(interval, max(0.0, deadline - loop.time())))
@@ -164,10 +129,10 @@ class Management:
 
     async def _status(self, request: Request, id: str) -> Response:
         instance = await self._get(id)
-        status = _status(instance, _flag(request, "showInput", default=True))
+        status = views.status(instance, _flag(request, "showInput", default=True))
         if _flag(request, "showHistory"):
             events = await self._work.call(self._work.store.history, id)
-            status["historyEvents"] = shown(instance, events, _flag(request, "showHistoryOutput"))
+            status["historyEvents"] = views.history(instance, events, _flag(request, "showHistoryOutput"))
         if instance.status not in FINISHED:
             location = management_urls(self._base_url, self._hub, id)["statusQueryGetUri"]
             return JSONResponse(status, 202, {"Location": location, "Retry-After": "10"})
@@ -181,7 +146,7 @@ class Management:
         if len(found) == query.top:
             headers[TOKEN] = base64.urlsafe_b64encode(f"{found[-1].created} {found[-1].id}".encode()).decode()
         input_too = _flag(request, "showInput", default=True)
-        return JSONResponse([_status(instance, input_too) for instance in found], headers=headers)
+        return JSONResponse([views.status(instance, input_too) for instance in found], headers=headers)
 
     async def _purge(self, work: Any) -> Response:
         if not (deleted := await work):
@@ -219,7 +184,7 @@ class Management:
         found = []
         for id, state, updated in rows:
             _, name, key = id.split("@", 2)
-            entry = {"entityId": {"name": name, "key": key}, "lastOperationTime": _second(updated)}
+            entry = {"entityId": {"name": name, "key": key}, "lastOperationTime": views.second(updated)}
             found.append({**entry, "state": json.loads(state)} if state_too else entry)
         return JSONResponse(found)
 
@@ -227,24 +192,6 @@ class Management:
 def _steered(before: str | None, gone: tuple[str, ...]) -> Response:
     """The answer to a request that changes an instance whose status was `before`."""
     return Response(status_code=404 if before is None else 410 if before in gone else 202)
-
-
-def _status(instance: Instance, input_too: bool) -> dict[str, Any]:
-    given = instance.input if not instance.quoted_input else json.dumps(instance.input)
-    return {
-        "name": instance.name,
-        "instanceId": instance.id,
-        "runtimeStatus": instance.status,
-        "input": json.loads(given) if input_too and given is not None else None,
-        "customStatus": json.loads(instance.custom_status) if instance.custom_status else None,
-        "output": json.loads(instance.output) if instance.output else None,
-        "createdTime": _second(instance.created),
-        "lastUpdatedTime": _second(instance.updated),
-    }
-
-
-def _second(moment: str) -> str:
-    return moment[:19] + "Z"
 
 
 async def _json_body(request: Request) -> str | None:

@@ -1,9 +1,9 @@
-"""How a history is shown to people: one entry per finished thing, with names and times side by side."""
+"""How instances and entities are shown: their status, and a history with one entry per finished thing."""
 
 import json
 from typing import Any
 
-from infra.local.durable.turn import FAILURES, SUCCESSES, Instance, Kind
+from infra.local.durable.protocol import FAILURES, SUCCESSES, Instance, Kind
 
 SHOWN = {
     Kind.EXECUTION_STARTED: "ExecutionStarted",
@@ -21,7 +21,27 @@ SHOWN = {
 }
 
 
-def shown(instance: Instance, events: list[dict[str, Any]], outputs: bool) -> list[dict[str, Any]]:
+def status(instance: Instance, input_too: bool) -> dict[str, Any]:
+    """The status object of an instance."""
+    given = instance.input if not instance.quoted_input else json.dumps(instance.input)
+    return {
+        "name": instance.name,
+        "instanceId": instance.id,
+        "runtimeStatus": instance.status,
+        "input": json.loads(given) if input_too and given is not None else None,
+        "customStatus": json.loads(instance.custom_status) if instance.custom_status else None,
+        "output": json.loads(instance.output) if instance.output else None,
+        "createdTime": second(instance.created),
+        "lastUpdatedTime": second(instance.updated),
+    }
+
+
+def second(moment: str) -> str:
+    """A time as the API gives it, to the second."""
+    return moment[:19] + "Z"
+
+
+def history(instance: Instance, events: list[dict[str, Any]], outputs: bool) -> list[dict[str, Any]]:
     """The `historyEvents` of a status; results and the output only when `outputs`."""
     scheduled = {e["EventId"]: e for e in events if e["EventId"] >= 0}
     answered = {e["TimerId"] for e in events if e["EventType"] == Kind.TIMER_FIRED}
