@@ -6,16 +6,14 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from infra.local.containers import sandbox, shares
-from infra.local.containers.process import send
-from infra.local.containers.supervisor import GroupPlan
+from infra.local.containers.plans import GroupPlan, Plan
+from infra.local.containers.process import remove, send
 from infra.local.containers.wire import TYPE, Json, shown
 from infra.local.processes import ROOT
 
@@ -116,6 +114,8 @@ class Group:
             return "Deleting"
         if self.failure:
             return "Failed"
+        if self.wanted == "stopped" and not self.pending:
+            return "Succeeded"
         return "Pending" if self.pending else "Succeeded" if status["provisioned"] else "Creating"
 
     def state(self, status: Json) -> str:
@@ -180,7 +180,7 @@ class Group:
     def start(self, images: dict[str, sandbox.Image], files: shares.Shares, grace: float, restart_delay: float) -> None:
         """Start a supervisor and wait until it has taken over; blocks for some milliseconds."""
         for name in ("logs", "roots", "volumes"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+            remove(str(self.folder / name))
             (self.folder / name).mkdir(mode=0o700)
         for name in ("control", "status.json"):
             (self.folder / name).unlink(missing_ok=True)
@@ -213,7 +213,7 @@ class Group:
             if reader.readline() != b"ready\n":
                 raise OSError("The supervisor did not start: " + (self.folder / "supervisor.log").read_text()[-500:])
 
-    def plan(self, container: Json, images: dict[str, sandbox.Image], sources: dict[str, tuple[Path, bool]]) -> Any:
+    def plan(self, container: Json, images: dict[str, sandbox.Image], sources: dict[str, tuple[Path, bool]]) -> Plan:
         properties = container["properties"]
         image = images[properties["image"]]
         resources = properties.get("resources") or {"requests": {"cpu": 1, "memoryInGB": 1}}

@@ -1,10 +1,7 @@
-"""The log of one container: lines with their time, in the format of the container runtimes.
-
-A stored line is `<time> F <text>` for a whole line, `<time> P <text>` for a piece of one that had no newline yet.
-"""
+"""The log of one container: pieces of output, each after a line with its time and its length in bytes."""
 
 # The supervisor loads this and must start fast, so: no pathlib.
-# ruff: noqa: PTH105, PTH110, PTH123
+# ruff: noqa: PTH105, PTH123
 
 import os
 import time
@@ -20,7 +17,7 @@ def now() -> str:
 
 
 class Writer:
-    """Appends output to `path`; `path`.1 holds what came before, so that together they hold at least `KEPT` bytes."""
+    """Appends output to `path`; `path`.1 holds what came before, so that together they hold the newest `KEPT` bytes."""
 
     def __init__(self, path: str):
         self.path = path
@@ -28,15 +25,10 @@ class Writer:
         self.size = os.fstat(self.file).st_size
 
     def write(self, output: bytes) -> None:
-        stamp = now().encode()
-        *lines, rest = output.split(b"\n")
-        text = b"".join(b"%s F %s\n" % (stamp, line) for line in lines)
-        if rest:
-            text += b"%s P %s\n" % (stamp, rest)
-        while text:
-            written = os.write(self.file, text)
-            self.size, text = self.size + written, text[written:]
-        if self.size > 2 * KEPT:
+        stored = f"{now()} {len(output)}\n".encode() + output
+        os.write(self.file, stored)
+        self.size += len(output)
+        if self.size > KEPT:
             self.close()
             os.replace(self.path, self.path + ".1")
             self.__init__(self.path)
@@ -46,23 +38,45 @@ class Writer:
 
 
 def read(path: str, *, tail: int | None = None, timestamps: bool = False) -> str:
-    """The newest output, at most `KEPT` bytes of it and at most the last `tail` lines; empty when there is none yet."""
-    stored = b""
-    for part in (path + ".1", path):
-        if os.path.exists(part):
-            with open(part, "rb") as file:
-                stored += file.read()
-    lines: list[bytes] = []
-    whole = True
-    for line in stored.split(b"\n")[:-1]:
-        stamp, kind, text = line.split(b" ", 2)
-        if whole:
-            lines.append(stamp + b" " + text if timestamps else text)
-        else:
-            lines[-1] += text
-        whole = kind == b"F"
-        if whole:
-            lines[-1] += b"\n"
+    """The newest output, `KEPT` bytes of it and the last `tail` lines at most; empty when there is none yet."""
+    pieces = [piece for part in (path + ".1", path) for piece in stored(part)]
+    output = b"".join(output for _, output in pieces) if not timestamps else stamped(pieces)
+    output = output[-KEPT:]
     if tail is not None:
-        lines = lines[len(lines) - min(tail, len(lines)) :]
-    return b"".join(lines)[-KEPT:].decode(errors="replace")
+        lines = split(output)
+        output = b"".join(lines[len(lines) - min(tail, len(lines)) :])
+    return output.decode(errors="replace")
+
+
+def stored(path: str) -> list[tuple[bytes, bytes]]:
+    """Times and pieces of output of one file."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return []
+    pieces: list[tuple[bytes, bytes]] = []
+    here = 0
+    while (end := content.find(b"\n", here)) >= 0:
+        moment, length = content[here:end].split()
+        here = end + 1 + int(length)
+        pieces.append((moment, content[end + 1 : here]))
+    return pieces
+
+
+def stamped(pieces: list[tuple[bytes, bytes]]) -> bytes:
+    """The output with the time of its beginning before each line."""
+    lines: list[bytes] = []
+    for moment, output in pieces:
+        for line in split(output):
+            if lines and not lines[-1].endswith(b"\n"):
+                lines[-1] += line
+            else:
+                lines.append(moment + b" " + line)
+    return b"".join(lines)
+
+
+def split(output: bytes) -> list[bytes]:
+    """Lines with their ends; a carriage return does not end one."""
+    *lines, rest = output.split(b"\n")
+    return [*(line + b"\n" for line in lines), *([rest] if rest else [])]

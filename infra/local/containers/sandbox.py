@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from infra.local.containers.process import Plan
+from infra.local.containers.plans import Plan
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def plan(
         name=name,
         argv=command,
         environment=environment(variables, "/root", "/tmp"),
-        folder=str(root),
+        root=str(root),
         working_dir=str(root),
         log=str(folder / "logs" / name),
         sandboxed=program is not None,

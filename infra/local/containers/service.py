@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Coroutine, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from infra.local.containers import sandbox
 from infra.local.containers.groups import OUTLIVES_GRACE, Group
+from infra.local.containers.process import remove
 from infra.local.containers.shares import Shares
 from infra.local.containers.supervisor import event
 from infra.local.containers.wire import TYPE, ArmError, Json, check, fixed, invalid, not_found
@@ -147,8 +147,12 @@ class Service:
         self.check_steady(group)
         if fixed(group.body) != fixed(body):
             raise invalid("InvalidContainerGroupUpdate", UPDATE_REFUSED.format(name))
+        same = {**group.body, "tags": None} == {**body, "tags": None}
         group.body = body
-        self.launch(group)
+        if same:  # nothing but tags: its containers need not know
+            group.save()
+        else:
+            self.launch(group)
         return group, False
 
     @staticmethod
@@ -216,5 +220,5 @@ class Service:
     async def remove(self, group: Group) -> None:
         async with group.changing:
             await group.stop(self.patience)
-            await asyncio.to_thread(shutil.rmtree, group.folder)
+            await asyncio.to_thread(remove, str(group.folder))
             del self.groups[group.id.lower()]

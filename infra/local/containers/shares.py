@@ -1,9 +1,9 @@
 """File shares of storage accounts: each a folder, made and removed through the management wire."""
 
 import json
-import shutil
 from pathlib import Path
 
+from infra.local.containers.process import remove
 from infra.local.containers.wire import LABEL, Json, invalid, not_found
 
 TYPE = "Microsoft.Storage/storageAccounts/fileServices/shares"
@@ -54,5 +54,5 @@ class Shares:
         except FileNotFoundError:
             return False
         folder.with_name(folder.name + ".json").unlink(missing_ok=True)
-        shutil.rmtree(folder)
+        remove(str(folder))
         return True

@@ -6,36 +6,32 @@ the pipe `control`, writes `status.json` at every change, and ends with its last
 file lock that it was given. Light imports only: a hundred of these start on two cores.
 """
 
-# The supervisor loads this and must start fast, so: no pathlib.
+# It must start fast, so: no pathlib, no typing.
 # ruff: noqa: PTH105, PTH123
 
-import contextlib
+from __future__ import annotations
+
 import json
 import os
 import select
 import signal
 import sys
 import time
-from typing import Any, NoReturn, TypedDict
 
 from infra.local.containers.logs import Writer, now
-from infra.local.containers.process import Plan, Process, exit_code
+from infra.local.containers.process import Process, exit_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from infra.local.containers.plans import GroupPlan, Plan
 
 WATCH = 0.25
 """Seconds between two looks at the memory of the containers."""
 QUIET = 600
 """Seconds a container must run before its next restart is prompt again."""
 LONGEST_DELAY = 300
-
-
-class GroupPlan(TypedDict):
-    """One run of a group."""
-
-    policy: str  # Always, OnFailure or Never
-    init: list[Plan]
-    containers: list[Plan]
-    grace: float  # seconds between TERM and KILL
-    restart_delay: float  # seconds before the first restart, doubled at each
 
 
 def event(name: str, message: str, kind: str = "Normal") -> dict[str, Any]:
@@ -237,8 +233,10 @@ def main() -> NoReturn:
     control = os.open("control", os.O_RDWR | os.O_NONBLOCK)  # also for writing: so there is no end of file
     supervisor = Supervisor(plan)
     supervisor.write()
-    with contextlib.suppress(BrokenPipeError):  # whoever started it is gone; it has all that it needs
+    try:
         os.write(1, b"ready\n")
+    except BrokenPipeError:
+        pass  # whoever started it is gone; it has all that it needs
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)

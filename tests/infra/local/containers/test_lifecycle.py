@@ -102,6 +102,12 @@ class TestDelete:
             await groups.get(name)
         assert set(machine.state.glob("groups/*")) == before
 
+    async def test_folders_that_may_not_be_changed_go_too(self, groups: Groups, machine: Machine):
+        name = await groups.run("mkdir -p kept/deep; touch kept/deep/file; chmod -R 500 kept")
+        before = len(list(machine.state.glob("groups/*")))
+        await groups.delete(name)
+        assert len(list(machine.state.glob("groups/*"))) == before - 1
+
     async def test_processes_that_left_the_session_end_too(self, groups: Groups):
         name = await groups.create(group(container("(setsid sleep 601.5 &) ; echo up; sleep 600")))
         await groups.said(name, "up")
@@ -132,6 +138,18 @@ class TestLogs:
         name = await groups.create(group(container("printf begun; sleep 600")))
         assert await groups.said(name, "begun") == "begun"
         await groups.delete(name)
+
+    async def test_of_much_output_the_newest_is_kept(self, groups: Groups):
+        program = "for number in range(1_000_000): print(number)"
+        name = await groups.run("python3", "-c", program)
+        log = await groups.logs(name)
+        assert len(log) == 4 * 1024 * 1024 and log.endswith("999998\n999999\n")
+        assert log.splitlines()[1:] == [str(number) for number in range(1_000_000 - log.count("\n") + 1, 1_000_000)]
+
+    async def test_output_that_is_no_text_harms_nobody(self, groups: Groups):
+        name = await groups.run(r"printf 'a\377\0b\rc\nlast'")
+        assert await groups.logs(name) == "a\ufffd\0b\rc\nlast"
+        assert await groups.logs(name, tail=1) == "last"
 
     async def test_lines_can_have_their_time(self, groups: Groups):
         name = await groups.run("echo one; echo two")

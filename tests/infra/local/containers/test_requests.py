@@ -156,6 +156,17 @@ class TestConflict:
         assert await groups.said(name, "two") == "two\n"
         await groups.delete(name)
 
+    async def test_the_same_again_changes_nothing(self, groups: Groups):
+        body = group(container("echo one; sleep 600"))
+        name = await groups.create(body)
+        await groups.said(name, "one")
+        started = (await groups.last(name)).start_time
+        body.tags = {"new": "tag"}
+        await groups.create(body, name)
+        seen = await groups.get(name)
+        assert seen.tags == {"new": "tag"} and (await groups.last(name)).start_time == started
+        await groups.delete(name)
+
     async def test_some_things_cannot_be_updated(self, groups: Groups):
         name = await groups.create(group(container("sleep 600")))
         with pytest.raises(HttpResponseError, match="InvalidContainerGroupUpdate"):

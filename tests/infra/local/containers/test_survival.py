@@ -59,7 +59,8 @@ class TestServiceKilled:
 
     async def test_a_stopped_group_stays_stopped_and_can_be_started(self, own_machine: Machine):
         async with Groups(own_machine.port) as groups:
-            name = await groups.create(group(container("echo $SECRET; sleep 600", secure={"SECRET": "kept"})))
+            body = group(container("echo $SECRET; sleep 600", secure={"SECRET": "kept"}))
+            await groups.sdk.begin_create_or_update("tests", name := "at-once", body, polling=False)
             await groups.sdk.stop("tests", name)
             await own_machine.kill()
             await own_machine.start()
