@@ -94,7 +94,7 @@ def _watch_id(connection_id: str) -> str:
     return f"socket-{connection_id}"
 
 
-@bp.orchestration_trigger(context_name="ctx")
+@bp.orchestration_trigger(context_name="context")
 def gateway_await_auth(ctx: df.DurableOrchestrationContext):
     """Close a connection that shows no key in time: no function lives long enough to wait for it."""
     late = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=AUTH_SECONDS))

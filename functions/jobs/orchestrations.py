@@ -36,7 +36,7 @@ PROBE_SECONDS = (15, 30, 60)
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=5000, max_number_of_attempts=5)
 
 
-@bp.orchestration_trigger(context_name="ctx")
+@bp.orchestration_trigger(context_name="context")
 def run_job(ctx: df.DurableOrchestrationContext):
     """One job from its record to its end; the instance id is the job's, the input its kind."""
     job = {"id": ctx.instance_id, "kind": ctx.get_input()}
@@ -78,7 +78,7 @@ def run_job(ctx: df.DurableOrchestrationContext):
 
 
 @bp.activity_trigger(input_name="job")
-async def job_create(job: dict[str, str]) -> int | None:
+async def job_create(job: dict) -> int | None:
     """Make the job's container; answers the seconds after which it is overdue, None when nothing is to run."""
     job_id, kind = job["id"], job["kind"]
     try:
@@ -135,7 +135,7 @@ async def _record(job_id: str, kind: str, timeout: int = 0, hashed: str = "", in
 
 
 @bp.activity_trigger(input_name="job")
-async def job_probe(job: dict[str, str]) -> Reason | None:
+async def job_probe(job: dict) -> Reason | None:
     """Look at the truth where no push came: the reason why the job is over, None while it runs."""
     if (await jobs.get(job["id"])).exit is not None:
         return "exited"
@@ -149,7 +149,7 @@ async def job_probe(job: dict[str, str]) -> Reason | None:
 
 
 @bp.activity_trigger(input_name="job")
-async def job_remove(job: dict[str, str]) -> None:
+async def job_remove(job: dict) -> None:
     """Remove the job's container and its inputs; what is gone already is no error."""
     await containers.remove(group_name(job["id"]))
     try:
@@ -161,7 +161,7 @@ async def job_remove(job: dict[str, str]) -> None:
 
 
 @bp.activity_trigger(input_name="job")
-async def job_end(job: dict[str, str]) -> None:
+async def job_end(job: dict) -> None:
     """Tell the job's API how it ended."""
     await settle(job["id"], job["kind"], Exit.model_validate({"reason": job["reason"]}))
 

@@ -1,0 +1,5 @@
+"""The whole path of a run, as the gateway's clients see it."""
+
+from tests.functions.gateway.conftest import gateway
+
+__all__ = ["gateway"]

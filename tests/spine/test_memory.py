@@ -1,0 +1,86 @@
+"""Files go through the host as streams: its memory does not grow with them."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from infra.local.environment import Environment
+from tests.functions.gateway.conftest import Gateway
+
+SIZE = 100_000_000
+GROWTH = 64 * 1024 * 1024
+
+
+class Peak:
+    """The most memory that a process had in use, from a reset on."""
+
+    def __init__(self, pid: int):
+        self._folder = Path(f"/proc/{pid}")
+
+    def reset(self) -> int:
+        """Forget the peak; answers the bytes in use now."""
+        (self._folder / "clear_refs").write_text("5")
+        return self._read("VmRSS")
+
+    def bytes(self) -> int:
+        return self._read("VmHWM")
+
+    def _read(self, name: str) -> int:
+        lines = (self._folder / "status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+@pytest.fixture
+async def peak(stack: Environment) -> Peak:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("needs /proc")
+    assert stack.host and stack.host.process
+    return Peak(stack.host.process.pid)
+
+
+def form(chunk: bytes, count: int) -> tuple[AsyncIterator[bytes], dict[str, str]]:
+    """A multipart body with a file of `count` chunks, as a stream, and its headers."""
+    head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="big.bin"\r\n\r\n'
+    tail = b"\r\n--edge--\r\n"
+
+    async def body() -> AsyncIterator[bytes]:
+        yield head
+        for _ in range(count):
+            yield chunk
+        yield tail
+
+    length = len(head) + len(chunk) * count + len(tail)
+    return body(), {"Content-Type": "multipart/form-data; boundary=edge", "Content-Length": str(length)}
+
+
+async def test_a_hundred_megabytes_up_and_down(gateway: Gateway, peak: Peak):
+    run = await gateway.reach((await gateway.run("true"))["id"])
+    path = f"/gateway/api/runs/{run['id']}/artifacts"
+    small, headers = form(b"x", 1)
+    assert (await gateway.http.post(path, content=small, headers=headers)).status_code == 201  # imports are done
+    chunk = bytes(range(250)) * 400
+    before = peak.reset()
+    body, headers = form(chunk, SIZE // len(chunk))
+    answer = await gateway.http.post(path, content=body, headers=headers)
+    assert (answer.status_code, answer.json()["size"]) == (201, SIZE)
+    assert peak.bytes() - before < GROWTH, "upload"
+    before = peak.reset()
+    digest = hashlib.sha256()
+    async with gateway.http.stream("GET", f"/gateway/api/artifacts/{answer.json()['id']}") as download:
+        async for piece in download.aiter_bytes():
+            digest.update(piece)
+    assert peak.bytes() - before < GROWTH, "download"
+    assert digest.digest() == hashlib.sha256(chunk * (SIZE // len(chunk))).digest()
+    assert (await gateway.get(run["id"]))["artifact_count"] == 2
+
+
+async def test_one_byte_over_the_limit_is_refused_and_nothing_stays(gateway: Gateway):
+    run = await gateway.reach((await gateway.run("true"))["id"])
+    path = f"/gateway/api/runs/{run['id']}/artifacts"
+    body, headers = form(b"x" * (SIZE // 100 + 1), 100)
+    del headers["Content-Length"]
+    answer = await gateway.http.post(path, content=body, headers=headers)
+    assert (answer.status_code, answer.json()) == (413, {"error": "File too large"})
+    assert (await gateway.get(run["id"]))["artifact_count"] == 0

@@ -1,0 +1,77 @@
+"""Containers are always removed."""
+
+import os
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from infra.local.environment import Environment
+from tests.conftest import eventually
+from tests.functions.gateway.conftest import Gateway
+
+
+def processes_with(mark: str) -> list[int]:
+    """The processes whose command line holds a text."""
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                if mark in (folder / "cmdline").read_text():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+    return found
+
+
+async def groups(environment: Environment) -> list[str]:
+    """The container groups that exist."""
+    url = (
+        f"{environment.app_settings['RUNYARD_ARM_ENDPOINT']}/subscriptions/00000000-0000-0000-0000-000000000000"
+        "/resourceGroups/runyard/providers/Microsoft.ContainerInstance/containerGroups?api-version=2023-05-01"
+    )
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return [group["name"] for group in (await answer.json())["value"]]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+class TestCancel:
+    async def test_a_running_program_is_gone_within_five_seconds(self, stack: Environment, gateway: Gateway):
+        mark = "sleep 71.5"
+        run = await gateway.run(f"trap '' TERM; {mark} & {mark}; wait")
+        await gateway.reach(run["id"], "running")
+        await eventually(lambda: _async(processes_with("sleep\x0071.5")))
+        assert (await gateway.http.delete(f"/gateway/api/runs/{run['id']}")).json()["status"] == "cancelled"
+        await eventually(lambda: _async(not processes_with("sleep\x0071.5")), seconds=5)
+        await eventually(lambda: _gone(stack, run["id"]), seconds=5)
+        assert (await gateway.get(run["id"]))["status"] == "cancelled"
+
+    async def test_while_the_container_is_being_made_none_is_left(self, stack: Environment, gateway: Gateway):
+        runs = [await gateway.run("sleep 72.5") for _ in range(5)]
+        for run in runs:
+            assert (await gateway.http.delete(f"/gateway/api/runs/{run['id']}")).status_code == 200
+        for run in runs:
+            await eventually(lambda run=run: _gone(stack, run["id"]), seconds=20)
+        await eventually(lambda: _async(not processes_with("sleep\x0072.5")), seconds=5)
+        assert {(await gateway.get(run["id"]))["status"] for run in runs} == {"cancelled"}
+
+
+@pytest.mark.parametrize("program", ["true", "exit 1", "sleep 60 # timeout"])
+async def test_after_any_end_no_container_is_left(stack: Environment, gateway: Gateway, program: str):
+    run = await gateway.reach((await gateway.run(program, timeout=1))["id"])
+    await eventually(lambda: _gone(stack, run["id"]))
+
+
+async def test_a_container_that_dies_without_a_word_fails_its_run(stack: Environment, gateway: Gateway):
+    run = await gateway.run("kill -9 $PPID; sleep 60")
+    done = await gateway.reach(run["id"], seconds=60)
+    assert (done["status"], done["error"]) == ("failed", "The container ended without a word")
+    await eventually(lambda: _gone(stack, run["id"]))
+
+
+async def _gone(environment: Environment, run_id: str) -> bool:
+    return f"job-{run_id}" not in await groups(environment)
+
+
+async def _async(value: object) -> bool:
+    return bool(value)

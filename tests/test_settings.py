@@ -1,0 +1,44 @@
+"""A setting is a field, a line of the sample, and a line of README: the three never part."""
+
+import json
+import re
+
+from infra.local.processes import ROOT
+from shared.settings import Settings
+
+HOST = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING"}
+"""Settings of the host itself."""
+
+SET_BY_AZURE = {"WEBSITE_HOSTNAME", "AZURE_CLIENT_ID", "AzureWebJobsStorage__accountName"}
+"""Settings that only a deployment has."""
+
+FIELDS = {field.alias for field in Settings.model_fields.values()}
+
+
+def test_the_sample_has_every_setting_of_a_laptop():
+    sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    assert set(sample) - HOST == FIELDS - SET_BY_AZURE
+
+
+def test_the_readme_has_a_line_for_every_setting():
+    table = set(re.findall(r"^\| `([A-Za-z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert table == FIELDS
+
+
+def test_an_empty_environment_gives_settings_that_serve_locally():
+    assert Settings.model_validate({}).account.tables == "http://127.0.0.1:10002/devstoreaccount1"
+    assert Settings.model_validate({}).base_url == "http://127.0.0.1:7071"
+
+
+def test_in_azure_the_account_is_named_and_has_no_key():
+    account = Settings.model_validate({"AzureWebJobsStorage__accountName": "acme"}).account
+    assert (account.key, account.blobs) == (None, "https://acme.blob.core.windows.net")
+    assert Settings.model_validate({"WEBSITE_HOSTNAME": "acme.azurewebsites.net"}).base_url == (
+        "https://acme.azurewebsites.net"
+    )
+
+
+def test_a_connection_string_of_the_service_names_its_endpoints():
+    text = "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a2V5;EndpointSuffix=core.windows.net"
+    account = Settings.model_validate({"AzureWebJobsStorage": text}).account
+    assert (account.name, account.key, account.tables) == ("acme", "a2V5", "https://acme.table.core.windows.net")
