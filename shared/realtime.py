@@ -178,7 +178,7 @@ def _decode_state(header: str) -> dict[str, Any]:
     if not header:
         return {}
     try:
-        state = json.loads(base64.b64decode(header, validate=True))
+        state = json.loads(base64.b64decode(header))
     except ValueError:
         state = None
     if not isinstance(state, dict):

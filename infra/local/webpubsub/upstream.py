@@ -12,7 +12,6 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 from pydantic import BaseModel, ValidationError
-from yarl import URL
 
 from .messages import CONTENT_TYPES, Malformed, Payload
 from .settings import Handler
@@ -131,9 +130,7 @@ class Upstream:
         url = handler.url_for(hub.name, event)
         try:
             await self._validate(handler, hub.name)
-            # The address is encoded already; a second time would change a name that the client chose.
-            target = URL(url, encoded=True)
-            async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as response:
+            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 answer = Answer(response.status, response.content_type, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Failed(f"{_shown(url)}: {type(error).__name__} {error}") from None

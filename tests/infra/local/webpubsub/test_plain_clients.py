@@ -137,6 +137,13 @@ class TestFrames:
             await client.send("next")
         assert [await read(client) for _ in range(3)] == ["1", "2", "3"]
 
+    async def test_only_an_answer_that_is_waited_for_sets_the_state(self, bench: Bench):
+        bench.handler.says("connected", "", state="ignored")
+        client = await bench.client()
+        await client.send("hello")
+        await eventually(lambda: "message" in bench.handler.events())
+        assert "ce-connectionstate" not in bench.handler.last("message").headers
+
     async def test_events_of_one_connection_arrive_one_after_the_other(self, bench: Bench):
         at_once = 0
 
@@ -168,6 +175,7 @@ class TestFrames:
         bench.handler.answers["message"] = wait_for_a
         first, second = await bench.client(), await bench.client()
         await first.send("a")
+        await eventually(lambda: "message" in bench.handler.events())
         await second.send("b")
         assert await read(second) == "b"
         release.set()
@@ -198,6 +206,31 @@ class TestEnd:
             await read(client)
         await eventually(lambda: "disconnected" in bench.handler.events())
 
+    async def test_a_reply_that_is_not_what_it_says_drops_the_connection(self, bench: Bench):
+        async def broken(_: Heard) -> web.Response:
+            return web.Response(body=b"{", content_type="application/json")
+
+        bench.handler.answers["message"] = broken
+        client = await bench.client()
+        await client.send("hello")
+        with pytest.raises(ConnectionClosed):
+            await read(client)
+
+    async def test_nothing_is_delivered_after_the_drop(self, bench: Bench):
+        release = asyncio.Event()
+
+        async def fail(_: Heard) -> web.Response:
+            await release.wait()
+            return web.Response(status=500)
+
+        bench.handler.answers["message"] = fail
+        client = await bench.client()
+        for _ in range(5):
+            await client.send("hello")
+        release.set()
+        await eventually(lambda: "disconnected" in bench.handler.events())
+        assert bench.handler.events() == ["connect", "connected", "message", "disconnected"]
+
     async def test_without_a_handler_a_message_drops_the_connection(self, bench: Bench):
         client = await bench.client("quiet")
         await client.send("hello")
@@ -215,6 +248,8 @@ class TestEnd:
         assert not await sdk.connection_exists(connection_id)
         assert not await sdk.group_exists("g")
         assert not await sdk.user_exists("ann")
+        hub = bench.service.hubs["open"]
+        assert not (hub.connections or hub.groups or hub.users)
 
     async def test_the_reason_of_a_close_reaches_client_and_handler(self, bench: Bench):
         client = await bench.client()
@@ -228,9 +263,7 @@ class TestEnd:
 
 class TestAbuseProtection:
     async def test_a_handler_is_asked_once_before_the_first_event(self, bench: Bench):
-        client = await bench.client()
-        await client.send("one")
-        await bench.client()
+        await asyncio.gather(bench.client(), bench.client())
         await eventually(lambda: bench.handler.events().count("connected") == 2)
         asked = [heard for heard in bench.handler.heard if heard.method == "OPTIONS"]
         assert len(asked) == 1 and bench.handler.heard[0] is asked[0]
