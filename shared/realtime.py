@@ -5,11 +5,13 @@ identity there is no key to check it with; then the handler's address in the hub
 setting `events_code`. An event that neither proves is nobody's.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 10.0  # seconds that one call may take, retries and the waits between them included
+SILENCE = 30.0  # seconds without publishing, after a call that took longer
 SYSTEM_EVENTS = ("connect", "connected", "disconnected")
 
 _clients: dict[str, "WebPubSubServiceClient"] = {}
+_silent_until = 0.0
 
 
 async def publish(
@@ -32,8 +37,12 @@ async def publish(
 ) -> None:
     """Send a JSON text frame to a group, to one connection, or to all when neither is given.
 
-    Awaited one after the other, messages arrive in that order. A failure is logged, never raised.
+    Awaited one after the other, messages arrive in that order. A failure is logged, never raised; and when the service
+    does not answer, nothing is published for a while, so that no work has to wait for it message by message.
     """
+    if time.monotonic() < _silent_until:
+        log.info("publish on hub %s dropped: the service did not answer lately", hub)
+        return
     if connection is not None:
         await _call(hub, "publish", lambda client: client.send_to_connection(connection, message))
     elif group is not None:
@@ -61,16 +70,25 @@ async def remove_from_group(hub: str, group: str, connection_id: str) -> bool:
 
 async def close() -> None:
     """Give the network connections back; the next call opens new ones."""
+    global _silent_until
+    _silent_until = 0.0
     while _clients:
         await _clients.popitem()[1].close()
 
 
 async def _call(hub: str, what: str, operation: Callable[[Any], Awaitable[None]]) -> bool:
+    global _silent_until
     if not settings().webpubsub:
         log.info("%s on hub %s dropped: no Web PubSub is set", what, hub)
         return False
     try:
-        await operation(_client(hub))
+        client = _client(hub)
+        async with asyncio.timeout(PATIENCE):
+            await operation(client)
+    except TimeoutError:
+        _silent_until = time.monotonic() + SILENCE
+        log.warning("%s on hub %s failed: no answer within %s s", what, hub, PATIENCE)
+        return False
     except Exception as error:
         # Whatever it is: no work fails because somebody could not watch it.
         log.warning("%s on hub %s failed: %s: %s", what, hub, type(error).__name__, error)
@@ -83,20 +101,14 @@ def _client(hub: str) -> "WebPubSubServiceClient":
     if hub not in _clients:
         from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 
-        # Updates are worth little when late: short waits, few retries.
-        patience: dict[str, Any] = {
-            "retry_total": 2,
-            "retry_backoff_factor": 0.2,
-            "connection_timeout": 5,
-            "read_timeout": 10,
-        }
+        few = {"retry_total": 2, "retry_backoff_factor": 0.2}
         where = settings().webpubsub
         if "=" in where:
-            _clients[hub] = WebPubSubServiceClient.from_connection_string(where, hub, **patience)
+            _clients[hub] = WebPubSubServiceClient.from_connection_string(where, hub, **few)
         else:
             from shared.identity import credential
 
-            _clients[hub] = WebPubSubServiceClient(where, hub, credential(), **patience)
+            _clients[hub] = WebPubSubServiceClient(where, hub, credential(), **few)
     return _clients[hub]
 
 

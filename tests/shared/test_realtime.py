@@ -1,5 +1,6 @@
 """The publisher and the events of the socket hub, against the stand-in."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -8,6 +9,8 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from azure.core.credentials import AccessToken
 
 import shared.realtime as realtime
@@ -82,6 +85,47 @@ class TestPublish:
     ):
         await realtime.publish("open", {"n": object()})
         assert "publish on hub open failed: TypeError" in caplog.text
+
+    async def test_a_service_that_does_not_answer_costs_time_only_once(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ):
+        asked = 0
+
+        async def hang(request: web.Request) -> web.Response:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(60)
+            return web.Response(status=202)
+
+        server = TestServer(web.Application(), host="127.0.0.1")
+        server.app.router.add_route("*", "/{path:.*}", hang)
+        async with server:
+            use(monkeypatch, connection_string(server.port or 0))
+            monkeypatch.setattr(realtime, "PATIENCE", 0.2)
+            for number in range(20):
+                await realtime.publish("open", {"n": number})
+            assert asked == 1
+            assert "no answer within 0.2 s" in caplog.text
+            # A call that must not be left out is tried all the same.
+            assert not await realtime.close_connection("open", "x")
+            assert asked == 2
+            await realtime.close()
+            await realtime.publish("open", {"n": 20})
+            assert asked == 3
+            await realtime.close()
+
+    async def test_a_service_that_is_busy_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch):
+        async def busy(request: web.Request) -> web.Response:
+            return web.Response(status=503, headers={"Retry-After": "60"})
+
+        server = TestServer(web.Application(), host="127.0.0.1")
+        server.app.router.add_route("*", "/{path:.*}", busy)
+        async with server:
+            use(monkeypatch, connection_string(server.port or 0))
+            monkeypatch.setattr(realtime, "PATIENCE", 0.2)
+            async with asyncio.timeout(10):
+                await realtime.publish("open", {"n": 1})
+            await realtime.close()
 
     async def test_whether_a_call_was_carried_out_is_told(self, bench: Bench):
         await bench.client()
