@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from infra.local.containers.plans import GroupPlan, Plan
 
 WATCH = 0.25
-"""Seconds between two looks at the memory of the containers."""
+"""Seconds between two looks at the memory of containers that use much of theirs."""
+IDLE = 1.0
+"""Seconds between two looks when none uses a quarter of its memory."""
 QUIET = 600
 """Seconds a container must run before its next restart is prompt again."""
 LONGEST_DELAY = 300
@@ -50,7 +52,7 @@ class Container:
         self.log: Writer | None = None
         self.began = 0.0
         self.due: float | None = None  # when it is started again
-        self.killed_at: float | None = None
+        self.kill_at: float | None = None
         self.out_of_memory = False
         self.view: dict[str, Any] = {
             "restartCount": 0,
@@ -68,7 +70,7 @@ class Container:
         self.view["events"].append(event(name, message, kind))
 
     def start(self) -> None:
-        self.due, self.killed_at, self.out_of_memory, self.began = None, None, False, time.monotonic()
+        self.due, self.kill_at, self.out_of_memory, self.began = None, None, False, time.monotonic()
         self.view["currentState"] = {"state": "Running", "startTime": now(), "detailStatus": ""}
         try:
             self.log = Writer(self.plan["log"])
@@ -88,12 +90,15 @@ class Container:
             self.log.write(output)
         return output != b""
 
-    def watch(self) -> None:
-        """End a container that holds more memory than it asked for."""
-        if self.process and not self.out_of_memory and self.process.memory() > self.plan["memory"]:
-            self.out_of_memory = True
+    def watch(self) -> float:
+        """Have it killed when it holds more memory than it asked for; the share of that which it holds."""
+        if self.process is None:
+            return 0.0
+        share = self.process.memory() / self.plan["memory"]
+        if share > 1 and not self.out_of_memory:
+            self.out_of_memory, self.kill_at = True, time.monotonic()
             self.note("OOMKilled", "Container exceeded its memory limit and was killed", "Warning")
-            self.process.kill()
+        return share
 
     def ended(self, status: int, *, stopping: bool) -> None:
         """Note the end of its processes and when it is to start again."""
@@ -112,11 +117,22 @@ class Container:
         elif self.policy == "Always" or (self.policy == "OnFailure" and code != 0):
             if time.monotonic() - self.began > QUIET:
                 self.delay = self.first_delay
-            self.view["restartCount"] += 1
             self.view["previousState"] = self.view["currentState"]
             self.view["currentState"] = {"state": "Waiting", "detailStatus": "CrashLoopBackOff: Back-off restarting"}
             self.due = time.monotonic() + self.delay
             self.delay = min(self.delay * 2, LONGEST_DELAY)
+
+    def restart(self) -> None:
+        self.view["restartCount"] += 1
+        self.start()
+
+    def stop(self, grace: float) -> None:
+        """Ask it to end, to be killed after `grace` seconds; one that waits for a restart stays as it ended."""
+        if self.due:
+            self.due, self.view["currentState"] = None, self.view["previousState"]
+        if self.process:
+            self.kill_at = time.monotonic() + grace
+            self.process.terminate()
 
     @property
     def failed(self) -> bool:
@@ -136,7 +152,7 @@ class Supervisor:
         # Each step starts when the one before has succeeded.
         self.waiting = [[one] for one in self.init] + [self.containers]
         self.stopping = False
-        self.looked = 0.0
+        self.look_at = 0.0
 
     def run(self, control: int) -> None:
         """Keep the group until nothing of it runs and nothing is to run."""
@@ -169,8 +185,8 @@ class Supervisor:
     def wait(self, pipes: list[int]) -> None:
         """Sleep until there is output, a word, an end, or it is time to look."""
         running = [one.process.output for one in self.all if one.process and not one.process.silent]
-        dues = [one.due - time.monotonic() for one in self.all if one.due]
-        timeout = max(0.0, min([*dues, WATCH if any(one.process for one in self.all) else LONGEST_DELAY]))
+        moments = [moment for one in self.all for moment in (one.due, one.process and one.kill_at) if moment]
+        timeout = max(0.0, min([self.look_at, *moments]) - time.monotonic())
         ready = select.select(pipes + running, [], [], timeout)[0]
         for one in self.all:
             if one.process and one.process.output in ready:
@@ -188,10 +204,7 @@ class Supervisor:
             return
         self.stopping = True
         for one in self.all:
-            one.due = None
-            if one.process:
-                one.killed_at = time.monotonic() + self.grace
-                one.process.terminate()
+            one.stop(self.grace)
 
     def reap(self) -> None:
         for one in self.all:
@@ -204,16 +217,15 @@ class Supervisor:
     def act(self) -> None:
         """What is due now: memory, kills, restarts."""
         moment = time.monotonic()
-        look = moment >= self.looked + WATCH
-        if look:
-            self.looked = moment
+        if moment >= self.look_at:
+            share = max(one.watch() for one in self.all)
+            self.look_at = moment + (WATCH if share > 0.25 else IDLE)
         for one in self.all:
-            if look:
-                one.watch()
-            if one.process and one.killed_at and moment >= one.killed_at:
+            if one.process and one.kill_at and moment >= one.kill_at:
                 one.process.kill()
+                one.kill_at = moment + WATCH
             if one.due and moment >= one.due:
-                one.start()
+                one.restart()
                 self.write()
 
     def write(self, *, ended: bool = False) -> None:

@@ -58,6 +58,13 @@ class TestPolicy:
             assert next_ - one >= 0.1 * 2**number
         await groups.delete(name)
 
+    async def test_a_group_that_is_stopped_while_it_waits_shows_how_it_ended(self, groups: Groups):
+        name = await groups.create(group(container("exit 7"), policy="Always"))
+        await eventually(lambda: groups.view(name), lambda view: (view.restart_count or 0) >= 3)
+        await groups.sdk.stop("tests", name)
+        state = await groups.last(name)
+        assert (state.state, state.exit_code) == ("Terminated", 7)
+
 
 class TestSeveralContainers:
     async def test_they_share_localhost_and_have_their_own_files(self, groups: Groups):
