@@ -56,6 +56,11 @@ async def close_connection(hub: str, connection_id: str, reason: str = "") -> bo
     return await _call(hub, "close_connection", lambda client: client.close_connection(connection_id, reason=reason))
 
 
+async def close_group(hub: str, group: str, reason: str = "") -> bool:
+    """Disconnect everybody in a group; whether that was done."""
+    return await _call(hub, "close_group", lambda client: client.close_group_connections(group, reason=reason))
+
+
 async def add_to_group(hub: str, group: str, connection_id: str) -> bool:
     """Let a client receive what is published to a group; whether that was done."""
     return await _call(hub, "add_to_group", lambda client: client.add_connection_to_group(group, connection_id))

@@ -26,7 +26,7 @@ class Expression(NamedTuple):
 
 
 TOKEN = re.compile(
-    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>[+-]?\d+)|(?P<word>[A-Za-z]+)|(?P<mark>[(),])|(?P<end>$))"
+    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>[+-]?[0-9]{1,18})|(?P<word>[A-Za-z]+)|(?P<mark>[(),])|(?P<end>$))"
 )
 LONGEST = 1000  # tokens
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from infra.local.webpubsub.filters import Filter, InvalidFilter
 
@@ -97,6 +99,7 @@ def test_receivers_without_a_user_are_compared_as_null(text: str, wanted: bool):
         "'a' in userId",
         "not",
         "1.5 gt 1",
+        "1" * 5000 + " gt 1",
         "length(userId)",
         "not length(userId)",
         "length(userId) gt 'a'",
@@ -111,3 +114,21 @@ def test_receivers_without_a_user_are_compared_as_null(text: str, wanted: bool):
 def test_what_does_not_follow_the_grammar_is_refused(text: str):
     with pytest.raises(InvalidFilter):
         Filter.parse(text)
+
+
+WORDS = [
+    *("userId", "connectionId", "groups", "true", "false", "null", "'a'", "'g1'", "''", "0", "-1", "7"),
+    *("eq", "ne", "gt", "le", "in", "and", "or", "not", "(", ")", ",", "("),
+    *("length", "tolower", "substring", "concat", "indexof", "startswith", "contains", "trim"),
+]
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join) | st.text(max_size=20))
+def test_any_text_is_a_filter_or_is_refused(text: str):
+    try:
+        parsed = Filter.parse(text)
+    except InvalidFilter:
+        return
+    for receiver in (Receiver(), Receiver(user_id=None, groups=set())):
+        assert parsed.matches(receiver) in (True, False)

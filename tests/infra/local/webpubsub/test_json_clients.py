@@ -3,12 +3,20 @@
 import asyncio
 import base64
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from infra.local.webpubsub import dialogues
+from infra.local.webpubsub.messages import Malformed
+from infra.local.webpubsub.settings import HubSettings
+from infra.local.webpubsub.state import Connection, Hub
+from infra.local.webpubsub.upstream import Upstream
 from shared.realtime import Event
 from tests.infra.local.webpubsub.harness import Bench, Heard, eventually, read, read_json
 
@@ -207,6 +215,33 @@ class TestMalformedFrames:
             await client.wait_closed()
         assert client.close_code == 1008
         assert not await bench.sdk().connection_exists(connection_id)
+
+
+VALUES = st.one_of(
+    st.sampled_from(["joinGroup", "leaveGroup", "sendToGroup", "event", "ping", "json", "text", "binary", "g"]),
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+        max_leaves=3,
+    ),
+)
+MEMBERS = st.sampled_from(["type", "group", "event", "ackId", "dataType", "data", "noEcho"])
+
+
+class TestAnyFrame:
+    @settings(deadline=None, max_examples=300)
+    @given(st.dictionaries(MEMBERS, VALUES).map(json.dumps).map(str.encode) | st.binary(max_size=20))
+    def test_is_carried_out_declined_or_malformed(self, data: bytes):
+        async def hear() -> None:
+            upstream = Upstream("127.0.0.1:1", "key")
+            hub = Hub("h", HubSettings())
+            connection = Connection(hub, user_id=None, roles=["webpubsub.joinLeaveGroup", "webpubsub.sendToGroup"])
+            hub.add(connection)
+            with suppress(dialogues.Declined, Malformed):
+                await dialogues.subprotocol(upstream, connection, data, False)
+            await upstream.close()
+
+        asyncio.run(hear())
 
 
 def ack(number: int) -> Request:
