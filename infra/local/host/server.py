@@ -123,7 +123,7 @@ async def serving(app: Any, listener: socket.socket, *, drain_seconds: int) -> A
 def listen(port: int) -> socket.socket:
     """A listening socket of the loopback interface; port 0 takes a free one."""
     listener = socket.create_server(("127.0.0.1", port), backlog=2048)
-    # Inherited by its connections: asyncio sets it only where a socket names its protocol, and this one does not. Without
-    # it an answer of two writes waits 40 ms for the client's delayed acknowledgement.
+    # Inherited by its connections; asyncio sets it only where a socket names its protocol, and this one does not.
+    # Without it an answer of two writes waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
