@@ -34,7 +34,7 @@ setup: .venv/.ready $(NODE_TOOLS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$$($(PYTHON) --version) is too old: install Python 3.11 or newer, or call make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing Python packages into .venv (once)..."
-	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt && touch $@
+	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt && touch $@
 
 $(NODE_TOOLS): infra/local/package.json infra/local/package-lock.json
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js is missing: install Node.js 20 or newer, with npm"; exit 1; }
