@@ -1,0 +1,80 @@
+"""Entity group transactions on the wire: operations to one multipart request, and its answer back."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from shared.tables.errors import Refused
+
+MAX_OPERATIONS = 100
+MAX_BYTES = 4 * 1024 * 1024
+
+_BOUNDARY = b"changeset_runyard"
+_PART = b"--" + _BOUNDARY + b"\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+_HEAD = b"--batch_runyard\r\nContent-Type: multipart/mixed; boundary=" + _BOUNDARY + b"\r\n\r\n"
+_TAIL = b"--" + _BOUNDARY + b"--\r\n--batch_runyard--\r\n"
+_INDEX = re.compile(r"\s*(\d+):")
+
+CONTENT_TYPE = "multipart/mixed; boundary=batch_runyard"
+ROOM = MAX_BYTES - len(_HEAD) - len(_TAIL)
+"""Bytes that the operations of one transaction may take together."""
+
+
+@dataclass(slots=True)
+class Operation:
+    """One write of one row: POST inserts, PUT replaces (or inserts, without `etag`), PATCH merges, DELETE deletes.
+
+    `etag` is the version that must be stored, "*" any; `columns` are JSON values, types named as `<column>@odata.type`.
+    """
+
+    verb: Literal["POST", "PUT", "PATCH", "DELETE"]
+    row_key: str
+    columns: dict[str, Any] | None = None
+    etag: str | None = None
+
+    def encode(self, url: str, partition: str) -> bytes:
+        """This operation's part of the request; `url` is that of the table."""
+        if self.verb == "POST":
+            address = url
+        else:
+            address = f"{url}(PartitionKey='{partition}',RowKey='{self.row_key}')"
+        condition = f"If-Match: {self.etag}\r\n" if self.etag else ""
+        head = (
+            f"{self.verb} {address} HTTP/1.1\r\nAccept: application/json;odata=nometadata\r\n"
+            f"Content-Type: application/json\r\nPrefer: return-no-content\r\nDataServiceVersion: 3.0\r\n{condition}\r\n"
+        )
+        if self.columns is None:
+            body = b""
+        else:
+            body = orjson.dumps({"PartitionKey": partition, "RowKey": self.row_key, **self.columns})
+        return b"".join((_PART, head.encode(), body, b"\r\n"))
+
+
+def request(parts: list[bytes]) -> bytes:
+    """The body of the transaction of these parts, in their order."""
+    return b"".join((_HEAD, *parts, _TAIL))
+
+
+def answer(body: bytes) -> list[str | None]:
+    """The new ETag of each operation (None after a DELETE); raises `Refused` with the first refusal."""
+    etags: list[str | None] = []
+    for part in body.split(b"HTTP/1.1 ")[1:]:
+        status = int(part[:3])
+        if status >= 400:
+            raise refusal(status, part[part.find(b"{") : part.rfind(b"}") + 1])
+        start = part.find(b"ETag: ")
+        etags.append(part[start + 6 : part.index(b"\r", start)].decode() if start >= 0 else None)
+    return etags
+
+
+def refusal(status: int, body: bytes) -> Refused:
+    """The error that a refusing answer carries."""
+    try:
+        error = orjson.loads(body)["odata.error"]
+        code, message = str(error["code"]), str(error["message"]["value"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return Refused(status, "", None, body[:200].decode(errors="replace"))
+    place = _INDEX.match(message)
+    return Refused(status, code, int(place[1]) if place else None, message.splitlines()[0] if message else "")

@@ -1,0 +1,105 @@
+"""Counters: what is counted (cells), where (rows), and exact numbers as JSON.
+
+A cell is named "n" (records), "status=running", "+tokens" (a sum), "+tokens|status=running" or "m3" (records of the
+fourth five minutes of an hour). Rows are `c~.~` for the whole partition, `c~client_id~<value>~` for one value,
+`h~<hour, inverted>~` for one hour of creation; what follows is the generation and the shard.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+import orjson
+
+from shared.tables import keys
+from shared.tables.wire import Row
+
+Number = int | Fraction
+Cells = dict[str, Number]
+
+GENERATION = "g"
+"""The column that names the generation of counters in which a row is counted; absent from generation 0."""
+
+ROOT = "c~.~"
+HOURS = "h~"
+_LAST_HOUR = 0xFFFFFFFF
+
+
+def hour_prefix(moment: datetime) -> str:
+    """What the counter rows of this hour begin with; later hours sort first."""
+    return f"{HOURS}{_LAST_HOUR - int(moment.timestamp() // 3600):08x}~"
+
+
+def hour_of(row_key: str) -> datetime:
+    """The hour whose counter row this is."""
+    return datetime.fromtimestamp((_LAST_HOUR - int(row_key[len(HOURS) : len(HOURS) + 8], 16)) * 3600, UTC)
+
+
+class Group:
+    """Fields by whose values records are counted: known values are cells of one row, each other has its own row."""
+
+    def __init__(self, fields: tuple[str, ...], known: set[str]):
+        self.fields = fields
+        self.closed = tuple(name for name in fields if name in known)
+        self.open = tuple(name for name in fields if name not in known)
+        self.prefix = f"c~{'.'.join(self.open)}~" if self.open else ROOT
+
+    def row(self, record: Any) -> str:
+        """What the keys of the row that counts this record begin with."""
+        return self.row_of(getattr(record, name) for name in self.open)
+
+    def row_of(self, values: Iterable[object]) -> str:
+        """The same for values of the open fields."""
+        return self.prefix + "".join(f"{keys.encode(value)}~" for value in values)
+
+    def cell(self, record: Any) -> str:
+        """The cell that counts this record; "" when it is all of the row."""
+        return self.cell_of([getattr(record, name) for name in self.closed])
+
+    def cell_of(self, values: list[Any]) -> str:
+        """The same for values of the closed fields."""
+        return f"{','.join(self.closed)}={','.join(map(keys.encode, values))}" if values else ""
+
+
+class Delta:
+    """What some writes change in the counters."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[int, str], Cells] = {}
+        self.values: dict[str, list[Any]] = {}
+
+    def add(self, generation: int, row: str, cells: Mapping[str, Number], values: list[Any] | None = None) -> None:
+        """Count in one row of one generation; `values` are those the row stands for."""
+        if values:
+            self.values[row] = values
+        add(self.rows.setdefault((generation, row), {}), cells)
+        if not self.rows[generation, row]:
+            del self.rows[generation, row]
+
+    def merge(self, other: "Delta") -> None:
+        """Add what another one changes."""
+        for (generation, row), cells in other.rows.items():
+            self.add(generation, row, cells)
+        self.values |= other.values
+
+
+def add(cells: Cells, more: Mapping[str, Number]) -> None:
+    """Add cell by cell; what comes to nothing is left out."""
+    for name, amount in more.items():
+        if total := cells.get(name, 0) + amount:
+            cells[name] = total
+        else:
+            cells.pop(name, None)
+
+
+def dump(cells: Cells) -> str:
+    """Cells as JSON; a number that JSON does not hold exactly is text."""
+    exact = {name: str(n) if isinstance(n, Fraction) or abs(n) >> 53 else n for name, n in cells.items()}
+    return orjson.dumps(exact).decode()
+
+
+def load(row: Row) -> Cells:
+    """The cells of a counter row."""
+    cells: dict[str, int | str] = orjson.loads(row["v"])
+    return {name: Fraction(value) if isinstance(value, str) else value for name, value in cells.items()}

@@ -1,0 +1,62 @@
+"""What one event loop holds: its session to Table Storage and the writers of the partitions it writes."""
+
+import asyncio
+from collections import OrderedDict
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from shared.settings import settings
+from shared.tables.commit import Committer
+from shared.tables.wire import Http, Wire
+
+_PARTITIONS = 2_000
+
+_clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, Client]" = WeakKeyDictionary()
+
+
+class Client:
+    """The connection of one event loop."""
+
+    def __init__(self) -> None:
+        self.wire = Wire(settings().account, Http())
+        self._committers: OrderedDict[tuple[str, str], Committer] = OrderedDict()
+        self._locks: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
+
+    def committer(self, table: str, partition: str) -> Committer:
+        """The one writer of this partition."""
+        committer = self._committers.get((table, partition))
+        if committer is None:
+            committer = self._committers[table, partition] = Committer(self.wire, table, partition)
+            for key in list(self._committers)[: len(self._committers) - _PARTITIONS]:
+                if self._committers[key].idle:
+                    del self._committers[key]
+        self._committers.move_to_end((table, partition))
+        return committer
+
+    def lock(self, table: str, partition: str, record_id: str) -> asyncio.Lock:
+        """Held while one record is read, changed and written: writers of one process need not collide."""
+        key = (table, partition, record_id)
+        lock = self._locks.get(key)
+        if lock is None:
+            self._locks[key] = lock = asyncio.Lock()
+        return lock
+
+    async def close(self) -> None:
+        for committer in self._committers.values():
+            await committer.settle()
+        await self.wire.transport.close()
+
+
+def client() -> Client:
+    """The client of the running event loop."""
+    loop = asyncio.get_running_loop()
+    found = _clients.get(loop)
+    if found is None:
+        found = _clients[loop] = Client()
+    return found
+
+
+async def close() -> None:
+    """Close the running event loop's connection; the next call opens another."""
+    found = _clients.pop(asyncio.get_running_loop(), None)
+    if found is not None:
+        await found.close()

@@ -1,0 +1,181 @@
+"""A model's fields as the columns of a row, and back, without the cost of validation."""
+
+import math
+import types
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
+
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+
+from shared.ids import id_of
+from shared.tables.errors import Unstorable
+from shared.tables.keys import utc
+from shared.tables.record import Record
+from shared.tables.wire import Row
+
+R = TypeVar("R", bound=Record)
+
+LONG = 30_000
+"""UTF-16 units of the longest text kept in a column of its own (the service allows 32,768)."""
+
+SHORT = 1_024
+"""Characters of the longest text that an index row repeats."""
+
+WITHOUT = "_long"
+"""The column that names the fields, comma-separated, whose text is not in a column of their name."""
+
+_MAX_FIELDS = 240  # of the service's 252 columns: the rest is for those of the layer and of packed texts
+
+
+class Column:
+    """How one field is stored; `values` are all it can have, None when they are not known beforehand."""
+
+    def __init__(self, name: str, info: FieldInfo):
+        self.name, self._info = name, info
+        annotation, self.nullable = _unwrap(info.annotation)
+        self.values = _closed(annotation)
+        self.edm = ""
+        self.encode: Callable[[Any], Any] | None = None
+        self.decode: Callable[[Any], Any] | None = None
+        self.scalar = True
+        self.text = False
+        if isinstance(annotation, type) and issubclass(annotation, Enum):
+            # Python's own look-up of a member by its value costs ten times as much.
+            members = {str(member.value): member for member in annotation}
+            self.encode, self.decode = _value, members.__getitem__
+        elif annotation is bool:
+            pass
+        elif annotation is int:
+            self.edm, self.encode, self.decode = "Edm.Int64", self._integer, int
+        elif annotation is float:
+            self.edm, self.encode, self.decode = "Edm.Double", _double, float
+        elif annotation is datetime:
+            self.encode, self.decode = _moment, datetime.fromisoformat
+        elif annotation is str or self.values is not None:
+            self.text = True
+        else:
+            adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, info.annotation))
+            self.encode = lambda value: adapter.dump_json(value).decode()
+            self.decode = adapter.validate_json
+            self.scalar, self.text = False, True
+
+    def missing(self, values: dict[str, Any]) -> Any:
+        """What a row without this column means."""
+        if self.nullable or self._info.is_required():
+            return None
+        return self._info.get_default(call_default_factory=True, validated_data=values)
+
+    def _integer(self, value: int) -> str:
+        if not -(1 << 63) <= value < 1 << 63:
+            raise Unstorable(f"{self.name} is beyond 64 bits", self.name)
+        return str(int(value))
+
+
+def _unwrap(annotation: Any) -> tuple[Any, bool]:
+    """The type without Annotated and without "or None", and whether None was allowed."""
+    if get_origin(annotation) is Annotated:
+        return _unwrap(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        nullable = len(members) < len(get_args(annotation))
+        return (_unwrap(members[0])[0] if len(members) == 1 else annotation), nullable
+    return annotation, False
+
+
+def _closed(annotation: Any) -> list[Any] | None:
+    if annotation is bool:
+        return [False, True]
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return list(annotation)
+    if get_origin(annotation) is Literal and all(isinstance(value, str) for value in get_args(annotation)):
+        return list(get_args(annotation))
+    return None
+
+
+def _value(value: Any) -> Any:
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def _double(value: float) -> float | str:
+    if math.isfinite(value):
+        return float(value)
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _moment(value: datetime) -> str:
+    return utc(value).isoformat(timespec="microseconds")
+
+
+class Columns(Generic[R]):
+    """The columns of one model."""
+
+    def __init__(self, model: type[R], view: list[str] | None):
+        self.model = model
+        self.all = {name: Column(name, info) for name, info in model.model_fields.items() if name != "id"}
+        if len(self.all) > _MAX_FIELDS:
+            raise ValueError(f"{model.__name__} has {len(self.all)} fields; a row holds {_MAX_FIELDS}")
+        names = [name for name, column in self.all.items() if column.scalar] if view is None else view
+        if unknown := [name for name in names if name != "id" and name not in self.all]:
+            raise ValueError(f"{model.__name__} has no field {', '.join(unknown)}")
+        self.view = [name for name in names if name != "id"]
+        self.select = ",".join(["RowKey", *self.view, WITHOUT])
+        self._types = {name: column.edm for name, column in self.all.items() if column.edm}
+        self._private = dict.fromkeys(model.__private_attributes__)
+
+    def encode(self, record: R) -> Row:
+        """All columns of a record, None left out; texts may still be too long for one."""
+        row: Row = {}
+        values = record.__dict__
+        for name, column in self.all.items():
+            value = values[name]
+            if value is not None:
+                try:
+                    row[name] = value if column.encode is None else column.encode(value)
+                except (TypeError, AttributeError) as error:
+                    raise Unstorable(f"{name} cannot be {type(value).__name__}", name) from error
+        return row
+
+    def cover(self, row: Row) -> Row:
+        """What an index row repeats of these columns; `WITHOUT` names what is too long for that."""
+        cover: Row = {}
+        long = str(row.get(WITHOUT, "")).split(",")
+        left_out: list[str] = []
+        for name in self.view:
+            value = row.get(name)
+            if name in long or (isinstance(value, str) and len(value) > SHORT):
+                left_out.append(name)
+            elif value is not None:
+                cover[name] = value
+        if left_out:
+            cover[WITHOUT] = ",".join(left_out)
+        return cover
+
+    def typed(self, row: Row) -> Row:
+        """The same columns with the types that the service cannot tell from JSON."""
+        types_ = {f"{name}@odata.type": edm for name, edm in self._types.items() if name in row}
+        packed = {f"{name}@odata.type": "Edm.Binary" for name in row if "__z" in name} if WITHOUT in row else {}
+        return {**row, **types_, **packed}
+
+    def partial(self, row: Row) -> bool:
+        """Whether this row of a list lacks something of the list view."""
+        return WITHOUT in row and not set(self.view).isdisjoint(row[WITHOUT].split(","))
+
+    def decode(self, row: Row) -> R:
+        """The record of a row as the service gives it; fields without a column have their defaults."""
+        values: dict[str, Any] = {"id": id_of(row["RowKey"])}
+        for name, column in self.all.items():
+            value = row.get(name)
+            if value is None:
+                values[name] = column.missing(values)
+            else:
+                values[name] = value if column.decode is None else column.decode(value)
+        model = self.model
+        record = model.__new__(model)
+        object.__setattr__(record, "__dict__", values)
+        object.__setattr__(record, "__pydantic_fields_set__", set(values))
+        object.__setattr__(record, "__pydantic_extra__", None)
+        object.__setattr__(record, "__pydantic_private__", self._private.copy())
+        return record

@@ -1,0 +1,236 @@
+"""Group commit: the writes of one partition that wait at the same moment go out as one transaction."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from shared.tables import batch
+from shared.tables.batch import Operation
+from shared.tables.cells import Delta
+from shared.tables.errors import Refused, Unavailable, Unstorable
+from shared.tables.shard import Shard
+from shared.tables.wire import Unanswered, Wire
+
+Write = tuple[list[Operation], Delta]
+
+_ENTITY = 1024 * 1024
+_RESERVED = 64 * 1024  # bytes kept for counter rows
+_CONFLICTS = 100
+
+
+class RefusedWrite(Exception):
+    """One operation of one write was refused; nothing of that write is stored."""
+
+    def __init__(self, operation: Operation, refusal: Refused):
+        super().__init__(f"{operation.verb} {operation.row_key}: {refusal}")
+        self.operation, self.status = operation, refusal.status
+
+
+class Member:
+    """One write that waits: what it does depends on the generation of counters at the time it goes out."""
+
+    def __init__(self, build: Callable[[int], Write]):
+        self._build = build
+        self._generation: int | None = None
+        self.operations: list[Operation] = []
+        self.delta = Delta()
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.done: asyncio.Future[list[str | None]] = asyncio.get_running_loop().create_future()
+
+    def build(self, generation: int, url: str, partition: str) -> None:
+        """Make its operations; `Unstorable` when they fit in no transaction."""
+        if generation == self._generation:
+            return
+        self.operations, self.delta = self._build(generation)
+        self.parts = [operation.encode(url, partition) for operation in self.operations]
+        self.size = sum(map(len, self.parts))
+        self._generation = generation
+        for operation, part in zip(self.operations, self.parts, strict=True):
+            if len(part) > _ENTITY and operation.columns:
+                field = max(operation.columns, key=lambda name: len(str((operation.columns or {})[name])))
+                raise Unstorable(f"a row of {len(part)} bytes is over 1 MiB, most of it {field}", field)
+        if self.size > batch.ROOM - _RESERVED or len(self.parts) + len(self.delta.rows) >= batch.MAX_OPERATIONS:
+            raise Unstorable(f"{len(self.parts)} rows of {self.size} bytes are over one transaction", "id")
+
+    def drop(self, operation: Operation) -> None:
+        """Leave out one operation."""
+        place = self.operations.index(operation)
+        del self.operations[place], self.parts[place]
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Committer:
+    """The writer of one partition in this process: one transaction at a time, through one counter shard."""
+
+    def __init__(self, wire: Wire, table: str, partition: str):
+        self._wire, self._table, self._partition = wire, table, partition
+        self._url = f"{wire.url}/{table}"
+        self._waiting: deque[Member] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self.shard = Shard(wire, table, partition)
+
+    @property
+    def idle(self) -> bool:
+        return self._task is None
+
+    async def write(self, build: Callable[[int], Write]) -> list[str | None]:
+        """Do a write: the new ETag of each of its operations, None where it is unknown.
+
+        Raises `RefusedWrite` when the stored rows contradict it, `Unstorable`, `Unavailable`.
+        """
+        member = Member(build)
+        self._waiting.append(member)
+        if self._task is None:
+            # A task of its own: a caller that goes away must not take the writes of others with it.
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        return await member.done
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way."""
+        while self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                try:
+                    await self.shard.load()
+                except (Unavailable, Refused) as error:
+                    self._fail_all(error)
+                    break
+                await self._commit(self._take())
+        except BaseException as error:
+            self._fail_all(error if isinstance(error, Exception) else Unavailable("interrupted"))
+            raise
+        finally:
+            self._task = None
+
+    def _fail_all(self, error: Exception) -> None:
+        while self._waiting:
+            self._waiting.popleft().fail(error)
+
+    def _take(self) -> list[Member]:
+        """The waiting writes that fit in one transaction; those that touch a row twice wait for the next."""
+        taken: list[Member] = []
+        left: deque[Member] = deque()
+        rows: set[str] = set()
+        counters: set[tuple[int, str]] = set()
+        size, count = _RESERVED, 1
+        while self._waiting:
+            member = self._waiting.popleft()
+            if member.done.done():  # its caller went away before it was sent
+                continue
+            try:
+                member.build(self.shard.generation, self._url, self._partition)
+            except Exception as error:  # whatever it is, it is this write's own
+                member.fail(error)
+                continue
+            own = {operation.row_key for operation in member.operations}
+            both = counters | member.delta.rows.keys()
+            if taken and (
+                count + len(own) + len(both) > batch.MAX_OPERATIONS
+                or size + member.size > batch.ROOM
+                or not rows.isdisjoint(own)
+            ):
+                left.append(member)
+                rows |= own  # nor may a later write of the same rows overtake it
+                continue
+            taken.append(member)
+            rows |= own
+            counters = both
+            count, size = count + len(own), size + member.size
+        self._waiting = left
+        return taken
+
+    async def _commit(self, members: list[Member]) -> None:
+        """Send until each member has an outcome."""
+        try:
+            for _ in range(_CONFLICTS):
+                await self.shard.load()
+                members = self._built(members)
+                if not members:
+                    return
+                delta = Delta()
+                for member in members:
+                    delta.merge(member.delta)
+                await self.shard.load_rows(delta)
+                change = self.shard.change(delta)
+                operations = [change.root, *(o for member in members for o in member.operations), *change.rows]
+                head = change.root.encode(self._url, self._partition)
+                tail = [operation.encode(self._url, self._partition) for operation in change.rows]
+                try:
+                    etags = await self._send(
+                        [head, *(p for member in members for p in member.parts), *tail], change.mark
+                    )
+                except Refused as error:
+                    members = await self._without_refused(members, operations, error)
+                    continue
+                self.shard.accept(change, etags[0])
+                _answer(members, etags)
+                return
+            raise Unavailable("other processes change the same counters all the time")
+        except BaseException as error:
+            self.shard.forget()
+            for member in members:
+                member.fail(error if isinstance(error, Exception) else Unavailable("interrupted"))
+            if not isinstance(error, Exception):
+                raise
+
+    def _built(self, members: list[Member]) -> list[Member]:
+        """Those that can be stored, made for the present generation of counters."""
+        good: list[Member] = []
+        for member in members:
+            try:
+                member.build(self.shard.generation, self._url, self._partition)
+                good.append(member)
+            except Exception as error:  # whatever it is, it is this write's own
+                member.fail(error)
+        return good
+
+    async def _without_refused(
+        self, members: list[Member], operations: list[Operation], error: Refused
+    ) -> list[Member]:
+        """The members to send again after a refusal: without the one it is about, or all when it is a counter's."""
+        if error.index is None or error.index >= len(operations):
+            if len(members) == 1:
+                raise error
+            for member in members:  # alone, the one at fault shows
+                await self._commit([member])
+            return []
+        operation = operations[error.index]
+        for member in members:
+            if any(operation is own for own in member.operations):
+                if operation.verb == "DELETE" and operation.etag == "*" and error.status == 404:
+                    member.drop(operation)  # an index row that was never there, or was lost: the aim is reached
+                    return members
+                member.fail(RefusedWrite(operation, error))
+                return [other for other in members if other is not member]
+        self.shard.lost()
+        return members
+
+    async def _send(self, parts: list[bytes], mark: str) -> list[str | None]:
+        """Send one transaction to its end; after a lost answer, find out whether it had landed."""
+        attempt = 0
+        while True:
+            try:
+                return await self._wire.transact(self._table, parts)
+            except Unanswered as error:
+                await self._wire.wait(attempt, error)
+                attempt += 1
+            except Refused:
+                if attempt and await self.shard.landed(mark):
+                    return [None] * len(parts)
+                raise
+
+
+def _answer(members: list[Member], etags: list[str | None]) -> None:
+    start = 1
+    for member in members:
+        end = start + len(member.operations)
+        if not member.done.done():
+            member.done.set_result(etags[start:end])
+        start = end

@@ -1,0 +1,57 @@
+"""Row keys: values as text in `[A-Za-z0-9_.~-]` that no other value shares and that sorts where it must."""
+
+import hashlib
+import re
+import struct
+from datetime import UTC, datetime
+
+LONGEST = 128
+"""Characters of an encoded value; a longer one ends with its hash, so a key of three values stays below 512."""
+
+END = "~"
+"""Sorts behind all that may follow a prefix: a range is `[prefix, prefix + END)`."""
+
+_plain = re.compile(r"[A-Za-z0-9_-]*").fullmatch
+_escape = re.compile(r"[^A-Za-z0-9_-]").sub
+
+
+def encode(value: object) -> str:
+    """A value for an exact match: `.` and two digits stand for each other byte, `.n` for None."""
+    if value is None:
+        return ".n"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    if len(text) <= LONGEST and _plain(text):
+        return text
+    escaped = _escape(lambda match: "".join(f".{byte:02x}" for byte in match[0].encode()), text)
+    if len(escaped) <= LONGEST:
+        return escaped
+    return f"{escaped[:48]}.h{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def descending(value: object) -> str:
+    """A value for sorting from high to low; None comes last. Texts compare by their first 60 bytes, case folded."""
+    if value is None:
+        return "g"
+    if isinstance(value, str):
+        # "~" behind the digits: of two texts with the same beginning the longer one is the higher.
+        return bytes(255 - byte for byte in value.casefold().encode()[:60]).hex() + "~"
+    return f"{(1 << 64) - 1 - _ordinal(value):016x}"
+
+
+def _ordinal(value: object) -> int:
+    """A number of 64 bits that sorts as the value does."""
+    if isinstance(value, datetime):
+        return round(utc(value).timestamp() * 1_000_000) + (1 << 62)
+    if isinstance(value, float):
+        (bits,) = struct.unpack(">Q", struct.pack(">d", value))
+        return bits ^ ((1 << 64) - 1 if bits >> 63 else 1 << 63)
+    if isinstance(value, int):
+        return min(max(value + (1 << 63), 0), (1 << 64) - 1)
+    raise TypeError(f"{type(value).__name__} does not sort")
+
+
+def utc(moment: datetime) -> datetime:
+    """The same moment in UTC; one without a zone is taken as UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

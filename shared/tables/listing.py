@@ -1,0 +1,227 @@
+"""Lists: which rows answer a filter in an order, merged, at an offset or behind a cursor."""
+
+import asyncio
+import heapq
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import product
+from operator import itemgetter
+from typing import Any, Generic, NamedTuple
+
+from shared.ids import first_key
+from shared.tables import keys
+from shared.tables.cells import HOURS, Group, hour_of, load
+from shared.tables.columns import Columns, R
+from shared.tables.schema import RECORDS, Index, Schema
+from shared.tables.wire import PAGE, Row, Wire
+
+Filter = Mapping[str, object]
+
+_CURSOR = re.compile(r"(\d{1,3})\.([0-9a-g~]{32,300})|p(\d{1,9})")
+
+DEEP = 250
+"""Rows passed over one by one; farther ones are passed over by the hour."""
+
+
+@dataclass(frozen=True)
+class Page(Generic[R]):
+    """A part of a list: `total` is exact for the whole of it, `cursor` leads to the next part, None at the end.
+
+    The items come from the list view: fields that it leaves out have their defaults (None when they have none).
+    """
+
+    items: list[R]
+    total: int
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Ranges of row keys to read one group after the other; those of a group are merged by what follows the prefix."""
+
+    groups: list[list[str]]
+    residue: str = ""
+    by_hour: Group | None = None
+    where: dict[str, list[object]] = field(default_factory=dict[str, list[object]])
+
+
+def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[object]], order: str) -> Plan:
+    """The narrowest declared rows for this filter and order; ValueError when there are none."""
+    sort = "" if order == "created_at" else order
+    indexed = {name for index in schema.indexes for name in index.fields}
+    if stray := sorted(where.keys() - indexed):
+        raise ValueError(f"{schema.table}: no index for {', '.join(stray)}")
+    usable = [i for i in [RECORDS, *schema.indexes] if i.order == sort and where.keys() >= {*i.fields}]
+    best = max(usable, key=lambda index: len(index.fields), default=None)
+    if sort and (best is None or len(best.fields) < len(where)):
+        # Known values sort by reading the index rows of one value after the other.
+        for index in schema.indexes:
+            if not index.order and {*index.fields} == {*where, sort} and columns.all[sort].values is not None:
+                given = where.get(sort) or _values(columns, sort)
+                values = sorted(given, key=lambda value: (value is not None, str(value)), reverse=True)
+                return Plan([_ranges(index, {**where, sort: [value]}) for value in values], where=where)
+    if best is None:
+        raise ValueError(f"{schema.table}: no order by {order}")
+    rest = {name: values for name, values in where.items() if name not in best.fields}
+    if rest and not best.fields and not sort:
+        raise ValueError(f"{schema.table}: no index for {', '.join(sorted(rest))} alone")
+    counted = schema.counts(where)
+    by_hour = counted if counted is not None and not counted.open and not sort else None
+    return Plan([_ranges(best, where)], _residue(columns, rest), by_hour, where)
+
+
+def _values(columns: Columns[Any], name: str) -> list[object]:
+    column = columns.all[name]
+    return [*(column.values or []), *([None] if column.nullable else [])]
+
+
+def _ranges(index: Index, where: dict[str, list[object]]) -> list[str]:
+    return [index.range(values) for values in product(*(where[name] for name in index.fields))]
+
+
+def _residue(columns: Columns[Any], where: dict[str, list[object]]) -> str:
+    """What the service compares in the rows of a wider index."""
+    clauses: list[str] = []
+    for name, values in where.items():
+        column = columns.all[name]
+        if name not in columns.view or None in values:
+            raise ValueError(f"no index for {name} here, and the list view cannot tell")
+        texts = [_literal(value if column.encode is None else column.encode(value), column.edm) for value in values]
+        clauses.append(f" and ({' or '.join(f'{name} eq {text}' for text in texts)})")
+    return "".join(clauses)
+
+
+def _literal(value: object, edm: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if edm == "Edm.Int64":
+        return f"{value}L"
+    if edm == "Edm.Double":
+        return repr(value)
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+class Cursor(NamedTuple):
+    """A place in a list: in its `group`, behind the key that ends with `start`, or `offset` rows from its beginning."""
+
+    group: int = 0
+    start: str = ""
+    offset: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.group}.{self.start}" if self.start else f"p{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """The cursor of this text; ValueError when it is none."""
+        if match := _CURSOR.fullmatch(text):
+            return cls(offset=int(match[3])) if match[3] else cls(int(match[1]), match[2])
+        raise ValueError(f"{text!r} is no cursor")
+
+
+class Reader:
+    """Reads ranges of one partition; `select` names the columns of a list."""
+
+    def __init__(self, wire: Wire, table: str, partition: str, select: str):
+        self._wire, self._table, self._partition, self._select = wire, table, partition, select
+
+    async def pages(
+        self,
+        prefix: str,
+        *,
+        start: str = "",
+        end: str = "",
+        residue: str = "",
+        select: str = "",
+        top: int | None = None,
+    ) -> AsyncIterator[list[Row]]:
+        """The rows of `[prefix + start, prefix + end)`, at most `top`, ascending, an answer at a time."""
+        condition = (
+            f"PartitionKey eq '{self._partition}' and RowKey ge '{prefix}{start}'"
+            f" and RowKey lt '{prefix}{end or keys.END}'{residue}"
+        )
+        token = ""
+        left = top if top is not None else -1
+        while left:
+            rows, token = await self._wire.query(
+                self._table, condition, select=select, top=min(left, PAGE) if left > 0 else PAGE, after=token
+            )
+            if rows:
+                yield rows
+            if not token:
+                return
+            left = left - len(rows) if left > 0 else left
+
+    async def count(self, prefix: str, residue: str) -> int:
+        """How many rows a range has, a thousand keys a call."""
+        return sum([len(rows) async for rows in self.pages(prefix, residue=residue, select="RowKey")])
+
+    async def rows(self, how: Plan, place: Cursor, limit: int, end: str = "") -> list[tuple[Cursor, Row]]:
+        """Up to `limit` rows of a list from a place on, each with its own place."""
+        found: list[tuple[Cursor, Row]] = []
+        start, skip = place.start + " " if place.start else "", place.offset
+        if skip > DEEP and how.by_hour is not None:
+            start, skip = await self._hour_at(how.by_hour, how.where, skip)
+        for number, prefixes in enumerate(how.groups[place.group :], place.group):
+            passed, rows = await self._merged(prefixes, start, end, skip, limit - len(found), how.residue)
+            found += [(Cursor(number, suffix), row) for suffix, row in rows]
+            if len(found) == limit:
+                break
+            start, skip = "", skip - passed
+        return found
+
+    async def _merged(
+        self, prefixes: list[str], start: str, end: str, skip: int, limit: int, residue: str
+    ) -> tuple[int, list[tuple[str, Row]]]:
+        """How many rows were passed over, at most `skip`, and up to `limit` behind them with the ends of their keys."""
+        passed = 0
+        while len(prefixes) == 1 and skip > passed and skip - passed + limit > PAGE:  # first by their keys alone
+            keyed = await self._suffixes(prefixes[0], start, end, min(skip - passed, PAGE), residue, "RowKey")
+            if not keyed:
+                return passed, []
+            start, passed = keyed[-1][0] + " ", passed + len(keyed)
+        most = skip - passed + limit
+        found = await asyncio.gather(
+            *(self._suffixes(prefix, start, end, most, residue, self._select) for prefix in prefixes)
+        )
+        rows = found[0] if len(found) == 1 else list(heapq.merge(*found, key=itemgetter(0)))
+        left = min(skip - passed, len(rows))
+        return passed + left, rows[left : left + limit]
+
+    async def _suffixes(
+        self, prefix: str, start: str, end: str, top: int, residue: str, select: str
+    ) -> list[tuple[str, Row]]:
+        pages = self.pages(prefix, start=start, end=end, residue=residue, select=select, top=top)
+        return [(row["RowKey"][len(prefix) :], row) async for rows in pages for row in rows]
+
+    async def _hour_at(self, group: Group, where: dict[str, list[object]], skip: int) -> tuple[str, int]:
+        """Where to start to reach the row at position `skip`, newest first, and how many rows remain before it."""
+        cells = [group.cell_of(list(values)) or "n" for values in product(*(where[name] for name in group.closed))]
+        start, hour, count, fives = "", "", 0, [0] * 12
+        async for rows in self.pages(HOURS, select="RowKey,v"):
+            for row in rows:
+                key = row["RowKey"].rpartition("~")[0]
+                if key != hour:
+                    if count > skip:
+                        return _five_at(start, hour, fives if cells == ["n"] else [], skip)
+                    if hour:
+                        start = first_key(hour_of(hour))
+                    skip, hour, count, fives = skip - count, key, 0, [0] * 12
+                held = load(row)
+                count += int(sum(held.get(cell, 0) for cell in cells))
+                fives = [five + int(held.get(f"m{place}", 0)) for place, five in enumerate(fives)]
+        if count > skip:
+            return _five_at(start, hour, fives if cells == ["n"] else [], skip)
+        return (first_key(hour_of(hour)), skip - count) if hour else ("", skip)
+
+
+def _five_at(start: str, hour: str, fives: list[int], skip: int) -> tuple[str, int]:
+    """The same within an hour, by its counts of five minutes."""
+    for place in range(len(fives) - 1, 0, -1):
+        if fives[place] > skip:
+            break
+        skip -= fives[place]
+        start = first_key(hour_of(hour) + timedelta(minutes=5 * place))
+    return start, skip

@@ -1,0 +1,162 @@
+"""What a collection keeps besides its records: index rows, unique rows, and what each record counts for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isfinite
+from typing import Any, Generic
+
+from shared.ids import row_key, time_of
+from shared.tables import keys
+from shared.tables.batch import MAX_OPERATIONS, Operation
+from shared.tables.cells import GENERATION, Cells, Delta, Group, hour_prefix
+from shared.tables.columns import Columns, R
+from shared.tables.wire import Row
+
+Names = str | tuple[str, ...]
+
+
+def names(declared: Names) -> tuple[str, ...]:
+    return (declared,) if isinstance(declared, str) else declared
+
+
+@dataclass(frozen=True)
+class Index:
+    """Rows that hold the list view under these fields' values, newest first, or by `order` from high to low."""
+
+    fields: tuple[str, ...]
+    order: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What all its row keys begin with."""
+        kind = f"o~{self.order}." if self.order else "i~"
+        return f"{kind}{'.'.join(self.fields)}~" if self.fields or self.order else "r~"
+
+    def range(self, values: Iterable[object]) -> str:
+        """The prefix of the rows with these values of its fields."""
+        return self.prefix + "".join(f"{keys.encode(value)}~" for value in values)
+
+    def key(self, record: Any, suffix: str) -> str:
+        """The row key for one record."""
+        prefix = self.range(getattr(record, name) for name in self.fields)
+        return f"{prefix}{keys.descending(getattr(record, self.order))}~{suffix}" if self.order else prefix + suffix
+
+
+RECORDS = Index(())
+
+
+class Schema(Generic[R]):
+    """The declaration of a collection, checked, and the rows that follow from a record."""
+
+    def __init__(
+        self,
+        table: str,
+        columns: Columns[R],
+        *,
+        indexes: Iterable[Names],
+        unique: Iterable[str],
+        counters: Iterable[Names],
+        sums: Iterable[str],
+        sums_by: Iterable[Names],
+        orders: Iterable[Names],
+    ):
+        self.table, self.columns = table, columns
+        self.indexes = [Index(names(declared)) for declared in indexes]
+        self.indexes += [Index(names(declared)[:-1], names(declared)[-1]) for declared in orders]
+        self.unique = list(unique)
+        self.sums = list(sums)
+        counted = [names(declared) for declared in counters]
+        summed = [names(declared) for declared in sums_by]
+        self._check(counted, summed)
+        closed = {name for name, column in columns.all.items() if column.values is not None}
+        self.groups = [Group(fields, closed) for fields in dict.fromkeys([(), *counted, *summed])]
+        self._summed = {(), *summed}
+
+    def _check(self, counted: list[tuple[str, ...]], summed: list[tuple[str, ...]]) -> None:
+        used = {name for index in self.indexes for name in (*index.fields, index.order) if name}
+        used |= {*self.unique, *self.sums, *(name for fields in counted + summed for name in fields)}
+        if unknown := sorted(used - self.columns.all.keys()):
+            raise ValueError(f"{self.table}: no field {', '.join(unknown)}")
+        if structured := sorted(name for name in used if not self.columns.all[name].scalar):
+            raise ValueError(f"{self.table}: {', '.join(structured)} is no plain value")
+        # An update at worst: each index and unique row is deleted and put, each counter row left and entered.
+        most = 1 + 2 * (len(self.indexes) + len(self.unique) + len(counted) + len(summed)) + 4
+        if most > MAX_OPERATIONS:
+            raise ValueError(f"{self.table}: a write takes up to {most} rows; a transaction has {MAX_OPERATIONS}")
+
+    def counts(self, fields: Iterable[str]) -> Group | None:
+        """The group that counts by exactly these fields; None when nothing was declared to."""
+        wanted = set(fields)
+        return next((group for group in self.groups if {*group.fields} == wanted), None)
+
+    def rows(self, record: R, row: Row) -> dict[str, Row]:
+        """The index rows of a record: row key to columns; `row` is the record's own."""
+        if not self.indexes:
+            return {}
+        suffix = row_key(record.id) or ""
+        cover = self.columns.cover(row)
+        if GENERATION in row:
+            cover[GENERATION] = row[GENERATION]
+        return {index.key(record, suffix): cover for index in self.indexes}
+
+    def unique_rows(self, record: R, row: Row) -> dict[str, tuple[str, Row]]:
+        """The rows that make a value unique: row key to the field and the columns. None is never unique."""
+        own: Row = {"id": record.id}
+        if GENERATION in row:
+            own[GENERATION] = row[GENERATION]
+        values = [(name, getattr(record, name)) for name in self.unique]
+        return {self.unique_key(name, value): (name, own) for name, value in values if value is not None}
+
+    @staticmethod
+    def unique_key(name: str, value: object) -> str:
+        return f"u~{name}~{keys.encode(value)}"
+
+    def changes(self, old: tuple[R, Row] | None, new: tuple[R, Row] | None) -> list[Operation]:
+        """What to write beside the record itself when it goes from one state to the next."""
+        before, after = (self.rows(*state) if state else {} for state in (old, new))
+        operations = [Operation("DELETE", key, etag="*") for key in before if key not in after]
+        operations += [
+            Operation("PUT", key, self.columns.typed(columns))
+            for key, columns in after.items()
+            if before.get(key) != columns
+        ]
+        held, wanted = (self.unique_rows(*state) if state else {} for state in (old, new))
+        operations += [Operation("DELETE", key, etag="*") for key in held if key not in wanted]
+        for key, state in wanted.items():
+            if key not in held:
+                operations.append(Operation("POST", key, state[1]))
+            elif held[key] != state:
+                operations.append(Operation("PUT", key, state[1]))
+        return operations
+
+    def delta(self, old: tuple[R, Row] | None, new: tuple[R, Row] | None) -> Delta:
+        """What the counters change by when a record goes from one state to the next."""
+        delta = Delta()
+        if old is not None:
+            self._count(delta, -1, *old)
+        if new is not None:
+            self._count(delta, 1, *new)
+        return delta
+
+    def _count(self, delta: Delta, sign: int, record: R, row: Row) -> None:
+        generation = int(row.get(GENERATION, 0))
+        sums = {f"+{name}": exact(getattr(record, name)) * sign for name in self.sums}
+        moment = time_of(record.id) or record.created_at
+        hour = hour_prefix(moment)
+        for group in self.groups:
+            cell = group.cell(record)
+            own: Cells = {cell or "n": sign}
+            if group.fields in self._summed:
+                own |= {f"{name}|{cell}" if cell else name: amount for name, amount in sums.items()}
+            delta.add(generation, group.row(record), own, [getattr(record, name) for name in group.open])
+            if not group.open:
+                delta.add(generation, hour, own)
+        delta.add(generation, hour, {f"m{moment.minute // 5}": sign})
+
+
+def exact(value: float | None) -> int | Fraction:
+    """A number that adds up without rounding; nothing, and what is no number, counts 0."""
+    if value is None or not isfinite(value):
+        return 0
+    return int(value) if isinstance(value, int) else Fraction(value)

@@ -1,0 +1,168 @@
+"""The counter rows that one process writes in one partition, with what is known of them.
+
+Every transaction of the partition rewrites its process's root row under the ETag it knows. So the rows of a shard
+change only together with its root, the cached ones are right as long as that ETag is, and the marks in the root row
+tell each process which of its transactions was the last to land.
+"""
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from shared.tables.batch import Operation
+from shared.tables.cells import GENERATION, ROOT, Cells, Delta, add, dump, load
+from shared.tables.errors import Refused
+from shared.tables.wire import Row, Unanswered, Wire
+
+SHARDS = 16
+"""Root rows of a partition at most: what reading a total costs. Processes that meet on one move apart."""
+
+_CACHED = 1_000
+_WRITERS = 32
+
+
+@dataclass(slots=True)
+class Change:
+    """The counter operations of one transaction, and what is known once it landed."""
+
+    mark: str
+    root: Operation
+    rows: list[Operation]
+    cells: dict[str, Cells]
+    writers: dict[str, str]
+
+
+class Shard:
+    """One shard as one process sees it."""
+
+    def __init__(self, wire: Wire, table: str, partition: str):
+        self._wire, self._table, self._partition = wire, table, partition
+        self._process = secrets.token_hex(6)
+        self._sequence = 0
+        self.number = secrets.randbelow(SHARDS)
+        self.generation = 0
+        self._etag: str | None = None
+        self._known = False
+        self._writers: dict[str, str] = {}
+        self._cells: OrderedDict[str, Cells] = OrderedDict()
+
+    @property
+    def root_key(self) -> str:
+        return root_key(self.number)
+
+    def forget(self) -> None:
+        """Read everything again before the next write."""
+        self._known = False
+        self._cells.clear()
+
+    async def load(self) -> None:
+        """Read the root row unless it is known."""
+        if self._known:
+            return
+        self._cells.clear()
+        found = await self._wire.get(self._table, self._partition, self.root_key)
+        if found is None:
+            self._etag, self.generation, self._writers = None, 0, {}
+            self._cells[self.root_key] = {}
+        else:
+            row, self._etag = found
+            self.generation = int(row.get(GENERATION, 0))
+            self._writers = orjson.loads(row["w"])
+            self._cells[self.root_key] = load(row)
+        self._known = True
+
+    def _key(self, generation: int, row: str) -> str:
+        if row == ROOT and generation == self.generation:
+            return self.root_key
+        return f"{row}{generation:x}.{self.number:x}"
+
+    async def load_rows(self, delta: Delta) -> None:
+        """Read the rows that this delta changes and that are not known. The root row is read before, never after."""
+        await self.load()
+        missing = [key for key in (self._key(*place) for place in delta.rows) if key not in self._cells]
+        if self._etag is None:  # no transaction of this shard ever landed: it has no rows
+            self._cells |= {key: {} for key in missing}
+            return
+        found = await asyncio.gather(*(self._wire.get(self._table, self._partition, key) for key in missing))
+        for key, row in zip(missing, found, strict=True):
+            self._cells[key] = load(row[0]) if row else {}
+
+    def change(self, delta: Delta) -> Change:
+        """The operations that add this delta, all rows of which are loaded."""
+        self._sequence += 1
+        mark = f"{self._sequence:x}"
+        cells: dict[str, Cells] = {}
+        rows: list[Operation] = []
+        for (generation, row), more in delta.rows.items():
+            key = self._key(generation, row)
+            before = self._cells[key]
+            self._cells.move_to_end(key)
+            cells[key] = after = dict(before)
+            add(after, more)
+            if key == self.root_key:
+                continue
+            if after:
+                columns: Row = {"v": dump(after)}
+                if row in delta.values:
+                    columns["k"] = orjson.dumps(delta.values[row], default=str).decode()
+                rows.append(Operation("PUT", key, columns))
+            elif before:
+                rows.append(Operation("DELETE", key, etag="*"))
+        own = {self._process: mark} | {name: last for name, last in self._writers.items() if name != self._process}
+        writers = dict(list(own.items())[:_WRITERS])
+        root = self._root(cells.get(self.root_key, self._cells[self.root_key]), writers)
+        return Change(mark, root, rows, cells, writers)
+
+    def _root(self, cells: Cells, writers: dict[str, str]) -> Operation:
+        columns: dict[str, Any] = {"v": dump(cells), "w": orjson.dumps(writers).decode()}
+        if self.generation:
+            columns[GENERATION] = str(self.generation)
+        return Operation("PUT" if self._etag else "POST", self.root_key, columns, self._etag)
+
+    def accept(self, change: Change, etag: str | None) -> None:
+        """Take over what a landed transaction wrote."""
+        if etag is None:  # it landed without an answer
+            self.forget()
+            return
+        self._etag, self._writers = etag, change.writers
+        self._cells |= change.cells
+        self._cells.move_to_end(self.root_key)
+        while len(self._cells) > _CACHED:
+            self._cells.popitem(last=False)
+
+    def lost(self) -> None:
+        """Another process wrote this shard: go to another one, so that the two do not meet again."""
+        self.forget()
+        self.number = (self.number + 1 + secrets.randbelow(SHARDS - 1)) % SHARDS if SHARDS > 1 else 0
+
+    async def landed(self, mark: str) -> bool:
+        """Whether the transaction with this mark is stored; if not, make sure that it never will be.
+
+        A request without an answer may still be on its way. Rewriting the root row takes away the ETag it needs.
+        """
+        attempt = 0
+        while True:
+            self.forget()
+            await self.load()
+            if self._writers.get(self._process) == mark:
+                return True
+            change = self.change(Delta())
+            try:
+                part = change.root.encode(f"{self._wire.url}/{self._table}", self._partition)
+                self.accept(change, (await self._wire.transact(self._table, [part]))[0])
+                return False
+            except Refused as error:
+                if error.status not in (404, 409, 412):
+                    raise
+            except Unanswered as error:
+                await self._wire.wait(attempt, error)
+                attempt += 1
+
+
+def root_key(number: int) -> str:
+    """The row key of a shard's root row."""
+    return f"{ROOT}r.{number:x}"

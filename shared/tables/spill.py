@@ -1,0 +1,84 @@
+"""Long texts: packed into binary columns, or written as blobs before the row that names them."""
+
+import asyncio
+import base64
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+from shared import blobs
+from shared.ids import new_id
+from shared.tables.columns import LONG, WITHOUT
+from shared.tables.wire import Row
+
+CONTAINER = "records"
+PACKED = 190 * 1024
+"""Bytes of the longest packed text kept in the row; three columns of 64 KiB hold it."""
+
+_COLUMN = 64 * 1024
+_PLAIN_ROOM = 100_000  # UTF-16 units of a row's plain texts together, and
+_PACKED_ROOM = 450_000  # bytes of its packed ones: with the other columns below 1 MiB, however it is counted
+_BLOCKING = 200_000  # characters that compress in about 5 ms; more are compressed beside the event loop
+
+
+def long_texts(row: Row, texts: Iterable[str]) -> dict[str, str]:
+    """Take out of a row the texts that are too long for a column, and the longest until the others fit in it."""
+    sizes = {name: _units(row[name]) for name in texts if name in row}
+    taken = [name for name, size in sizes.items() if size > LONG]
+    room = _PLAIN_ROOM - sum(size for size in sizes.values() if size <= LONG)
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if room < 0 and name not in taken:
+            taken.append(name)
+            room += sizes[name]
+    return {name: row.pop(name) for name in taken}
+
+
+def _units(text: str) -> int:
+    """UTF-16 units, which the service counts."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+async def store(folder: str, texts: dict[str, str], old: Row, old_texts: dict[str, str]) -> tuple[Row, list[str]]:
+    """Columns that stand for these texts, and the blobs now written; an unchanged text keeps its old columns."""
+    columns: Row = {WITHOUT: ",".join(texts)}
+    written: list[str] = []
+    room = _PACKED_ROOM
+    for name, text in texts.items():
+        if old_texts.get(name) == text:
+            columns |= {key: value for key, value in old.items() if key.startswith(f"{name}__")}
+            room -= 0 if f"{name}__blob" in columns else PACKED
+            continue
+        data = text.encode()
+        packed = await asyncio.to_thread(zlib.compress, data) if len(data) > _BLOCKING else zlib.compress(data)
+        if len(packed) <= min(PACKED, room):
+            room -= len(packed)
+            for number, start in enumerate(range(0, len(packed), _COLUMN)):
+                columns[f"{name}__z{number}"] = base64.b64encode(packed[start : start + _COLUMN]).decode()
+        else:
+            # A name of its own for each version: deleting the last one can never hit the next.
+            blob = f"{folder}/{name}/{new_id()}"
+            await blobs.put(CONTAINER, blob, packed)
+            written.append(blob)
+            columns[f"{name}__blob"] = blob
+    return columns, written
+
+
+async def load(row: Row) -> dict[str, str]:
+    """The texts that a row holds packed or names; `shared.blobs.BlobNotFound` when a newer version removed one."""
+    texts: dict[str, str] = {}
+    for name in filter(None, str(row.get(WITHOUT, "")).split(",")):
+        if blob := row.get(f"{name}__blob"):
+            packed = await blobs.get(CONTAINER, blob)
+        else:
+            packed = b"".join(base64.b64decode(row[f"{name}__z{number}"]) for number in range(_count(row, name)))
+        texts[name] = zlib.decompress(packed).decode()
+    return texts
+
+
+def _count(row: dict[str, Any], name: str) -> int:
+    return sum(1 for number in range(3) if f"{name}__z{number}" in row)
+
+
+def blobs_of(row: Row) -> set[str]:
+    """The blobs that a row names."""
+    return {value for key, value in row.items() if key.endswith("__blob")}

@@ -1,0 +1,104 @@
+"""Exact counts and sums, read from the counter rows."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from shared.tables import keys
+from shared.tables.cells import Cells, Group, Number, add, load
+from shared.tables.columns import Column
+from shared.tables.wire import Row
+
+
+class Totals:
+    """Counts and sums of a partition, or of one hour of it."""
+
+    def __init__(self, groups: list[Group], columns: dict[str, Column]):
+        self._groups, self._columns = groups, columns
+        self._rows: dict[str, tuple[list[Any], Cells]] = {}
+
+    def add(self, row: Row, prefix: str) -> None:
+        """Take in one counter row, as that of `prefix`."""
+        values, cells = self._rows.setdefault(prefix, (orjson.loads(row["k"]) if "k" in row else [], {}))
+        add(cells, load(row))
+        self._rows[prefix] = (values, cells)
+
+    def _cell(self, prefix: str, name: str) -> Number:
+        return self._rows.get(prefix, ([], {}))[1].get(name, 0)
+
+    @property
+    def count(self) -> int:
+        """All records."""
+        return int(sum(cells.get("n", 0) for values, cells in self._rows.values() if not values))
+
+    def by(self, *fields: str) -> Counter[Any]:
+        """Records per value of a declared counter; per tuple of values when it has several fields. Absent counts 0."""
+        group = self._group(set(fields))
+        counts: Counter[Any] = Counter()
+        cell = f"{','.join(group.closed)}=" if group.closed else "n"
+        for prefix, (values, cells) in self._rows.items():
+            if len(values) != len(group.open) or not (prefix.startswith(group.prefix) or not group.open):
+                continue
+            for name, amount in cells.items():
+                if name == cell or (group.closed and name.startswith(cell)):
+                    found = dict(zip(group.open, values, strict=True)) | self._known(group, name)
+                    key = tuple(found[field] for field in fields)
+                    counts[key if len(fields) > 1 else key[0]] += int(amount)
+        return counts
+
+    def sum(self, field: str, **where: object) -> float | int:
+        """The sum of a field declared in `sums`; with `where`, of one value of each field of a `sums_by`."""
+        group = self._group(set(where))
+        cell = group.cell_of([where[name] for name in group.closed])
+        prefix = group.row_of(where[name] for name in group.open)
+        rows = [prefix] if group.open else [key for key, (values, _) in self._rows.items() if not values]
+        total = sum(self._cell(key, f"+{field}|{cell}" if cell else f"+{field}") for key in rows)
+        return total if isinstance(total, int) and self._columns[field].edm != "Edm.Double" else float(total)
+
+    def matching(self, where: dict[str, list[object]]) -> int:
+        """Records with one of these values for each of these fields, which a counter was declared for."""
+        group = self._group(set(where))
+        total = 0
+        for open_ in _product([where[name] for name in group.open]):
+            prefix = group.row_of(open_)
+            for closed in _product([where[name] for name in group.closed]):
+                total += int(self._cell(prefix, group.cell_of(list(closed)) or "n"))
+        return total
+
+    def _group(self, fields: set[str]) -> Group:
+        for group in self._groups:
+            if {*group.fields} == fields:
+                return group
+        raise ValueError(f"nothing is declared that counts by {', '.join(sorted(fields))}")
+
+    def _known(self, group: Group, cell: str) -> dict[str, Any]:
+        """The values of the closed fields that a cell's name stands for."""
+        if not group.closed:
+            return {}
+        texts = cell.partition("=")[2].split(",")
+        known = {name: self._columns[name].values or [] for name in group.closed}
+        decoded = {name: {keys.encode(value): value for value in values} for name, values in known.items()}
+        none = {".n": None}
+        return {name: (decoded[name] | none).get(text, text) for name, text in zip(group.closed, texts, strict=True)}
+
+
+class Hour(Totals):
+    """What was created in one hour, by its present state; `fives` counts each of its twelve five minutes."""
+
+    def __init__(self, hour: datetime, groups: list[Group], columns: dict[str, Column]):
+        super().__init__(groups, columns)
+        self.hour = hour
+
+    @property
+    def fives(self) -> list[int]:
+        """Records created in each five minutes of the hour."""
+        return [int(sum(cells.get(f"m{i}", 0) for _, cells in self._rows.values())) for i in range(12)]
+
+
+def _product(choices: list[list[object]]) -> Iterable[tuple[object, ...]]:
+    from itertools import product
+
+    return product(*choices)
