@@ -189,4 +189,5 @@ class Dispatcher:
                 until = datetime.strptime(due, TIME).replace(tzinfo=UTC) - datetime.now(UTC)
                 wait = min(wait, max(0.0, until.total_seconds()))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._timers_changed.wait(), wait)
+                async with asyncio.timeout(wait):  # wait_for loses a cancellation that comes with the event
+                    await self._timers_changed.wait()
