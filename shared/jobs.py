@@ -67,8 +67,22 @@ class Exit(BaseModel):
     skipped: list[dict[str, str]] = []
 
 
+class Captured(BaseModel):
+    """A file that a line of output names, kept before the line itself arrived; `reason` says why there is no file.
+
+    `line` and `end` are the bytes of output before the line and behind its newline, `path` is as the line has it.
+    """
+
+    line: int
+    end: int
+    path: str
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    file: KeptFile | None = None
+    reason: str = ""
+
+
 class Job(Record):
-    """One container job; its id is that of the record it works for."""
+    """One container job; its id is that of the record it works for. `captured` are files of lines yet to arrive."""
 
     kind: str
     state: JobState = JobState.CREATED
@@ -76,6 +90,7 @@ class Job(Record):
     timeout: int
     inputs: list[str] = []
     size: int = 0
+    captured: list[Captured] = []
     exit: dict[str, Any] | None = None
 
     @property
@@ -89,7 +104,8 @@ class JobSpec:
     """What to run: `command` in `directory` for at most `timeout` seconds.
 
     `inputs` are files by their path below `directory`; `secrets` are environment variables by name, kept out of every
-    record and masked in the output; `keep` is the folder below `directory` whose files are kept at the end.
+    record and masked in the output; `keep` is the folder below `directory` whose files are kept at the end; `capture`
+    is a regular expression whose group `path` names, in a line of output, a file or folder that is kept at once.
     `cpu` in cores, `memory_gb` in GB.
     """
 
@@ -100,6 +116,7 @@ class JobSpec:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     keep: str | None = None
+    capture: str | None = None
     image: str | None = None
     cpu: float = 1.0
     memory_gb: float = 1.5
@@ -117,7 +134,10 @@ class JobKind(Protocol):
         ...
 
     async def output(self, job: Job, offset: int, data: bytes) -> None:
-        """Output bytes from `offset` on, in order; the same offset again means the same bytes again."""
+        """Output bytes from `offset` on, in order; the same offset again means the same bytes again.
+
+        Raises `Stop` when the command is to end now; what it still prints comes all the same.
+        """
         ...
 
     async def ended(self, job: Job, end: Exit) -> None:
@@ -131,6 +151,10 @@ class JobKind(Protocol):
     def unfinished(self) -> AsyncIterator[str]:
         """The ids of all records that are waiting for a job to start or to end."""
         ...
+
+
+class Stop(Exception):
+    """A job whose command is to end."""
 
 
 class Unstartable(Exception):

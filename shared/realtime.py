@@ -33,9 +33,14 @@ _silent_until = 0.0
 
 
 async def publish(
-    hub: str, message: dict[str, Any], *, group: str | None = None, connection: str | None = None
+    hub: str,
+    message: dict[str, Any],
+    *,
+    group: str | None = None,
+    connection: str | None = None,
+    where: str | None = None,
 ) -> None:
-    """Send a JSON text frame to a group, to one connection, or to all when neither is given.
+    """Send a JSON text frame to a group, to one connection, to all that the OData filter `where` selects, or to all.
 
     Awaited one after the other, messages arrive in that order. A failure is logged, never raised; and when the service
     does not answer, nothing is published for a while, so that no work has to wait for it message by message.
@@ -48,7 +53,8 @@ async def publish(
     elif group is not None:
         await _call(hub, "publish", lambda client: client.send_to_group(group, message))
     else:
-        await _call(hub, "publish", lambda client: client.send_to_all(message))
+        options = {} if where is None else {"filter": where}
+        await _call(hub, "publish", lambda client: client.send_to_all(message, **options))
 
 
 async def close_connection(hub: str, connection_id: str, reason: str = "") -> bool:

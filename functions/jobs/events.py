@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -11,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from shared import blobs
 from shared.http.api import router
 from shared.http.errors import Conflict, Gone, TooLarge, Unauthorized
-from shared.jobs import ARTIFACTS, FINISHED, LOGS, Exit, Job, JobState, jobs, kinds, token_hash
+from shared.jobs import ARTIFACTS, FINISHED, LOGS, Captured, Exit, Job, JobState, Stop, jobs, kinds, token_hash
 from shared.settings import settings
 from shared.workflows import Workflows
 
@@ -19,9 +20,10 @@ routes = router("/{job_id}", "jobs")
 
 
 class Received(BaseModel):
-    """How many bytes of output are safe."""
+    """How many bytes of output are safe, and whether the command is to end."""
 
     offset: int
+    stop: bool = False
 
 
 class NewFile(BaseModel):
@@ -64,17 +66,37 @@ async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, 
         await blobs.append(LOGS, job.id, offset, data)
     if job.state is JobState.CREATED:
         await kind.started(job)
-    end = offset + len(data)
+    end, stop = offset + len(data), False
     if end > job.size:  # else a repeat of what was handed on already
-        await kind.output(job, job.size, data[job.size - offset :])
+        try:
+            await kind.output(job, job.size, data[job.size - offset :])
+        except Stop:
+            stop = True
 
     def advance(record: Job) -> None:
         record.size = max(record.size, end)
+        record.captured = [captured for captured in record.captured if captured.end > record.size]
         if record.state is JobState.CREATED:
             record.state = JobState.RUNNING
 
     await jobs.update(job.id, advance)
-    return Received(offset=end)
+    return Received(offset=end, stop=stop)
+
+
+@routes.post("/captures")
+async def push_capture(job: CurrentJob, body: Captured) -> Received:
+    """Take note of a file that a line names; the line comes after it."""
+    if body.file and not body.file.blob.startswith(f"{job.kind}/{job.id}/"):
+        raise Conflict("The file is not one of this job's")
+
+    def note(record: Job) -> None:
+        if body.end > record.size and all(known.line != body.line for known in record.captured):
+            last = max((known.at for known in record.captured), default=body.at)
+            body.at = max(body.at, last + timedelta(milliseconds=1))  # their order shows in their ids
+            record.captured = [*record.captured, body]
+
+    await jobs.update(job.id, note)
+    return Received(offset=job.size)
 
 
 @routes.post("/files", status_code=201)

@@ -108,6 +108,7 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
         "directory": spec.directory,
         "timeout": spec.timeout,
         "keep": spec.keep,
+        "capture": spec.capture,
         "inputs": inputs,
         "secrets": list(spec.secrets),
     }

@@ -69,6 +69,8 @@ class Pusher:
         self._changed = threading.Condition()
         self.over: str | None = None
         """Why the app wants no more; None as long as it does."""
+        self.stop = False
+        """Whether the app wants the command to end."""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -115,6 +117,7 @@ class Pusher:
         with self._changed:
             del self._buffer[: len(batch)]
             self._offset += len(batch)
+            self.stop = self.stop or bool(answer.get("stop"))
             self._changed.notify_all()
 
 

@@ -6,15 +6,15 @@ Standard library only. The job comes as JSON in the variable `RUNYARD_JOB`, a se
     command    list of arguments                            directory  where it runs; made if absent
     timeout    seconds, from the command's start            keep       folder whose files are kept, or null
     inputs     [{path, url}], written below `directory`     secrets    names of variables whose values are masked
+    capture    regular expression on lines of output whose group `path` names a file to keep at once, or null
 
 Output is pushed as it is to `POST {url}/events?offset=N`; the offset is its sequence number, so a batch that arrives
-twice changes nothing. `POST {url}/files` answers where a file may be put; `POST {url}/exit` ends the job.
+twice changes nothing; an answer with `stop` ends the command. `POST {url}/files` answers where a file may be put;
+`POST {url}/captures` reports one that a line names, before that line; `POST {url}/exit` ends the job.
 """
 
 import contextlib
-import hashlib
 import json
-import mimetypes
 import os
 import signal
 import subprocess
@@ -22,22 +22,22 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from push import Api, Over, Pusher, connect
+from capture import Capture
+from files import keep
+from push import PATIENCE, Api, Over, Pusher
 from redact import Redactor
 
+STEP = 0.05  # seconds between two looks at a reader
 GRACE = 2.0  # seconds from the signal to the kill, and for output of what the command left behind
-MAX_FILES = 1000
 
 
 def main() -> int:
     """Run the job; answers the exit code of the container."""
     job = json.loads(os.environ.pop("RUNYARD_JOB"))
-    directory = Path(job["directory"]).resolve()
+    root, directory = Path.cwd(), Path(job["directory"]).resolve()
     directory.mkdir(parents=True, exist_ok=True)
     api = Api(job["url"], job["token"])
     values = [os.environ.get(name, "").encode() for name in job["secrets"]]
@@ -51,7 +51,10 @@ def main() -> int:
             pusher = Pusher(api)
         else:
             pusher = Pusher(api)
-            end |= run(job["command"], directory, job["timeout"], redactor, pusher)
+            sink: Pusher | Capture = pusher
+            if job.get("capture"):
+                sink = Capture(job["capture"], directory, root, Api(job["url"], job["token"]), pusher)
+            end |= run(job["command"], directory, job["timeout"], redactor, pusher, sink)
         end["size"] = pusher.close()
         if job["keep"]:
             end["files"], end["skipped"] = keep(directory / job["keep"], api)
@@ -80,8 +83,15 @@ def fetch(inputs: list[dict[str, str]], directory: Path) -> None:
                 time.sleep(pause)
 
 
-def run(command: list[str], directory: Path, timeout: float, redactor: Redactor, pusher: Pusher) -> dict[str, Any]:
-    """Run the command in a process group of its own, its output to `pusher`; answers how it ended."""
+def run(
+    command: list[str],
+    directory: Path,
+    timeout: float,
+    redactor: Redactor,
+    pusher: Pusher,
+    sink: "Pusher | Capture | None" = None,
+) -> dict[str, Any]:
+    """Run the command in a process group of its own, its output to `sink` (`pusher`); answers how it ended."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
@@ -96,29 +106,51 @@ def run(command: list[str], directory: Path, timeout: float, redactor: Redactor,
         sys.exit(143)
 
     signal.signal(signal.SIGTERM, stop)
-    reader = threading.Thread(target=pump, args=(process, redactor, pusher), daemon=True)
+    reader = Reader(process, redactor, sink or pusher)
     reader.start()
     reason, deadline = "exited", time.monotonic() + timeout
     while process.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, min(0.5, deadline - time.monotonic())))
-        if process.returncode is None and (pusher.over or time.monotonic() >= deadline):
-            reason = "timeout"
+        if process.returncode is None and (pusher.over or pusher.stop or time.monotonic() >= deadline):
+            reason = "exited" if pusher.stop else "timeout"
             end_group(process)
     reader.join(GRACE)  # something in the background may hold the output open
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    reader.join(GRACE)
+    reader.finish()
     code = process.wait()
     return {"exit_code": 128 - code if code < 0 else code, "reason": reason}
 
 
-def pump(process: "subprocess.Popen[bytes]", redactor: Redactor, pusher: Pusher) -> None:
-    """Pass the output on until its end."""
-    assert process.stdout
-    while data := os.read(process.stdout.fileno(), 1 << 16):
-        pusher.write(redactor.feed(data))
-    pusher.write(redactor.finish())
+class Reader(threading.Thread):
+    """Passes a command's output on until its end."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | Capture"):
+        super().__init__(daemon=True)
+        assert process.stdout
+        self._output, self._redactor, self._sink = process.stdout.fileno(), redactor, sink
+        self._reading = False
+
+    def run(self) -> None:
+        """Read and hand on; a sink that is full, or busy with a file, makes the command wait."""
+        while True:
+            self._reading = True
+            data = os.read(self._output, 1 << 16)
+            self._reading = False
+            if not data:
+                break
+            self._sink.write(self._redactor.feed(data))
+        self._sink.write(self._redactor.finish())
+        if isinstance(self._sink, Capture):
+            self._sink.finish()
+
+    def finish(self) -> None:
+        """Wait for what was read to be handed on, and `GRACE` seconds in all for more to read."""
+        waited, since = 0.0, time.monotonic()
+        while self.is_alive() and waited < GRACE and time.monotonic() - since < PATIENCE:
+            waited += STEP if self._reading else 0.0
+            self.join(STEP)
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:
@@ -129,75 +161,6 @@ def end_group(process: "subprocess.Popen[bytes]") -> None:
             process.wait(GRACE)
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def keep(folder: Path, api: Api) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Put the regular files below `folder` where the app says; answers (kept, skipped with the reason)."""
-    kept: list[dict[str, Any]] = []
-    skipped: list[dict[str, str]] = []
-    for number, path in enumerate(regular_files(folder)):
-        name = path.relative_to(folder).as_posix()
-        try:
-            if number >= MAX_FILES:
-                raise ValueError(f"more than {MAX_FILES} files")
-            kept.append(put(path, name, api))
-        except (OSError, ValueError) as error:
-            skipped.append({"name": name, "reason": str(error)})
-    return kept, skipped
-
-
-def regular_files(folder: Path) -> Iterator[Path]:
-    """Files below a folder in the order of their names; links are neither followed nor kept."""
-    for root, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            path = Path(root, name)
-            if path.is_file() and not path.is_symlink():
-                yield path
-
-
-def put(path: Path, name: str, api: Api) -> dict[str, Any]:
-    """Upload one file as it is now; answers its record. `ValueError` when the app refuses it, `OSError` otherwise."""
-    size = path.stat().st_size
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    status, place = api.post("/files", json.dumps({"name": name, "size": size}).encode(), "application/json")
-    if status != 201:
-        raise ValueError(place.get("error", f"refused with {status}"))
-    target = urlsplit(place["url"])
-    for pause in (0.2, 1, None):
-        digest = hashlib.sha256()
-        connection = connect(target.scheme, target.netloc)
-        try:
-            with path.open("rb") as file:
-                connection.request(
-                    "PUT", f"{target.path}?{target.query}", body(file, size, digest),
-                    {"Content-Length": str(size), "Content-Type": kind, "x-ms-blob-type": "BlockBlob",
-                     "x-ms-version": "2024-11-04"},
-                )  # fmt: skip
-                response = connection.getresponse()
-                response.read()
-            if response.status == 201:
-                break
-            if pause is None:
-                raise OSError(f"storage answered {response.status}")
-        except OSError:
-            if pause is None:
-                raise
-        finally:
-            connection.close()
-        time.sleep(pause or 0)
-    return {"name": name, "size": size, "sha256": digest.hexdigest(), "content_type": kind, "blob": place["blob"]}
-
-
-def body(file: Any, size: int, digest: Any) -> Iterator[bytes]:
-    """Exactly `size` bytes of a file; one that shrank meanwhile is an error."""
-    while size:
-        chunk = file.read(min(1 << 20, size))
-        if not chunk:
-            raise OSError("file shrank while it was read")
-        digest.update(chunk)
-        size -= len(chunk)
-        yield chunk
 
 
 if __name__ == "__main__":
