@@ -1,7 +1,7 @@
 """One running container: its processes, their limits and their end."""
 
 # The supervisor loads this and must start fast, so: no pathlib, no typing.
-# ruff: noqa: PTH103, PTH123, PTH208, PTH211
+# ruff: noqa: PTH103, PTH110, PTH112, PTH123, PTH208, PTH211
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from infra.local.containers.plans import Plan
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+"""Linux may be built without these lists, other systems have no /proc: `ps` has to serve then."""
 
 
 class Process:
@@ -177,7 +179,7 @@ def send(pid: int, number: int) -> None:
 
 def children(pid: int) -> list[int]:
     """Child processes, of every thread, oldest first."""
-    if sys.platform != "linux":
+    if not LISTS_CHILDREN:
         return [child for child, parent, _ in processes() if parent == pid]
     found: list[int] = []
     try:
@@ -198,8 +200,8 @@ def descendants(pid: int) -> list[int]:
 
 
 def private_memory(pid: int) -> int:
-    """Bytes of memory that this process shares with no file."""
-    if sys.platform != "linux":
+    """Bytes of memory that this process shares with no file, where the system tells that; else all that it holds."""
+    if not os.path.isdir("/proc/self"):
         return sum(size for process, _, size in processes() if process == pid)
     try:
         with open(f"/proc/{pid}/statm") as file:
@@ -210,6 +212,7 @@ def private_memory(pid: int) -> int:
 
 
 def processes() -> list[tuple[int, int, int]]:
-    """Every process of a machine without /proc: its id, its parent and the bytes it holds in memory."""
-    rows = [line.split() for line in os.popen("ps -A -o pid=,ppid=,rss=")]
+    """Every process of a machine that does not list children: its id, its parent and the bytes it holds in memory."""
+    with os.popen("ps -A -o pid=,ppid=,rss=") as lines:
+        rows = [line.split() for line in lines]
     return [(int(pid), int(parent), int(kib) * 1024) for pid, parent, kib in rows]

@@ -49,19 +49,29 @@ class Operations:
         self.service = service
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
+        """Any request; what goes wrong is told in the service's shape."""
         try:
-            for method, pattern, handler in ROUTES:
-                if method == request.method and (match := pattern.fullmatch(request.path)):
-                    if request.path.startswith("/subscriptions") and "api-version" not in request.query:
-                        raise invalid("MissingApiVersionParameter", "The api-version query parameter is required.")
-                    return await handler(self, request, match.groupdict())
-            raise not_implemented(f"The operation {request.method} {request.path}")
-        except ArmError as error:
-            log.log(
-                logging.WARNING if error.status == HTTPStatus.NOT_IMPLEMENTED else logging.INFO,
-                "%d %s %s: %s", error.status, request.method, request.path, error.message,
-            )  # fmt: skip
-            return web.json_response(error.body, status=error.status, headers={"x-ms-error-code": error.code})
+            return await self.answer(request)
+        except web.HTTPException:
+            raise
+        except ArmError as refused:
+            error, level = (
+                refused,
+                logging.INFO if refused.status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING,
+            )
+        except Exception as broken:
+            log.exception("%s %s", request.method, request.path)
+            error, level = ArmError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerError", str(broken)), logging.ERROR
+        log.log(level, "%d %s %s: %s", error.status, request.method, request.path, error.message)
+        return web.json_response(error.body, status=error.status, headers={"x-ms-error-code": error.code})
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        for method, pattern, handler in ROUTES:
+            if method == request.method and (match := pattern.fullmatch(request.path)):
+                if request.path.startswith("/subscriptions") and "api-version" not in request.query:
+                    raise invalid("MissingApiVersionParameter", "The api-version query parameter is required.")
+                return await handler(self, request, match.groupdict())
+        raise not_implemented(f"The operation {request.method} {request.path}")
 
     def found(self, path: dict[str, str]) -> Group:
         return self.service.find(path["subscription"], path["resource_group"], path["name"])

@@ -1,10 +1,12 @@
 """The service: which groups there are, and the operations that change them, each answered before its work is done."""
 
 import asyncio
+import functools
 import hashlib
 import json
 import logging
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,7 @@ class Service:
         self.limits = Limits()
         self.work: set[asyncio.Task[None]] = set()
         self.closing = False
+        self.starters = ThreadPoolExecutor(4)  # of their own: many starts must not keep a log from being read
 
     def images(self) -> dict[str, sandbox.Image]:
         """The images that can be pulled, read anew each time."""
@@ -191,7 +194,8 @@ class Service:
                 return
             try:
                 await group.stop(self.patience)
-                await asyncio.to_thread(group.start, self.images(), self.shares, self.grace, self.restart_delay)
+                start = functools.partial(group.start, self.images(), self.shares, self.grace, self.restart_delay)
+                await asyncio.get_running_loop().run_in_executor(self.starters, start)
             except (OSError, KeyError, ValueError) as error:
                 log.warning("%s cannot be started: %s", group.name, error)
                 group.failure = [event("Failed", str(error), "Warning")]

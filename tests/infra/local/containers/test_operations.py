@@ -191,6 +191,13 @@ def test_every_operation_of_the_sdk_has_a_row(groups: Groups):
     assert CALLS.keys() == ROWS.keys()
 
 
+async def test_any_token_will_do(groups: Groups):
+    path = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.ContainerInstance/containerGroups"
+    headers = {"Authorization": "Bearer anything"}
+    async with groups.http.get(path, params={"api-version": "2023-05-01"}, headers=headers) as answer:
+        assert answer.status == 200
+
+
 async def test_any_other_operation_is_refused_and_logged(groups: Groups, machine: Any):
     path = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/virtualMachines/one"
     status, error = await groups.call("PUT", path, {})
