@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,15 +62,13 @@ class Environment:
     async def start(self) -> None:
         """Start everything; `NotReady` says which part did not come up. What was started is stopped then."""
         self.state.mkdir(parents=True, exist_ok=True)
-        runner = ROOT / "infra/runner"
-        images = {IMAGE: {"entrypoint": ["python3", str(runner / "runner.py")], "read_only": [str(runner)]}}
+        self._write("images.json", {IMAGE: self._build_image()})
         handler = {
             "url": f"{self.url}/realtime/{{hub}}/{{event}}",
             "user_events": "*",
             "system_events": ["connect", "connected", "disconnected"],
         }
         hubs: dict[str, object] = {hub: {"anonymous": True, "handlers": [handler]} for hub in SOCKETS.values()}
-        self._write("images.json", images)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._start_storage())
@@ -87,6 +86,15 @@ class Environment:
         if self.host:
             await self.host.stop()
         await asyncio.gather(*(child.stop() for child in (self.storage, self.containers, self.webpubsub) if child))
+
+    def _build_image(self) -> dict[str, object]:
+        """The runner's image: what its Dockerfile copies, in a folder that containers see."""
+        folder = self.state / "runner"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/redaction.py"):
+            shutil.copy(path, folder)
+        return {"entrypoint": ["python3", str(folder / "runner.py")], "read_only": [str(folder)]}
 
     async def _start_storage(self) -> None:
         folder = self.state / "azurite" if self.keep else None

@@ -28,7 +28,7 @@ from typing import Any
 from capture import Capture
 from files import keep
 from push import PATIENCE, Api, Over, Pusher
-from redact import Redactor
+from redaction import Redactor
 
 STEP = 0.05  # seconds between two looks at a reader
 GRACE = 2.0  # seconds from the signal to the kill, and for output of what the command left behind

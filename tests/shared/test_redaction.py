@@ -1,6 +1,5 @@
 """Secrets are masked in the stream of output, however it is cut."""
 
-import sys
 from itertools import pairwise
 
 import pytest

@@ -1,4 +1,7 @@
-"""Masking secrets in a stream of output, before it leaves the container."""
+"""Masking secrets: in a job's output before it leaves the container, and in texts that clients set.
+
+Standard library only: the runner's image holds this file too.
+"""
 
 import re
 
