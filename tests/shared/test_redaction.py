@@ -6,10 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.local.processes import ROOT
-
-sys.path.insert(0, str(ROOT / "infra/runner"))
-from redact import HELD, Redactor  # pyright: ignore[reportMissingImports]
+from shared.redaction import HELD, Redactor
 
 KEY = b"-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAKC\n-----END RSA PRIVATE KEY-----"
 
