@@ -10,7 +10,9 @@ from websockets.typing import Subprotocol
 
 # These belong to one hop, or are written anew by the client of the second one.
 HOP = {"host", "connection", "upgrade", "content-length", "transfer-encoding"}
-NORMAL, ABNORMAL, GOING_AWAY = 1000, 1006, 1001
+GOING_AWAY = 1001
+# They stand for a close without a code or without a frame, and may not be sent.
+UNSENDABLE = (None, 1005, 1006)
 
 
 class SocketProxy:
@@ -55,14 +57,15 @@ async def _pass_on(upstream: ClientConnection, receive: Any, send: Any) -> None:
         while (message := await receive())["type"] == "websocket.receive":
             text = message.get("text")
             await upstream.send(message["bytes"] if text is None else text)
-        code = message.get("code") or NORMAL
-        # 1005 and 1006 stand for a close without a code: they may not be sent.
-        await upstream.close(GOING_AWAY if code in (1005, ABNORMAL) else code, message.get("reason") or "")
+        code = message.get("code")
+        await upstream.close(GOING_AWAY if code in UNSENDABLE else code, message.get("reason") or "")
 
     async def to_client() -> None:
-        async for data in upstream:
-            await send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
-        code = upstream.close_code if upstream.close_code not in (None, 1005, ABNORMAL) else GOING_AWAY
+        # It ends quietly only for the codes 1000 and 1001.
+        with contextlib.suppress(ConnectionClosed):
+            async for data in upstream:
+                await send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
+        code = GOING_AWAY if upstream.close_code in UNSENDABLE else upstream.close_code
         await send({"type": "websocket.close", "code": code, "reason": upstream.close_reason or ""})
 
     ways = [asyncio.create_task(to_service()), asyncio.create_task(to_client())]
