@@ -2,9 +2,10 @@
 
 import functools
 import json
+import shutil
 from pathlib import Path
 
-from infra.local.processes import ROOT, Child, listening
+from infra.local.processes import ROOT, Child, NotReady, listening
 
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # published
 
@@ -20,6 +21,8 @@ def connection_string(blob: int, queue: int, table: int) -> str:
 
 async def start(ports: tuple[int, int, int], *, folder: Path | None, log: Path) -> Child:
     """Start it on (blob, queue, table) ports; `folder` keeps the data, None keeps it in memory."""
+    if shutil.which("node") is None:
+        raise NotReady("Node.js is missing: install Node.js 20 or newer, with npm")
     blob, queue, table = ports
     package = ROOT / "infra/local/node_modules/azurite"
     script = package / json.loads((package / "package.json").read_text())["bin"]["azurite"]

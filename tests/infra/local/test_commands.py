@@ -1,0 +1,131 @@
+"""The commands of README, as a stranger calls them."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.local.environment import PORTS
+from infra.local.processes import ROOT
+from tests.conftest import eventually
+
+
+async def start(command: str, folder: Path) -> asyncio.subprocess.Process:
+    """One of the commands; its temporary files go below `folder`."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "infra.local", command, cwd=ROOT, env={**os.environ, "TMPDIR": str(folder)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
+def children_in(folder: Path) -> list[str]:
+    """The command lines of all processes that name this folder."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in line:
+                found.append(line)
+    return found
+
+
+class TestDemo:
+    async def test_it_shows_a_real_run_and_ends_well(self, tmp_path: Path):
+        process = await start("demo", tmp_path)
+        output = (await asyncio.wait_for(process.communicate(), 90))[0].decode()
+        assert process.returncode == 0, output
+        for shown in ("authenticated", "run_update: running", "| 21/21  Namespaces", "run_complete: completed",
+                      "letters.csv", "letters.png", "claude.log", "Done"):  # fmt: skip
+            assert shown in output
+        assert children_in(tmp_path) == []
+
+    @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+    @pytest.mark.parametrize("moment", ["at once", "under way"])
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    async def test_interrupted_it_leaves_no_child(self, tmp_path: Path, moment: str, number: int):
+        process = await start("demo", tmp_path)
+        await eventually(lambda: found(tmp_path))
+        if moment == "under way":
+            assert process.stdout
+            while b"run_update" not in await asyncio.wait_for(process.stdout.readline(), 60):
+                continue
+        process.send_signal(number)
+        await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 130
+        await eventually(lambda: none_of(tmp_path), seconds=10)
+
+    async def test_without_node_one_line_says_what_to_do(self, tmp_path: Path):
+        done = subprocess.run(
+            [sys.executable, "-m", "infra.local", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=60,
+            env={"PATH": "/nonexistent", "TMPDIR": str(tmp_path)}, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (1, "Node.js is missing: install Node.js 20 or newer, with npm\n")
+        assert children_in(tmp_path) == []
+
+
+class TestRun:
+    async def test_a_port_in_use_is_named(self, tmp_path: Path):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", PORTS["containers"])):
+            process = await start("run", tmp_path)
+            output = (await asyncio.wait_for(process.communicate(), 30))[0].decode()
+            assert process.returncode == 1
+            assert output.startswith("Ports in use: ")
+            assert "7072 (containers)" in output
+            assert len(output.splitlines()) == 1
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+class TestSetUp:
+    """The tools that `make` looks for before it installs anything."""
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path) -> Path:
+        """A tree that nothing was installed in."""
+        for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "infra/local/package.json",
+                     "infra/local/package-lock.json"):  # fmt: skip
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+        return tmp_path
+
+    def make(self, tree: Path, target: str, *programs: str, **variables: str) -> tuple[int, str]:
+        """The outcome of a target where only these programs can be found; the last line of what it says."""
+        path = tree / "bin"
+        path.mkdir()
+        for program in ("sh", "touch", "sed", *programs):
+            (path / program).symlink_to(shutil.which(program) or "/nonexistent")
+        done = subprocess.run(
+            [shutil.which("make") or "make", target, *(f"{k}={v}" for k, v in variables.items())], cwd=tree,
+            env={"PATH": str(path)}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout.strip()
+
+    def test_no_node(self, tree: Path):
+        code, said = self.make(tree, "infra/local/node_modules/.ready")
+        assert (code, said) == (2, "Node.js is missing: install Node.js 20 or newer, with npm")
+
+    def test_no_python(self, tree: Path):
+        code, said = self.make(tree, ".venv/.ready", PYTHON="python9")
+        assert (code, said) == (2, "Python is missing: install Python 3.11 or newer")
+
+    def test_an_old_python(self, tree: Path):
+        old = tree / "old-python"
+        old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1 && exit\nexit 1\n')
+        old.chmod(0o755)
+        code, said = self.make(tree, ".venv/.ready", PYTHON=str(old))
+        assert code == 2
+        assert said == "Python 3.8.1 is too old: install Python 3.11 or newer, or call make PYTHON=/path/to/python3.11"
+
+
+async def found(folder: Path) -> list[str]:
+    return children_in(folder)
+
+
+async def none_of(folder: Path) -> bool:
+    return children_in(folder) == []
