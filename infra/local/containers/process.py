@@ -133,18 +133,15 @@ def limit(plan: Plan) -> None:
 
 def init(plan: Plan) -> int:
     """Be the init of a container without a sandbox: adopt its orphans, and leave none behind when the command ends."""
+    signal.signal(signal.SIGTERM, orphaned)
     if sys.platform == "linux":
         import ctypes
 
         prctl = ctypes.CDLL(None).prctl
         prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
-        prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
-    else:
-        prctl = None
+        prctl(1, int(signal.SIGTERM))  # PR_SET_PDEATHSIG
     command = os.fork()
     if command == 0:
-        if prctl:
-            prctl(1, int(signal.SIGKILL))
         try:
             os.execvpe(plan["argv"][0], plan["argv"], plan["environment"])
         except OSError as error:
@@ -154,14 +151,25 @@ def init(plan: Plan) -> int:
         pid, status = os.wait()
         if pid == command:
             break
+    kill_below()
+    return exit_code(status)
+
+
+def orphaned(*_: object) -> NoReturn:
+    """The supervisor is gone: so is the container."""
+    kill_below()
+    os._exit(137)
+
+
+def kill_below() -> None:
+    """End every process below this one."""
     while rest := descendants(os.getpid()):
         for pid in rest:
             send(pid, signal.SIGKILL)
         try:
             os.wait()
         except ChildProcessError:
-            break
-    return exit_code(status)
+            return
 
 
 def exit_code(status: int) -> int:

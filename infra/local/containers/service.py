@@ -78,8 +78,11 @@ class Service:
     async def open(self) -> None:
         """Take up again the groups of an earlier process: its containers may run on, have ended, or be due."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for kept in self.folder.glob("groups/*/group.json"):
-            group = Group.load(kept.parent)
+        for folder in self.folder.glob("groups/*"):
+            if not (folder / "group.json").exists():  # its deletion was interrupted, or its creation before the answer
+                await asyncio.to_thread(remove, str(folder))
+                continue
+            group = Group.load(folder)
             self.groups[group.id.lower()] = group
             if group.wanted == "deleted":
                 group.removal = self.begin(self.remove(group))

@@ -43,7 +43,7 @@ class Machine:
 
     async def start(self) -> None:
         options = ["--port", str(self.port), "--state", str(self.state), "--images", str(self.images)]
-        command = python("infra.local.containers", *options, "--restart-delay", "0.1", "--grace", "0.5")
+        command = python("infra.local.containers", *options, "--restart-delay", "0.1", "--grace", "1")
         environment = {"SECRET_OF_THE_MACHINE": "leak", **(self.environment or {})}
         self.child = Child("containers", command, log=self.log, env=environment)
         await self.child.start(functools.partial(listening, self.port))

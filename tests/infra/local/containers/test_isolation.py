@@ -1,6 +1,8 @@
 """What a container sees of the machine and of its neighbours, with and without a sandbox."""
 
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from azure.mgmt.containerinstance.models import Volume, VolumeMount
 
 from infra.local.containers.sandbox import bubblewrap
 from infra.local.processes import ROOT, free_ports
-from tests.infra.local.containers.service import IMAGES, Groups, Machine, container, group, processes
+from tests.infra.local.containers.service import IMAGES, Groups, Machine, container, eventually, group, processes
 
 sandboxed = pytest.mark.skipif(bubblewrap() is None, reason="no sandbox on this machine")
 
@@ -134,6 +136,18 @@ class TestPlain:
         assert (await plain.last(missing)).exit_code == 127
         assert (await plain.last(forbidden)).exit_code == 126
         assert (await plain.last(await plain.run("kill -KILL $$"))).exit_code == 137
+
+    async def test_orphans_die_with_the_supervisor(self, plain: Groups, plain_machine: Machine):
+        name = await plain.create(group(container("(setsid sleep 606.75 &) ; echo up; sleep 600")))
+        await plain.said(name, "up")
+        (status,) = [
+            json.loads((folder / "status.json").read_text())
+            for folder in plain_machine.state.glob("groups/*")
+            if json.loads((folder / "group.json").read_text())["name"] == name
+        ]
+        os.kill(status["supervisor"], signal.SIGKILL)
+        await eventually(lambda: processes("sleep 606.75"), lambda found: not found)
+        assert (await plain.last(name)).exit_code == 137
 
     async def test_memory_is_limited_all_the_same(self, plain: Groups):
         hungry = "held = bytearray(300 << 20); held[::4096] = b'x' * len(held[::4096]); import time; time.sleep(600)"

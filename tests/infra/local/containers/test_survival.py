@@ -1,9 +1,13 @@
 """The stand-in, and the processes that keep its groups, may be killed: containers live on and the truth is told."""
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import signal
+
+from azure.core.exceptions import AzureError
 
 from tests.infra.local.containers.service import Groups, Machine, container, eventually, group, processes
 
@@ -57,6 +61,12 @@ class TestServiceKilled:
             await eventually(lambda: folders(own_machine), lambda found: found == 0)
             assert [one async for one in groups.sdk.list()] == []
 
+    async def test_what_is_left_of_an_interrupted_deletion_goes(self, own_machine: Machine):
+        await own_machine.kill()
+        (own_machine.state / "groups/half/volumes/gone").mkdir(parents=True)
+        await own_machine.start()
+        assert await folders(own_machine) == 0
+
     async def test_a_stopped_group_stays_stopped_and_can_be_started(self, own_machine: Machine):
         async with Groups(own_machine.port) as groups:
             body = group(container("echo $SECRET; sleep 600", secure={"SECRET": "kept"}))
@@ -80,6 +90,57 @@ class TestServiceKilled:
             for name in wanted:
                 assert await groups.ended(name) == "Succeeded"
                 assert await groups.logs(name) == "done\n"
+
+
+class TestServiceKilledAgainAndAgain:
+    async def test_every_group_comes_to_rest_and_nothing_is_left_of_the_deleted(self, own_machine: Machine):
+        chance = random.Random(7)
+        names = [f"any-{number}" for number in range(8)]
+        commands = [
+            "exit 1",
+            "exec sleep 609.5",
+            "(setsid sleep 609.5 &) ; sleep 0.1; exit 3",
+            "trap '' TERM; sleep 609.5",
+        ]
+        stop = asyncio.Event()
+
+        async def act(groups: Groups) -> None:
+            """Whatever may be asked of a group, asked at any moment."""
+            sdk, options = groups.sdk, {"polling": False, "retry_total": 0}
+            while not stop.is_set():
+                name, policy = chance.choice(names), chance.choice(["Always", "OnFailure", "Never"])
+                body = group(container(chance.choice(commands)), policy=policy)
+                with contextlib.suppress(AzureError):
+                    match chance.randrange(6):
+                        case 0:
+                            await sdk.begin_delete("tests", name, **options)
+                        case 1:
+                            await sdk.begin_start("tests", name, **options)
+                        case 2:
+                            await sdk.begin_restart("tests", name, **options)
+                        case 3:
+                            await sdk.stop("tests", name, retry_total=0)
+                        case _:
+                            await sdk.begin_create_or_update("tests", name, body, **options)
+                await asyncio.sleep(chance.random() / 20)
+
+        async with Groups(own_machine.port) as groups:
+            actors = [asyncio.create_task(act(groups)) for _ in range(4)]
+            for _ in range(3):
+                await asyncio.sleep(chance.uniform(0.3, 1))
+                await own_machine.kill()
+                await own_machine.start()
+            stop.set()
+            await asyncio.gather(*actors)
+
+            async def restless() -> list[str | None]:
+                moving = ("Pending", "Creating", "Deleting")
+                return [one.name async for one in groups.sdk.list() if one.provisioning_state in moving]
+
+            await eventually(restless, lambda found: not found)
+            await asyncio.gather(*(groups.delete(name) for name in names))
+            assert await folders(own_machine) == 0
+            await eventually(lambda: processes("sleep 609.5"), lambda found: not found)
 
 
 class TestServiceEnded:
