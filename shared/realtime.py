@@ -79,6 +79,16 @@ async def remove_from_group(hub: str, group: str, connection_id: str) -> bool:
     )
 
 
+async def connection_exists(hub: str, connection_id: str) -> bool | None:
+    """Whether a client is connected; None when the service does not say."""
+    found: list[bool] = []
+
+    async def ask(client: Any) -> None:
+        found.append(await client.connection_exists(connection_id))
+
+    return found[0] if await _call(hub, "connection_exists", ask) else None
+
+
 async def close() -> None:
     """Give the network connections back; the next call opens new ones."""
     global _silent_until

@@ -16,7 +16,7 @@ from infra.local.processes import ROOT, Child, free_ports, listening, python
 PORTS = {"host": 7071, "containers": 7072, "webpubsub": 7073, "blob": 10000, "queue": 10001, "table": 10002}
 """Where `make run` serves; the sample settings name the same."""
 
-SOCKETS = {"/gateway/ws": "gateway"}
+SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow"}
 """Documented socket paths, and the hub each one opens, as a front door would pass them on."""
 
 IMAGE = "runyard/runner:1"

@@ -1,0 +1,48 @@
+"""Deleting an execution with everything that belongs to it."""
+
+from functions.stepflow import logs
+from functions.stepflow.execution import tell_end
+from functions.stepflow.models import Execution
+from functions.stepflow.store import artifacts, delete_artifact, executions
+from shared import blobs, containers, tables
+from shared.jobs import ARTIFACTS, CANCEL, Job, JobState, group_name, jobs
+from shared.workflows import WorkflowClient
+
+
+async def delete_execution(execution_id: str, workflows: WorkflowClient) -> None:
+    """Cancel it if it is active, remove its container, then its files, its log and at last its record. `NotFound`.
+
+    Done again after a crash, it goes on where it was.
+    """
+    active = False
+
+    def cancel(record: Execution) -> None:
+        nonlocal active
+        active = not record.status.final
+        if active:
+            record.cancel()
+
+    execution = await executions.update(execution_id, cancel)
+    if active:
+        await workflows.signal(execution.id, CANCEL)
+        await containers.remove(group_name(execution.id))
+        await tell_end(execution)
+    for captured in await _end_job(execution.id):
+        await blobs.delete(ARTIFACTS, captured)
+    async for artifact in artifacts.all({"execution_id": execution.id}):
+        await delete_artifact(artifact)
+    await logs.delete(execution.id)
+    await executions.delete(execution.id)
+
+
+async def _end_job(job_id: str) -> list[str]:
+    """Let the job's runner push no more; answers the blobs of files whose lines have not come."""
+
+    def end(record: Job) -> None:
+        record.state = JobState.ENDED
+
+    try:
+        job = await jobs.update(job_id, end)
+    except tables.NotFound:
+        return []
+    return [captured.file.blob for captured in job.captured if captured.file]

@@ -1,0 +1,215 @@
+"""An execution as a job: what its container runs, and what becomes of its output as it arrives."""
+
+import posixpath
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import PurePosixPath
+
+from functions.stepflow import logs, updates
+from functions.stepflow.markers import ARTIFACT_PATH
+from functions.stepflow.models import ACTIVE, WORKSPACE, Artifact, ArtifactType, Execution, ExecutionStatus
+from functions.stepflow.store import artifacts, executions
+from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepChange
+from functions.stepflow.updates import Message
+from shared import blobs, tables
+from shared.ids import derived_id
+from shared.jobs import LOGS, Captured, Exit, Job, JobSpec, Stop, kinds
+
+KIND = "stepflow.execution"
+
+INLINE_COMMAND = 16 * 1024
+"""Bytes of the longest command that is handed over as an argument; a longer one is a file."""
+
+SCRIPT = ".stepflow-command.sh"
+
+
+class StepflowExecution:
+    """What StepFlow does at the turns of an execution's job."""
+
+    async def prepare(self, job_id: str) -> JobSpec | None:
+        """The container's work: the command in a shell."""
+        try:
+            execution = await executions.get(job_id)
+        except tables.NotFound:
+            return None
+        if execution.status.final:
+            return None
+        command = execution.command.encode()
+        inline = len(command) <= INLINE_COMMAND
+        return JobSpec(
+            ["/bin/sh", "-c", execution.command] if inline else ["/bin/sh", SCRIPT],
+            execution.timeout,
+            directory=posixpath.normpath(posixpath.join(WORKSPACE, execution.working_directory)).lstrip("/") or ".",
+            inputs={} if inline else {SCRIPT: command},
+            environment=execution.environment,
+            capture=ARTIFACT_PATH,
+        )
+
+    async def started(self, job: Job) -> None:
+        """The execution is running."""
+        execution = await executions.update(job.id, Execution.start)
+        if execution.status is ExecutionStatus.RUNNING:
+            await updates.tell(execution.id, [updates.started(execution)])
+
+    async def output(self, job: Job, offset: int, data: bytes) -> None:
+        """Read it, write down what it says together with how far it was read, then tell.
+
+        A repeat begins before what was read, and says nothing that is not written down. `Stop` when nothing more is
+        wanted of the command.
+        """
+        at = datetime.now(UTC)
+        end = offset + len(data)
+
+        async def change(execution: Execution) -> Sequence[Change]:
+            if execution.status.final:
+                raise Stop
+            return execution.read(await _unread(execution, offset, data, end), at)
+
+        execution = await _advance(job, change, at, end)
+        if execution is None or execution.failure is not None:
+            raise Stop
+
+    async def ended(self, job: Job, end: Exit) -> None:
+        """Read what is left, close the step that is open, let the execution enter its final status, then tell."""
+
+        async def change(execution: Execution) -> Sequence[Change]:
+            if execution.settled:
+                return ()
+            if execution.status.final:  # cancelled: nothing that came since counts
+                changes = execution.close(None, end.at, execution.error_message)
+            else:
+                rest = await _unread(execution, job.size, b"", job.size)
+                changes = execution.read(rest, end.at, end=True)
+                status, code, message = outcome(end, job.timeout)
+                changes += execution.close(code, end.at, None if end.reason == "exited" else message)
+                if execution.failure is not None:
+                    status, code, message = ExecutionStatus.FAILED, 1, execution.failure
+                execution.end(status, code, message, end.at)
+            execution.settled = True
+            return changes
+
+        execution = await _advance(job, change, end.at, job.size)
+        if execution is None or (execution.status is ExecutionStatus.CANCELLED and execution.started_at is None):
+            return  # deleted, or cancelled before its start and told by who did that
+        await tell_end(execution)
+
+    async def wanted(self, job_id: str) -> bool:
+        """Until the execution is final, or gone."""
+        try:
+            return not (await executions.get(job_id)).status.final
+        except tables.NotFound:
+            return False
+
+    async def unfinished(self) -> AsyncIterator[str]:
+        """Pending and running executions."""
+        for status in ACTIVE:
+            async for execution in executions.all({"status": status}):
+                yield execution.id
+
+
+def outcome(end: Exit, timeout: int) -> tuple[ExecutionStatus, int | None, str | None]:
+    """Status, exit code and message that follow from how the job ended."""
+    match end.reason:
+        case "exited" if end.exit_code == 0:
+            return ExecutionStatus.COMPLETED, 0, None
+        case "exited":
+            note = {126: " (it cannot be run)", 127: " (there is no such command)"}.get(end.exit_code or 0, "")
+            return ExecutionStatus.FAILED, end.exit_code, f"Command exited with code {end.exit_code}{note}"
+        case "timeout":
+            return ExecutionStatus.FAILED, -1, f"Execution timed out after {timeout} seconds"
+        case "unstartable":
+            return ExecutionStatus.FAILED, 1, end.message or "The container could not be started"
+        case "lost":
+            return ExecutionStatus.FAILED, -1, "The container ended without a word"
+        case "cancelled":
+            return ExecutionStatus.CANCELLED, None, "Cancelled"
+
+
+async def tell_end(execution: Execution) -> None:
+    """Say how an execution has ended; its last messages."""
+    count = (await artifacts.page({"execution_id": execution.id}, limit=1)).total
+    failure = [updates.failed(execution)] if execution.status is ExecutionStatus.FAILED else []
+    await updates.tell(execution.id, [*failure, updates.completed(execution, count)])
+
+
+async def _unread(execution: Execution, offset: int, data: bytes, end: int) -> bytes:
+    """The output from where the execution has read to, up to `end`; `data` begins at `offset` and is in the log."""
+    if execution.offset >= offset:
+        return data[execution.offset - offset :]
+    held = blobs.stream(LOGS, execution.id, execution.offset, offset - execution.offset)
+    return b"".join([chunk async for chunk in held]) + data
+
+
+async def _advance(
+    job: Job, change: Callable[[Execution], Awaitable[Sequence[Change]]], at: datetime, log_bytes: int
+) -> Execution | None:
+    """Change an execution together with all that follows from the change; None when there is no execution.
+
+    Log lines and artifacts are written first, under names that a repeat chooses again, then the execution itself on
+    the condition that it is the one that was read.
+    """
+    while True:
+        try:
+            execution = await executions.get(job.id)
+        except tables.NotFound:
+            return None
+        version, first = execution.etag, execution.lines
+        changes = await change(execution)
+        messages = await _keep(job, execution, first, changes, at)
+        execution.summarise()
+        execution.log_bytes = max(execution.log_bytes, log_bytes)
+        execution.messages += len(messages)
+        try:
+            stored = await executions.update(execution.id, lambda _, new=execution: new, if_match=version)
+        except tables.PreconditionFailed:
+            continue
+        except tables.NotFound:
+            return None
+        await updates.tell(stored.id, messages)
+        return stored
+
+
+async def _keep(job: Job, execution: Execution, first: int, changes: Sequence[Change], at: datetime) -> list[Message]:
+    """Write the log lines, the first of them number `first`, and the artifacts; answers what there is to tell."""
+    await logs.append(execution.id, first, [change for change in changes if isinstance(change, LogLine)], at)
+    messages: list[Message] = []
+    for _, group in groupby(changes, type):  # lines in a row may share frames
+        run = list(group)
+        lines = [change for change in run if isinstance(change, LogLine)]
+        messages += updates.printed(execution, first, lines, at)
+        first += len(lines)
+        for change in run:
+            if isinstance(change, StepChange):
+                messages.append(updates.step_changed(execution, change.step))
+            elif isinstance(change, ArtifactMark):
+                artifact = await artifacts.insert(_artifact(job, execution, change))
+                messages.append(updates.artifact_created(artifact))
+    return messages
+
+
+def _artifact(job: Job, execution: Execution, mark: ArtifactMark) -> Artifact:
+    """The record of a file that a marker names, whether it was there or not; the same in every repeat."""
+    named = (captured for captured in job.captured if captured.line == mark.offset and captured.path == mark.path)
+    captured = next(named, Captured(line=mark.offset, end=0, path=mark.path, at=execution.created_at))
+    file = captured.file
+    name = PurePosixPath(mark.path).name or mark.path
+    file_name = PurePosixPath(file.name).name if file else name
+    return Artifact(
+        id=derived_id(captured.at, f"{execution.id} artifact {mark.offset}"),
+        created_at=captured.at,
+        execution_id=execution.id,
+        step_id=execution.step_id(mark.step),
+        name=name,
+        description=mark.description,
+        file_name=file_name,
+        file_size=file.size if file else 0,
+        mime_type=file.content_type if file else None,
+        artifact_type=ArtifactType.of(file_name),
+        metadata={} if file else {"message": captured.reason or "No such file"},
+        blob=file.blob if file else None,
+        sha256=file.sha256 if file else "",
+    )
+
+
+kinds[KIND] = StepflowExecution()

@@ -1,0 +1,169 @@
+"""Executions: commands whose output is followed step by step."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import Query
+
+from functions.stepflow import deletion, logs
+from functions.stepflow.access import Caller, routes_for
+from functions.stepflow.bodies import (
+    ActiveExecutions,
+    ArtifactShown,
+    Envelope,
+    ExecutionCreated,
+    ExecutionDetail,
+    ExecutionList,
+    ExecutionShown,
+    LogPage,
+    LogShown,
+    Message,
+    NewExecution,
+    Statistics,
+    StepLog,
+    StepShown,
+    step_shown,
+)
+from functions.stepflow.execution import KIND, tell_end
+from functions.stepflow.models import ACTIVE, Execution, ExecutionStatus
+from functions.stepflow.store import artifacts_of, executions
+from shared.http.errors import BadRequest, NotFound
+from shared.http.paging import Limit, Offset
+from shared.jobs import CANCEL, WORKFLOW
+from shared.workflows import Workflows
+
+routes = routes_for("/api/executions", "executions")
+
+DETAIL_LINES = 1000
+"""Log lines, the newest, that the details of an execution show."""
+
+DETAIL_BYTES = 1024 * 1024
+"""Bytes of output from which these are taken."""
+
+
+@routes.post("", status_code=201)
+async def create_execution(body: NewExecution, caller: Caller, workflows: Workflows) -> Envelope[ExecutionCreated]:
+    """Queue a command and answer at once; watch it over the WebSocket, or read it again."""
+    execution = await executions.insert(body.record(caller.name))
+    await workflows.start(WORKFLOW, execution.id, KIND)
+    return Envelope(data=ExecutionCreated.model_validate(execution))
+
+
+@routes.get("")
+async def list_executions(
+    limit: Limit = 100,
+    offset: Offset = 0,
+    status: str | None = None,
+    user: Annotated[str | None, Query()] = None,
+) -> Envelope[ExecutionList]:
+    """All executions, newest first, or those of a status or a user."""
+    if status is not None and status not in [*ExecutionStatus]:
+        raise BadRequest(f"Unknown status: {status}")
+    given = {"status": ExecutionStatus(status) if status else None, "user": user}
+    where = {name: value for name, value in given.items() if value is not None}
+    page = await executions.page(where, limit=limit, offset=offset)
+    shown = [ExecutionShown.model_validate(execution) for execution in page.items]
+    more = offset + len(shown) < page.total and bool(shown)
+    return Envelope(data=ExecutionList(executions=shown, total_count=page.total, has_more=more))
+
+
+@routes.get("/active")
+async def list_active_executions() -> Envelope[ActiveExecutions]:
+    """Pending and running executions, newest first."""
+    found = [execution async for execution in executions.all({"status": list(ACTIVE)})]
+    found.sort(key=lambda execution: execution.created_at, reverse=True)
+    return Envelope(data=ActiveExecutions(executions=[ExecutionShown.model_validate(each) for each in found]))
+
+
+@routes.get("/statistics")
+async def get_statistics() -> Envelope[Statistics]:
+    """How many executions there are, and how they went."""
+    totals = await executions.totals()
+    counts = totals.by("status")
+    active = sum(counts[status] for status in ACTIVE)
+    ended = totals.count - active
+    rate = 100 * counts[ExecutionStatus.COMPLETED] / ended if ended else 0.0
+    mean = f"{totals.sum('seconds') / ended:.1f}s" if ended else "-"
+    return Envelope(
+        data=Statistics(
+            total_executions=totals.count, active_now=active, success_rate=f"{rate:.1f}%", avg_duration=mean
+        )
+    )
+
+
+@routes.get("/{execution_id}")
+async def get_execution(execution_id: str) -> Envelope[ExecutionDetail]:
+    """One execution with its steps, the newest of its log, and its artifacts."""
+    execution = await executions.get(execution_id)
+    found, entries = await asyncio.gather(artifacts_of(execution.id), _newest(execution))
+    return Envelope(
+        data=ExecutionDetail(
+            execution=ExecutionShown.model_validate(execution),
+            steps=_steps(execution, entries),
+            artifacts=[ArtifactShown.model_validate(artifact) for artifact in found],
+        )
+    )
+
+
+@routes.get("/{execution_id}/logs")
+async def list_logs(
+    execution_id: str, limit: Limit = 1000, offset: Offset = 0, step_id: Annotated[str | None, Query()] = None
+) -> Envelope[LogPage]:
+    """An execution's log lines in their order, or those of one step; a page may end early before very long lines."""
+    execution = await executions.get(execution_id)
+    numbers = range(execution.lines)
+    if step_id is not None:
+        index = execution.step_index(step_id)
+        if index is None:
+            raise NotFound("Step not found")
+        numbers = logs.lines_of(execution, execution.steps[index])
+    entries = await logs.read(execution, numbers.start + offset, min(limit, len(numbers) - offset))
+    return Envelope(
+        data=LogPage(
+            logs=[_log_shown(execution, entry) for entry in entries],
+            total_count=len(numbers),
+            offset=offset,
+            has_more=bool(entries) and offset + len(entries) < len(numbers),
+        )
+    )
+
+
+@routes.post("/{execution_id}/cancel")
+async def cancel_execution(execution_id: str, workflows: Workflows) -> Envelope[Message]:
+    """Cancel a pending or running execution; its container is stopped and removed."""
+    execution = await executions.update(execution_id, Execution.cancel)
+    if not await workflows.signal(execution.id, CANCEL) or execution.settled:
+        await tell_end(execution)
+    return Envelope(data=Message(message="Execution cancelled"))
+
+
+@routes.delete("/{execution_id}")
+async def delete_execution(execution_id: str, workflows: Workflows) -> Envelope[Message]:
+    """Delete an execution with its log and artifacts; one that is active is cancelled before."""
+    await deletion.delete_execution(execution_id, workflows)
+    return Envelope(data=Message(message="Execution deleted successfully"))
+
+
+async def _newest(execution: Execution) -> list[logs.Entry]:
+    first = max(0, execution.lines - DETAIL_LINES)
+    return await logs.read(execution, first, DETAIL_LINES, page_bytes=DETAIL_BYTES, newest=True)
+
+
+def _steps(execution: Execution, entries: list[logs.Entry]) -> list[StepShown]:
+    shown: list[StepShown] = []
+    start = entries[0].number if entries else execution.lines
+    for step in execution.steps:
+        numbers = logs.lines_of(execution, step)
+        own = entries[max(0, numbers.start - start) : max(0, numbers.stop - start)]
+        shown.append(step_shown(execution, step, [StepLog.model_validate(entry) for entry in own], len(numbers)))
+    return shown
+
+
+def _log_shown(execution: Execution, entry: logs.Entry) -> LogShown:
+    step = logs.step_of(execution, entry.number)
+    return LogShown(
+        timestamp=entry.timestamp,
+        content=entry.content,
+        step_id=execution.step_id(step.index) if step else None,
+        step_name=step.name if step else None,
+    )

@@ -1,0 +1,54 @@
+"""Upkeep: files past their retention, and connections whose end nobody told."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from functions.stepflow.models import RETENTION_DAYS
+from functions.stepflow.store import artifacts, connections, delete_artifact
+from functions.stepflow.updates import HUB
+from shared import realtime, tables
+
+log = logging.getLogger(__name__)
+bp = df.Blueprint()
+
+
+async def maintain() -> list[str]:
+    """Do what is due; answers what was done, in sentences. Done twice it finds nothing more to do."""
+    expired = await _remove_expired(datetime.now(UTC))
+    checked, gone = await _forget_connections()
+    return [
+        f"Removed {expired} artifacts past their retention",
+        f"Checked {checked} connections, forgot {gone} that are gone",
+    ]
+
+
+@bp.timer_trigger(arg_name="timer", schedule="0 20 * * * *", run_on_startup=False)
+async def stepflow_maintenance(timer: func.TimerRequest) -> None:
+    """Every hour."""
+    for done in await maintain():
+        log.info("%s", done)
+
+
+async def _remove_expired(now: datetime) -> int:
+    """Only artifacts that are old enough are read."""
+    count = 0
+    async for artifact in artifacts.all(before=now - timedelta(days=RETENTION_DAYS)):
+        await delete_artifact(artifact)
+        count += 1
+    return count
+
+
+async def _forget_connections() -> tuple[int, int]:
+    checked = gone = 0
+    async for connection in connections.all():
+        checked += 1
+        if await realtime.connection_exists(HUB, connection.connection_id) is False:
+            gone += 1
+            try:
+                await connections.delete(connection.id)
+            except tables.NotFound:
+                pass
+    return checked, gone

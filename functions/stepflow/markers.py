@@ -1,0 +1,75 @@
+"""The grammar of markers: what one line of output says about steps, artifacts and metadata."""
+
+import math
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+Parameter = str | int | float | bool
+
+
+class Word(StrEnum):
+    """The marker words, in the order in which a line is tried for them."""
+
+    STEP_START = "STEP_START"
+    STEP_COMPLETE = "STEP_COMPLETE"
+    STEP_ERROR = "STEP_ERROR"
+    ARTIFACT = "ARTIFACT"
+    META = "META"
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A marker word and what stands behind its colon, stripped and never empty."""
+
+    word: Word
+    content: str
+
+    @property
+    def step_name(self) -> str:
+        """The content without its parameters."""
+        return _PARAMETERS_BEGIN.split(self.content, maxsplit=1)[0].strip()
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """All `[key=value]`, `{key:value}` and `--key=value` of the content."""
+        return {key: typed(value) for form in _PARAMETERS for key, value in form.findall(self.content)}
+
+    @property
+    def pair(self) -> tuple[str, str | None]:
+        """The content before and after its first colon; None for the second when there is no colon."""
+        first, colon, second = self.content.partition(":")
+        return first.strip(), second.strip() if colon else None
+
+
+_WORDS = {word: re.compile(f"{word}:", re.IGNORECASE | re.ASCII) for word in Word}
+_PARAMETERS_BEGIN = re.compile(r"[\[{]|\s--")
+_PARAMETERS = (re.compile(r"\[(\w+)=([^\]]*)\]"), re.compile(r"\{(\w+):([^}]*)\}"), re.compile(r"--(\w+)=(\S+)"))
+_INTEGER = re.compile(r"[0-9]{1,4000}")  # Python reads no longer ones
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]*|\.[0-9]+")
+
+ARTIFACT_PATH = (
+    rf"(?im)^(?!.*(?:{Word.STEP_START}|{Word.STEP_COMPLETE}|{Word.STEP_ERROR}):)"
+    rf"(?>.*?{Word.ARTIFACT}:)[^\S\n]*(?P<path>[^:\s](?:[^:\n]*[^:\s])?)"
+)
+"""Matches a line that is an artifact marker; the group `path` is the path it names."""
+
+
+def parse(line: str) -> Marker | None:
+    """The marker in a line, wherever it stands there; None for any other line."""
+    for word, pattern in _WORDS.items():
+        if found := pattern.search(line):
+            content = line[found.end() :].strip()
+            return Marker(word, content) if content else None
+    return None
+
+
+def typed(text: str) -> Parameter:
+    """A parameter's value: true and false, digits and digits with one dot are what they look like; the rest is text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _DECIMAL.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text

@@ -1,0 +1,188 @@
+"""Records of the StepFlow API; an execution's rules stand with its record."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import Field
+
+from functions.stepflow.transcript import Transcript
+from shared.http.errors import BadRequest
+from shared.ids import derived_id
+from shared.tables import Record
+
+WORKSPACE = "/workspace"
+MAX_SECONDS = 86_400
+"""The longest an execution may run, and how long it may when nothing else is asked for."""
+
+RETENTION_DAYS = 30
+
+
+class ExecutionStatus(StrEnum):
+    """pending -> running -> completed | failed | cancelled; the last three are final."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether an execution stays in this status."""
+        return self not in ACTIVE
+
+
+ACTIVE = (ExecutionStatus.PENDING, ExecutionStatus.RUNNING)
+
+
+class ArtifactType(StrEnum):
+    """What kind of file an artifact is."""
+
+    DOCUMENT = "document"
+    IMAGE = "image"
+    DATA = "data"
+    LOG = "log"
+    ARCHIVE = "archive"
+    OTHER = "other"
+
+    @classmethod
+    def of(cls, name: str) -> "ArtifactType":
+        """By the ending of a file's name."""
+        return _TYPES.get(PurePosixPath(name).suffix.lower(), cls.OTHER)
+
+
+_TYPES = {
+    f".{ending}": kind
+    for kind, endings in {
+        ArtifactType.DOCUMENT: "txt md rst html htm pdf doc docx odt rtf tex ppt pptx",
+        ArtifactType.IMAGE: "png jpg jpeg gif svg webp bmp tif tiff ico",
+        ArtifactType.DATA: "csv tsv json jsonl ndjson xml yaml yml parquet xls xlsx ods sql db sqlite npy pkl h5 toml",
+        ArtifactType.LOG: "log out err",
+        ArtifactType.ARCHIVE: "zip tar gz tgz bz2 xz 7z rar zst whl jar",
+    }.items()
+    for ending in endings.split()
+}
+
+
+class Execution(Transcript, Record):
+    """One command run in a container. `seconds` is its time once it has ended, `log_bytes` the length of its output.
+
+    `settled` says that its end is written down whole, `messages` counts what its watchers were sent.
+    """
+
+    name: str
+    command: str
+    working_directory: str = WORKSPACE
+    status: ExecutionStatus = ExecutionStatus.PENDING
+    exit_code: int | None = None
+    error_message: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    environment: dict[str, str] = {}
+    user: str = "anonymous"
+    tags: list[str] = []
+    metadata: dict[str, Any] = {}
+    timeout: int = MAX_SECONDS
+    total_steps: int = 0
+    seconds: float = 0.0
+    log_bytes: int = 0
+    messages: int = 0
+    settled: bool = False
+
+    @property
+    def current_step_index(self) -> int:
+        """The index of the newest step, -1 before any."""
+        return self.total_steps - 1
+
+    @property
+    def progress_percentage(self) -> float:
+        """Completed steps of those known so far."""
+        return round(100 * self.completed_steps / self.total_steps, 2) if self.total_steps else 0.0
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Seconds since the start, up to the end; None before the start."""
+        return seconds_between(self.started_at, self.completed_at)
+
+    def step_id(self, index: int | None) -> str | None:
+        """The id of the step at an index; the same whenever it is asked for."""
+        return None if index is None else derived_id(self.created_at, f"{self.id} step {index}")
+
+    def step_index(self, step_id: str) -> int | None:
+        """The index of the step with this id, None when there is none."""
+        return next((step.index for step in self.steps if self.step_id(step.index) == step_id), None)
+
+    def start(self) -> None:
+        """The command is about to run; a repeat changes nothing."""
+        if self.status is ExecutionStatus.PENDING:
+            self.status, self.started_at = ExecutionStatus.RUNNING, datetime.now(UTC)
+
+    def cancel(self) -> None:
+        """End an execution that has not ended; 400 for one that has. One that never ran is settled with that."""
+        if self.status.final:
+            raise BadRequest(f"Cannot cancel {self.status} execution")
+        self.end(ExecutionStatus.CANCELLED, None, "Cancelled", datetime.now(UTC))
+        self.settled = self.started_at is None
+
+    def end(self, status: ExecutionStatus, code: int | None, message: str | None, at: datetime) -> None:
+        """Enter a final status."""
+        self.status, self.exit_code, self.error_message, self.completed_at = status, code, message, at
+        self.seconds = max(0.0, (at - self.started_at).total_seconds()) if self.started_at else 0.0
+
+    def summarise(self) -> None:
+        """Bring what lists show of the transcript up to date."""
+        self.total_steps = len(self.steps)
+        self.metadata = {**self.metadata, **self.noted}
+
+
+class Artifact(Record):
+    """A file of an execution. `blob` is None for one that is not there: `metadata["message"]` says why."""
+
+    execution_id: str
+    step_id: str | None = None
+    name: str
+    description: str = ""
+    file_name: str
+    file_size: int = 0
+    mime_type: str | None = None
+    artifact_type: ArtifactType
+    tags: list[str] = []
+    is_public: bool = True
+    retention_days: int = RETENTION_DAYS
+    metadata: dict[str, Any] = {}
+    blob: str | None = None
+    sha256: str = ""
+
+    @property
+    def file_path(self) -> str:
+        """A label in the documented form; nothing is stored under it."""
+        return f"/storage/artifacts/{self.execution_id}/{self.id}_{self.file_name}"
+
+    @property
+    def download_url(self) -> str:
+        """Where the file is, below the API's base."""
+        return f"/api/artifacts/{self.id}/download"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file."""
+        return self.blob is not None
+
+    @property
+    def file_extension(self) -> str:
+        """The ending of the file's name, with its dot."""
+        return PurePosixPath(self.file_name).suffix
+
+
+class Connection(Record):
+    """One open socket."""
+
+    connection_id: str
+    client_id: int = Field(ge=0)
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    """Seconds from `start` to `end`, or to now; None without a start."""
+    return round(max(0.0, ((end or datetime.now(UTC)) - start).total_seconds()), 3) if start else None

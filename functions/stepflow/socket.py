@@ -1,0 +1,180 @@
+"""StepFlow's WebSocket: everything that happens, or only what the client subscribes to."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from functions.stepflow.bodies import Answer, Envelope, failure
+from functions.stepflow.models import Connection, ExecutionStatus
+from functions.stepflow.store import connections, executions
+from functions.stepflow.updates import EVERYTHING, HUB, Message, group_of, instant, message, step_shown
+from shared import realtime, tables
+from shared.http.api import router
+from shared.ids import derived_id
+from shared.realtime import Event
+from shared.sockets import Reply, dialogues
+from shared.workflows import WorkflowClient
+
+MAX_SUBSCRIPTIONS = 100
+"""Executions that one connection may follow: their ids travel with each of its events."""
+
+STATUS_STEPS = 1000
+"""Steps, the newest, that a status message holds."""
+
+ORIGIN = datetime(2020, 1, 1, tzinfo=UTC)
+"""The moment that stands in a connection's id, which its own name makes unique."""
+
+routes = router("", "real time")
+
+
+class SocketAddress(Answer):
+    """Where to open the WebSocket."""
+
+    url: str
+
+
+@routes.get("/ws", status_code=426, responses={426: {"description": "Open a WebSocket at the named address"}})
+async def explain_socket() -> Response:
+    """Say that this address speaks WebSocket, and which does on this deployment."""
+    body = failure(426, f"Upgrade Required: open a WebSocket at {realtime.client_url(HUB)}")
+    return JSONResponse(body, 426, {"Upgrade": "websocket"})
+
+
+@routes.get("/realtime")
+async def get_socket_address() -> Envelope[SocketAddress]:
+    """The address of the WebSocket."""
+    return Envelope(data=SocketAddress(url=realtime.client_url(HUB)))
+
+
+async def speak(event: Event, workflows: WorkflowClient) -> Reply:
+    """Answer one event of a connection."""
+    match event.type:
+        case "connect":
+            return Reply({"groups": [EVERYTHING]})  # from its first moment on it misses nothing
+        case "connected":
+            await _greet(event.connection_id)
+        case "disconnected":
+            await _forget(event.connection_id)
+        case "message":
+            return await _hear(event)
+        case _:
+            pass
+    return Reply()
+
+
+async def _greet(connection_id: str) -> None:
+    client_id = int.from_bytes(hashlib.sha256(connection_id.encode()).digest()[:6])
+    connection = Connection(
+        id=record_id(connection_id), created_at=ORIGIN, connection_id=connection_id, client_id=client_id
+    )
+    await connections.insert(connection)
+    data = {
+        "client_id": client_id,
+        "server_time": instant(datetime.now(UTC)),
+        "connected_clients": await connections.count(),
+    }
+    await realtime.publish(HUB, message("connection_established", data), connection=connection_id)
+
+
+async def _forget(connection_id: str) -> None:
+    try:
+        await connections.delete(record_id(connection_id))
+    except tables.NotFound:
+        pass
+
+
+def record_id(connection_id: str) -> str:
+    """The id of a connection's record."""
+    return derived_id(ORIGIN, connection_id)
+
+
+async def _hear(event: Event) -> Reply:
+    given = _object(event.data)
+    data = given.get("data")
+    data = data if isinstance(data, dict) else given  # the original's page puts the id beside the type
+    execution_id = data.get("execution_id")
+    match given.get("type"):
+        case "ping":
+            return Reply(message("pong", {}))
+        case "subscribe" | "subscribe_execution" if isinstance(execution_id, str):
+            return await _subscribe(event, execution_id.lower())
+        case "unsubscribe" | "unsubscribe_execution" if isinstance(execution_id, str):
+            return await _unsubscribe(event, execution_id.lower())
+        case "get_status" if execution_id is None:
+            return Reply(await _server_status())
+        case "get_status" if isinstance(execution_id, str):
+            return Reply(await _execution_status(execution_id))
+        case _:
+            return Reply(_error("INVALID_MESSAGE", "Not a message of this API"))
+
+
+async def _subscribe(event: Event, execution_id: str) -> Reply:
+    own = _subscriptions(event)
+    if execution_id not in own:
+        if len(own) >= MAX_SUBSCRIPTIONS:
+            return Reply(_error("TOO_MANY_SUBSCRIPTIONS", f"At most {MAX_SUBSCRIPTIONS}", execution_id))
+        own.append(execution_id)
+    await realtime.add_to_group(HUB, group_of(execution_id), event.connection_id)
+    await realtime.remove_from_group(HUB, EVERYTHING, event.connection_id)
+    return Reply(message("subscribed", {"execution_id": execution_id}), {"subscriptions": own})
+
+
+async def _unsubscribe(event: Event, execution_id: str) -> Reply:
+    own = [each for each in _subscriptions(event) if each != execution_id]
+    if not own:
+        await realtime.add_to_group(HUB, EVERYTHING, event.connection_id)
+    await realtime.remove_from_group(HUB, group_of(execution_id), event.connection_id)
+    return Reply(message("unsubscribed", {"execution_id": execution_id}), {"subscriptions": own})
+
+
+def _subscriptions(event: Event) -> list[str]:
+    return [*event.state.get("subscriptions", [])]
+
+
+async def _server_status() -> Message:
+    totals = await executions.totals()
+    data = {
+        "running": True,
+        "running_executions": totals.by("status")[ExecutionStatus.RUNNING],
+        "connected_clients": await connections.count(),
+    }
+    return message("server_status", data)
+
+
+async def _execution_status(execution_id: str) -> Message:
+    try:
+        execution = await executions.get(execution_id)
+    except tables.NotFound:
+        return _error("EXECUTION_NOT_FOUND", "Execution not found", execution_id)
+    return message(
+        "execution_status",
+        {
+            "execution_id": execution.id,
+            "status": execution.status,
+            "exit_code": execution.exit_code,
+            "steps": [step_shown(execution, step) for step in execution.steps[-STATUS_STEPS:]],
+            "total_steps": execution.total_steps,
+            "completed_steps": execution.completed_steps,
+            "progress": execution.progress_percentage,
+        },
+    )
+
+
+def _error(code: str, text: str, execution_id: str | None = None) -> Message:
+    data = {"execution_id": execution_id, "error_message": text, "error_code": code}
+    return message("error", {**data, "timestamp": instant(datetime.now(UTC))})
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    """A JSON object, or an empty one for anything else."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+dialogues[HUB] = speak

@@ -1,0 +1,42 @@
+"""StepFlow's collections, and what goes with an execution or an artifact when it is deleted."""
+
+from functions.stepflow.models import Artifact, Connection, Execution
+from shared import blobs, tables
+from shared.jobs import ARTIFACTS
+from shared.tables import Collection
+
+executions = Collection(
+    "StepflowExecutions",
+    Execution,
+    indexes=["status", "user", ("user", "status")],
+    counters=["status", "user", ("user", "status")],
+    sums=["total_steps", "seconds", "log_bytes", "messages"],
+    view=[
+        "created_at", "name", "command", "working_directory", "status", "exit_code", "error_message", "started_at",
+        "completed_at", "environment", "user", "tags", "metadata", "total_steps", "completed_steps",
+    ],
+)  # fmt: skip
+artifacts = Collection(
+    "StepflowArtifacts",
+    Artifact,
+    indexes=["execution_id", "step_id", "artifact_type"],
+    counters=["artifact_type"],
+    sums=["file_size"],
+    view=[name for name in Artifact.model_fields if name not in ("id", "updated_at")],
+)
+connections = Collection("StepflowConnections", Connection)
+
+
+async def artifacts_of(execution_id: str) -> list[Artifact]:
+    """An execution's artifacts, oldest first."""
+    return [artifact async for artifact in artifacts.all({"execution_id": execution_id})][::-1]
+
+
+async def delete_artifact(artifact: Artifact) -> None:
+    """Delete an artifact with its file; one that is gone already is no error."""
+    if artifact.blob is not None:
+        await blobs.delete(ARTIFACTS, artifact.blob)
+    try:
+        await artifacts.delete(artifact.id)
+    except tables.NotFound:
+        pass

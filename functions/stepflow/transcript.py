@@ -1,0 +1,222 @@
+"""What an execution's output has said so far: a pure state machine from bytes to steps, log lines and artifacts."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from math import isfinite
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from functions.stepflow.markers import Marker, Parameter, Word, parse
+
+MAX_LINE = 4 * 1024 * 1024
+"""Bytes of a line; a longer one is read as several."""
+
+
+class StepStatus(StrEnum):
+    """running -> completed | failed; the others exist for clients that know the document."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Step(BaseModel):
+    """One step. Its log lines are those from `first_line` to before `end_line`, which is None while it is open."""
+
+    index: int
+    name: str
+    description: str | None = None
+    status: StepStatus = StepStatus.RUNNING
+    exit_code: int | None = None
+    error_message: str | None = None
+    started_at: datetime
+    completed_at: datetime | None = None
+    estimated_duration: float | None = None
+    stop_on_error: bool = False
+    metadata: dict[str, Parameter] = {}
+    first_line: int
+    end_line: int | None = None
+
+    def end(self, status: StepStatus, code: int | None, at: datetime, line: int) -> None:
+        """Close the step at log line `line`."""
+        self.status, self.exit_code, self.completed_at, self.end_line = status, code, at, line
+
+    def describe(self, key: str, value: str) -> None:
+        """Take metadata; a description and an estimate become the step's own members too."""
+        self.metadata[key] = value
+        if key.upper() == "DESCRIPTION":
+            self.description = value
+        elif key.upper() == "ESTIMATED_DURATION":
+            self.estimated_duration = _seconds(value)
+
+
+class StepChange(NamedTuple):
+    """A step has started or ended; `step` is as it was then."""
+
+    step: Step
+
+
+class LogLine(NamedTuple):
+    """A line that is no marker: its place in the output, in bytes without the line end, and its text."""
+
+    step: int | None
+    offset: int
+    length: int
+    content: str
+
+
+class ArtifactMark(NamedTuple):
+    """A line that names an artifact; `offset` is that of the line's first byte."""
+
+    step: int | None
+    offset: int
+    path: str
+    description: str
+
+
+Change = StepChange | LogLine | ArtifactMark
+
+
+class Transcript(BaseModel):
+    """The state: `offset` is the first byte of the first line that is not read yet, `lines` counts log lines.
+
+    `failure` says which critical step has failed: from there on nothing but log lines counts.
+    """
+
+    steps: list[Step] = []
+    completed_steps: int = 0
+    offset: int = 0
+    lines: int = 0
+    artifacts: int = 0
+    failure: str | None = None
+    noted: dict[str, str] = {}
+
+    @property
+    def open_step(self) -> Step | None:
+        """The step that has started and not ended."""
+        return self.steps[-1] if self.steps and self.steps[-1].end_line is None else None
+
+    def read(self, data: bytes, at: datetime, *, end: bool = False) -> list[Change]:
+        """Take in output that begins at `offset`; an unfinished last line waits for more unless this is the `end`.
+
+        Answers what it says, in order. Bytes of a line that was not finished come again with those that follow.
+        """
+        return [change for line in self._lines(data, end) for change in self._read_line(line, at)]
+
+    def close(self, code: int | None, at: datetime, message: str | None = None) -> list[Change]:
+        """End the step that is still open with the command's exit code; a critical one fails the execution."""
+        step = self.open_step
+        if step is None:
+            return []
+        if code == 0:
+            return [self._complete(step, at)]
+        step.error_message = message
+        return [self._fail(step, code, at, message or f"Exited with code {code}")]
+
+    def _lines(self, data: bytes, end: bool) -> Iterator[bytes]:
+        """Whole lines without their newlines; `offset` moves behind each as it is handed out and taken."""
+        start = 0
+        while True:
+            stop = data.find(b"\n", start, start + MAX_LINE + 1)
+            if stop < 0:
+                if len(data) - start > MAX_LINE:
+                    stop = _whole_character(data, start + MAX_LINE)
+                elif end and start < len(data):
+                    stop = len(data)
+                else:
+                    return
+            yield data[start:stop]
+            following = stop + (data[stop : stop + 1] == b"\n")
+            self.offset += following - start
+            start = following
+
+    def _read_line(self, raw: bytes, at: datetime) -> Iterator[Change]:
+        line = text_of(raw)
+        if not line:
+            return
+        marker, step = parse(line), self.open_step
+        if marker is None:
+            self.lines += 1
+            yield LogLine(step.index if step else None, self.offset, len(raw), line)
+        elif self.failure is None:
+            yield from self._follow(marker, step, at)
+
+    def _follow(self, marker: Marker, step: Step | None, at: datetime) -> Iterator[Change]:
+        match marker.word:
+            case Word.STEP_START:
+                if step:
+                    yield self._complete(step, at)
+                yield self._start(marker, at)
+            case Word.STEP_COMPLETE:
+                if step and step.name == marker.step_name:
+                    yield self._complete(step, at)
+            case Word.STEP_ERROR:
+                if step:
+                    step.error_message = marker.content
+                    yield self._fail(step, 1, at, marker.content)
+            case Word.ARTIFACT:
+                path, description = marker.pair
+                self.artifacts += 1
+                yield ArtifactMark(step.index if step else None, self.offset, path, description or "")
+            case Word.META:
+                key, value = marker.pair
+                if value is not None:
+                    if step:
+                        step.describe(key, value)
+                    else:
+                        self.noted[key] = value
+
+    def _start(self, marker: Marker, at: datetime) -> StepChange:
+        parameters = marker.parameters
+        step = Step(
+            index=len(self.steps),
+            name=marker.step_name,
+            started_at=at,
+            first_line=self.lines,
+            metadata=parameters,
+            estimated_duration=_seconds(parameters.get("duration")),
+            stop_on_error=parameters.get("stop_on_error") is True,
+        )
+        self.steps.append(step)
+        return StepChange(step.model_copy())
+
+    def _complete(self, step: Step, at: datetime) -> StepChange:
+        step.end(StepStatus.COMPLETED, 0, at, self.lines)
+        self.completed_steps += 1
+        return StepChange(step.model_copy())
+
+    def _fail(self, step: Step, code: int | None, at: datetime, reason: str) -> StepChange:
+        step.end(StepStatus.FAILED, code, at, self.lines)
+        if step.stop_on_error:
+            self.failure = f"Critical step '{step.name}' failed: {reason}"
+        return StepChange(step.model_copy())
+
+
+def text_of(raw: bytes) -> str:
+    """A line as text without blanks at its ends; what is no UTF-8 is read as Latin-1, so that no byte is lost."""
+    try:
+        return raw.decode().strip()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").strip()
+
+
+def _whole_character(data: bytes, stop: int) -> int:
+    """`stop`, or a little before it where it would cut a UTF-8 character in two."""
+    for back in range(4):
+        if data[stop - back] & 0xC0 != 0x80:
+            return stop - back
+    return stop
+
+
+def _seconds(value: Parameter | None) -> float | None:
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if isfinite(seconds) and seconds >= 0 else None
