@@ -1,0 +1,110 @@
+"""A collection of runs on the storage emulator, and a transport that counts."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import datetime
+from enum import StrEnum
+from itertools import count
+from typing import Any
+
+import orjson
+import pytest
+
+from shared import blobs, tables
+from shared.settings import settings
+from shared.tables import Collection, Record
+from shared.tables.client import client
+from shared.tables.wire import Answer, Transport
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class Run(Record):
+    status: Status = Status.PENDING
+    client_id: str = "c1"
+    name: str | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+    archived: bool = False
+    started_at: datetime | None = None
+    prompt: str = ""
+    options: dict[str, Any] = {}
+
+
+_numbers = count()
+
+
+def collection(**declared: Any) -> Collection[Run]:
+    """A collection in a table that no other test uses."""
+    declaration: dict[str, Any] = {
+        "indexes": ["status", "client_id", ("client_id", "status")],
+        "unique": ["name"],
+        "counters": ["status", "client_id", ("client_id", "status")],
+        "sums": ["tokens", "seconds"],
+        "sums_by": ["client_id"],
+        "orders": ["updated_at"],
+        "view": ["status", "client_id", "name", "tokens", "seconds", "archived", "created_at", "updated_at"],
+    }
+    return Collection(f"Runs{next(_numbers)}", Run, **(declaration | declared))
+
+
+class Counting:
+    """Counts what passes: requests by kind, and the rows that answers hold."""
+
+    def __init__(self, inner: Transport):
+        self._inner = inner
+        self.calls: Counter[str] = Counter()
+        self.rows = 0
+        self.written = 0
+
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        kind = "query" if "()?" in url else "batch" if url.endswith("$batch") else "get"
+        self.calls[kind] += 1
+        answer = await self._inner.send(method, url, headers, body)
+        if kind == "query" and answer.status == 200:
+            self.rows += len(orjson.loads(answer.body)["value"])
+        elif kind == "get" and answer.status == 200:
+            self.rows += 1
+        elif kind == "batch":
+            self.written += (body or b"").count(b"Content-Transfer-Encoding")
+        return answer
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    def reset(self) -> None:
+        self.calls.clear()
+        self.rows = self.written = 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def account(storage: str) -> AsyncIterator[None]:
+    """The storage emulator is this process's storage account."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AzureWebJobsStorage", storage)
+        settings.cache_clear()
+        await tables.close()
+        client().wire.pause = 0.01
+        yield
+        await tables.close()
+        await blobs.close()
+        settings.cache_clear()
+
+
+@pytest.fixture
+async def counting(account: None) -> AsyncIterator[Counting]:
+    """The counter in front of this test's requests."""
+    wire = client().wire
+    counting = Counting(wire.transport)
+    wire.transport = counting
+    yield counting
+    wire.transport = counting._inner
+
+
+@pytest.fixture
+def runs(account: None) -> Collection[Run]:
+    return collection()
