@@ -34,7 +34,7 @@ class Settings(BaseModel):
     storage: str = Field("UseDevelopmentStorage=true", alias="AzureWebJobsStorage")
     storage_account_name: str = Field("", alias="AzureWebJobsStorage__accountName")
     client_id: str = Field("", alias="AZURE_CLIENT_ID")
-    apis: str = Field("gateway", alias="RUNYARD_APIS")
+    apis: str = Field("gateway,stepflow", alias="RUNYARD_APIS")
     public_url: str = Field("", alias="RUNYARD_PUBLIC_URL")
     website_hostname: str = Field("127.0.0.1:7071", alias="WEBSITE_HOSTNAME")
     webpubsub: str = Field("", alias="RUNYARD_WEBPUBSUB")
@@ -48,6 +48,11 @@ class Settings(BaseModel):
     artifact_limit: int = Field(50_000_000, alias="RUNYARD_ARTIFACT_LIMIT")
     events_code: str = Field("", alias="RUNYARD_EVENTS_CODE", repr=False)
     anthropic_api_key: str = Field("", alias="ANTHROPIC_API_KEY", repr=False)
+    anthropic_url: str = Field("", alias="RUNYARD_ANTHROPIC_URL")
+    rate_minute: int = Field(100, alias="RUNYARD_RATE_MINUTE")
+    rate_second: int = Field(20, alias="RUNYARD_RATE_SECOND")
+    metrics_open: bool = Field(True, alias="RUNYARD_METRICS_OPEN")
+    environment: str = Field("development", alias="RUNYARD_ENVIRONMENT")
 
     @property
     def account(self) -> StorageAccount:

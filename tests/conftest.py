@@ -29,7 +29,12 @@ async def storage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Environment]:
     """The whole local environment, shared by all tests that only talk to it."""
-    environment = Environment.temporary(tmp_path_factory.mktemp("stack"), RUNYARD_ARTIFACT_LIMIT="100000000")
+    environment = Environment.temporary(
+        tmp_path_factory.mktemp("stack"),
+        RUNYARD_ARTIFACT_LIMIT="100000000",
+        RUNYARD_RATE_MINUTE="0",
+        RUNYARD_RATE_SECOND="0",
+    )
     await environment.start()
     yield environment
     await environment.stop()

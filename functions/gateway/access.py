@@ -33,22 +33,25 @@ def key_hash(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-async def client_of(key: str) -> Client | None:
-    """The client that a key belongs to, None for a key that opens nothing; marks the client active."""
+async def client_of(key: str, *, fresh: bool = False) -> Client | None:
+    """The client that a key belongs to, None for a key that opens nothing; marks the client active.
+
+    With `fresh` nothing that this instance remembers counts.
+    """
     hashed = key_hash(key)
-    client, until = _seen.get(hashed, (None, 0.0))
-    if client is None or until < time.monotonic():
-        try:
+    client, until = _seen.get(hashed, (None, 0.0)) if not fresh else (None, 0.0)
+    try:
+        if client is None or until < time.monotonic():
+            until = time.monotonic() + CACHE_SECONDS
             client = await clients.find("key_hash", hashed)
-        except tables.NotFound:
-            _seen.pop(hashed, None)
-            return None
-    if datetime.now(UTC) - client.last_active > ACTIVE_EVERY:
-        client = await clients.update(client.id, _touch)
-    if until < time.monotonic():
-        if len(_seen) > 10_000:
-            _seen.clear()
-        _seen[hashed] = (client, time.monotonic() + CACHE_SECONDS)
+        if datetime.now(UTC) - client.last_active > ACTIVE_EVERY:
+            client = await clients.update(client.id, _touch)
+    except tables.NotFound:
+        _seen.pop(hashed, None)
+        return None
+    if len(_seen) > 10_000:
+        _seen.clear()
+    _seen[hashed] = (client, until)
     return client
 
 
@@ -66,17 +69,21 @@ async def current_client(request: Request) -> Client:
     known: Client | None = getattr(request.state, "client", None)
     if known is not None:
         return known
-    header = request.headers.get("authorization")
-    if header is not None:
-        scheme, _, key = header.partition(" ")
-        key = key.strip() if scheme.lower() == "bearer" else ""
-    else:
-        key = request.query_params.get("api_key", "")
+    key = key_of(request)
     client = await client_of(key) if key else None
     if client is None:
         raise Unauthorized(INVALID)
     request.state.client = client
     return client
+
+
+def key_of(request: Request) -> str:
+    """The key that a request shows; the header decides where there is one, also when it is wrong."""
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, key = header.partition(" ")
+        return key.strip() if scheme.lower() == "bearer" else ""
+    return request.query_params.get("api_key", "")
 
 
 CurrentClient = Annotated[Client, Depends(current_client)]

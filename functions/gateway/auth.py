@@ -1,7 +1,11 @@
-"""Logging in: the registration of a client."""
+"""Logging in: the registration of a client, and the check of a key."""
 
-from functions.gateway.access import new_key
-from functions.gateway.models import Client, Login, Registered
+from fastapi import Request
+from starlette.responses import JSONResponse, Response
+
+from functions.gateway.access import INVALID, client_of, key_of, new_key
+from functions.gateway.bodies import Credentials, Login, Refused, Registered, Verified
+from functions.gateway.models import Client
 from functions.gateway.store import clients
 from shared import tables
 from shared.http.api import router
@@ -10,7 +14,7 @@ from shared.http.errors import Conflict
 routes = router("/api/auth", "auth")
 
 
-@routes.post("/login")
+@routes.post("/login", responses={409: {"description": "The name is taken"}})
 async def login(body: Login) -> Registered:
     """Register a client under a new name; the answer is the only one that shows its API key."""
     key, hashed = new_key()
@@ -19,3 +23,20 @@ async def login(body: Login) -> Registered:
     except tables.Conflict as error:
         raise Conflict("Client already exists") from error
     return Registered(id=client.id, name=client.name, api_key=key)
+
+
+# Its answer shows a key, and no key is kept anywhere: a second request gets 409, whatever its Idempotency-Key.
+@routes.post("/register", status_code=201, openapi_extra={"x-idempotent": False})
+async def register(body: Login) -> Registered:
+    """Register a client, as logging in does."""
+    return await login(body)
+
+
+@routes.post("/verify", response_model=Verified, responses={401: {"model": Refused}})
+async def verify(request: Request, body: Credentials | None = None) -> Verified | Response:
+    """Say whose key it is: the one in the body, or the one that the request itself shows."""
+    key = body.api_key if body and body.api_key is not None else key_of(request)
+    client = await client_of(key) if key else None
+    if client is None:
+        return JSONResponse({"valid": False, "error": INVALID}, 401)
+    return Verified(valid=True, client_id=client.id, client_name=client.name)

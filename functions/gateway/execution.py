@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import datetime
 
-from functions.gateway import updates
+from functions.gateway import claude, updates
+from functions.gateway.alerting import run_failed
 from functions.gateway.catalogue import Provider, catalogue
-from functions.gateway.models import Alert, AlertType, Artifact, Run, RunStatus
-from functions.gateway.store import alerts, artifacts, recount_artifacts, runs
+from functions.gateway.models import Artifact, Run, RunStatus
+from functions.gateway.redaction import redacted
+from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
 from shared.ids import derived_id
 from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobSpec, Unstartable, kinds
-from shared.settings import settings
 
 KIND = "gateway.run"
 
@@ -41,16 +41,16 @@ class GatewayRun:
             return None
         if run.status.final:
             return None
-        timeout = int(run.options.get("timeout", 300))
-        if catalogue()[run.model].provider is Provider.CUSTOM:
-            name, interpreter = PROGRAMS[run.model]
-            return JobSpec([interpreter, name], timeout, inputs={name: run.prompt.encode()}, keep="artifacts")
-        key = settings().anthropic_api_key
-        if not key:
-            raise Unstartable("ANTHROPIC_API_KEY is not set: models of Anthropic cannot run here")
-        command = ["claude", "--print", "--permission-mode", "acceptEdits", "--output-format", "text"]
-        command += ["--model", run.model, "--", run.prompt]
-        return JobSpec(command, timeout, secrets={"ANTHROPIC_API_KEY": key}, keep="artifacts")
+        model = catalogue().get(run.model)
+        if model is None:
+            raise Unstartable(f"Unknown model: {run.model}")
+        if model.provider is Provider.ANTHROPIC:
+            return claude.job(run)
+        if model.provider is not Provider.CUSTOM:
+            raise Unstartable(f"Models of {model.provider} cannot run here")
+        name, interpreter = PROGRAMS[run.model]
+        inputs = {name: run.prompt.encode()}
+        return JobSpec([interpreter, name], timeout_of(run), inputs=inputs, keep="artifacts")
 
     async def started(self, job: Job) -> None:
         """The run is running."""
@@ -59,8 +59,9 @@ class GatewayRun:
             await updates.run_changed(run)
 
     async def output(self, job: Job, offset: int, data: bytes) -> None:
-        """Show it live; the log itself is kept already."""
-        await updates.run_printed(job.id, offset, data)
+        """Show it live, as long as nobody has been told of the end; the log itself is kept already."""
+        if await self.wanted(job.id):
+            await updates.run_printed(job.id, offset, data)
 
     async def ended(self, job: Job, end: Exit) -> None:
         """Keep the files, then let the run enter its final status, then tell."""
@@ -68,27 +69,29 @@ class GatewayRun:
             run = await runs.get(job.id)
         except tables.NotFound:  # deleted meanwhile: nobody is left to tell
             return
+        report = await claude.report_of(end) if not run.status.final else None
         for artifact in self._artifacts(run, job, end):
-            try:
-                await artifacts.insert(artifact)
-            except tables.Conflict:  # a repeat
-                continue
+            await artifacts.insert(artifact)
         await recount_artifacts(run.id)
-        error = failure(end, job.timeout)
-        result = await self._result(job, end)
+        error = report.error if report and report.error else failure(end, timeout_of(run))
+        result = report.result if report else await self._result(job, end)
 
         def finish(record: Run) -> None:
-            if not record.status.final:
-                record.result = record.result if result is None else result
-                record.error = error
-                record.end(RunStatus.FAILED if error else RunStatus.COMPLETED, end.at)
+            if record.status.final:
+                return
+            record.result = record.result if result is None else result
+            record.error = redacted(error) if error else None
+            if report:
+                record.tokens, record.cost = report.tokens, report.cost
+            record.end(RunStatus.FAILED if error else RunStatus.COMPLETED, end.at)
 
         run = await runs.update(run.id, finish)
-        if run.status is RunStatus.CANCELLED:  # told by whoever cancelled it
+        await claude.forget_report(end)
+        if run.completed_at != end.at:  # whoever ended it has told so
             return
         await updates.run_changed(run)
         if run.status is RunStatus.FAILED:
-            await raise_alert(run, end.at)
+            await run_failed(run)
 
     async def wanted(self, job_id: str) -> bool:
         """Until the run is final, or gone."""
@@ -112,7 +115,8 @@ class GatewayRun:
                 filename=clean_name(name), size=size, content_type=kind, container=container, blob=blob, sha256=sha256,
             )  # fmt: skip
 
-        found = [artifact(f.name, f.size, f.content_type, ARTIFACTS, f.blob, f.sha256) for f in end.files]
+        kept = [file for file in end.files if file.name != claude.REPORT]
+        found = [artifact(f.name, f.size, f.content_type, ARTIFACTS, f.blob, f.sha256) for f in kept]
         if job.size:
             found.append(artifact(LOG_NAME, job.size, "text/plain; charset=utf-8", LOGS, job.id))
         return found
@@ -125,6 +129,11 @@ class GatewayRun:
         data = b"".join([chunk async for chunk in blobs.stream(LOGS, job.id, start, job.size - start)])
         text = data.decode("utf-8", "replace")
         return f"[the first {start} bytes are in {LOG_NAME} only]\n{text}" if start else text
+
+
+def timeout_of(run: Run) -> int:
+    """Seconds that a run may take."""
+    return int(run.options.get("timeout", 300))
 
 
 def failure(end: Exit, timeout: int) -> str | None:
@@ -140,23 +149,6 @@ def failure(end: Exit, timeout: int) -> str | None:
             return "The container ended without a word"
         case "cancelled":
             return "Cancelled"
-
-
-async def raise_alert(run: Run, at: datetime) -> None:
-    """The one alert of a failed run."""
-    alert = Alert(
-        id=derived_id(at, f"failed {run.id}"),
-        created_at=at,
-        type=AlertType.ERROR,
-        message=f"Run failed: {run.error}",
-        run_id=run.id,
-        client_id=run.client_id,
-    )
-    try:
-        await alerts.insert(alert)
-    except tables.Conflict:  # a repeat: written, but perhaps not told
-        pass
-    await updates.alert_raised(alert)
 
 
 kinds[KIND] = GatewayRun()

@@ -1,10 +1,10 @@
-"""Records and bodies of the gateway API; a run's rules stand with its record."""
+"""Records of the gateway API; a run's rules stand with its record."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.http.errors import BadRequest
 from shared.tables import Record
@@ -42,7 +42,10 @@ class Client(Record):
 
 
 class Run(Record):
-    """One prompt, or program, run in a container. `seconds` is its execution time, `tokens` what its model used."""
+    """One prompt, or program, run in a container.
+
+    `seconds` is its execution time; `tokens` is what its model used, `cost` in USD.
+    """
 
     client_id: str
     status: RunStatus = RunStatus.PENDING
@@ -57,6 +60,7 @@ class Run(Record):
     artifact_count: int = 0
     retry_of: str | None = None
     tokens: int = 0
+    cost: float = 0.0
     seconds: float = 0.0
 
     def start(self) -> None:
@@ -69,6 +73,17 @@ class Run(Record):
         if self.status.final:
             raise BadRequest(f"Cannot cancel {self.status} run")
         self.end(RunStatus.CANCELLED, datetime.now(UTC))
+
+    def change_status(self, status: RunStatus) -> None:
+        """Enter a status that a client names; 400 where the way does not lead there."""
+        if self.status.final:
+            raise BadRequest(f"Cannot change status of {self.status} run")
+        if status is RunStatus.PENDING and self.status is not status:
+            raise BadRequest(f"Cannot change status of {self.status} run to {status}")
+        if status.final:
+            self.end(status, datetime.now(UTC))
+        elif status is RunStatus.RUNNING:
+            self.start()
 
     def end(self, status: RunStatus, at: datetime) -> None:
         """Enter a final status at `at`; a run that was never started took no time."""
@@ -107,15 +122,6 @@ class Alert(Record):
     metadata: dict[str, Any] = {}
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
-
-
-ClientName = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=100)]
-
-
 class Body(BaseModel):
     """A request body: a JSON object whose unknown members are ignored."""
 
@@ -126,111 +132,3 @@ class Answer(BaseModel):
     """A response body, read from a record's attributes."""
 
     model_config = ConfigDict(from_attributes=True, defer_build=True)
-
-
-class Login(Body):
-    """A client's name: a new one, since logging in is registering."""
-
-    name: ClientName
-
-
-class RunOptions(Body):
-    """`timeout` in seconds; `max_tokens` at most the model's. Other members are kept."""
-
-    model_config = ConfigDict(extra="allow")
-
-    timeout: int = Field(300, ge=1, le=3600, strict=True)
-    max_tokens: int = Field(4096, ge=1, strict=True)
-
-
-class NewRun(Body):
-    """A prompt for a model; for the models `python` and `bash` the prompt is the program."""
-
-    prompt: Annotated[str, Field(strict=True, max_length=100_000), AfterValidator(_not_blank)]
-    model: str = Field("claude-sonnet-4-20250514", strict=True)
-    options: RunOptions = Field(default_factory=lambda: RunOptions())  # pyright: ignore[reportCallIssue]
-
-
-class Registered(Answer):
-    """A new client; the only answer, beside a rotation's, that shows the key."""
-
-    id: str
-    name: str
-    api_key: str
-
-
-class RunAccepted(Answer):
-    """A run that waits for its container."""
-
-    id: str
-    status: RunStatus
-    prompt: str
-    model: str
-    started_at: datetime
-    artifact_count: int
-    options: dict[str, Any]
-
-
-class RunSummary(Answer):
-    """A run in a list."""
-
-    id: str
-    status: RunStatus
-    prompt: str
-    model: str
-    started_at: datetime
-    completed_at: datetime | None
-    artifact_count: int
-    client_id: str
-
-
-class RunDetail(RunSummary):
-    """A run with what came of it."""
-
-    result: str | None
-    error: str | None
-    options: dict[str, Any]
-
-
-class RunList(Answer):
-    """A page of runs; `total` counts all that match."""
-
-    runs: list[RunSummary]
-    total: int
-
-
-class RunState(Answer):
-    """Where a run stands."""
-
-    id: str
-    status: RunStatus
-
-
-class ArtifactSummary(Answer):
-    """An artifact in a list; `size` in bytes."""
-
-    id: str
-    run_id: str
-    filename: str
-    size: int
-    content_type: str
-    created_at: datetime
-
-
-class ArtifactUploaded(ArtifactSummary):
-    """An artifact that has just been stored."""
-
-    metadata: dict[str, Any]
-
-
-class ArtifactInfo(ArtifactUploaded):
-    """An artifact without its bytes."""
-
-    path: str
-
-
-class ArtifactList(Answer):
-    """A page of artifacts; `total` counts all that match."""
-
-    artifacts: list[ArtifactSummary]
-    total: int

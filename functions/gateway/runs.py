@@ -1,27 +1,53 @@
 """Runs: prompts and code executed in containers."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request, Response
+from starlette.responses import StreamingResponse
 
 from functions.gateway import updates
 from functions.gateway.access import CurrentClient
+from functions.gateway.alerting import run_failed
+from functions.gateway.bodies import (
+    NewRun,
+    RunAccepted,
+    RunDetail,
+    RunList,
+    RunPatch,
+    RunPatched,
+    RunRetried,
+    RunState,
+    RunSummary,
+)
 from functions.gateway.catalogue import catalogue
 from functions.gateway.execution import KIND
-from functions.gateway.models import NewRun, Run, RunAccepted, RunDetail, RunList, RunState, RunStatus, RunSummary
+from functions.gateway.models import Run, RunStatus
+from functions.gateway.redaction import redacted, redacted_values
 from functions.gateway.store import runs
+from shared import blobs
 from shared.http.api import router
+from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import BadRequest
-from shared.http.paging import Limit, Offset, SortOrder
-from shared.jobs import CANCEL, WORKFLOW
-from shared.workflows import Workflows
+from shared.http.paging import Cursor, Limit, Offset, SortOrder, link_next
+from shared.jobs import CANCEL, LOGS, WORKFLOW
+from shared.workflows import WorkflowClient, Workflows
 
 routes = router("/api/runs", "runs")
 
+RETRYABLE = (RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+async def _queue(run: Run, workflows: WorkflowClient) -> Run:
+    """Store a run and start its job; a host that dies in between leaves the start to the jobs' upkeep."""
+    run = await runs.insert(run)
+    await workflows.start(WORKFLOW, run.id, KIND)
+    return run
+
 
 @routes.post("", status_code=201, response_model=RunAccepted)
-async def create_run(body: NewRun, client: CurrentClient, workflows: Workflows) -> Run:
+async def create_run(body: NewRun, client: CurrentClient, workflows: Workflows, response: Response) -> Run:
     """Queue a run and answer at once; watch it over the WebSocket, or read it again."""
     model = catalogue().get(body.model)
     if model is None:
@@ -35,16 +61,19 @@ async def create_run(body: NewRun, client: CurrentClient, workflows: Workflows) 
         options=body.options.model_dump(),
         started_at=datetime.now(UTC),
     )
-    run = await runs.insert(run)
-    await workflows.start(WORKFLOW, run.id, KIND)
+    run = await _queue(run, workflows)
+    show_version(response, run)
     return run
 
 
 @routes.get("")
 async def list_runs(
     client: CurrentClient,
+    request: Request,
+    response: Response,
     limit: Limit = 50,
     offset: Offset = 0,
+    cursor: Cursor = None,
     status: RunStatus | None = None,
     client_id: str | None = None,
     sort_by: Annotated[str, Query(pattern="^(created_at|updated_at|status)$")] = "created_at",
@@ -52,20 +81,102 @@ async def list_runs(
 ) -> RunList:
     """All runs, newest first, or those of a status or a client."""
     where = {name: value for name, value in (("status", status), ("client_id", client_id)) if value is not None}
-    page = await runs.page(where, limit=limit, offset=offset, order=sort_by, descending=sort_order == "desc")
+    descending = sort_order == "desc"
+    try:
+        page = await runs.page(
+            where, limit=limit, offset=offset, order=sort_by, descending=descending, cursor=cursor
+        )  # fmt: skip
+    except ValueError as error:
+        raise BadRequest("cursor: must come from a Link header") from error
+    link_next(request, response, page)
     return RunList(runs=[RunSummary.model_validate(run) for run in page.items], total=page.total)
 
 
 @routes.get("/{run_id}", response_model=RunDetail)
-async def get_run(run_id: str, client: CurrentClient) -> Run:
+async def get_run(run_id: str, client: CurrentClient, response: Response) -> Run:
     """One run, with its result."""
-    return await runs.get(run_id)
+    run = await runs.get(run_id)
+    show_version(response, run)
+    return run
+
+
+@routes.get("/{run_id}/log", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def get_run_log(
+    run_id: str, client: CurrentClient, offset: Annotated[int, Query(ge=0, le=2**40)] = 0
+) -> Response:
+    """A run's output from a byte on, also while it runs: what a socket that was away has missed."""
+    run = await runs.get(run_id)
+    chunks = blobs.stream(LOGS, run.id, offset)
+    try:
+        first = await anext(chunks, b"")
+    except blobs.BlobNotFound:  # nothing printed yet
+        return Response(media_type="text/plain")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return StreamingResponse(body(), media_type="text/plain")
+
+
+@routes.patch("/{run_id}", response_model=RunPatched, response_model_exclude_unset=True)
+async def update_run(
+    run_id: str, body: RunPatch, client: CurrentClient, workflows: Workflows, response: Response, if_match: IfMatch
+) -> RunPatched:
+    """Set a run's status, result, error or metadata; a final status stops its container and stays."""
+    if not body.changed:
+        raise BadRequest("One of status, result, error and metadata is required")
+    before: list[RunStatus] = []
+
+    def change(run: Run) -> None:
+        before.append(run.status)
+        if body.status:
+            run.change_status(body.status)
+        if "result" in body.changed:
+            run.result = None if body.result is None else redacted(body.result)
+        if "error" in body.changed:
+            run.error = None if body.error is None else redacted(body.error)
+        if "metadata" in body.changed:
+            run.metadata = redacted_values(body.metadata)
+
+    run = await runs.update(run_id, change, if_match=if_match)
+    if run.status is not before[-1]:
+        await _follow(run, workflows)
+    show_version(response, run)
+    shown = {"id", "status", "result", "updated_at", *body.changed}
+    return RunPatched.model_validate({name: getattr(run, name) for name in shown})
 
 
 @routes.delete("/{run_id}", response_model=RunState)
 async def cancel_run(run_id: str, client: CurrentClient, workflows: Workflows) -> Run:
     """Cancel a pending or running run; its container is stopped and removed."""
     run = await runs.update(run_id, Run.cancel)
-    await workflows.signal(run.id, CANCEL)
-    await updates.run_changed(run)
+    await _follow(run, workflows)
     return run
+
+
+async def _follow(run: Run, workflows: WorkflowClient) -> None:
+    """What a client's change of status brings about."""
+    if run.status.final:
+        await workflows.signal(run.id, CANCEL)
+    await updates.run_changed(run)
+    if run.status is RunStatus.FAILED:
+        await run_failed(run)
+
+
+@routes.post("/{run_id}/retry", status_code=201, response_model=RunRetried)
+async def retry_run(run_id: str, client: CurrentClient, workflows: Workflows) -> Run:
+    """Queue a run with the prompt, model and options of one that failed or was cancelled."""
+    original = await runs.get(run_id)
+    if original.status not in RETRYABLE:
+        raise BadRequest(f"Cannot retry {original.status} run")
+    run = Run(
+        client_id=client.id,
+        prompt=original.prompt,
+        model=original.model,
+        options=original.options,
+        started_at=datetime.now(UTC),
+        retry_of=original.id,
+    )
+    return await _queue(run, workflows)

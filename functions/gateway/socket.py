@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.gateway.access import INVALID, client_of
 from functions.gateway.models import Answer
-from functions.gateway.updates import CLIENTS, HUB
+from functions.gateway.updates import CLIENTS, HUB, client_group
 from shared import realtime
 from shared.http.api import router
 from shared.realtime import Event
@@ -43,11 +43,6 @@ async def get_socket_address() -> SocketAddress:
     return SocketAddress(url=realtime.client_url(HUB))
 
 
-def client_group(client_id: str) -> str:
-    """The group of one client's connections, closed when its key is revoked."""
-    return f"client-{client_id}"
-
-
 async def speak(event: Event, workflows: WorkflowClient) -> Reply:
     """Answer one event of a connection."""
     match event.type:
@@ -64,13 +59,16 @@ async def _hear(event: Event, workflows: WorkflowClient) -> Reply:
     message = _object(event.data)
     if "client_id" in event.state:
         return Reply({"type": "pong"}) if message.get("type") == "ping" else Reply()
-    key = message.get("api_key")
-    client = await client_of(key) if message.get("type") == "auth" and isinstance(key, str) else None
+    key = message.get("api_key") if message.get("type") == "auth" else None
+    client = await client_of(key, fresh=True) if isinstance(key, str) else None
+    if client is not None and isinstance(key, str):
+        for group in (CLIENTS, client_group(client.id)):
+            await realtime.add_to_group(HUB, group, event.connection_id)
+        # Revoked in between: then its group was closed before this connection was in it.
+        client = await client_of(key, fresh=True)
     if client is None:
         await refuse(event.connection_id)
         return Reply()
-    for group in (CLIENTS, client_group(client.id)):
-        await realtime.add_to_group(HUB, group, event.connection_id)
     await workflows.signal(_watch_id(event.connection_id), AUTHENTICATED)
     return Reply({"type": "auth_success", "client_id": client.id}, {"client_id": client.id})
 
@@ -85,7 +83,7 @@ def _object(data: bytes) -> dict[str, Any]:
     """A JSON object, or an empty one for anything else."""
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -10,21 +10,30 @@ runs = Collection(
     Run,
     indexes=["status", "client_id", ("client_id", "status")],
     counters=["status", ("client_id", "status")],
-    sums=["tokens", "seconds"],
-    sums_by=["client_id"],
-    orders=["updated_at"],
+    sums=["tokens", "seconds", "cost"],
+    sums_by=["client_id", "status", ("client_id", "status")],
+    orders=["updated_at", ("status", "updated_at"), ("client_id", "updated_at")],
     view=["status", "prompt", "model", "started_at", "completed_at", "artifact_count", "client_id"],
 )
 artifacts = Collection(
-    "GatewayArtifacts", Artifact, indexes=["run_id", "content_type"], counters=["client_id"], sums=["size"]
+    "GatewayArtifacts",
+    Artifact,
+    indexes=["run_id", "content_type"],
+    counters=["client_id", "content_type"],
+    sums=["size"],
 )
 alerts = Collection(
     "GatewayAlerts",
     Alert,
-    indexes=["type", "read", "run_id", "client_id"],
-    counters=["type", "read", ("client_id", "read")],
-    orders=["type"],
-)
+    indexes=[
+        "run_id", "type", "read", "client_id",
+        ("type", "read"), ("client_id", "read"), ("client_id", "type"), ("client_id", "type", "read"),
+    ],
+    counters=[
+        "type", "read", "client_id",
+        ("type", "read"), ("client_id", "read"), ("client_id", "type"), ("client_id", "type", "read"),
+    ],
+)  # fmt: skip
 
 
 async def recount_artifacts(run_id: str) -> Run:

@@ -11,6 +11,16 @@ OUTPUT_FRAME = 128 * 1024
 """Bytes of output in one frame; a frame of the service holds at most 1 MB, and JSON may write a byte as six."""
 
 
+def client_group(client_id: str) -> str:
+    """The group of one client's connections, closed when its key is revoked."""
+    return f"client-{client_id}"
+
+
+async def hang_up(client_id: str) -> None:
+    """Close a client's connections."""
+    await realtime.close_group(HUB, client_group(client_id), "The API key was revoked")
+
+
 async def run_changed(run: Run) -> None:
     """Tell of a run's status; of a final one, also with its result."""
     await realtime.publish(HUB, {"type": "run_update", "run_id": run.id, "status": run.status}, group=CLIENTS)

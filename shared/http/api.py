@@ -1,6 +1,7 @@
 """One documented API: a FastAPI app with its own prefix, error shape and OpenAPI page."""
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -16,7 +19,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import tables
-from shared.http.errors import ApiError
+from shared.http.errors import ApiError, TooManyRequests, Unauthorized
+from shared.http.idempotency import serve_once
+from shared.http.ratelimit import RateLimit, address_of
 from shared.settings import settings
 
 log = logging.getLogger(__name__)
@@ -34,17 +39,23 @@ def router(prefix: str, tag: str) -> APIRouter:
 
 
 class _LastResort:
-    """Answers 500 in the API's shape for what nobody caught, and logs it while the invocation is still open."""
+    """Answers 500 in the API's shape for what nobody caught, and logs it while the invocation is still open.
 
-    def __init__(self, app: ASGIApp, render: Render):
-        self.app, self.render = app, render
+    Counts every answer in `answered`.
+    """
+
+    def __init__(self, app: ASGIApp, render: Render, answered: Counter[tuple[str, str, int]]):
+        self.app, self.render, self.answered = app, render, answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
+        path: str = getattr(scope.get("runyard.route"), "path", "")
 
         async def watch(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                self.answered[scope["method"], path, message["status"]] += 1
             await send(message)
 
         try:
@@ -53,7 +64,7 @@ class _LastResort:
             log.exception("%s %s failed", scope["method"], scope["path"])
             if started:
                 raise
-            await JSONResponse(self.render(500, "Internal server error"), 500)(scope, receive, send)
+            await JSONResponse(self.render(500, "Internal server error"), 500)(scope, receive, watch)
 
 
 def _depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
@@ -78,11 +89,18 @@ def _limited(request: Request, limit: int) -> Receive:
     return receive
 
 
+def _idempotent(route: APIRoute) -> bool:
+    default = "POST" in (route.methods or ()) and route.status_code == 201
+    return (route.openapi_extra or {}).get("x-idempotent", default)
+
+
 class Api(FastAPI):
     """Serves `routers` below `/<prefix>`.
 
     `render` gives errors their shape. `guard` is the dependency that finds out who calls; it runs before the body of a
-    route that depends on it is read.
+    route that depends on it is read, and answers something with an `id`. `limit` is the rate limit of each caller, by
+    that id, or by address. A route's `openapi_extra` may say `x-max-body-size` (bytes), `x-uncounted` (no rate limit)
+    and `x-idempotent`: whether it takes an `Idempotency-Key`, as every POST does that answers 201.
     """
 
     def __init__(
@@ -94,10 +112,13 @@ class Api(FastAPI):
         *,
         render: Render,
         guard: Callable[[Request], Awaitable[Any]] | None = None,
+        limit: RateLimit | None = None,
         validation_status: int = 400,
         not_found: str = "Resource not found",
     ):
         self.prefix, self._render, self._not_found, self._guard = prefix, render, not_found, guard
+        self._limit = limit
+        self.answered: Counter[tuple[str, str, int]] = Counter()
         super().__init__(
             title=title,
             version=version,
@@ -119,11 +140,12 @@ class Api(FastAPI):
         self._validation_status = validation_status
         self.add_exception_handler(ApiError, self._api_error)
         self.add_exception_handler(tables.NotFound, self._no_record)
+        self.add_exception_handler(tables.PreconditionFailed, self._changed)
         self.add_exception_handler(RequestValidationError, self._invalid)
         self.add_exception_handler(HTTPException, self._http_error)
 
     def _middleware(self) -> list[Middleware]:
-        stack = [Middleware(_LastResort, render=self._render)]
+        stack = [Middleware(_LastResort, render=self._render, answered=self.answered)]
         origins = settings().cors_origins
         if origins:
             stack.insert(
@@ -144,17 +166,48 @@ class Api(FastAPI):
             self.router = router
 
     async def _pinned(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = scope.get("runyard.route")
+        route: APIRoute | None = scope.get("runyard.route")
         child = route.matches(scope)[1] if route else None
-        if not child:  # no route given, or an encoded slash that the host matched in its own way
+        if not route or not child:  # no route given, or an encoded slash that the host matched in its own way
             await self.router(scope, receive, send)
             return
         scope.update(child)
         request = Request(scope, receive)
-        limit = (route.openapi_extra or {}).get("x-max-body-size", MAX_JSON_BODY)
+        extra: dict[str, Any] = route.openapi_extra or {}
+        # Before the body, which FastAPI would read first: a wrong one must hide neither a missing key nor the limit.
+        send, owner = await self._admit(request, send, route, counted=not extra.get("x-uncounted"))
+        limited = _limited(request, extra.get("x-max-body-size", MAX_JSON_BODY))
+        key = request.headers.get("idempotency-key")
+        if key is None or not _idempotent(route):
+            await route.handle(scope, limited, send)
+            return
+        where = f"{self.prefix} {owner} {request.method} {scope['path']}"
+        await serve_once(where, key, limited, send, lambda receive, send: route.handle(scope, receive, send))
+
+    async def _admit(self, request: Request, send: Send, route: APIRoute, *, counted: bool) -> tuple[Send, str]:
+        """Find out who calls and count the request: the `send` that shows the counts, and the caller's id ("")."""
+        caller, refusal = "", None
         if self._guard and _depends_on(route.dependant, self._guard):
-            await self._guard(request)  # a wrong body must not hide a missing key: FastAPI would read the body first
-        await route.handle(scope, _limited(request, limit), send)
+            try:
+                caller = (await self._guard(request)).id
+            except Unauthorized as error:
+                refusal = error
+        headers: dict[str, str] = {}
+        if self._limit and counted:
+            verdict = await self._limit.count(caller or address_of(request))
+            headers = verdict.headers
+            if not verdict.allowed:
+                raise TooManyRequests("Rate limit exceeded", headers)
+        if refusal:
+            refusal.headers |= headers
+            raise refusal
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        return with_headers if headers else send, caller
 
     def error(self, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
         """An error of this API."""
@@ -167,6 +220,9 @@ class Api(FastAPI):
     async def _no_record(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, tables.NotFound)
         return self.error(404, f"{error.collection} not found")
+
+    async def _changed(self, request: Request, error: Exception) -> Response:
+        return self.error(412, "The record has changed since it was read")
 
     async def _invalid(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

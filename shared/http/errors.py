@@ -56,6 +56,12 @@ class TooLarge(ApiError):
     status = 413
 
 
+class RangeNotSatisfiable(ApiError):
+    """416: the file has no such part."""
+
+    status = 416
+
+
 class UpgradeRequired(ApiError):
     """426: this address speaks WebSocket only."""
 
@@ -66,3 +72,9 @@ class TooManyRequests(ApiError):
     """429: the caller's rate is over its limit."""
 
     status = 429
+
+
+class Unavailable(ApiError):
+    """503: not now; `Retry-After` says when."""
+
+    status = 503

@@ -1,0 +1,191 @@
+"""Alerts: what a person should know."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request, Response
+
+from functions.gateway.access import CurrentClient
+from functions.gateway.bodies import Message
+from functions.gateway.models import Alert, AlertType, Answer
+from functions.gateway.store import alerts
+from shared import tables
+from shared.http.api import router
+from shared.http.errors import BadRequest
+from shared.http.paging import Cursor, Limit, Offset, SortOrder, link_next
+
+routes = router("/api/alerts", "alerts")
+
+WIDTH = 50
+"""Writes under way at once: those that wait together go out together."""
+
+Flag = Annotated[Literal["true", "false"] | None, Query()]
+"""A yes or no in a query; other spellings are refused."""
+
+
+class AlertDetail(Answer):
+    """An alert."""
+
+    id: str
+    type: AlertType
+    message: str
+    run_id: str | None
+    client_id: str | None
+    created_at: datetime
+    read: bool
+    metadata: dict[str, Any]
+
+
+class AlertList(Answer):
+    """A page of alerts; `total` counts all that match, `unread_count` the unread ones of the same filters."""
+
+    alerts: list[AlertDetail]
+    total: int
+    unread_count: int
+
+
+class AlertRead(Answer):
+    """Whether an alert was read."""
+
+    id: str
+    read: bool
+
+
+class Marked(Answer):
+    """How many alerts were marked as read."""
+
+    marked_count: int
+
+
+class Cleared(Answer):
+    """How many alerts were deleted."""
+
+    deleted_count: int
+
+
+def _where(**given: Any) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _flag(value: str | None) -> bool | None:
+    return None if value is None else value == "true"
+
+
+@routes.get("")
+async def list_alerts(
+    client: CurrentClient,
+    request: Request,
+    response: Response,
+    limit: Limit = 100,
+    offset: Offset = 0,
+    cursor: Cursor = None,
+    type: AlertType | None = None,
+    unread: Flag = None,
+    run_id: str | None = None,
+    client_id: str | None = None,
+    sort_by: Annotated[str, Query(pattern="^(created_at|type)$")] = "created_at",
+    sort_order: SortOrder = "desc",
+) -> AlertList:
+    """All alerts, newest first, or those of a type, a run or a client; `unread=true` leaves out what was read."""
+    where = _where(type=type, run_id=run_id, client_id=client_id)
+    unread_where = {**where, "read": False}
+    if unread == "true":
+        where = unread_where
+    descending = sort_order == "desc"
+    if run_id is not None:
+        return await _of_run(where, limit, offset, sort_by, descending)
+    try:
+        page = await alerts.page(
+            where, limit=limit, offset=offset, order=sort_by, descending=descending, cursor=cursor
+        )  # fmt: skip
+    except ValueError as error:
+        raise BadRequest("cursor: must come from a Link header") from error
+    unread_count = page.total if where == unread_where else await alerts.count(unread_where)
+    link_next(request, response, page)
+    return _answer(page.items, page.total, unread_count)
+
+
+async def _of_run(where: dict[str, Any], limit: int, offset: int, sort_by: str, descending: bool) -> AlertList:
+    """The same for one run, which has a handful: no index is worth having for them."""
+    wanted = {name: value for name, value in where.items() if name not in ("run_id", "read")}
+    found = [
+        alert
+        async for alert in alerts.all({"run_id": where["run_id"]})
+        if all(getattr(alert, name) == value for name, value in wanted.items())
+    ]
+    unread = [alert for alert in found if not alert.read]
+    shown = unread if "read" in where else found
+    if sort_by == "type":
+        shown.sort(key=lambda alert: alert.type, reverse=descending)
+    elif not descending:
+        shown.reverse()
+    return _answer(shown[offset : offset + limit], len(shown), len(unread))
+
+
+def _answer(items: list[Alert], total: int, unread: int) -> AlertList:
+    return AlertList(alerts=[AlertDetail.model_validate(a) for a in items], total=total, unread_count=unread)
+
+
+@routes.delete("/clear")
+async def clear_alerts(
+    client: CurrentClient, type: AlertType | None = None, read: Flag = None, run_id: str | None = None
+) -> Cleared:
+    """Delete all alerts, or those of a type or run, or those that were read or not; everybody's."""
+    where, wanted = _where(type=type), _flag(read)
+    if run_id is None:
+        where |= _where(read=wanted)
+    found = [
+        alert
+        async for alert in alerts.all({"run_id": run_id} if run_id is not None else where)
+        if type in (None, alert.type) and wanted in (None, alert.read)
+    ]
+    return Cleared(deleted_count=await _each(found, alerts.delete))
+
+
+@routes.post("/mark-all-read")
+async def mark_all_read(client: CurrentClient, run_id: str | None = None) -> Marked:
+    """Mark the caller's alerts as read, or those of one of its runs."""
+    where = {"client_id": client.id, "read": False} if run_id is None else {"run_id": run_id}
+    found = [alert async for alert in alerts.all(where) if not alert.read and alert.client_id == client.id]
+    return Marked(marked_count=await _each(found, lambda alert_id: alerts.update(alert_id, _read)))
+
+
+async def _each(found: list[Alert], act: Callable[[str], Awaitable[object]]) -> int:
+    """Do this with each alert, many at a time; answers with how many, without those that are gone meanwhile."""
+
+    async def one(alert_id: str) -> int:
+        try:
+            await act(alert_id)
+        except tables.NotFound:
+            return 0
+        return 1
+
+    count = 0
+    for start in range(0, len(found), WIDTH):
+        count += sum(await asyncio.gather(*(one(alert.id) for alert in found[start : start + WIDTH])))
+    return count
+
+
+def _read(alert: Alert) -> None:
+    alert.read = True
+
+
+@routes.get("/{alert_id}", response_model=AlertDetail)
+async def get_alert(alert_id: str, client: CurrentClient) -> Alert:
+    """One alert."""
+    return await alerts.get(alert_id)
+
+
+@routes.post("/{alert_id}/read", response_model=AlertRead)
+async def mark_read(alert_id: str, client: CurrentClient) -> Alert:
+    """Mark an alert as read."""
+    return await alerts.update(alert_id, _read)
+
+
+@routes.delete("/{alert_id}")
+async def delete_alert(alert_id: str, client: CurrentClient) -> Message:
+    """Delete an alert."""
+    await alerts.delete(alert_id)
+    return Message(message="Alert deleted")

@@ -1,0 +1,201 @@
+"""The dashboard: totals from the counters, charts from the counts of each hour."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import Query
+
+from functions.gateway.access import CurrentClient
+from functions.gateway.models import AlertType, Answer, RunStatus
+from functions.gateway.store import alerts, artifacts, clients, runs
+from shared.http.api import router
+from shared.http.errors import BadRequest
+from shared.http.paging import Limit
+from shared.tables import Hour
+
+routes = router("/api/dashboard", "dashboard")
+
+Period = Literal["hour", "day", "week", "month"]
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+PERIODS = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
+BUCKETS = {"hour": timedelta(minutes=5), "day": HOUR, "week": DAY, "month": DAY}
+
+LONGEST = 366 * DAY
+"""A range may be no longer: each of its hours is read."""
+
+
+class Stats(Answer):
+    """Totals; `avg_execution_time` in seconds, over completed runs."""
+
+    total_runs: int
+    active_runs: int
+    completed_runs: int
+    failed_runs: int
+    cancelled_runs: int
+    total_artifacts: int
+    total_clients: int
+    unread_alerts: int
+    total_tokens_used: int
+    avg_execution_time: float
+
+
+class RecentRun(Answer):
+    """A run among the latest."""
+
+    id: str
+    status: RunStatus
+    prompt: str
+    started_at: datetime
+    completed_at: datetime | None
+
+
+class RecentAlert(Answer):
+    """An alert among the latest."""
+
+    id: str
+    type: AlertType
+    message: str
+    created_at: datetime
+
+
+class Recent(Answer):
+    """What happened last."""
+
+    runs: list[RecentRun]
+    alerts: list[RecentAlert]
+
+
+class Bucket(Answer):
+    """Runs created in the time that begins with `timestamp`."""
+
+    timestamp: datetime
+    count: int
+
+
+class Metrics(Answer):
+    """Figures of the runs that were created in a range of time."""
+
+    period: Period
+    start_date: datetime
+    end_date: datetime
+    runs_by_status: dict[RunStatus, int]
+    runs_over_time: list[Bucket]
+    tokens_used: int
+    avg_execution_time: float
+
+
+@routes.get("/stats")
+async def get_stats(client: CurrentClient, client_id: str | None = None) -> Stats:
+    """Totals of everything, or of one client; the number of clients is always that of all."""
+    of_runs, of_artifacts, of_alerts, total_clients = await asyncio.gather(
+        runs.totals(), artifacts.totals(), alerts.totals(), clients.count()
+    )
+    whose = {} if client_id is None else {"client_id": client_id}
+    matching: dict[str, list[object]] = {name: [value] for name, value in whose.items()}
+
+    def count(status: RunStatus) -> int:
+        return of_runs.matching({**matching, "status": [status]})
+
+    completed = count(RunStatus.COMPLETED)
+    seconds = of_runs.sum("seconds", **whose, status=RunStatus.COMPLETED)
+    return Stats(
+        total_runs=sum(map(count, RunStatus)),
+        active_runs=count(RunStatus.PENDING) + count(RunStatus.RUNNING),
+        completed_runs=completed,
+        failed_runs=count(RunStatus.FAILED),
+        cancelled_runs=count(RunStatus.CANCELLED),
+        total_artifacts=of_artifacts.matching(matching),
+        total_clients=total_clients,
+        unread_alerts=of_alerts.matching({**matching, "read": [False]}),
+        total_tokens_used=int(of_runs.sum("tokens", **whose)),
+        avg_execution_time=_average(seconds, completed),
+    )
+
+
+def _average(seconds: float, count: int) -> float:
+    return round(seconds / count, 3) if count else 0.0
+
+
+@routes.get("/recent")
+async def get_recent(
+    client: CurrentClient, limit: Limit = 10, type: Literal["runs", "alerts", "all"] = "all"
+) -> Recent:
+    """The latest runs and alerts, newest first."""
+    found_runs = (await runs.page(limit=limit)).items if type != "alerts" else []
+    found_alerts = (await alerts.page(limit=limit)).items if type != "runs" else []
+    return Recent(
+        runs=[RecentRun.model_validate(run) for run in found_runs],
+        alerts=[RecentAlert.model_validate(alert) for alert in found_alerts],
+    )
+
+
+@routes.get("/metrics")
+async def get_metrics(
+    client: CurrentClient,
+    period: Period = "day",
+    start_date: Annotated[str | None, Query(description="ISO 8601; the period before the end when absent")] = None,
+    end_date: Annotated[str | None, Query(description="ISO 8601; now when absent")] = None,
+) -> Metrics:
+    """Charts of a range of time, by whole buckets; the figures beside them count each hour that the range touches."""
+    end = _moment("end_date", end_date) if end_date is not None else datetime.now(UTC)
+    try:
+        start = _moment("start_date", start_date) if start_date is not None else end - PERIODS[period]
+    except OverflowError as error:
+        raise BadRequest("end_date: is too early") from error
+    if start > end:
+        raise BadRequest("start_date: must not be after end_date")
+    if end - start > LONGEST:
+        raise BadRequest(f"start_date: must be at most {LONGEST.days} days before end_date")
+    hours = await runs.history(start, end)
+    statuses: Counter[RunStatus] = Counter(dict.fromkeys(RunStatus, 0))
+    for hour in hours:
+        statuses.update(hour.by("status"))
+    return Metrics(
+        period=period,
+        start_date=start,
+        end_date=end,
+        runs_by_status=dict(statuses),
+        runs_over_time=_buckets(hours, start, end, BUCKETS[period]),
+        tokens_used=int(sum(hour.sum("tokens") for hour in hours)),
+        avg_execution_time=_average(
+            sum(hour.sum("seconds", status=RunStatus.COMPLETED) for hour in hours), statuses[RunStatus.COMPLETED]
+        ),
+    )
+
+
+def _moment(name: str, text: str) -> datetime:
+    """A moment of the query, in UTC; one without a zone is in UTC. 400 for any other text."""
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(f"{name}: must be an ISO 8601 date") from error
+    if not 1970 < moment.year < 9000:
+        raise BadRequest(f"{name}: is out of range")
+    return moment
+
+
+def _buckets(hours: list[Hour], start: datetime, end: datetime, width: timedelta) -> list[Bucket]:
+    """The buckets that the range touches, empty ones too."""
+    first = _floor(start, width)
+    counts: dict[datetime, int] = {}
+    while first < end or not counts:
+        counts[first] = 0
+        first += width
+    for hour in hours:
+        parts = [(hour.hour, hour.count)]
+        if width < HOUR:
+            parts = [(hour.hour + place * width, count) for place, count in enumerate(hour.fives)]
+        for moment, count in parts:
+            bucket = _floor(moment, width)
+            if bucket in counts:
+                counts[bucket] += count
+    return [Bucket(timestamp=moment, count=count) for moment, count in counts.items()]
+
+
+def _floor(moment: datetime, width: timedelta) -> datetime:
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + (moment - midnight) // width * width

@@ -1,0 +1,74 @@
+"""Metrics in the text format of Prometheus."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from fastapi import Request
+from starlette.responses import Response
+
+from functions.gateway.access import current_client
+from functions.gateway.health import uptime
+from functions.gateway.models import RunStatus
+from functions.gateway.store import runs
+from shared.http.api import Api, router
+from shared.jobs import JobState, jobs
+from shared.settings import settings
+
+routes = router("/metrics", "metrics")
+
+Sample = tuple[dict[str, str], float]
+
+
+@routes.get(
+    "",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, 401: {"description": "The metrics are closed"}},
+    openapi_extra={"x-uncounted": True},
+)
+async def get_prometheus_metrics(request: Request) -> Response:
+    """Runs and jobs of the whole app, and the requests that this instance answered."""
+    if not settings().metrics_open:
+        await current_client(request)
+    of_runs, of_jobs, oldest = await asyncio.gather(
+        runs.totals(),
+        jobs.totals(),
+        runs.page({"status": RunStatus.PENDING}, limit=1, descending=False),
+    )
+    by_status, by_state = of_runs.by("status"), of_jobs.by("state")
+    age = (datetime.now(UTC) - oldest.items[0].created_at).total_seconds() if oldest.items else 0.0
+    app = request.app
+    assert isinstance(app, Api)
+    lines = [
+        *_metric("runyard_runs", "gauge", "Runs by status.", [({"status": s}, by_status[s]) for s in RunStatus]),
+        *_metric("runyard_run_seconds", "counter", "Execution time.", [({}, of_runs.sum("seconds"))]),
+        *_metric("runyard_tokens", "counter", "Tokens used by models.", [({}, of_runs.sum("tokens"))]),
+        *_metric("runyard_cost_usd", "counter", "What models cost, in USD.", [({}, of_runs.sum("cost"))]),
+        *_metric("runyard_queue_age_seconds", "gauge", "Age of the oldest pending run.", [({}, age)]),
+        *_metric("runyard_jobs", "gauge", "Jobs by state.", [({"state": s}, by_state[s]) for s in JobState]),
+        *_metric("runyard_uptime_seconds", "gauge", "Age of this instance.", [({}, uptime())]),
+        *_metric(
+            "runyard_http_requests",
+            "counter",
+            "Requests that this instance answered.",
+            [
+                ({"method": method, "route": path, "status": str(status)}, count)
+                for (method, path, status), count in sorted(app.answered.items())
+            ],
+        ),
+    ]
+    return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _metric(name: str, kind: str, about: str, samples: Iterable[Sample]) -> Iterable[str]:
+    """One metric family; counters end in `_total`."""
+    name = f"{name}_total" if kind == "counter" else name
+    yield f"# HELP {name} {about}"
+    yield f"# TYPE {name} {kind}"
+    for labels, value in samples:
+        shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        yield f"{name}{{{shown}}} {value}" if shown else f"{name} {value}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

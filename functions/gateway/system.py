@@ -1,0 +1,134 @@
+"""The system: what it runs on, and the cleanup of what is old."""
+
+import asyncio
+import os
+import platform
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from functions.gateway.access import CurrentClient
+from functions.gateway.cleanup import Cleanup, cleanups
+from functions.gateway.health import VERSION, uptime
+from functions.gateway.models import Answer, Body
+from shared.http.api import router
+from shared.http.errors import Unavailable
+from shared.settings import settings
+from shared.workflows import Workflows
+
+routes = router("/api/system", "system")
+
+PATIENCE = 200.0
+"""Seconds to wait for a cleanup: the platform's front end ends a request after 230."""
+
+MB = 1_000_000
+_cpu = (0.0, time.monotonic() - 1)
+
+
+class Memory(Answer):
+    """Of this process, and of what it may have."""
+
+    used: int
+    total: int
+    unit: str = "MB"
+
+
+class Cpu(Answer):
+    """`usage` in per cent of all cores, since the last time it was asked for."""
+
+    usage: float
+    cores: int
+
+
+class SystemInfo(Answer):
+    """`node_version` is that of the runtime; `uptime` in seconds."""
+
+    version: str
+    environment: str
+    node_version: str
+    uptime: int
+    memory: Memory
+    cpu: Cpu
+
+
+class NewCleanup(Body):
+    """What to clean up: what ended, or was raised, more than so many days ago."""
+
+    older_than_days: Annotated[int, Field(ge=0, le=36_500, strict=True)] = 30
+    dry_run: Annotated[bool, Field(strict=True)] = False
+
+
+class Cleaned(Answer):
+    """What a cleanup deleted, or would have."""
+
+    deleted_runs: int
+    deleted_artifacts: int
+    deleted_alerts: int
+    space_freed: str
+
+
+@routes.get("/info")
+async def get_system_info(client: CurrentClient) -> SystemInfo:
+    """Version, memory, processor and uptime of the process that answers."""
+    return SystemInfo(
+        version=VERSION,
+        environment=settings().environment,
+        node_version=f"v{platform.python_version()}",
+        uptime=uptime(),
+        memory=Memory(used=_resident() // MB, total=_memory_limit() // MB),
+        cpu=Cpu(usage=_cpu_usage(), cores=_cores()),
+    )
+
+
+@routes.post("/cleanup")
+async def clean_up(client: CurrentClient, workflows: Workflows, body: NewCleanup | None = None) -> Cleaned:
+    """Delete old runs with their artifacts and alerts, and old alerts; a dry run only counts them."""
+    wanted = body or NewCleanup()
+    record = await cleanups.insert(Cleanup(older_than_days=wanted.older_than_days, dry_run=wanted.dry_run))
+    await workflows.start("gateway_cleanup", record.id)
+    deadline, pause = time.monotonic() + PATIENCE, 0.02
+    while not record.done:
+        if time.monotonic() > deadline:
+            raise Unavailable("The cleanup goes on; it takes longer than an answer may", {"Retry-After": "600"})
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 1.0)
+        record = await cleanups.get(record.id)
+    return Cleaned(
+        deleted_runs=record.runs,
+        deleted_artifacts=record.artifacts,
+        deleted_alerts=record.alerts,
+        space_freed=f"{record.bytes / MB:.2f}".rstrip("0").rstrip(".") + "MB",
+    )
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux: the most it ever held
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+def _memory_limit() -> int:
+    """Bytes of memory that this process may have: its container's, or the machine's."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(int(Path("/sys/fs/cgroup/memory.max").read_text()), machine)
+    except (OSError, ValueError):  # no such file, or "max"
+        return machine
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_usage() -> float:
+    global _cpu
+    before, (used, at) = _cpu, (time.process_time(), time.monotonic())
+    _cpu = used, at
+    return round(min(100 * (used - before[0]) / (at - before[1]) / _cores(), 100.0), 1) if at > before[1] else 0.0

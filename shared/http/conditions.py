@@ -1,0 +1,31 @@
+"""ETags of records, and changes on the condition that a record is still the one that was read."""
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Header
+from starlette.responses import Response
+
+from shared.http.errors import PreconditionFailed
+from shared.tables import Record
+
+_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+
+
+def show_version(response: Response, record: Record) -> None:
+    """Put the record's version in the answer's ETag."""
+    if record.etag and (match := _TAG.fullmatch(record.etag)):
+        response.headers["ETag"] = f'"{match[1]}"'
+
+
+def _wanted(given: Annotated[str | None, Header(alias="If-Match")] = None) -> str | None:
+    if given is None or given.strip() == "*":
+        return None
+    match = _TAG.fullmatch(given.strip())
+    if match is None:
+        raise PreconditionFailed("The record has changed since it was read")
+    return f'W/"{match[1]}"'
+
+
+IfMatch = Annotated[str | None, Depends(_wanted)]
+"""Parameter type of a change: the version that the record must have (for `Collection.update`), None for any."""

@@ -1,0 +1,158 @@
+"""`Idempotency-Key`: a creating request that is sent again gets the answer of the first, for a day."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Send
+
+from shared import tables
+from shared.http.errors import BadRequest, Conflict
+from shared.tables import Collection, Record
+
+log = logging.getLogger(__name__)
+
+KEPT = timedelta(hours=24)
+"""How long an answer is kept."""
+
+UNDER_WAY = timedelta(minutes=10)
+"""After this a request without an answer has died with its host: no function runs longer."""
+
+MAX_KEY = 255
+_HEADERS = ("content-type", "etag", "location")
+
+
+class Claim(Record):
+    """One used key: `key` and `body` as SHA-256 in hex, and the answer; its status is 0 while it is being made."""
+
+    key: str
+    body: str = ""
+    status: int = 0
+    headers: dict[str, str] = {}
+    answer: str = ""
+
+
+claims = Collection("IdempotencyKeys", Claim, unique=["key"], view=["key"])
+
+
+async def serve_once(
+    owner: str, key: str, receive: Receive, send: Send, serve: Callable[[Receive, Send], Awaitable[None]]
+) -> None:
+    """Run `serve` for the first request of this owner and key; repeat its answer to the same request later.
+
+    Only answers of success are kept: whatever else was answered, nothing was created. 409 for another body under the
+    same key, and while the first request is under way. The body passes through as a stream.
+    """
+    if not 1 <= len(key) <= MAX_KEY:
+        raise BadRequest(f"Idempotency-Key: must have 1 to {MAX_KEY} characters")
+    body = _Body(receive)
+    claim, own = await _claim(hashlib.sha256(json.dumps([owner, key]).encode()).hexdigest())
+    if not own:
+        if await body.digest() != claim.body:
+            raise Conflict("Idempotency-Key was used with another body")
+        await _answer(send, claim.status, {**claim.headers, "idempotency-replayed": "true"}, claim.answer.encode())
+        return
+    held = _Held()
+    try:
+        await serve(body.receive, held.send)
+    except BaseException:
+        await claims.delete(claim.id)
+        raise
+    if 200 <= held.status < 300:
+        digest = await body.digest()
+
+        def done(record: Claim) -> None:
+            record.body, record.status, record.headers = digest, held.status, held.headers
+            record.answer = held.body.decode()
+
+        try:
+            await claims.update(claim.id, done)
+        except tables.Unavailable:
+            log.exception("the answer of an idempotent request could not be kept")
+    else:
+        await claims.delete(claim.id)
+    for message in held.messages:
+        await send(message)
+
+
+async def purge() -> int:
+    """Forget the answers that were kept long enough; answers how many."""
+    count = 0
+    async for claim in claims.all(before=datetime.now(UTC) - KEPT):
+        try:
+            await claims.delete(claim.id)
+        except tables.NotFound:
+            continue
+        count += 1
+    return count
+
+
+async def _claim(hashed: str) -> tuple[Claim, bool]:
+    """The claim on a key, and whether it has just been made, by this request."""
+    while True:
+        try:
+            return await claims.insert(Claim(key=hashed)), True
+        except tables.Conflict:
+            pass
+        try:
+            found = await claims.find("key", hashed)
+            age = datetime.now(UTC) - found.created_at
+            if found.status and age < KEPT:
+                return found, False
+            if not found.status and age < UNDER_WAY:
+                raise Conflict("A request with this Idempotency-Key is under way", {"Retry-After": "1"})
+            await claims.delete(found.id, if_match=found.etag)
+        except (tables.NotFound, tables.PreconditionFailed):
+            continue
+
+
+async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    raw.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+class _Body:
+    """The request's body, hashed as it passes."""
+
+    def __init__(self, receive: Receive):
+        self._receive, self._hash, self._more = receive, hashlib.sha256(), True
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._hash.update(message.get("body", b""))
+        self._more = message.get("more_body", False)
+        return message
+
+    async def digest(self) -> str:
+        """SHA-256 of the whole, in hex; what nobody has read is read now."""
+        while self._more:
+            await self.receive()
+        return self._hash.hexdigest()
+
+
+class _Held:
+    """An answer that waits until it is kept; those of creating requests are small."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        self.messages.append(message)
+
+    @property
+    def status(self) -> int:
+        return self.messages[0]["status"]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        given = Headers(raw=self.messages[0]["headers"])
+        return {name: given[name] for name in _HEADERS if name in given}
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.messages[1:])

@@ -1,0 +1,172 @@
+"""Rate limits: so many requests a minute and a second for each caller, exact over all instances of the app.
+
+Each caller has one row that says how much of its minute is given out. An instance takes tokens from it in lots, and
+counts on its own as long as it has some: most requests cost no storage call. The lots shrink as the minute fills, so
+that hardly any token is stranded on an instance that the caller's next requests do not reach.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
+from starlette.requests import Request
+
+from shared import tables
+from shared.tables import Collection, Record
+
+log = logging.getLogger(__name__)
+
+MINUTE = 60.0
+_CALLERS = 20_000
+_SHARE = 4
+"""A lot is this part of what is left."""
+
+
+class Window(Record):
+    """A caller's minute: when it `began`, and what of its two limits is given out to instances."""
+
+    began: datetime
+    minute: int = 0
+    second: int = 0
+
+
+windows = Collection("RateWindows", Window, view=["began"])
+
+
+@dataclass
+class _Lot:
+    """What this instance may let pass of one caller's minute: `tokens` in all, `burst` in any second."""
+
+    until: float = 0.0
+    tokens: int = 0
+    burst: int = 0
+    left: int = 0
+    recent: deque[float] = field(default_factory=deque[float])
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a request may pass, and the headers that tell its sender."""
+
+    allowed: bool
+    headers: dict[str, str]
+
+
+class RateLimit:
+    """At most `minute` requests in a caller's minute, which begins with its first, and `second` in any second.
+
+    0 switches a limit off. When the store is away, requests pass.
+    """
+
+    def __init__(self, name: str, minute: int, second: int):
+        self.name, self.minute, self.second = name, minute, second
+        self._lots: OrderedDict[str, _Lot] = OrderedDict()
+
+    async def count(self, caller: str) -> Verdict:
+        """Count one request of a caller."""
+        lot = self._lots.setdefault(caller, _Lot())
+        self._lots.move_to_end(caller)
+        if len(self._lots) > _CALLERS:
+            self._lots.popitem(last=False)
+        async with lot.lock:
+            now = time.monotonic()
+            while lot.recent and lot.recent[0] <= now - 1:
+                lot.recent.popleft()
+            if now >= lot.until:
+                lot.until, lot.tokens, lot.burst, lot.left = 0.0, 0, 0, self.minute
+            if self._short(lot):
+                try:
+                    await self._take(caller, lot)
+                except tables.Unavailable:
+                    log.warning("rate limit of %s not checked: the store is away", self.name)
+                    return Verdict(True, {})
+            allowed = not self._short(lot)
+            if allowed:
+                lot.tokens -= 1
+                lot.recent.append(time.monotonic())
+            return Verdict(allowed, self._headers(lot, allowed))
+
+    def _short(self, lot: _Lot) -> bool:
+        return bool((self.minute and lot.tokens < 1) or (self.second and len(lot.recent) >= lot.burst))
+
+    async def _take(self, caller: str, lot: _Lot) -> None:
+        """Take the next lot of what the caller has left; nothing is written when nothing is left."""
+        wanted_tokens = bool(self.minute) and lot.tokens < 1
+        wanted_burst = bool(self.second) and len(lot.recent) >= lot.burst
+        if (wanted_burst and lot.burst >= self.second) or (wanted_tokens and lot.until and not lot.left):
+            return
+        row_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.name} {caller}"))
+        taken = (0, 0)
+        ends = datetime.now(UTC)
+
+        def take(window: Window) -> None:
+            nonlocal taken, ends
+            now = datetime.now(UTC)
+            if now >= window.began + timedelta(seconds=MINUTE):
+                window.began, window.minute, window.second = now, 0, 0
+            tokens = _lot_of(self.minute, window.minute) if wanted_tokens else 0
+            burst = _lot_of(self.second, window.second) if wanted_burst else 0
+            window.minute += tokens
+            window.second += burst
+            taken, ends = (tokens, burst), window.began + timedelta(seconds=MINUTE)
+            lot.left = self.minute - window.minute
+
+        while True:
+            try:
+                await windows.update(row_id, take)
+                break
+            except tables.NotFound:
+                try:
+                    await windows.insert(Window(id=row_id, began=datetime.now(UTC)))
+                except tables.Conflict:
+                    continue
+        until = time.monotonic() + (ends - datetime.now(UTC)).total_seconds()
+        if lot.until and until > lot.until + 1:  # another instance has begun the caller's next minute
+            lot.tokens, lot.burst = 0, 0
+        lot.until = until
+        lot.tokens += taken[0]
+        lot.burst += taken[1]
+
+    def _headers(self, lot: _Lot, allowed: bool) -> dict[str, str]:
+        reset = max(ceil(lot.until - time.monotonic()), 1) if lot.until else ceil(MINUTE)
+        headers = {
+            "X-RateLimit-Limit": str(self.minute),
+            "X-RateLimit-Remaining": str(max(lot.tokens + lot.left, 0)),
+            "X-RateLimit-Reset": str(reset),
+        }
+        if not allowed:
+            minute_over = bool(self.minute) and lot.tokens < 1
+            headers["Retry-After"] = str(reset if minute_over else 1)
+        return headers
+
+
+def _lot_of(limit: int, given: int) -> int:
+    """How much of a limit to take at once: a part of what is left, down to the last one."""
+    return ceil((limit - given) / _SHARE)
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from: the platform's front end appends the sender to X-Forwarded-For."""
+    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    if forwarded.count(":") == 1 or forwarded.startswith("["):  # with its port
+        forwarded = forwarded.rpartition(":")[0]
+    return forwarded or (request.client.host if request.client else "")
+
+
+async def purge() -> int:
+    """Forget callers that have been away for a day; answers how many."""
+    count, limit = 0, datetime.now(UTC) - timedelta(days=1)
+    async for window in windows.all():
+        if window.began < limit:
+            try:
+                await windows.delete(window.id)
+            except tables.NotFound:
+                continue
+            count += 1
+    return count
