@@ -24,6 +24,14 @@ NOT_FAILED = ("Pending", "Running", "Suspended", "Completed", "Terminated")
 log = logging.getLogger(__name__)
 
 
+class Json(JSONResponse):
+    """JSON as the functions wrote it: NaN, and halves of surrogate pairs, are values in Python."""
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return json.dumps(content).encode()
+
+
 class Refused(Exception):
     """An answer other than success: status and message."""
 
@@ -44,10 +52,10 @@ class Management:
         try:
             return await self._route(request, parts)
         except NotRunning:
-            return JSONResponse({"Message": "the durable engine is not running"}, 503)
+            return Json({"Message": "the durable engine is not running"}, 503)
         except Refused as refused:
             body = {"Message": str(refused), "ExceptionMessage": str(refused)}
-            return Response(status_code=404) if refused.status == 404 else JSONResponse(body, refused.status)
+            return Response(status_code=404) if refused.status == 404 else Json(body, refused.status)
 
     async def _route(self, request: Request, parts: list[str]) -> Response:
         match request.method, *parts:
@@ -105,7 +113,7 @@ class Management:
 
     def _accepted(self, id: str) -> Response:
         links = management_urls(self._base_url, self._hub, id)
-        return JSONResponse(links, 202, {"Location": links["statusQueryGetUri"], "Retry-After": "10"})
+        return Json(links, 202, {"Location": links["statusQueryGetUri"], "Retry-After": "10"})
 
     async def _wait(self, request: Request, id: str) -> Response:
         loop = asyncio.get_running_loop()
@@ -116,7 +124,7 @@ class Management:
             if instance.status == "Completed":
                 return Response(instance.output, media_type="application/json")
             if instance.status in FINISHED:
-                return JSONResponse(views.status(instance, input_too=True), 500 if instance.status == "Failed" else 200)
+                return Json(views.status(instance, input_too=True), 500 if instance.status == "Failed" else 200)
             if loop.time() >= deadline:
                 return self._accepted(id)
             await asyncio.sleep(min(interval, max(0.0, deadline - loop.time())))
@@ -135,9 +143,9 @@ class Management:
             status["historyEvents"] = views.history(instance, events, _flag(request, "showHistoryOutput"))
         if instance.status not in FINISHED:
             location = management_urls(self._base_url, self._hub, id)["statusQueryGetUri"]
-            return JSONResponse(status, 202, {"Location": location, "Retry-After": "10"})
+            return Json(status, 202, {"Location": location, "Retry-After": "10"})
         failed = instance.status == "Failed" and _flag(request, "returnInternalServerErrorOnFailure")
-        return JSONResponse(status, 500 if failed else 200)
+        return Json(status, 500 if failed else 200)
 
     async def _list(self, request: Request) -> Response:
         query = _query(request)
@@ -146,12 +154,12 @@ class Management:
         if len(found) == query.top:
             headers[TOKEN] = base64.urlsafe_b64encode(f"{found[-1].created} {found[-1].id}".encode()).decode()
         input_too = _flag(request, "showInput", default=True)
-        return JSONResponse([views.status(instance, input_too) for instance in found], headers=headers)
+        return Json([views.status(instance, input_too) for instance in found], headers=headers)
 
     async def _purge(self, work: Any) -> Response:
         if not (deleted := await work):
             raise Refused(404, "no such instance has finished")
-        return JSONResponse({"instancesDeleted": deleted})
+        return Json({"instancesDeleted": deleted})
 
     async def _raise_event(self, request: Request, id: str, name: str) -> Response:
         data = await _json_body(request)
@@ -186,7 +194,7 @@ class Management:
             _, name, key = id.split("@", 2)
             entry = {"entityId": {"name": name, "key": key}, "lastOperationTime": views.second(updated)}
             found.append({**entry, "state": json.loads(state)} if state_too else entry)
-        return JSONResponse(found)
+        return Json(found)
 
 
 def _steered(before: str | None, gone: tuple[str, ...]) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from infra.local.durable import Engine, FunctionFailed
+from infra.local.durable.administration import Administration
 from tests.infra.local.durable.harness import eventually
 
 BASE = "http://engine/runtime/webhooks/durabletask"
@@ -162,6 +164,60 @@ async def test_an_invoke_that_breaks_is_tried_again(opened: Opened, monkeypatch:
     await start_all(http, 1)
     await eventually(lambda: all_finished(http))
     assert len(calls) == 4
+
+
+async def test_an_orchestrator_that_begins_again_for_ever_lets_others_run(opened: Opened):
+    async def invoke(kind: str, name: str, data: str) -> str | None:
+        if name == "spinning":
+            return '{"isDone": false, "actions": [[{"actionType": 4, "input": "1"}]]}'
+        return '{"isDone": true, "actions": [[]]}'
+
+    http = await opened(invoke, max_orchestrators=1)
+    await start_all(http, 1, "spinning")
+    await start_all(http, 20, "good")
+    done = {"runtimeStatus": "Completed", "top": "100"}
+
+    async def all_good() -> bool:
+        return len((await http.get(f"{BASE}/instances", params=done)).json()) == 20
+
+    await eventually(all_good)
+    assert (await http.post(f"{BASE}/instances/spinning-0/terminate?reason=dizzy")).status_code == 202
+    await eventually(lambda: all_finished(http))
+
+
+async def test_a_step_that_cannot_be_stored_is_tried_again(opened: Opened, monkeypatch: pytest.MonkeyPatch):
+    """As when the disk is full for a while."""
+    monkeypatch.setattr("infra.local.durable.lanes.PAUSE", 0.01)
+    failures = {"commit": 2, "activity_done": 2, "load": 2}
+    for method in failures:
+        original = getattr(Administration, method)
+
+        def failing(self: Any, *arguments: Any, method: str = method, original: Any = original) -> Any:
+            result = original(self, *arguments)
+            if failures[method]:
+                failures[method] -= 1
+                raise sqlite3.OperationalError("database or disk is full")
+            return result
+
+        monkeypatch.setattr(Administration, method, failing)
+    gauge = Gauge()
+    for kind in gauge.go:
+        gauge.go[kind].set()
+    http = await opened(gauge)
+    await start_all(http, 1)
+    await eventually(lambda: all_finished(http))
+    found = await statuses(http)
+    assert (found["some-0"]["runtimeStatus"], failures) == ("Completed", {"commit": 0, "activity_done": 0, "load": 0})
+
+
+async def test_requests_before_the_start_and_after_the_stop_are_answered(tmp_path: Path):
+    engine = Engine(tmp_path / "durable.db", Gauge())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(engine)) as http:
+        assert (await http.get(f"{BASE}/instances/x")).status_code == 503
+        await engine.start()
+        assert (await http.get(f"{BASE}/instances/x")).status_code == 404
+        await engine.stop()
+        assert (await http.get(f"{BASE}/instances/x")).status_code == 503
 
 
 async def test_a_thousand_instances_of_five_activities_complete(opened: Opened):
