@@ -25,7 +25,7 @@ sys.path.append({str(ROOT)!r})
 from infra.local.containers.supervisor import main
 main()
 """
-OUTLIVES_GRACE = 4
+OUTLIVES_GRACE = 3
 """Seconds after the grace within which a killed group must be gone."""
 
 

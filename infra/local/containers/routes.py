@@ -25,7 +25,7 @@ GROUP = RESOURCE_GROUP + PROVIDER + "/containerGroups/{name}"
 LOCATION = SUBSCRIPTION + PROVIDER + "/locations/{location}"
 SHARES = RESOURCE_GROUP + "/providers/Microsoft.Storage/storageAccounts/{account}/fileServices/default/shares"
 
-POLL = {"x-ms-retry-after-ms": "100"}
+POLL = {"x-ms-retry-after-ms": "50"}
 """When to ask again after a long-running operation: the service's half minute would be a long time here."""
 
 Handler = Callable[["Operations", web.Request, dict[str, str]], Awaitable[web.StreamResponse]]
