@@ -162,7 +162,9 @@ async def run() -> list[Row]:
     """Rows of name, value and unit."""
     rows = _index()
     with tempfile.TemporaryDirectory() as folder:
-        environment = Environment.temporary(Path(folder), RUNYARD_ARTIFACT_LIMIT=str(BIG), RUNYARD_RATE_LIMIT="0")
+        environment = Environment.temporary(
+            Path(folder), RUNYARD_ARTIFACT_LIMIT=str(BIG), RUNYARD_RATE_MINUTE="0", RUNYARD_RATE_SECOND="0"
+        )
         start = time.perf_counter()
         await environment.start()
         rows.append(_row("start of the whole environment", time.perf_counter() - start, "s"))

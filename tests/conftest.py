@@ -15,6 +15,9 @@ from infra.local.processes import free_ports
 
 T = TypeVar("T")
 
+UNLIMITED = {"RUNYARD_RATE_MINUTE": "0", "RUNYARD_RATE_SECOND": "0"}
+"""Settings under which nobody is told to wait."""
+
 
 @pytest.fixture(scope="session")
 async def storage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
@@ -32,8 +35,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Envir
     environment = Environment.temporary(
         tmp_path_factory.mktemp("stack"),
         RUNYARD_ARTIFACT_LIMIT="100000000",
-        RUNYARD_RATE_MINUTE="0",
-        RUNYARD_RATE_SECOND="0",
+        **UNLIMITED,
     )
     await environment.start()
     yield environment

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.conftest import eventually
+from tests.conftest import UNLIMITED, eventually
 from tests.functions.gateway.conftest import FINAL, Gateway, register
 from tests.spine.test_removal import groups
 
@@ -20,7 +20,7 @@ LINES = "import time\nfor i in range(40):\n    print({0}, i, flush=True)\n    ti
 
 
 async def test_ten_kills_under_twenty_runs(tmp_path: Path):
-    environment = Environment.temporary(tmp_path)
+    environment = Environment.temporary(tmp_path, **UNLIMITED)
     await environment.start()
     try:
         gateway = await register(environment)
