@@ -106,7 +106,7 @@ class JobSpec:
     `inputs` are files by their path below `directory`; `secrets` are environment variables by name, kept out of every
     record and masked in the output; `keep` is the folder below `directory` whose files are kept at the end; `capture`
     is a regular expression whose group `path` names, in a line of output, a file or folder that is kept at once.
-    `cpu` in cores, `memory_gb` in GB.
+    `mask_words` is whether output loses values after words such as `key=`. `cpu` in cores, `memory_gb` in GB.
     """
 
     command: list[str]
@@ -117,6 +117,7 @@ class JobSpec:
     secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     keep: str | None = None
     capture: str | None = None
+    mask_words: bool = True
     image: str | None = None
     cpu: float = 1.0
     memory_gb: float = 1.5

@@ -10,17 +10,21 @@ HELD = 8192  # bytes of an unfinished line held back, so that no secret is cut i
 LONG = 8 * HELD  # an unfinished line this long is passed on, but for its last bytes
 KEY_BLOCK = 4 * HELD  # no private key is longer than this
 
+TOKENS = rb"""
+    (?<![a-z0-9]) (?: sk-[a-z0-9_-]{20,200} | gh[pousr]_[a-z0-9]{20,200}
+                    | github_pat_[a-z0-9_]{20,200} | npm_[a-z0-9]{20,200} )
+"""
 SECRETS = re.compile(
     rb"""
     (?P<word> (?<![a-z]) (?:api_?key|key|secret|token|password|passwd|authorization|auth|bearer) ["']?
         (?: [ \t]*[=:][ \t]* (?:(?:bearer|basic)[ \t]+)? ["']?  # a name and its value ...
           | [ \t]+ (?=[^\s"',;]*[0-9]) (?=[^\s"',;]{16}) ) )    # ... or a word and something that no word is
         [^\s"',;]{4,4096}
-    | (?<![a-z0-9]) (?: sk-[a-z0-9_-]{20,200} | gh[pousr]_[a-z0-9]{20,200}
-                      | github_pat_[a-z0-9_]{20,200} | npm_[a-z0-9]{20,200} )
-    """,
+    | """
+    + TOKENS,
     re.IGNORECASE | re.VERBOSE,
 )
+SHAPES = re.compile(rb"(?P<word>)" + TOKENS, re.IGNORECASE | re.VERBOSE)
 KEY_BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 KEY_END = re.compile(rb"-----END [A-Z0-9 ]*PRIVATE KEY-----")
 
@@ -29,10 +33,12 @@ class Redactor:
     """Takes bytes as they come and answers those that are safe to pass on: whole lines, secrets masked.
 
     Masked are the values after words such as key, token or password, tokens of well-known shapes, private keys, and
-    each of `values` (those of 6 bytes or more) wherever it stands.
+    each of `values` (those of 6 bytes or more) wherever it stands. Without `words`, what stands after a word is not:
+    for output in which `key=value` is a language of its own.
     """
 
-    def __init__(self, values: list[bytes]):
+    def __init__(self, values: list[bytes], *, words: bool = True):
+        self._secrets = SECRETS if words else SHAPES
         known = sorted({v for v in values if len(v) >= 6}, key=len, reverse=True)
         self._values = re.compile(b"|".join(map(re.escape, known))) if known else None
         self._held = bytearray()
@@ -55,7 +61,7 @@ class Redactor:
 
     def _before_secret(self, end: int) -> int:
         """`end`, or the start of the secret that it would cut in two."""
-        for pattern in filter(None, (self._values, SECRETS)):
+        for pattern in filter(None, (self._values, self._secrets)):
             for found in pattern.finditer(self._held, max(0, end - HELD)):
                 if found.start() < end < found.end():
                     end = found.start()
@@ -66,7 +72,7 @@ class Redactor:
             text = self._values.sub(MASK, text)
         if self._key is not None or b"PRIVATE KEY" in text:
             text = self._mask_keys(text)
-        return SECRETS.sub(lambda found: (found["word"] or b"") + MASK, text)
+        return self._secrets.sub(lambda found: (found["word"] or b"") + MASK, text)
 
     def _mask_keys(self, text: bytes) -> bytes:
         out = bytearray()

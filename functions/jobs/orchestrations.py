@@ -109,6 +109,7 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
         "timeout": spec.timeout,
         "keep": spec.keep,
         "capture": spec.capture,
+        "mask_words": spec.mask_words,
         "inputs": inputs,
         "secrets": list(spec.secrets),
     }

@@ -44,6 +44,7 @@ class StepflowExecution:
             inputs={} if inline else {SCRIPT: command},
             environment=execution.environment,
             capture=ARTIFACT_PATH,
+            mask_words=False,  # or `[key=value]` would be no parameter
         )
 
     async def started(self, job: Job) -> None:

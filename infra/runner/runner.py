@@ -7,6 +7,7 @@ Standard library only. The job comes as JSON in the variable `RUNYARD_JOB`, a se
     timeout    seconds, from the command's start            keep       folder whose files are kept, or null
     inputs     [{path, url}], written below `directory`     secrets    names of variables whose values are masked
     capture    regular expression on lines of output whose group `path` names a file to keep at once, or null
+    mask_words whether values after words such as `key=` are masked too
 
 Output is pushed as it is to `POST {url}/events?offset=N`; the offset is its sequence number, so a batch that arrives
 twice changes nothing; an answer with `stop` ends the command. `POST {url}/files` answers where a file may be put;
@@ -41,7 +42,7 @@ def main() -> int:
     directory.mkdir(parents=True, exist_ok=True)
     api = Api(job["url"], job["token"])
     values = [os.environ.get(name, "").encode() for name in job["secrets"]]
-    redactor = Redactor([line for value in values for line in value.splitlines()])
+    redactor = Redactor([line for value in values for line in value.splitlines()], words=job.get("mask_words", True))
     try:
         end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": "", "files": [], "skipped": []}
         try:

@@ -1,0 +1,202 @@
+"""What output says, read as it arrives."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functions.stepflow import transcript as module
+from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepChange, Transcript
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def told(changes: list[Change]) -> list[Any]:
+    """Changes in short: a log line as its text, a step as its name and status, an artifact as its path."""
+    short: list[Any] = []
+    for change in changes:
+        match change:
+            case LogLine():
+                short.append((change.step, change.content))
+            case StepChange():
+                short.append((change.step.name, change.step.status.value, change.step.exit_code))
+            case ArtifactMark():
+                short.append((change.step, "artifact", change.path, change.description))
+    return short
+
+
+def read(*lines: str, code: int = 0) -> tuple[Transcript, list[Any]]:
+    """The transcript of a whole output, and what it told."""
+    transcript = Transcript()
+    changes = transcript.read("\n".join(lines).encode(), AT, end=True)
+    return transcript, told([*changes, *transcript.close(code, AT)])
+
+
+class TestSteps:
+    def test_one_step_from_start_to_completion(self):
+        transcript, changes = read("STEP_START: build", "working", "STEP_COMPLETE: build", "after")
+        assert changes == [("build", "running", None), (0, "working"), ("build", "completed", 0), (None, "after")]
+        assert (len(transcript.steps), transcript.completed_steps) == (1, 1)
+
+    def test_a_start_completes_the_step_that_is_open(self):
+        transcript, changes = read("STEP_START: a", "STEP_START: b", "STEP_COMPLETE: b")
+        assert changes == [
+            ("a", "running", None), ("a", "completed", 0), ("b", "running", None), ("b", "completed", 0),
+        ]  # fmt: skip
+        assert transcript.completed_steps == 2
+
+    def test_two_starts_of_one_name_are_two_steps(self):
+        transcript, _ = read("STEP_START: a", "STEP_START: a")
+        assert [step.index for step in transcript.steps] == [0, 1]
+
+    def test_a_completion_of_another_name_is_ignored_and_no_log_line(self):
+        transcript, changes = read("STEP_START: a", "STEP_COMPLETE: b", "STEP_COMPLETE: a [x=1]")
+        assert changes == [("a", "running", None), ("a", "completed", 0)]
+        assert transcript.lines == 0
+
+    def test_a_completion_without_a_step_is_ignored(self):
+        assert read("STEP_COMPLETE: a") == (Transcript(offset=16), [])
+
+    def test_an_error_fails_the_open_step_whatever_its_name(self):
+        transcript, changes = read("STEP_START: a", "STEP_ERROR: b: it broke", "STEP_START: c")
+        assert changes[1] == ("a", "failed", 1)
+        assert transcript.steps[0].error_message == "b: it broke"
+        assert (transcript.completed_steps, transcript.failure) == (1, None)
+
+    def test_an_error_without_a_step_is_ignored(self):
+        assert read("STEP_ERROR: broken")[1] == []
+
+    def test_a_critical_error_fails_the_execution_and_ends_all_but_its_log(self):
+        transcript, changes = read(
+            "STEP_START: setup [stop_on_error=true]",
+            "STEP_ERROR: no disk",
+            "STEP_START: next",
+            "ARTIFACT: x",
+            "cleanup",
+        )
+        assert changes == [("setup", "running", None), ("setup", "failed", 1), (None, "cleanup")]
+        assert transcript.failure == "Critical step 'setup' failed: no disk"
+
+    @pytest.mark.parametrize("value", ["false", "1", "yes", '"true"'])
+    def test_only_true_makes_a_step_critical(self, value: str):
+        assert read(f"STEP_START: a [stop_on_error={value}]", "STEP_ERROR: x")[0].failure is None
+
+    def test_parameters_are_metadata_and_a_duration_is_the_estimate(self):
+        step = read("STEP_START: a [duration=12] {b:c} --d=true")[0].steps[0]
+        assert step.metadata == {"duration": 12, "b": "c", "d": True}
+        assert step.estimated_duration == 12.0
+
+    @pytest.mark.parametrize("value", ["soon", "true", "-5"])
+    def test_a_duration_that_is_none_is_metadata_only(self, value: str):
+        step = read(f"STEP_START: a [duration={value}]")[0].steps[0]
+        assert step.estimated_duration is None
+        assert "duration" in step.metadata
+
+    def test_the_end_completes_an_open_step_with_exit_code_zero(self):
+        transcript, changes = read("STEP_START: a")
+        assert changes == [("a", "running", None), ("a", "completed", 0)]
+        assert transcript.completed_steps == 1
+
+    def test_the_end_fails_an_open_step_with_another_exit_code(self):
+        transcript, changes = read("STEP_START: a", code=3)
+        assert changes[-1] == ("a", "failed", 3)
+        assert transcript.failure is None
+
+    def test_the_end_of_a_critical_open_step_fails_the_execution_naming_it(self):
+        assert "'a'" in (read("STEP_START: a [stop_on_error=TRUE]", code=3)[0].failure or "")
+
+    def test_a_step_knows_its_log_lines(self):
+        transcript, _ = read("x", "STEP_START: a", "1", "2", "STEP_COMPLETE: a", "y", "STEP_START: b", "3")
+        assert [(step.first_line, step.end_line) for step in transcript.steps] == [(1, 3), (4, 5)]
+
+
+class TestMetadata:
+    def test_it_goes_to_the_open_step_else_to_the_execution(self):
+        transcript, _ = read("META: a: 1", "STEP_START: s", "META: b: x:y", "STEP_COMPLETE: s", "META: c:")
+        assert transcript.noted == {"a": "1", "c": ""}
+        assert transcript.steps[0].metadata == {"b": "x:y"}
+
+    def test_without_a_second_colon_it_is_ignored(self):
+        assert read("META: nothing") == (Transcript(offset=13), [])
+
+    def test_description_and_estimate_become_the_steps_own(self):
+        step = read("STEP_START: s", "META: DESCRIPTION: what it does", "META: estimated_duration: 4.5")[0].steps[0]
+        assert (step.description, step.estimated_duration) == ("what it does", 4.5)
+        assert step.metadata == {"DESCRIPTION": "what it does", "estimated_duration": "4.5"}
+
+
+class TestArtifacts:
+    def test_one_belongs_to_the_open_step_and_knows_its_line(self):
+        transcript = Transcript()
+        changes = transcript.read(b"ARTIFACT: a.txt\nSTEP_START: s\n  ARTIFACT: b.txt: the: thing\n", AT)
+        assert told(changes) == [
+            (None, "artifact", "a.txt", ""), ("s", "running", None), (0, "artifact", "b.txt", "the: thing"),
+        ]  # fmt: skip
+        assert [change.offset for change in changes if isinstance(change, ArtifactMark)] == [0, 30]
+
+
+class TestLines:
+    def test_ends_and_blanks_are_cut_and_blank_lines_skipped(self):
+        transcript, changes = read("  a\t\r", "", " \t ", "\r", "b c")
+        assert changes == [(None, "a"), (None, "b c")]
+        assert transcript.lines == 2
+
+    def test_bytes_that_are_no_utf8_are_kept_as_latin1(self):
+        changes = Transcript().read("grüße\n".encode("latin-1") + "grüße\n".encode(), AT)
+        assert [change.content for change in changes if isinstance(change, LogLine)] == ["grüße", "grüße"]
+
+    def test_a_line_of_a_megabyte_is_one_line(self):
+        changes = Transcript().read(b"x" * 1_000_000 + b"\n", AT)
+        assert told(changes) == [(None, "x" * 1_000_000)]
+
+    def test_a_hundred_thousand_lines_keep_their_order(self):
+        _, changes = read(*(str(number) for number in range(100_000)))
+        assert changes == [(None, str(number)) for number in range(100_000)]
+
+    def test_a_line_without_end_comes_in_pieces_that_do_not_cut_a_character(self):
+        data = "é".encode() * module.MAX_LINE
+        changes = [change for change in Transcript().read(b"a" + data, AT, end=True) if isinstance(change, LogLine)]
+        assert "".join(change.content for change in changes) == "a" + "é" * module.MAX_LINE
+        assert all(change.length <= module.MAX_LINE for change in changes)
+
+
+PIECES = st.sampled_from(
+    [
+        b"STEP_START: a", b"STEP_START: b [duration=3] --x=1", b"STEP_START: c {stop_on_error:true}", b"STEP_COMPLETE: a",
+        b"STEP_COMPLETE: b", b"STEP_ERROR: broken", b"ARTIFACT: out.txt: it", b"META: k: v", b"META: k", b"plain text",
+        b"\xe9t\xe9", "été".encode(), b"", b"   ", b"STEP_START:", b"// artifact: x",
+    ]
+)  # fmt: skip
+ENDS = st.sampled_from([b"\n", b"\r\n", b"\n\n", b" \n", b"\r"])
+
+
+class TestCuts:
+    """Output comes in batches that are cut anywhere; what was not read to its line's end comes again with the next."""
+
+    @given(
+        lines=st.lists(st.tuples(PIECES, ENDS), max_size=30),
+        last=PIECES,
+        cuts=st.lists(st.floats(0, 1), max_size=20),
+        longest=st.sampled_from([7, 16, module.MAX_LINE]),
+    )
+    @settings(max_examples=300, deadline=None)
+    def test_the_result_does_not_depend_on_where_the_stream_is_cut(
+        self, lines: list[tuple[bytes, bytes]], last: bytes, cuts: list[float], longest: int
+    ):
+        whole = b"".join(line + end for line, end in lines) + last
+        usual, module.MAX_LINE = module.MAX_LINE, longest
+        try:
+            at_once, in_parts = Transcript(), Transcript()
+            expected = at_once.read(whole, AT, end=True)
+            found: list[Change] = []
+            for cut in sorted(int(cut * len(whole)) for cut in cuts):
+                found += in_parts.read(whole[in_parts.offset : cut], AT)
+                in_parts = Transcript.model_validate_json(in_parts.model_dump_json())  # as it is stored
+            found += in_parts.read(whole[in_parts.offset :], AT, end=True)
+        finally:
+            module.MAX_LINE = usual
+        assert found == expected
+        assert in_parts == at_once
+        assert at_once.offset == len(whole)
