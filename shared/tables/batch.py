@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import orjson
 
-from shared.tables.errors import Refused
+from shared.tables.errors import Refused, Unstorable
 
 MAX_OPERATIONS = 100
 MAX_BYTES = 4 * 1024 * 1024
@@ -15,6 +15,7 @@ _BOUNDARY = b"changeset_runyard"
 _PART = b"--" + _BOUNDARY + b"\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 _HEAD = b"--batch_runyard\r\nContent-Type: multipart/mixed; boundary=" + _BOUNDARY + b"\r\n\r\n"
 _TAIL = b"--" + _BOUNDARY + b"--\r\n--batch_runyard--\r\n"
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _INDEX = re.compile(r"\s*(\d+):")
 
 CONTENT_TYPE = "multipart/mixed; boundary=batch_runyard"
@@ -48,8 +49,16 @@ class Operation:
         if self.columns is None:
             body = b""
         else:
-            body = orjson.dumps({"PartitionKey": partition, "RowKey": self.row_key, **self.columns})
+            try:
+                body = orjson.dumps({"PartitionKey": partition, "RowKey": self.row_key, **self.columns})
+            except TypeError as error:  # half of a surrogate pair
+                field = next((name for name, value in self.columns.items() if not _is_text(value)), "")
+                raise Unstorable(f"{field}: {error}", field) from error
         return b"".join((_PART, head.encode(), body, b"\r\n"))
+
+
+def _is_text(value: object) -> bool:
+    return not isinstance(value, str) or not _HALF_PAIR.search(value)
 
 
 def request(parts: list[bytes]) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from shared import blobs
 from shared.ids import new_id
 from shared.tables.columns import LONG, WITHOUT
+from shared.tables.errors import Unstorable
 from shared.tables.wire import Row
 
 CONTAINER = "records"
@@ -48,7 +49,10 @@ async def store(folder: str, texts: dict[str, str], old: Row, old_texts: dict[st
             columns |= {key: value for key, value in old.items() if key.startswith(f"{name}__")}
             room -= 0 if f"{name}__blob" in columns else PACKED
             continue
-        data = text.encode()
+        try:
+            data = text.encode()
+        except UnicodeEncodeError as error:
+            raise Unstorable(f"{name}: {error.reason}", name) from error
         packed = await asyncio.to_thread(zlib.compress, data) if len(data) > _BLOCKING else zlib.compress(data)
         if len(packed) <= min(PACKED, room):
             room -= len(packed)

@@ -1,0 +1,102 @@
+"""A transport that fails on the way, and a recount that knows what must hold afterwards."""
+
+import asyncio
+import random
+import re
+from base64 import b64encode
+from collections import defaultdict
+from typing import Any
+
+import orjson
+
+from shared.tables import Collection
+from shared.tables.cells import Cells, add, load
+from shared.tables.client import client
+from shared.tables.listing import Reader
+from shared.tables.wire import Answer, Row, Transport, Unanswered
+
+_TOP = re.compile(r"\$top=(\d+)")
+_START = re.compile(r"PartitionKey%20eq%20%27(.*?)%27%20and%20RowKey%20ge%20%27(.*?)%27")
+
+
+class Flaky:
+    """Loses requests and answers, delivers late, throttles, and answers queries in short or empty pages."""
+
+    def __init__(self, inner: Transport, seed: int, rate: float = 0.2):
+        self.inner, self.random, self.rate = inner, random.Random(seed), rate
+        self.late: list[asyncio.Task[Answer]] = []
+        self.faults: dict[str, int] = defaultdict(int)
+
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        if self.random.random() >= self.rate:
+            return await self.inner.send(method, url, headers, body)
+        if "()?" in url and self.random.random() < 0.7:
+            return await self._query(method, url, headers, body)
+        kind = self.random.choice(["lost request", "lost answer", "late", "throttled", "failed after"])
+        self.faults[kind] += 1
+        if kind == "lost request":
+            raise Unanswered(kind)
+        if kind == "throttled":
+            return Answer(503, {"Retry-After": "0"}, b"")
+        if kind == "late":
+            self.late.append(asyncio.create_task(self._later(method, url, headers, body)))
+            raise Unanswered(kind)
+        await self.inner.send(method, url, headers, body)
+        if kind == "failed after":
+            return Answer(500, {}, b"")
+        raise Unanswered(kind)
+
+    async def _later(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        await asyncio.sleep(self.random.random() * 0.05)
+        return await self.inner.send(method, url, headers, body)
+
+    async def _query(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        start = _START.search(url)
+        if start and "NextRowKey" not in url and self.random.random() < 0.5:
+            self.faults["empty page"] += 1
+            keys = [b64encode(key.encode()).decode() for key in start.groups()]
+            place = dict(zip(("x-ms-continuation-NextPartitionKey", "x-ms-continuation-NextRowKey"), keys, strict=True))
+            return Answer(200, place, orjson.dumps({"value": []}))
+        self.faults["short page"] += 1
+        most = self.random.randint(1, 3)
+        short = _TOP.sub(lambda match: f"$top={min(int(match[1]), most)}", url)
+        return await self.inner.send(method, short, headers, body)
+
+    async def quiet(self) -> None:
+        """Wait until what was late has arrived."""
+        await asyncio.gather(*self.late)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+async def rows_of(collection: Collection[Any]) -> dict[str, Row]:
+    """Every row of a partition."""
+    reader = Reader(client().wire, collection.table, collection.partition, "")
+    return {row["RowKey"]: row async for rows in reader.pages("") for row in rows}
+
+
+async def audit(collection: Collection[Any]) -> dict[str, Any]:
+    """Recount: index rows, unique rows and counters are exactly those of the records, which are the answer by id."""
+    rows = await rows_of(collection)
+    records, wanted, counted = {}, {}, defaultdict[str, Cells](dict)
+    for key, row in rows.items():
+        if key.startswith("r~"):
+            stored = await collection.read(collection.columns.decode(row).id)
+            records[stored.record.id] = stored.record
+            wanted |= collection.schema.rows(*stored.state)
+            wanted |= {key: own for key, (_, own) in collection.schema.unique_rows(*stored.state).items()}
+            for (_, prefix), cells in collection.schema.delta(None, stored.state).rows.items():
+                add(counted[prefix], cells)
+    held = {key: row for key, row in rows.items() if key[0] in "iou"}
+    assert held.keys() == wanted.keys()
+    for key, columns in wanted.items():
+        own = {name: v for name, v in held[key].items() if name not in ("PartitionKey", "RowKey", "Timestamp")}
+        assert own == columns, key
+    found = defaultdict[str, Cells](dict)
+    for key, row in rows.items():
+        if key[0] in "ch":
+            add(found[key.rpartition("~")[0] + "~"], load(row))
+    assert {key: cells for key, cells in found.items() if cells} == dict(counted)
+    assert {key[0] for key in rows} <= set("riouch")
+    return records
