@@ -1,13 +1,14 @@
 """Where the management API is: the URLs of instances, and the binding of clients."""
 
 import json
+from urllib.parse import quote
 
 BASE = "/runtime/webhooks/durabletask/"
 
 
 def management_urls(base_url: str, hub: str, id: str) -> dict[str, str]:
     """The URLs for watching and steering one instance."""
-    where = f"{base_url}{BASE}instances/{id}"
+    where = f"{base_url}{BASE}instances/{quote(id, safe='')}"
     common = f"taskHub={hub}&connection=AzureWebJobsStorage"
     return {
         "id": id,

@@ -31,8 +31,8 @@ FAILURE_MARK = "$OutOfProcData$:"
 class Turn:
     """One step: the messages it consumes, the function's answer, and the effects of both.
 
-    Consumes failures and timers that only concern a retry (the function need not run for them), then everything
-    up to the next one of those: the ids the SDK gives away while it replays are foreseeable that far.
+    What only concerns a retry comes first, for the function need not run for it; then everything else at once. So
+    the history has them in the order in which the ids are given here, and the SDK gives the same when it replays.
     """
 
     def __init__(self, instance: Instance, history: list[str], messages: list[tuple[int, dict[str, Any]]]):
@@ -108,8 +108,6 @@ class Turn:
         open_waits = dict(self.state.waits)
         for number, message in messages:
             if self._concerns_retry(message):
-                if batch:
-                    break
                 self._retry(message)
             elif message["EventType"] == Kind.EVENT_RAISED:
                 # Hold an event back until a wait for it is open: the SDK keeps only the newest early event

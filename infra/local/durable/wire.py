@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -15,10 +14,9 @@ from starlette.responses import JSONResponse, Response
 from infra.local.durable import views
 from infra.local.durable.engine import Dispatcher, NotRunning
 from infra.local.durable.links import BASE, management_urls
-from infra.local.durable.protocol import FINISHED, TIME, EntityCall, Instance
-from infra.local.durable.rows import Query
+from infra.local.durable.parameters import TOKEN, Refused, flag, json_body, patience, query, unquoted
+from infra.local.durable.protocol import FINISHED, EntityCall, Instance
 
-TOKEN = "x-ms-continuation-token"
 BAD_ID = re.compile(r"^@|[/\\#?\x00-\x1f\x7f-\x9f]")
 NOT_FAILED = ("Pending", "Running", "Suspended", "Completed", "Terminated")
 log = logging.getLogger(__name__)
@@ -30,14 +28,6 @@ class Json(JSONResponse):
     def render(self, content: Any) -> bytes:
         """The body."""
         return json.dumps(content).encode()
-
-
-class Refused(Exception):
-    """An answer other than success: status and message."""
-
-    def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
 
 
 class Management:
@@ -68,7 +58,7 @@ class Management:
             case "GET", "instances", id:
                 return await self._status(request, id)
             case "DELETE", "instances":
-                return await self._purge(self._work.call(self._work.store.purge_found, _query(request)))
+                return await self._purge(self._work.call(self._work.store.purge_found, query(request)))
             case "DELETE", "instances", id:
                 return await self._purge(self._work.call(self._work.store.purge, id))
             case "POST", "instances", id, "raiseEvent", name:
@@ -96,13 +86,11 @@ class Management:
     async def _start(self, request: Request, name: str, id: str) -> Response:
         if not 0 < len(id) <= 100 or BAD_ID.search(id):
             raise Refused(400, f"'{id}' is not an instance id: 1 to 100 characters, none of / \\ # ?, no leading @")
-        body = await _json_body(request)
-        text, quoted = _unquoted(body)
+        waits = patience(request)
+        text, quoted = unquoted(await json_body(request))
         instance = Instance(id, name, text, request.query_params.get("version"), quoted_input=quoted)
         await self._begin(instance)
-        if "timeout" in request.query_params:
-            return await self._wait(request, id)
-        return self._accepted(id)
+        return self._accepted(id) if waits is None else await self._wait(id, *waits)
 
     async def _begin(self, instance: Instance) -> None:
         if not self._work.known(instance.name):
@@ -115,10 +103,9 @@ class Management:
         links = management_urls(self._base_url, self._hub, id)
         return Json(links, 202, {"Location": links["statusQueryGetUri"], "Retry-After": "10"})
 
-    async def _wait(self, request: Request, id: str) -> Response:
+    async def _wait(self, id: str, timeout: float, interval: float) -> Response:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + float(request.query_params["timeout"])
-        interval = float(request.query_params.get("pollingInterval", "1"))
+        deadline = loop.time() + timeout
         while True:
             instance = await self._get(id)
             if instance.status == "Completed":
@@ -137,23 +124,23 @@ class Management:
 
     async def _status(self, request: Request, id: str) -> Response:
         instance = await self._get(id)
-        status = views.status(instance, _flag(request, "showInput", default=True))
-        if _flag(request, "showHistory"):
+        status = views.status(instance, flag(request, "showInput", default=True))
+        if flag(request, "showHistory"):
             events = await self._work.call(self._work.store.history, id)
-            status["historyEvents"] = views.history(instance, events, _flag(request, "showHistoryOutput"))
+            status["historyEvents"] = views.history(instance, events, flag(request, "showHistoryOutput"))
         if instance.status not in FINISHED:
             location = management_urls(self._base_url, self._hub, id)["statusQueryGetUri"]
             return Json(status, 202, {"Location": location, "Retry-After": "10"})
-        failed = instance.status == "Failed" and _flag(request, "returnInternalServerErrorOnFailure")
+        failed = instance.status == "Failed" and flag(request, "returnInternalServerErrorOnFailure")
         return Json(status, 500 if failed else 200)
 
     async def _list(self, request: Request) -> Response:
-        query = _query(request)
-        found = await self._work.call(self._work.store.find, query)
+        wanted = query(request)
+        found = await self._work.call(self._work.store.find, wanted)
         headers = {}
-        if len(found) == query.top:
+        if len(found) == wanted.top:
             headers[TOKEN] = base64.urlsafe_b64encode(f"{found[-1].created} {found[-1].id}".encode()).decode()
-        input_too = _flag(request, "showInput", default=True)
+        input_too = flag(request, "showInput", default=True)
         return Json([views.status(instance, input_too) for instance in found], headers=headers)
 
     async def _purge(self, work: Any) -> Response:
@@ -162,7 +149,7 @@ class Management:
         return Json({"instancesDeleted": deleted})
 
     async def _raise_event(self, request: Request, id: str, name: str) -> Response:
-        data = await _json_body(request)
+        data = await json_body(request)
         return _steered(await self._work.call(self._work.store.raise_event, id, name, data or "null"), FINISHED)
 
     async def _steer(self, request: Request, id: str, operation: str) -> Response:
@@ -174,12 +161,12 @@ class Management:
 
     async def _restart(self, request: Request, id: str) -> Response:
         old = await self._get(id)
-        new_id = uuid.uuid4().hex if _flag(request, "restartWithNewInstanceId", default=True) else id
+        new_id = uuid.uuid4().hex if flag(request, "restartWithNewInstanceId", default=True) else id
         await self._begin(Instance(new_id, old.name, old.input, old.version, quoted_input=old.quoted_input))
         return self._accepted(new_id)
 
     async def _signal(self, request: Request, name: str, key: str) -> Response:
-        body = await _json_body(request)
+        body = await json_body(request)
         if body is not None and not isinstance(json.loads(body), str):
             body = json.dumps(body)
         call = EntityCall(f"@{name.lower()}@{key}", request.query_params.get("op", ""), body, None)
@@ -188,7 +175,7 @@ class Management:
 
     async def _entities(self, request: Request, prefix: str) -> Response:
         rows = await self._work.call(self._work.store.entities, prefix)
-        state_too = _flag(request, "fetchState")
+        state_too = flag(request, "fetchState")
         found = []
         for id, state, updated in rows:
             _, name, key = id.split("@", 2)
@@ -200,57 +187,3 @@ class Management:
 def _steered(before: str | None, gone: tuple[str, ...]) -> Response:
     """The answer to a request that changes an instance whose status was `before`."""
     return Response(status_code=404 if before is None else 410 if before in gone else 202)
-
-
-async def _json_body(request: Request) -> str | None:
-    body = await request.body()
-    if not body.strip():
-        return None
-    try:
-        json.loads(body)
-        return body.decode()
-    except ValueError:
-        raise Refused(400, "Only application/json request content is supported") from None
-
-
-def _unquoted(body: str | None) -> tuple[str | None, bool]:
-    """The JSON text of an input, and whether it came as the SDK sends it: as text inside a JSON string."""
-    inner = json.loads(body) if body is not None else None
-    if isinstance(inner, str):
-        try:
-            json.loads(inner)
-            return inner, True
-        except ValueError:
-            pass  # a plain string, from a management URL
-    return body, False
-
-
-def _flag(request: Request, name: str, *, default: bool = False) -> bool:
-    value = request.query_params.get(name)
-    return default if value is None else value.lower() == "true"
-
-
-def _query(request: Request) -> Query:
-    parameters = request.query_params
-    after = ("", "")
-    try:
-        if token := request.headers.get(TOKEN):
-            created, _, id = base64.urlsafe_b64decode(token).decode().partition(" ")
-            after = (created, id)
-        return Query(
-            created_from=_moment(parameters.get("createdTimeFrom")),
-            created_to=_moment(parameters.get("createdTimeTo")),
-            statuses=tuple(filter(None, parameters.get("runtimeStatus", "").split(","))),
-            prefix=parameters.get("instanceIdPrefix", ""),
-            after=after,
-            top=max(1, int(parameters.get("top") or 100)),
-        )
-    except ValueError as error:
-        raise Refused(400, f"not a valid query: {error}") from None
-
-
-def _moment(text: str | None) -> str:
-    if not text:
-        return ""
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).strftime(TIME)

@@ -210,6 +210,24 @@ async def test_a_step_that_cannot_be_stored_is_tried_again(opened: Opened, monke
     assert (found["some-0"]["runtimeStatus"], failures) == ("Completed", {"commit": 0, "activity_done": 0, "load": 0})
 
 
+async def test_what_is_suspended_during_its_step_stays_suspended(opened: Opened):
+    gauge = Gauge()
+    for kind in ("activityTrigger", "entityTrigger"):
+        gauge.go[kind].set()
+    http = await opened(gauge)
+    await start_all(http, 1)
+    await eventually(lambda: gauge.running["orchestrationTrigger"])
+    assert (await http.post(f"{BASE}/instances/some-0/suspend")).status_code == 202
+    gauge.go["orchestrationTrigger"].set()
+    await eventually(lambda: gauge.most["activityTrigger"] and not gauge.running["activityTrigger"])
+    await start_all(http, 1, "other")
+    await eventually(lambda: all_finished(http))
+    assert (await statuses(http))["some-0"]["runtimeStatus"] == "Suspended"
+    assert (await http.post(f"{BASE}/instances/some-0/resume")).status_code == 202
+    await eventually(lambda: all_finished(http))
+    assert (await statuses(http))["some-0"]["runtimeStatus"] == "Completed"
+
+
 async def test_requests_before_the_start_and_after_the_stop_are_answered(tmp_path: Path):
     engine = Engine(tmp_path / "durable.db", Gauge())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(engine)) as http:

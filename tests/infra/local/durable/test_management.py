@@ -73,6 +73,42 @@ def ward(ctx: Any) -> Steps:
 
 
 @app.orchestration_trigger(context_name="ctx")
+def hurried(ctx: Any) -> Steps:
+    """Cancels a timer before it fails, and after a rewind goes on for longer than that would have taken."""
+    due = ctx.current_utc_datetime + timedelta(milliseconds=300)
+    timer = ctx.create_timer(due)
+    yield ctx.task_any([ctx.call_activity("echo", 1), timer])
+    timer.cancel()
+    yield ctx.call_activity("fragile", ctx.get_input())
+    yield ctx.create_timer(due + timedelta(milliseconds=50))
+
+
+@app.orchestration_trigger(context_name="ctx")
+def banker(ctx: Any) -> Steps:
+    """Uses an entity before and after something fails, and leaves a sub-orchestration running when it does."""
+    id = df.EntityId("money", ctx.instance_id)
+    yield ctx.call_entity(id, "add", 1)
+    try:
+        yield ctx.call_activity("fragile", ctx.get_input())
+    except Exception:
+        tidying = ctx.call_sub_orchestrator("waits", None, f"{ctx.instance_id}-tidying")
+        yield ctx.task_any([tidying, ctx.create_timer(ctx.current_utc_datetime)])
+        raise
+    return (yield ctx.call_entity(id, "add", 1))
+
+
+@app.orchestration_trigger(context_name="ctx")
+def guardian(ctx: Any) -> Steps:
+    return (yield ctx.call_sub_orchestrator("waits", None, "ward-of-it"))
+
+
+@app.entity_trigger(context_name="ctx")
+def money(ctx: Any) -> None:
+    ctx.set_state(ctx.get_state(lambda: 0) + ctx.get_input())
+    ctx.set_result(ctx.get_state())
+
+
+@app.orchestration_trigger(context_name="ctx")
 def stubborn(ctx: Any) -> Steps:
     return (yield ctx.call_activity_with_retry("fragile", df.RetryOptions(5, 2), ctx.get_input()))
 
@@ -162,6 +198,12 @@ class TestStart:
             assert (status["input"], status["output"]) == ([1, "two"], [1, "two"])
             assert (await http.post(f"{hub.api}/orchestrators/echoes", content="{")).status_code == 400
 
+    async def test_an_id_may_be_in_any_language(self, hub: Hub):
+        await hub.client.start_new("echoes", "größe 42", 1)
+        assert (await hub.finished("größe 42")).output == 1
+        links = hub.client.create_http_management_payload("mine")
+        assert links["statusQueryGetUri"].startswith(f"{hub.api}/instances/mine?")
+
     async def test_and_wait(self, hub: Hub):
         async with httpx.AsyncClient() as http:
             answer = await http.post(f"{hub.api}/orchestrators/echoes?timeout=20&pollingInterval=0.01", json="x")
@@ -170,6 +212,7 @@ class TestStart:
             assert (answer.status_code, "statusQueryGetUri" in answer.json()) == (202, True)
             answer = await http.post(f"{hub.api}/orchestrators/raises?timeout=20&pollingInterval=0.01")
             assert (answer.status_code, answer.json()["runtimeStatus"]) == (500, "Failed")
+            assert (await http.post(f"{hub.api}/orchestrators/echoes?timeout=soon")).status_code == 400
 
 
 class TestStatus:
@@ -348,6 +391,40 @@ class TestRewind:
         await hub.client.rewind(id, "well")
         assert (await hub.finished(id)).output == "retried is well"
         assert len(calls) == 4
+
+    async def test_does_not_bring_back_a_cancelled_timer(self, hub: Hub):
+        id = (await hub.run("hurried", "hurried")).id
+        healthy.add("hurried")
+        await hub.client.rewind(id, "well")
+        assert (await hub.finished(id)).status == "Completed"
+        status = await hub.status(id, show_history=True)
+        assert status
+        assert [entry["EventType"] for entry in status.history].count("TimerFired") == 1
+
+    async def test_keeps_what_entities_did_before_and_ends_what_was_started_after_the_failure(self, hub: Hub):
+        id = (await hub.run("banker", "bank")).id
+        await hub.reached(f"{id}-tidying", "Running")
+        await hub.client.rewind(id, "still ill")
+        assert (await hub.finished(id)).status == "Failed"
+        await hub.reached(f"{id}-tidying", "Running")  # another one of this id
+        status = await hub.status(id, show_history=True)
+        assert status
+        assert "SubOrchestrationInstanceFailed" not in [entry["EventType"] for entry in status.history]
+        healthy.add("bank")
+        await hub.client.rewind(id, "well")
+        assert (await hub.finished(id)).output == 2
+        assert (await hub.finished(f"{id}-tidying")).status == "Terminated"
+
+    async def test_starts_a_terminated_sub_orchestration_again(self, hub: Hub):
+        id = await hub.client.start_new("guardian", "guardian")
+        await hub.reached("ward-of-it", "Running")
+        await hub.client.terminate("ward-of-it", "by mistake")
+        assert (await hub.finished(id)).status == "Failed"
+        await hub.client.rewind(id, "it was a mistake")
+        for event in ("first", "second"):
+            await hub.reached("ward-of-it", "Running")
+            await hub.client.raise_event("ward-of-it", event, event)
+        assert (await hub.finished(id)).output == ['"first"', '"second"']
 
     async def test_of_an_error_of_the_orchestrator_runs_its_last_step_again(self, hub: Hub):
         calls.clear()

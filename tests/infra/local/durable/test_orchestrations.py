@@ -74,6 +74,16 @@ def listener(ctx: Any) -> Steps:
 
 
 @app.orchestration_trigger(context_name="ctx")
+def canceller(ctx: Any) -> Steps:
+    """Cancels its timer, and goes on for longer than that would have taken."""
+    due = ctx.current_utc_datetime + timedelta(milliseconds=300)
+    timer = ctx.create_timer(due)
+    yield ctx.task_any([ctx.wait_for_external_event("event"), timer])
+    timer.cancel()
+    yield ctx.create_timer(due + timedelta(milliseconds=50))
+
+
+@app.orchestration_trigger(context_name="ctx")
 def mailbox(ctx: Any) -> Steps:
     """Takes one letter per execution."""
     letters = [*ctx.get_input(), (yield ctx.wait_for_external_event("letter"))]
@@ -89,6 +99,16 @@ def hasty(ctx: Any) -> Steps:
     quick = ctx.create_timer(ctx.current_utc_datetime)
     yield ctx.task_any([slow, quick])
     return "ended"
+
+
+@app.orchestration_trigger(context_name="ctx")
+def forgetful(ctx: Any) -> Steps:
+    """Begins again while an activity runs, and then waits for one that has the same number."""
+    held = ctx.call_activity("held", ctx.get_input())
+    if ctx.get_input() == "new":
+        return (yield held)
+    yield ctx.task_any([held, ctx.create_timer(ctx.current_utc_datetime)])
+    ctx.continue_as_new("new")
 
 
 @app.orchestration_trigger(context_name="ctx")
@@ -176,6 +196,16 @@ async def test_a_timer_that_came_due_while_the_engine_was_away_fires_at_once(hub
     assert time.monotonic() - begin < 5
 
 
+async def test_a_cancelled_timer_does_not_fire(hub: Hub):
+    id = await hub.client.start_new("canceller")
+    await hub.client.raise_event(id, "event")
+    await hub.finished(id)
+    status = await hub.status(id, show_history=True)
+    assert status
+    kinds = Counter(entry["EventType"] for entry in status.history)
+    assert (kinds["TimerCreated"], kinds["TimerFired"]) == (1, 1)
+
+
 async def test_an_event_finds_an_instance_that_waited_through_a_restart(hub: Hub):
     id = await hub.client.start_new("listener")
     await hub.reached(id, "Running")
@@ -191,6 +221,13 @@ async def test_an_activity_that_was_running_when_the_engine_stopped_runs_again(h
     await eventually(lambda: attempts["held"] == 2)
     gate.set()
     assert (await hub.finished(id)).output == "kept"
+
+
+async def test_what_belongs_to_an_earlier_execution_is_not_taken_for_this_one(hub: Hub):
+    id = await hub.client.start_new("forgetful", client_input="old")
+    await eventually(lambda: attempts["held"] == 2)
+    gate.set()
+    assert (await hub.finished(id)).output == "new"
 
 
 async def test_what_an_activity_gives_after_its_orchestration_has_ended_changes_nothing(hub: Hub):
