@@ -37,8 +37,8 @@ def imports(path: Path) -> Iterator[str]:
 
 def part_of(path: Path) -> str:
     """The part of the house a file belongs to: `shared`, `functions.<slice>` or `function_app`."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:2]) if parts[0] == "functions" and len(parts) > 2 else parts[0]
+    first, *rest = path.relative_to(ROOT).with_suffix("").parts
+    return f"functions.{rest[0]}" if first == "functions" and len(rest) > 1 else first
 
 
 def within(module: str, package: str) -> bool:
