@@ -76,23 +76,24 @@ class Group:
     def alive(self) -> bool:
         """Whether it has a supervisor, which holds the lock from before its start to its end; not for a pending one."""
         try:
-            os.close(self.lock())
+            lock = os.open(self.folder / "lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except FileNotFoundError:
-            pass
+        finally:
+            os.close(lock)
         if self.process:
             self.process.poll()
         return False
 
-    def lock(self, *, create: int = 0) -> int:
-        """The lock of its supervisor, as an open file; BlockingIOError when there is a supervisor."""
-        lock = os.open(self.folder / "lock", os.O_RDWR | create, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise
+    def lock(self) -> int:
+        """Take the lock for a supervisor, which is to inherit it; an open file."""
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        # Waits for those who only look whether it is taken: a process that another thread just forked may do so too.
+        fcntl.flock(lock, fcntl.LOCK_EX)
         return lock
 
     def status(self) -> Json:
@@ -169,7 +170,7 @@ class Group:
             await asyncio.sleep(0.02)
             if asyncio.get_running_loop().time() > deadline:
                 log.warning("the supervisor of %s does not answer and is killed", self.name)
-                send(json.loads((self.folder / "status.json").read_text())["supervisor"], signal.SIGKILL)
+                send(int((self.folder / "lock").read_text()), signal.SIGKILL)
                 deadline += 1
 
     @property
@@ -194,7 +195,7 @@ class Group:
             grace=grace,
             restart_delay=restart_delay,
         )
-        lock = self.lock(create=os.O_CREAT)
+        lock = self.lock()
         with os.fdopen(lock), (self.folder / "supervisor.log").open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", SUPERVISOR],
@@ -206,6 +207,8 @@ class Group:
                 pass_fds=[lock],  # the supervisor holds it as long as it lives
                 start_new_session=True,
             )
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(self.process.pid).encode(), 0)
         assert self.process.stdin and self.process.stdout
         with self.process.stdin as writer, self.process.stdout as reader:
             writer.write(json.dumps(plan).encode())

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ class Process:
 
     def terminate(self) -> None:
         """Ask the command to end, as the service does: only it gets the signal."""
-        main = self.main()
-        if main is None:
-            self.kill()
-        else:
-            send(main, signal.SIGTERM)
+        for _ in range(40):
+            if main := self.main():
+                send(main, signal.SIGTERM)
+                return
+            time.sleep(0.005)  # it is just being started, or just ending
 
     def kill(self) -> None:
         """End every process of the container; those in a sandbox go with its init."""

@@ -55,13 +55,11 @@ class Operations:
         except web.HTTPException:
             raise
         except ArmError as refused:
-            error, level = (
-                refused,
-                logging.INFO if refused.status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING,
-            )
+            error = refused
         except Exception as broken:
             log.exception("%s %s", request.method, request.path)
-            error, level = ArmError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerError", str(broken)), logging.ERROR
+            error = ArmError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerError", str(broken))
+        level = logging.INFO if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
         log.log(level, "%d %s %s: %s", error.status, request.method, request.path, error.message)
         return web.json_response(error.body, status=error.status, headers={"x-ms-error-code": error.code})
 
@@ -88,9 +86,9 @@ class Operations:
 
     @route("PATCH", GROUP)
     async def update_group(self, request: web.Request, path: dict[str, str]) -> web.Response:
+        tags = (await json_body(request)).get("tags") or {}
         group = self.found(path)
-        group.body["tags"] = (await json_body(request)).get("tags") or {}
-        group.save()
+        self.service.tag(group, tags)
         return web.json_response(group.view())
 
     @route("DELETE", GROUP)

@@ -147,15 +147,16 @@ class Service:
         self.check_room(name, body, group)
         if group is None:
             folder = self.folder / "groups" / hashlib.sha256(identity.encode()).hexdigest()[:24]
-            group = self.groups[identity] = Group(folder, subscription, resource_group, name, body)
+            group = Group(folder, subscription, resource_group, name, body)
             self.launch(group)
+            self.groups[identity] = group
             return group, True
         self.check_steady(group)
         if fixed(group.body) != fixed(body):
             raise invalid("InvalidContainerGroupUpdate", UPDATE_REFUSED.format(name))
         same = {**group.body, "tags": None} == {**body, "tags": None}
         group.body = body
-        if same:  # nothing but tags: its containers need not know
+        if same and not group.failure:  # nothing but tags: its containers need not know
             group.save()
         else:
             self.launch(group)
@@ -203,6 +204,13 @@ class Service:
                 log.warning("%s cannot be started: %s", group.name, error)
                 group.failure = [event("Failed", str(error), "Warning")]
             group.pending = False
+
+    def tag(self, group: Group, tags: dict[str, str]) -> None:
+        """Give the group these tags instead of those it has."""
+        if group.removal:
+            self.check_steady(group)
+        group.body["tags"] = tags
+        group.save()
 
     async def stop(self, group: Group) -> None:
         """End the containers of the group; it stays and can be started."""

@@ -233,9 +233,7 @@ class Supervisor:
         provisioned = not self.waiting or any(one.failed for one in self.init) or self.stopping
         views = {one.plan["name"]: one.view for one in self.all}
         with open("status.json.new", "w") as file:
-            json.dump(
-                {"supervisor": os.getpid(), "provisioned": provisioned, "ended": ended, "containers": views}, file
-            )
+            json.dump({"provisioned": provisioned, "ended": ended, "containers": views}, file)
         os.replace("status.json.new", "status.json")
 
 

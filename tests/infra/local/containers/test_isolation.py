@@ -140,12 +140,12 @@ class TestPlain:
     async def test_orphans_die_with_the_supervisor(self, plain: Groups, plain_machine: Machine):
         name = await plain.create(group(container("(setsid sleep 606.75 &) ; echo up; sleep 600")))
         await plain.said(name, "up")
-        (status,) = [
-            json.loads((folder / "status.json").read_text())
+        (supervisor,) = [
+            int((folder / "lock").read_text())
             for folder in plain_machine.state.glob("groups/*")
             if json.loads((folder / "group.json").read_text())["name"] == name
         ]
-        os.kill(status["supervisor"], signal.SIGKILL)
+        os.kill(supervisor, signal.SIGKILL)
         await eventually(lambda: processes("sleep 606.75"), lambda found: not found)
         assert (await plain.last(name)).exit_code == 137
 

@@ -53,6 +53,12 @@ class TestStop:
         assert await groups.state(name) == "Stopped"
         assert (await groups.last(name)).state == "Terminated"
 
+    async def test_one_that_has_hardly_begun_is_asked_too(self, groups: Groups):
+        body = group(container("exec sleep 600"))
+        await groups.sdk.begin_create_or_update("tests", "hardly-begun", body, polling=False)
+        await groups.sdk.stop("tests", "hardly-begun")
+        assert (await groups.last("hardly-begun")).exit_code == 143
+
     async def test_a_container_that_ignores_the_signal_is_killed(self, groups: Groups):
         name = await groups.create(group(container("trap '' TERM; echo up; while :; do sleep 0.1; done")))
         await groups.said(name, "up")
@@ -60,9 +66,7 @@ class TestStop:
         assert (await groups.last(name)).exit_code == 137
 
     async def test_a_container_may_end_in_its_own_way(self, groups: Groups):
-        name = await groups.create(
-            group(container("trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.1; done"))
-        )
+        name = await groups.create(group(container("trap 'echo bye; exit 9' TERM; echo up; sleep 600 & wait")))
         await groups.said(name, "up")
         await groups.sdk.stop("tests", name)
         assert (await groups.last(name)).exit_code == 9

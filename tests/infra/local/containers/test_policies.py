@@ -60,7 +60,8 @@ class TestPolicy:
 
     async def test_a_group_that_is_stopped_while_it_waits_shows_how_it_ended(self, groups: Groups):
         name = await groups.create(group(container("exit 7"), policy="Always"))
-        await eventually(lambda: groups.view(name), lambda view: (view.restart_count or 0) >= 3)
+        await eventually(lambda: groups.view(name), lambda view: view.restart_count == 3)
+        await eventually(lambda: groups.last(name), lambda state: state.state == "Waiting")
         await groups.sdk.stop("tests", name)
         state = await groups.last(name)
         assert (state.state, state.exit_code) == ("Terminated", 7)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import random
 import signal
@@ -169,7 +168,7 @@ class TestSupervisorKilled:
         async with Groups(own_machine.port) as groups:
             name = await groups.create(group(container("echo up; exec sleep 607.5")))
             await groups.said(name, "up")
-            os.kill(json.loads(await status(own_machine))["supervisor"], signal.SIGKILL)
+            os.kill(supervisor(own_machine), signal.SIGKILL)
             assert await groups.ended(name) == "Failed"
             assert (await groups.last(name)).exit_code == 137
             await eventually(lambda: processes("sleep 607.5"), lambda found: not found)
@@ -178,7 +177,7 @@ class TestSupervisorKilled:
         async with Groups(own_machine.port) as groups:
             name = await groups.create(group(container("echo up; exec sleep 608.5")))
             await groups.said(name, "up")
-            os.kill(json.loads(await status(own_machine))["supervisor"], signal.SIGSTOP)
+            os.kill(supervisor(own_machine), signal.SIGSTOP)
             await groups.delete(name)
             assert await folders(own_machine) == 0
             await eventually(lambda: processes("sleep 608.5"), lambda found: not found)
@@ -188,6 +187,12 @@ async def status(machine: Machine) -> str:
     """What the supervisor of the only group wrote."""
     (only,) = machine.state.glob("groups/*/status.json")
     return only.read_text()
+
+
+def supervisor(machine: Machine) -> int:
+    """The process that keeps the only group."""
+    (only,) = machine.state.glob("groups/*/lock")
+    return int(only.read_text())
 
 
 async def folders(machine: Machine) -> int:

@@ -73,6 +73,9 @@ class TestAzureFile:
         seen = (await groups.get("without-share")).as_dict()
         assert (seen["provisioning_state"], seen["instance_view"]["state"]) == ("Failed", "Failed")
         assert [one["name"] for one in seen["instance_view"]["events"]] == ["Failed"]
+        await groups.call("PUT", f"{SHARES}/missing", {})
+        await groups.create(group(mounted("true", volume), volumes=[volume]), "without-share")
+        assert await groups.ended("without-share") == "Succeeded"
         await groups.delete("without-share")
 
 
