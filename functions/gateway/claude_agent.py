@@ -50,15 +50,20 @@ def main(model: str) -> int:
     (KEPT / "latest.diff").write_text("".join(diff()), "utf-8", "surrogateescape", newline="")
     if not last:
         return code or 1
-    usage = last.get("usage", {})
     report = {
         "result": str(last.get("result") or last.get("subtype", "")),
         "is_error": bool(last.get("is_error")) or code != 0,
-        "tokens": sum(count for name, count in usage.items() if name.endswith("_tokens") and isinstance(count, int)),
+        "tokens": tokens(last),
         "cost": float(last.get("total_cost_usd") or 0),
     }
     (KEPT / "claude.json").write_text(json.dumps(report), "utf-8")
     return code or int(report["is_error"])
+
+
+def tokens(result: dict[str, Any]) -> int:
+    """All tokens of all models that worked, those read from a cache too."""
+    kinds = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+    return sum(int(used.get(kind, 0)) for used in result.get("modelUsage", {}).values() for kind in kinds)
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
@@ -72,6 +77,8 @@ def parsed(line: bytes) -> dict[str, Any] | None:
 
 def told(event: dict[str, Any]) -> Iterator[str]:
     """The lines of the log for one event."""
+    if event.get("subtype") == "api_retry":
+        yield f"the model's API answered {event.get('error_status')}: try {event.get('attempt')} was in vain"
     if event.get("type") not in ("assistant", "user"):
         return
     content = event.get("message", {}).get("content")

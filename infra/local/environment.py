@@ -94,7 +94,10 @@ class Environment:
         folder.mkdir()
         for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
-        return {"entrypoint": ["python3", str(folder / "runner.py")], "read_only": [str(folder)]}
+        # The command lines that the Dockerfile installs; here they are development dependencies.
+        tools = ROOT / "infra/local/node_modules"
+        start = f'PATH="$PATH:{tools}/.bin" exec python3 {folder}/runner.py'
+        return {"entrypoint": ["sh", "-c", start], "read_only": [str(folder), str(tools)]}
 
     async def _start_storage(self) -> None:
         folder = self.state / "azurite" if self.keep else None
