@@ -1,6 +1,7 @@
 """The command line of the local Functions host."""
 
 import argparse
+import errno
 import os
 import socket
 import sys
@@ -28,7 +29,12 @@ def main() -> None:
         response_timeout=given.response_timeout,
         drain_seconds=given.drain_seconds,
     )
-    listener = listen(given.port) if given.fd is None else socket.socket(fileno=given.fd)
+    try:
+        listener = listen(given.port) if given.fd is None else socket.socket(fileno=given.fd)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.exit(f"ERROR port {given.port} is taken")
     if given.reload:
         from infra.local.host.reload import supervise as serve_app
     else:

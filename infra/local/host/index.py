@@ -23,7 +23,7 @@ DURABLE_TRIGGERS = {
     "activityTrigger": "activity",
     "entityTrigger": "entityName",
 }
-TRIGGERS = {"httpTrigger", "timerTrigger", "queueTrigger", *DURABLE_TRIGGERS}
+TRIGGERS = {"httpTrigger", "timerTrigger", *DURABLE_TRIGGERS}
 BINDINGS = {*TRIGGERS, "http", "durableClient"}
 
 

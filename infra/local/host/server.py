@@ -116,6 +116,9 @@ async def serving(app: Any, listener: socket.socket, *, drain_seconds: int) -> A
     try:
         yield
     finally:
+        # Take no more connections, and let those taken just now send their request: stopping at once drops them.
+        asyncio.get_running_loop().remove_reader(listener)
+        await asyncio.sleep(0.05)
         server.should_exit = True
         await task
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import httpx
 
-from infra.local import host
-from infra.local.processes import Child, free_ports
+from infra.local.processes import Child, free_ports, python
 
 HEADER = """
 import asyncio
@@ -50,7 +49,11 @@ class Served:
         self.child: Child | None = None
 
     async def start(self) -> None:
-        self.child = await host.start(self.app, self.port, state=self.state, options=self.options, env=self.env)
+        """Start it, and wait until it takes requests. NotReady when the app cannot be served."""
+        where = ["--app", str(self.app), "--port", str(self.port), "--state", str(self.state)]
+        command = python("infra.local.host", *where, *self.options)
+        self.child = Child("Functions host", command, log=self.state / "host.log", env=self.env)
+        await self.child.start(lambda: serving(self.port))
 
     @property
     def pid(self) -> int:
@@ -68,13 +71,26 @@ class Served:
         await self.start()
 
     async def stop(self) -> None:
+        """End it at once; how it stops in order has tests of its own."""
         await self.http.aclose()
         if self.child:
-            await self.child.stop()
+            await self.child.kill()
 
     @property
     def log(self) -> str:
         return (self.state / "host.log").read_text()
+
+
+async def serving(port: int) -> bool:
+    """Whether a host on this loopback port takes requests. Raises OSError while nothing listens there."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /admin/host/ping HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+        return (await asyncio.wait_for(reader.readline(), 1)).startswith(b"HTTP/1.1 200")
+    except TimeoutError:
+        return False
+    finally:
+        writer.close()
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 15) -> Any:

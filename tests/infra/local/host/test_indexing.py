@@ -95,6 +95,7 @@ def counter(ctx): ...
         [
             "blob_trigger(arg_name='x', path='c/{n}', connection='S')",
             "event_grid_trigger(arg_name='x')",
+            "queue_trigger(arg_name='x', queue_name='q', connection='S')",
             "service_bus_queue_trigger(arg_name='x', queue_name='q', connection='S')",
         ],
     )

@@ -81,12 +81,14 @@ async def test_a_timer_that_fails_is_in_the_log_and_the_host_goes_on(serve: Serv
 
 async def test_a_missed_run_is_made_up_for_once_and_knows_that_it_is_late(serve: Serve):
     served = await serve(APP, env={"RARELY": NEVER})
+    await eventually(lambda: len(runs(served, "at_start")) == 1)
     served.kill()
     status = served.state / "timers" / "by_hand.json"
     longer_ago = datetime.now(UTC) - timedelta(days=3 * 366)
     status.write_text(json.dumps({"Last": longer_ago.isoformat(), "Next": "", "LastUpdated": longer_ago.isoformat()}))
     await served.restart()
     [late] = await eventually(lambda: runs(served, "by_hand"))
+    await eventually(lambda: len(runs(served, "at_start")) == 2)
     assert late["past_due"]
     assert late["status"]["Last"] == longer_ago.isoformat()
     assert datetime.fromisoformat(json.loads(status.read_text())["Last"]) > longer_ago
