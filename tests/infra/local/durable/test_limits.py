@@ -58,6 +58,10 @@ async def all_finished(http: httpx.AsyncClient) -> bool:
     return not (await http.get(f"{BASE}/instances", params=unfinished)).json()
 
 
+async def is_completed(http: httpx.AsyncClient, id: str) -> bool:
+    return (await http.get(f"{BASE}/instances/{id}")).json()["runtimeStatus"] == "Completed"
+
+
 Opened = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
@@ -226,6 +230,37 @@ async def test_what_is_suspended_during_its_step_stays_suspended(opened: Opened)
     assert (await http.post(f"{BASE}/instances/some-0/resume")).status_code == 202
     await eventually(lambda: all_finished(http))
     assert (await statuses(http))["some-0"]["runtimeStatus"] == "Completed"
+
+
+async def test_an_answer_that_arrives_while_its_orchestration_begins_again_is_not_shown_to_the_next(opened: Opened):
+    during_step, answered, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    shown: list[int] = []
+
+    async def invoke(kind: str, name: str, data: str) -> str | None:
+        if name == "late":
+            await during_step.wait()
+            answered.set()
+        if kind == "activityTrigger":
+            return "1"
+        payload = json.loads(data)
+        if name == "other" or payload["input"] == '"again"':
+            shown.extend(e["EventType"] for e in payload["history"] if name != "other")
+            return '{"isDone": true, "actions": [[]]}'
+        calls = [{"actionType": 0, "functionName": activity, "input": "1"} for activity in ("early", "late")]
+        if any(e["EventType"] == 5 for e in payload["history"]):
+            during_step.set()
+            await go_on.wait()
+            calls.append({"actionType": 4, "input": '"again"'})
+        return json.dumps({"isDone": False, "actions": [calls]})
+
+    http = await opened(invoke)
+    await start_all(http, 1)
+    await answered.wait()
+    await start_all(http, 1, "other")
+    await eventually(lambda: is_completed(http, "other-0"))  # the late answer has been stored before this
+    go_on.set()
+    await eventually(lambda: is_completed(http, "some-0"))
+    assert shown == [12, 0]
 
 
 async def test_requests_before_the_start_and_after_the_stop_are_answered(tmp_path: Path):

@@ -1,5 +1,6 @@
 """The management API, through the SDK's client where it has the call."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ Steps = Generator[Any, Any, Any]
 app = df.DFApp()
 calls: list[str] = []
 healthy: set[str] = set()
+gate = asyncio.Event()
 
 
 @app.activity_trigger(input_name="value")
@@ -33,6 +35,14 @@ def fragile(name: str) -> str:
     if name not in healthy:
         raise ValueError(f"{name} is ill")
     return f"{name} is well"
+
+
+@app.activity_trigger(input_name="value")
+async def held(value: str) -> str:
+    """Ends when the gate is opened."""
+    calls.append(value)
+    await gate.wait()
+    return value
 
 
 @app.orchestration_trigger(context_name="ctx")
@@ -95,6 +105,17 @@ def banker(ctx: Any) -> Steps:
         yield ctx.task_any([tidying, ctx.create_timer(ctx.current_utc_datetime)])
         raise
     return (yield ctx.call_entity(id, "add", 1))
+
+
+@app.orchestration_trigger(context_name="ctx")
+def untidy(ctx: Any) -> Steps:
+    """Leaves an activity running when it fails, and starts one of the same number when it does not."""
+    try:
+        yield ctx.call_activity("fragile", ctx.get_input())
+    except Exception:
+        yield ctx.task_any([ctx.call_activity("held", "in vain"), ctx.create_timer(ctx.current_utc_datetime)])
+        raise
+    return (yield ctx.call_activity("held", "wanted"))
 
 
 @app.orchestration_trigger(context_name="ctx")
@@ -414,6 +435,15 @@ class TestRewind:
         await hub.client.rewind(id, "well")
         assert (await hub.finished(id)).output == 2
         assert (await hub.finished(f"{id}-tidying")).status == "Terminated"
+
+    async def test_drops_what_was_asked_for_after_the_failure(self, hub: Hub):
+        id = (await hub.run("untidy", "untidy")).id
+        await eventually(lambda: "in vain" in calls)
+        healthy.add("untidy")
+        await hub.client.rewind(id, "well")
+        await eventually(lambda: "wanted" in calls)
+        gate.set()
+        assert (await hub.finished(id)).output == "wanted"
 
     async def test_starts_a_terminated_sub_orchestration_again(self, hub: Hub):
         id = await hub.client.start_new("guardian", "guardian")
