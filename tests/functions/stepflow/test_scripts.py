@@ -119,7 +119,9 @@ class TestPythonScript:
         }  # fmt: skip
         assert ends(watcher.heard) == list(expected.items())
         assert {name: step["status"] for name, step in steps.items()} == expected
-        assert (execution["status"], execution["exit_code"]) == (("failed", 1) if critical == "yes" else ("completed", 0))
+        assert (execution["status"], execution["exit_code"]) == (
+            ("failed", 1) if critical == "yes" else ("completed", 0)
+        )
         assert ("deploy" in (execution["error_message"] or "")) is (critical == "yes")
         assert execution["metadata"] == {"project": "digits"}
         assert steps["load data"]["metadata"] == {"rows": 1000, "ratio": 0.8, "shuffle": True}

@@ -1,0 +1,211 @@
+"""Artifacts: files that output names, and uploads."""
+
+import io
+import tarfile
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.functions.stepflow.conftest import UNKNOWN, StepFlow
+from tests.functions.stepflow.test_executions import refused
+
+ARTIFACT = {
+    "id", "execution_id", "step_id", "name", "description", "file_path", "file_name", "file_size", "mime_type",
+    "artifact_type", "created_at", "tags", "is_public", "retention_days", "download_url",
+}  # fmt: skip
+
+
+async def upload(stepflow: StepFlow, *, file: Any = ("a.txt", b"hello"), **fields: Any) -> httpx.Response:
+    return await stepflow.http.post("/api/artifacts", data=fields, files={"file": file} if file else {"x": ("", b"")})
+
+
+@pytest.fixture(scope="module")
+async def ended(stepflow: StepFlow) -> dict[str, Any]:
+    """An execution with one step that has ended."""
+    return await stepflow.run("echo STEP_START: one")
+
+
+class TestOfMarkers:
+    async def test_a_file_is_kept_as_it_is_when_its_marker_is_read(self, stepflow: StepFlow):
+        found = await stepflow.run(
+            "echo 1 > f; echo ARTIFACT: f; sleep 0.6; echo 2 > f; echo ARTIFACT: f; sleep 0.6; rm f"
+        )
+        contents = [(await stepflow.http.get(a["download_url"])).content for a in found["artifacts"]]
+        assert contents == [b"1\n", b"2\n"]
+        assert [artifact["name"] for artifact in found["artifacts"]] == ["f", "f"]
+
+    async def test_the_types_follow_from_the_ending(self, stepflow: StepFlow):
+        names = {
+            "a.pdf": "document",
+            "b.PNG": "image",
+            "c.csv": "data",
+            "d.log": "log",
+            "e.zip": "archive",
+            "f": "other",
+        }
+        command = "; ".join(f"echo x > {name}; echo ARTIFACT: {name}" for name in names)
+        found = await stepflow.run(command)
+        assert {a["file_name"]: a["artifact_type"] for a in found["artifacts"]} == names
+
+    async def test_a_file_that_is_not_there_is_recorded_and_has_no_download(self, stepflow: StepFlow):
+        found = await stepflow.run("echo 'ARTIFACT: sub/none.txt: it: was'")
+        artifact = found["artifacts"][0]
+        assert set(artifact) >= ARTIFACT
+        assert (artifact["name"], artifact["description"]) == ("none.txt", "it: was")
+        assert (artifact["file_size"], artifact["mime_type"], artifact["exists"]) == (0, None, False)
+        assert artifact["metadata"]["message"]
+        refused(await stepflow.http.get(artifact["download_url"]), 404)
+
+    async def test_a_folder_is_packed_and_links_in_it_stay_links(self, stepflow: StepFlow):
+        found = await stepflow.run("mkdir -p d/e; echo x > d/e/f; ln -s /etc d/link; echo ARTIFACT: d/: all of it")
+        artifact = found["artifacts"][0]
+        assert (artifact["file_name"], artifact["artifact_type"], artifact["mime_type"]) == (
+            "d.tar.gz", "archive", "application/gzip",
+        )  # fmt: skip
+        packed = (await stepflow.http.get(artifact["download_url"])).content
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            assert set(archive.getnames()) == {"d", "d/e", "d/e/f", "d/link"}
+            assert archive.getmember("d/link").issym()
+
+    async def test_a_path_out_of_the_working_directory_is_one_of_the_container(self, stepflow: StepFlow):
+        command = "echo ARTIFACT: ../../etc/passwd; mkdir -p ../elsewhere; echo mine > ../elsewhere/f; echo ARTIFACT: ../elsewhere/f"
+        found = await stepflow.run(command)
+        passwd, mine = found["artifacts"]
+        assert (await stepflow.http.get(mine["download_url"])).content == b"mine\n"
+        if passwd["exists"]:  # the container's own: not that of the machine that the tests run on
+            assert len((await stepflow.http.get(passwd["download_url"])).content.splitlines()) <= 2
+        assert found["execution"]["status"] == "completed"
+
+    async def test_what_is_no_regular_file_is_recorded_with_a_message(self, stepflow: StepFlow):
+        found = await stepflow.run(
+            "mkfifo pipe; echo ARTIFACT: pipe; echo ARTIFACT: /dev/zero; ln -s loop loop; echo ARTIFACT: loop"
+        )
+        assert [(a["exists"], bool(a["metadata"].get("message"))) for a in found["artifacts"]] == [(False, True)] * 3
+        assert found["execution"]["status"] == "completed"
+
+    async def test_one_over_the_limit_is_recorded_with_a_message_and_the_execution_goes_on(self, stepflow: StepFlow):
+        found = await stepflow.run("truncate -s 200M big.bin; echo ARTIFACT: big.bin; echo after")
+        artifact = found["artifacts"][0]
+        assert (artifact["file_size"], artifact["exists"]) == (0, False)
+        assert "100000000" in artifact["metadata"]["message"]
+        assert found["execution"]["status"] == "completed"
+        assert await stepflow.logs(found["execution"]["id"]) == ["after"]
+
+    async def test_a_large_one_named_last_is_stored_though_the_command_has_ended(self, stepflow: StepFlow):
+        found = await stepflow.run("head -c 50000000 /dev/urandom > big.bin; echo ARTIFACT: big.bin; printf end")
+        assert found["artifacts"][0]["file_size"] == 50_000_000
+        assert await stepflow.logs(found["execution"]["id"]) == ["end"]
+
+    async def test_many_keep_their_order(self, stepflow: StepFlow):
+        found = await stepflow.run("for i in $(seq 25); do echo $i > $i.txt; echo ARTIFACT: $i.txt; done")
+        assert [artifact["name"] for artifact in found["artifacts"]] == [f"{n}.txt" for n in range(1, 26)]
+
+
+class TestUploadArtifact:
+    async def test_it_is_stored_and_comes_back_whole(self, stepflow: StepFlow, ended: dict[str, Any]):
+        data = bytes(range(256)) * 100
+        execution_id, step_id = ended["execution"]["id"], ended["steps"][0]["id"]
+        answer = await upload(
+            stepflow, file=("größe.csv", data, "text/csv"), execution_id=execution_id, step_id=step_id, name="Report",
+            description="by hand", tags=["a", "b"],
+        )  # fmt: skip
+        assert answer.status_code == 201, answer.text
+        body = answer.json()["data"]
+        artifact = body["artifact"]
+        assert set(artifact) >= ARTIFACT
+        assert (body["artifact_id"], artifact["name"], artifact["description"]) == (artifact["id"], "Report", "by hand")
+        assert (artifact["file_name"], artifact["file_size"], artifact["mime_type"]) == (
+            "größe.csv", len(data), "text/csv",
+        )  # fmt: skip
+        assert (artifact["artifact_type"], artifact["tags"], artifact["is_public"]) == ("data", ["a", "b"], True)
+        assert (artifact["retention_days"], artifact["step_id"]) == (30, step_id)
+        assert artifact["file_path"] == f"/storage/artifacts/{execution_id}/{artifact['id']}_größe.csv"
+        assert artifact["download_url"] == f"/api/artifacts/{artifact['id']}/download"
+        download = await stepflow.http.get(artifact["download_url"])
+        assert (download.content, download.headers["content-type"]) == (data, "text/csv; charset=utf-8")
+        assert "filename*=utf-8''gr%C3%B6%C3%9Fe.csv" in download.headers["content-disposition"]
+        shown = await stepflow.data(f"/api/artifacts/{artifact['id']}")
+        assert shown == {"artifact": artifact}
+
+    @pytest.mark.parametrize(
+        ("given", "tags"),
+        [(["a", "b"], ["a", "b"]), ('["a", "b,c"]', ["a", "b,c"]), ("a, b ,c", ["a", "b", "c"]), ("one", ["one"]), ("", [])],
+    )  # fmt: skip
+    async def test_tags_come_in_three_forms(
+        self, stepflow: StepFlow, ended: dict[str, Any], given: Any, tags: list[str]
+    ):
+        answer = await upload(stepflow, execution_id=ended["execution"]["id"], name="x", tags=given)
+        assert answer.json()["data"]["artifact"]["tags"] == tags
+
+    @pytest.mark.parametrize("missing", ["file", "name", "execution_id"])
+    async def test_without_a_required_part(self, stepflow: StepFlow, ended: dict[str, Any], missing: str):
+        fields: dict[str, Any] = {"execution_id": ended["execution"]["id"], "name": "x", "file": ("a", b"b")}
+        assert missing in refused(await upload(stepflow, **{**fields, missing: None}), 400)
+
+    async def test_for_an_execution_or_step_that_nobody_has(self, stepflow: StepFlow, ended: dict[str, Any]):
+        refused(await upload(stepflow, execution_id=UNKNOWN, name="x"), 404)
+        refused(await upload(stepflow, execution_id=ended["execution"]["id"], step_id=UNKNOWN, name="x"), 404)
+
+    @pytest.mark.parametrize("fields", [{"artifact_type": "report"}, {"tags": "[1]"}, {"tags": "[broken"}])
+    async def test_with_a_field_that_breaks_a_rule(self, stepflow: StepFlow, ended: dict[str, Any], fields: Any):
+        refused(await upload(stepflow, execution_id=ended["execution"]["id"], name="x", **fields), 400)
+
+    @pytest.mark.parametrize("content", [b"", b"--x\r\nbroken"])
+    async def test_that_is_no_form(self, stepflow: StepFlow, content: bytes):
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        refused(await stepflow.http.post("/api/artifacts", content=content, headers=headers), 400)
+
+    async def test_over_the_limit(self, stepflow: StepFlow, ended: dict[str, Any]):
+        big = ("big.bin", b"\0" * 100_000_001)
+        refused(await upload(stepflow, file=big, execution_id=ended["execution"]["id"], name="x"), 413)
+
+
+class TestListArtifacts:
+    async def test_by_execution_step_and_type_newest_first(self, stepflow: StepFlow):
+        command = "echo STEP_START: s; for n in a.csv b.png c.csv; do echo $n > $n; echo ARTIFACT: $n; done; echo STEP_COMPLETE: s; echo d > d.csv; echo ARTIFACT: d.csv"
+        found = await stepflow.run(command)
+        execution_id, step_id = found["execution"]["id"], found["steps"][0]["id"]
+
+        async def names(**query: Any) -> tuple[list[str], int, bool]:
+            page = await stepflow.data("/api/artifacts", **query)
+            return [a["name"] for a in page["artifacts"]], page["total_count"], page["has_more"]
+
+        assert await names(execution_id=execution_id) == (["d.csv", "c.csv", "b.png", "a.csv"], 4, False)
+        assert await names(step_id=step_id) == (["c.csv", "b.png", "a.csv"], 3, False)
+        assert await names(execution_id=execution_id, artifact_type="data") == (["d.csv", "c.csv", "a.csv"], 3, False)
+        assert await names(step_id=step_id, artifact_type="data", limit=1) == (["c.csv"], 2, True)
+        assert await names(execution_id=execution_id, step_id=step_id, offset=1) == (["b.png", "a.csv"], 3, False)
+        assert await names(execution_id=execution_id, offset=9) == ([], 4, False)
+        assert await names(execution_id=UNKNOWN) == ([], 0, False)
+        everything = await stepflow.data("/api/artifacts", limit=1000)
+        assert everything["total_count"] >= 4
+        of_execution = await stepflow.data(f"/api/artifacts/execution/{execution_id}")
+        assert [a["name"] for a in of_execution["artifacts"]] == ["a.csv", "b.png", "c.csv", "d.csv"]
+
+    @pytest.mark.parametrize("query", ["limit=0", "offset=-1", "artifact_type=report", "artifact_type="])
+    async def test_a_query_that_breaks_a_rule_is_refused(self, stepflow: StepFlow, query: str):
+        refused(await stepflow.http.get(f"/api/artifacts?{query}"), 400)
+
+    async def test_of_an_execution_that_nobody_has(self, stepflow: StepFlow):
+        refused(await stepflow.http.get(f"/api/artifacts/execution/{UNKNOWN}"), 404)
+
+
+class TestDeleteArtifact:
+    async def test_its_file_is_gone_and_the_execution_stays(self, stepflow: StepFlow):
+        found = await stepflow.run("echo a > a; echo b > b; echo ARTIFACT: a; echo ARTIFACT: b; echo line")
+        a, b = found["artifacts"]
+        answer = await stepflow.http.delete(f"/api/artifacts/{a['id']}")
+        assert (answer.status_code, bool(answer.json()["data"]["message"])) == (200, True)
+        refused(await stepflow.http.get(a["download_url"]), 404)
+        refused(await stepflow.http.get(f"/api/artifacts/{a['id']}"), 404)
+        refused(await stepflow.http.delete(f"/api/artifacts/{a['id']}"), 404)
+        again = await stepflow.data(f"/api/executions/{found['execution']['id']}")
+        assert [artifact["id"] for artifact in again["artifacts"]] == [b["id"]]
+        assert await stepflow.logs(found["execution"]["id"]) == ["line"]
+
+    @pytest.mark.parametrize("artifact_id", [UNKNOWN, "x"])
+    async def test_an_id_that_nobody_has(self, stepflow: StepFlow, artifact_id: str):
+        refused(await stepflow.http.get(f"/api/artifacts/{artifact_id}"), 404)
+        refused(await stepflow.http.get(f"/api/artifacts/{artifact_id}/download"), 404)
+        refused(await stepflow.http.delete(f"/api/artifacts/{artifact_id}"), 404)

@@ -1,0 +1,350 @@
+"""Executions: created, listed, read, cancelled and deleted."""
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import eventually
+from tests.functions.stepflow.conftest import UNKNOWN, StepFlow
+
+EXECUTION = {
+    "id", "name", "command", "working_directory", "status", "exit_code", "error_message", "created_at", "started_at",
+    "completed_at", "environment", "user", "tags", "total_steps", "completed_steps", "current_step_index",
+    "duration_seconds", "progress_percentage", "metadata",
+}  # fmt: skip
+STEP = {
+    "id", "execution_id", "name", "description", "index", "status", "exit_code", "error_message", "created_at",
+    "started_at", "completed_at", "estimated_duration", "stop_on_error", "duration_seconds", "metadata", "logs",
+}  # fmt: skip
+
+
+def refused(answer: httpx.Response, status: int) -> str:
+    """The error of an enveloped refusal."""
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert set(body) == {"success", "data", "error", "timestamp"}
+    assert (body["success"], body["data"], bool(body["error"])) == (False, None, True)
+    assert body["timestamp"].endswith("Z")
+    return body["error"]
+
+
+class TestCreateExecution:
+    async def test_it_is_answered_as_pending_at_once_and_listed(self, stepflow: StepFlow):
+        begun = time.monotonic()
+        answer = await stepflow.http.post("/api/executions", json={"command": "sleep 30"})
+        took = time.monotonic() - begun
+        body = answer.json()
+        assert (answer.status_code, body["success"], body["error"]) == (201, True, None)
+        assert set(body["data"]) == {"execution_id", "status", "created_at"}
+        assert body["data"]["status"] == "pending"
+        assert body["data"]["created_at"].endswith("Z")
+        assert took < 3
+        listed = (await stepflow.data("/api/executions", limit=1))["executions"][0]
+        assert listed["id"] == body["data"]["execution_id"]
+        await stepflow.http.delete(f"/api/executions/{listed['id']}")
+
+    async def test_everything_given_is_shown(self, stepflow: StepFlow):
+        members = {
+            "name": "My Script",
+            "working_directory": "/workspace/deep/er",
+            "environment": {"MODEL_TYPE": "neural"},
+            "tags": ["ml", "training"],
+            "metadata": {"project": "x", "nested": {"a": [1, None, True]}},
+            "user": "developer",
+        }
+        found = await stepflow.run('pwd; echo "$MODEL_TYPE $PYTHONUNBUFFERED"', **members)
+        execution = found["execution"]
+        assert set(execution) == EXECUTION
+        assert {name: execution[name] for name in members} == members
+        assert await stepflow.logs(execution["id"]) == ["/workspace/deep/er", "neural 1"]
+
+    async def test_what_is_missing_has_defaults(self, stepflow: StepFlow):
+        found = await stepflow.run("pwd", name=None, tags=None, timeout=None)
+        execution = found["execution"]
+        assert (execution["name"], execution["working_directory"], execution["user"]) == (
+            "pwd", "/workspace", "anonymous",
+        )  # fmt: skip
+        assert (execution["environment"], execution["tags"], execution["metadata"]) == ({}, [], {})
+        assert (execution["total_steps"], execution["current_step_index"], execution["progress_percentage"]) == (
+            0,
+            -1,
+            0.0,
+        )
+        assert await stepflow.logs(execution["id"]) == ["/workspace"]
+
+    async def test_a_list_of_words_is_one_command(self, stepflow: StepFlow):
+        found = await stepflow.run(["printf", "%s\n", "a b", "$HOME", "it's"])
+        assert found["execution"]["command"] == "printf '%s\n' 'a b' '$HOME' 'it'\"'\"'s'"
+        assert await stepflow.logs(found["execution"]["id"]) == ["a b", "$HOME", "it's"]
+
+    async def test_a_shell_reads_the_command(self, stepflow: StepFlow):
+        found = await stepflow.run("for i in 1 2; do echo \"$i b\"; done | tr b c && false || echo 'it''s'")
+        assert await stepflow.logs(found["execution"]["id"]) == ["1 c", "2 c", "its"]
+
+    async def test_a_command_of_forty_thousand_characters_is_kept_and_run_whole(self, stepflow: StepFlow):
+        command = "echo " + "ä" * 39_990 + "ende"
+        found = await stepflow.run(command)
+        assert (found["execution"]["command"], found["execution"]["status"]) == (command, "completed")
+        assert await stepflow.logs(found["execution"]["id"]) == [command[5:]]
+        listed = (await stepflow.data("/api/executions", limit=1000))["executions"]
+        assert command in [execution["command"] for execution in listed]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"command": ""},
+            {"command": " \n"},
+            {"command": 5},
+            {"command": None},
+            {"command": []},
+            {"command": [1]},
+            {"command": {"a": "b"}},
+            {"command": "true", "name": 5},
+            {"command": "true", "environment": {"A": 1}},
+            {"command": "true", "environment": ["A"]},
+            {"command": "true", "environment": {"": "x"}},
+            {"command": "true", "environment": {"A=B": "x"}},
+            {"command": "true", "environment": {"RUNYARD_JOB": "{}"}},
+            {"command": "true", "tags": "x"},
+            {"command": "true", "tags": [1]},
+            {"command": "true", "metadata": []},
+            {"command": "true", "metadata": "x"},
+            {"command": "true", "working_directory": 5},
+            {"command": "true", "user": 5},
+            {"command": "true", "timeout": 0},
+            {"command": "true", "timeout": 1.5},
+            {"command": "true", "timeout": "5"},
+            {"command": "true", "timeout": 86_401},
+            [],
+            ["true"],
+            "true",
+            None,
+        ],
+    )
+    async def test_a_body_that_breaks_a_rule_is_refused(self, stepflow: StepFlow, body: object):
+        refused(await stepflow.http.post("/api/executions", json=body), 400)
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 5000, b'{"command": "\\ud800"}'])
+    async def test_a_body_that_is_no_json_is_refused(self, stepflow: StepFlow, content: bytes):
+        headers = {"Content-Type": "application/json"}
+        refused(await stepflow.http.post("/api/executions", content=content, headers=headers), 400)
+
+    async def test_the_same_idempotency_key_creates_one_execution(self, stepflow: StepFlow):
+        body, headers = {"command": "true"}, {"Idempotency-Key": f"key-{time.time_ns()}"}
+        first = await stepflow.http.post("/api/executions", json=body, headers=headers)
+        second = await stepflow.http.post("/api/executions", json=body, headers=headers)
+        assert (first.status_code, second.status_code) == (201, 201)
+        assert first.json()["data"] == second.json()["data"]
+        other = await stepflow.http.post("/api/executions", json={"command": "false"}, headers=headers)
+        refused(other, 409)
+
+
+class TestOutcome:
+    @pytest.mark.parametrize(
+        ("command", "status", "code"),
+        [("true", "completed", 0), ("false", "failed", 1), ("exit 3", "failed", 3), ("sh -c 'exit 3'", "failed", 3),
+         ("kill -9 $$", "failed", 137)],
+    )  # fmt: skip
+    async def test_the_exit_code_decides(self, stepflow: StepFlow, command: str, status: str, code: int):
+        found = await stepflow.run(command)
+        execution = found["execution"]
+        assert (execution["status"], execution["exit_code"], found["steps"]) == (status, code, [])
+        assert (execution["error_message"] is None) is (status == "completed")
+        assert execution["progress_percentage"] == 0.0
+        assert execution["started_at"] <= execution["completed_at"]
+
+    async def test_a_command_that_is_not_there_fails_with_a_message(self, stepflow: StepFlow):
+        execution = (await stepflow.run("no-such-command --at-all"))["execution"]
+        assert (execution["status"], execution["exit_code"]) == ("failed", 127)
+        assert "127" in execution["error_message"]
+
+    async def test_a_command_that_cannot_be_started_fails_with_the_systems_reason(self, stepflow: StepFlow):
+        execution = (await stepflow.run("echo a\0b"))["execution"]
+        assert (execution["status"], execution["exit_code"]) == ("failed", 1)
+        assert "null byte" in execution["error_message"]
+
+    async def test_failed_steps_do_not_fail_the_execution(self, stepflow: StepFlow):
+        found = await stepflow.run("echo STEP_START: a; echo STEP_ERROR: broken")
+        assert (found["execution"]["status"], found["steps"][0]["status"]) == ("completed", "failed")
+
+    async def test_an_open_critical_step_and_a_bad_exit_code_fail_it_by_name(self, stepflow: StepFlow):
+        found = await stepflow.run("echo 'STEP_START: setup [stop_on_error=true]'; exit 4")
+        assert found["execution"]["status"] == "failed"
+        assert "setup" in found["execution"]["error_message"]
+        assert (found["steps"][0]["status"], found["steps"][0]["exit_code"]) == ("failed", 4)
+
+    async def test_past_its_timeout_it_fails_and_says_so(self, stepflow: StepFlow):
+        found = await stepflow.run("echo STEP_START: slow; echo one; trap '' TERM; sleep 60; sleep 60", timeout=1)
+        execution = found["execution"]
+        assert (execution["status"], execution["exit_code"]) == ("failed", -1)
+        assert execution["error_message"] == "Execution timed out after 1 seconds"
+        assert found["steps"][0]["status"] == "failed"
+        assert await stepflow.logs(execution["id"]) == ["one"]
+
+
+class TestGetExecution:
+    @pytest.mark.parametrize("execution_id", [UNKNOWN, "x", "a%20b", "..%2fx", "1"])
+    async def test_an_id_that_nobody_has(self, stepflow: StepFlow, execution_id: str):
+        refused(await stepflow.http.get(f"/api/executions/{execution_id}"), 404)
+
+    async def test_it_has_the_documented_members(self, stepflow: StepFlow):
+        found = await stepflow.run("echo STEP_START: one; echo line; echo > f.txt; echo ARTIFACT: f.txt")
+        assert set(found) == {"execution", "steps", "artifacts"}
+        assert set(found["execution"]) == EXECUTION
+        step = found["steps"][0]
+        assert set(step) >= STEP
+        assert step["execution_id"] == found["execution"]["id"]
+        assert (step["index"], step["status"], step["exit_code"]) == (0, "completed", 0)
+        assert [set(line) for line in step["logs"]] == [{"timestamp", "content", "level"}]
+        assert (step["logs"][0]["content"], step["logs"][0]["level"]) == ("line", "info")
+
+    async def test_steps_and_durations_run_on_while_it_runs(self, stepflow: StepFlow):
+        execution_id = await stepflow.create("echo STEP_START: a; echo STEP_START: b; sleep 60")
+        path = f"/api/executions/{execution_id}"
+        first = await eventually(lambda: stepflow.data(path), until=lambda found: len(found["steps"]) == 2)
+        assert first["execution"]["status"] == "running"
+        assert first["execution"]["progress_percentage"] == 50.0
+        assert first["execution"]["current_step_index"] == 1
+        assert [step["status"] for step in first["steps"]] == ["completed", "running"]
+
+        def longer(found: Any) -> bool:
+            return (
+                found["execution"]["duration_seconds"] > first["execution"]["duration_seconds"]
+                and found["steps"][1]["duration_seconds"] > first["steps"][1]["duration_seconds"]
+            )
+
+        await eventually(lambda: stepflow.data(path), until=longer)
+        await stepflow.http.delete(path)
+
+    async def test_of_a_long_log_it_shows_the_newest_lines(self, stepflow: StepFlow):
+        found = await stepflow.run("echo STEP_START: a; seq 3000; echo STEP_START: b; seq 500")
+        steps = found["steps"]
+        assert [step["log_count"] for step in steps] == [3000, 500]
+        assert [line["content"] for line in steps[0]["logs"]] == [str(n) for n in range(2501, 3001)]
+        assert [line["content"] for line in steps[1]["logs"]] == [str(n) for n in range(1, 501)]
+
+
+class TestListExecutions:
+    async def test_newest_first_with_an_exact_total(self, stepflow: StepFlow):
+        user = f"lister {time.time_ns()}"
+        ids = [await stepflow.create("true", user=user, tags=["t"], metadata={"n": n}) for n in range(5)]
+        page = await stepflow.data("/api/executions", user=user, limit=2)
+        assert [execution["id"] for execution in page["executions"]] == ids[:2:-1]
+        assert (page["total_count"], page["has_more"]) == (5, True)
+        assert set(page["executions"][0]) == EXECUTION
+        assert (page["executions"][0]["tags"], page["executions"][0]["metadata"]) == (["t"], {"n": 4})
+        last = await stepflow.data("/api/executions", user=user, limit=2, offset=4)
+        assert [execution["id"] for execution in last["executions"]] == ids[:1]
+        assert (last["total_count"], last["has_more"]) == (5, False)
+        beyond = await stepflow.data("/api/executions", user=user, offset=99)
+        assert beyond == {"executions": [], "total_count": 5, "has_more": False}
+
+    async def test_by_status_and_user(self, stepflow: StepFlow):
+        user = f"filter {time.time_ns()}"
+        good, bad = await asyncio.gather(stepflow.run("true", user=user), stepflow.run("false", user=user))
+        for status, ids in {
+            "completed": [good["execution"]["id"]], "failed": [bad["execution"]["id"]], "cancelled": [],
+        }.items():  # fmt: skip
+            page = await stepflow.data("/api/executions", user=user, status=status)
+            assert [execution["id"] for execution in page["executions"]] == ids
+            assert page["total_count"] == len(ids)
+        everybody = await stepflow.data("/api/executions", status="failed")
+        assert {execution["status"] for execution in everybody["executions"]} == {"failed"}
+        assert (await stepflow.data("/api/executions", user="nobody"))["total_count"] == 0
+
+    async def test_a_limit_over_a_thousand_is_cut(self, stepflow: StepFlow):
+        assert (await stepflow.http.get("/api/executions?limit=5000")).status_code == 200
+
+    @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "offset=-1", "offset=x"])
+    async def test_a_query_that_breaks_a_rule_is_refused(self, stepflow: StepFlow, query: str):
+        refused(await stepflow.http.get(f"/api/executions?{query}"), 400)
+
+    async def test_an_unknown_status_is_named(self, stepflow: StepFlow):
+        assert "done" in refused(await stepflow.http.get("/api/executions?status=done"), 400)
+
+    async def test_active_ones_are_listed_apart(self, stepflow: StepFlow):
+        running = await stepflow.create("sleep 60")
+        ended = (await stepflow.run("true"))["execution"]["id"]
+        ids = [execution["id"] for execution in (await stepflow.data("/api/executions/active"))["executions"]]
+        assert running in ids
+        assert ended not in ids
+        await stepflow.http.delete(f"/api/executions/{running}")
+
+    async def test_statistics_are_those_of_the_lists(self, stepflow: StepFlow):
+        await stepflow.run("true")
+
+        async def figures() -> tuple[dict[str, Any], dict[str, int]]:
+            statuses = ("pending", "running", "completed", "failed", "cancelled")
+            totals = {s: (await stepflow.data("/api/executions", status=s, limit=1))["total_count"] for s in statuses}
+            return await stepflow.data("/api/executions/statistics"), totals
+
+        found, totals = await figures()
+        ended = totals["completed"] + totals["failed"] + totals["cancelled"]
+        assert found["total_executions"] == sum(totals.values())
+        assert found["active_now"] == totals["pending"] + totals["running"]
+        assert found["success_rate"] == f"{100 * totals['completed'] / ended:.1f}%"
+        assert float(found["avg_duration"].removesuffix("s")) > 0
+
+
+class TestCancelExecution:
+    async def test_a_running_one_is_cancelled_and_its_step_ends(self, stepflow: StepFlow):
+        async with stepflow.watch() as watcher:
+            execution_id = await stepflow.create("echo STEP_START: a; echo one; sleep 60")
+            await watcher.hears(lambda m: m["type"] == "log_entry" and m["data"]["execution_id"] == execution_id)
+            answer = await stepflow.http.post(f"/api/executions/{execution_id}/cancel")
+            assert (answer.status_code, answer.json()["success"]) == (200, True)
+            assert answer.json()["data"]["message"]
+            end = await watcher.completed(execution_id)
+            assert (end["data"]["status"], end["data"]["exit_code"]) == ("cancelled", None)
+        found = await stepflow.data(f"/api/executions/{execution_id}")
+        assert (found["execution"]["status"], found["steps"][0]["status"]) == ("cancelled", "failed")
+        assert await stepflow.logs(execution_id) == ["one"]
+        assert "completed" not in refused(await stepflow.http.post(f"/api/executions/{execution_id}/cancel"), 400)
+
+    async def test_one_that_has_not_started_never_does(self, stepflow: StepFlow):
+        async with stepflow.watch() as watcher:
+            execution_id = await stepflow.create("echo never")
+            answer = await stepflow.http.post(f"/api/executions/{execution_id}/cancel")
+            assert answer.status_code == 200
+            end = await watcher.completed(execution_id)
+            assert end["data"]["status"] == "cancelled"
+        assert await stepflow.logs(execution_id) == []
+
+    async def test_a_finished_one_stays_finished(self, stepflow: StepFlow):
+        execution_id = (await stepflow.run("true"))["execution"]["id"]
+        assert "completed" in refused(await stepflow.http.post(f"/api/executions/{execution_id}/cancel"), 400)
+
+    async def test_an_unknown_one(self, stepflow: StepFlow):
+        refused(await stepflow.http.post(f"/api/executions/{UNKNOWN}/cancel"), 404)
+
+
+class TestDeleteExecution:
+    async def test_it_is_gone_with_its_artifacts_and_log(self, stepflow: StepFlow):
+        found = await stepflow.run("echo x > a.txt; echo ARTIFACT: a.txt; echo line")
+        path = f"/api/executions/{found['execution']['id']}"
+        answer = await stepflow.http.delete(path)
+        assert (answer.status_code, answer.json()["data"]) == (200, {"message": "Execution deleted successfully"})
+        artifact = found["artifacts"][0]
+        refused(await stepflow.http.get(path), 404)
+        refused(await stepflow.http.get(f"{path}/logs"), 404)
+        refused(await stepflow.http.get(f"/api/artifacts/{artifact['id']}"), 404)
+        refused(await stepflow.http.get(artifact["download_url"]), 404)
+        refused(await stepflow.http.get(f"/api/artifacts/execution/{found['execution']['id']}"), 404)
+        refused(await stepflow.http.delete(path), 404)
+
+    async def test_an_active_one_is_cancelled_before(self, stepflow: StepFlow):
+        async with stepflow.watch() as watcher:
+            execution_id = await stepflow.create("echo started; sleep 60")
+            await watcher.hears(lambda m: m["type"] == "log_entry" and m["data"]["execution_id"] == execution_id)
+            path = f"/api/executions/{execution_id}"
+            assert (await stepflow.http.delete(path)).status_code == 200
+            refused(await stepflow.http.get(path), 404)
+            assert (await watcher.completed(execution_id))["data"]["status"] == "cancelled"
+
+    @pytest.mark.parametrize("execution_id", [UNKNOWN, "x"])
+    async def test_an_unknown_one(self, stepflow: StepFlow, execution_id: str):
+        refused(await stepflow.http.delete(f"/api/executions/{execution_id}"), 404)

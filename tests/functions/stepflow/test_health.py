@@ -1,0 +1,161 @@
+"""Health: figures that are those of the records, and an honest maintenance run."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.environment import Environment
+from tests.conftest import UNLIMITED
+from tests.functions.stepflow.conftest import StepFlow, client_of
+
+
+async def test_basic_health(stepflow: StepFlow):
+    answer = await stepflow.http.get("/api/health")
+    body = answer.json()
+    assert (answer.status_code, body["success"], body["error"]) == (200, True, None)
+    assert set(body["data"]) == {
+        "status", "timestamp", "version", "uptime_seconds", "database", "websocket", "storage",
+    }  # fmt: skip
+    assert [body["data"][name] for name in ("status", "database", "websocket", "storage")] == [
+        "healthy", "connected", "running", "accessible",
+    ]  # fmt: skip
+
+
+async def test_what_is_away_is_named_and_the_status_is_503(tmp_path: Path):
+    environment = Environment.temporary(tmp_path, RUNYARD_WEBPUBSUB="", **UNLIMITED)
+    await environment.start()
+    try:
+        async with client_of(environment) as stepflow:
+            answer = await stepflow.http.get("/api/health")
+            body = answer.json()
+            assert (answer.status_code, body["success"], body["data"]["status"]) == (503, False, "unhealthy")
+            assert [body["data"][name] for name in ("database", "websocket", "storage")] == [
+                "connected", "stopped", "accessible",
+            ]  # fmt: skip
+            assert environment.storage
+            await environment.storage.kill()
+            answer = await stepflow.http.get("/api/health")
+            assert answer.status_code == 503
+            assert [answer.json()["data"][name] for name in ("database", "storage")] == ["disconnected", "inaccessible"]
+    finally:
+        await environment.stop()
+
+
+async def test_system_status(stepflow: StepFlow):
+    data = await stepflow.data("/api/health/status")
+    assert set(data) == {"system", "database", "websocket"}
+    assert set(data["system"]) == {"cpu_percent", "memory_percent", "disk_usage_percent", "load_average"}
+    assert 0 <= data["system"]["cpu_percent"] <= 100
+    assert 0 < data["system"]["memory_percent"] < 100
+    assert 0 < data["system"]["disk_usage_percent"] < 100
+    assert len(data["system"]["load_average"]) == 3
+    assert set(data["database"]) == {"status", "size_mb", "wal_mode", "cache_hit_ratio"}
+    assert set(data["websocket"]) == {"status", "connected_clients", "total_messages"}
+    assert data["websocket"]["status"] == "running"
+
+
+async def figures(stepflow: StepFlow) -> dict[str, Any]:
+    metrics = (await stepflow.data("/api/health/metrics"))["database"]
+    status = await stepflow.data("/api/health/status")
+    return {
+        **metrics["table_counts"],
+        "bytes": metrics["database_size_bytes"],
+        "messages": status["websocket"]["total_messages"],
+    }
+
+
+async def test_every_figure_follows_the_records(stepflow: StepFlow):
+    before = await figures(stepflow)
+    found = await stepflow.run("echo STEP_START: a; echo STEP_START: b; printf 12345 > f; echo ARTIFACT: f")
+    after = await figures(stepflow)
+    assert {name: after[name] - before[name] for name in after} == {
+        "executions": 1, "steps": 2, "artifacts": 1, "bytes": len("STEP_START: a\nSTEP_START: b\nARTIFACT: f\n") + 5,
+        "messages": 5,
+    }  # fmt: skip
+    await stepflow.http.delete(f"/api/executions/{found['execution']['id']}")
+    assert await figures(stepflow) == before
+
+
+async def test_metrics(stepflow: StepFlow):
+    data = await stepflow.data("/api/health/metrics")
+    assert set(data) == {"timestamp", "database", "system", "uptime_seconds"}
+    assert set(data["database"]) == {
+        "database_size_bytes", "database_size_mb", "table_counts", "wal_mode", "cache_size", "storage_path",
+    }  # fmt: skip
+    assert set(data["system"]) == {"cpu_percent", "memory_percent", "disk_usage_percent", "open_connections"}
+
+
+async def test_database_statistics(stepflow: StepFlow):
+    found = (await stepflow.run("exit 1"))["execution"]
+    data = await stepflow.data("/api/health/database")
+    assert set(data) == {
+        "total_executions", "running_executions", "completed_executions", "failed_executions", "total_steps",
+        "total_artifacts", "database_size_mb", "oldest_execution", "newest_execution",
+    }  # fmt: skip
+    for status in ("running", "completed", "failed"):
+        listed = await stepflow.data("/api/executions", status=status, limit=1)
+        assert data[f"{status}_executions"] == listed["total_count"]
+    assert data["total_executions"] == (await stepflow.data("/api/executions", limit=1))["total_count"]
+    assert data["newest_execution"] == found["created_at"]
+    assert data["oldest_execution"] <= data["newest_execution"]
+
+
+async def test_optimize_says_what_it_did(stepflow: StepFlow):
+    answer = await stepflow.http.post("/api/health/optimize")
+    data = answer.json()["data"]
+    assert answer.status_code == 200
+    assert set(data) == {"status", "timestamp", "operations_performed", "metrics"}
+    assert data["status"] == "optimization_completed"
+    assert data["operations_performed"]
+    assert set(data["metrics"]) == {"timestamp", "database", "system", "uptime_seconds"}
+
+
+async def test_files_past_their_retention_and_lost_connections_go(
+    stack: Environment, stepflow: StepFlow, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in stack.app_settings.items():
+        monkeypatch.setenv(name, value)
+    from functions.stepflow.models import Artifact, ArtifactType, Connection
+    from functions.stepflow.store import artifacts, connections
+    from shared import blobs, tables
+    from shared.jobs import ARTIFACTS
+    from shared.settings import settings
+
+    settings.cache_clear()
+    try:
+        execution_id = (await stepflow.run("echo x > f; echo ARTIFACT: f"))["execution"]["id"]
+        made = [
+            await artifacts.insert(
+                Artifact(
+                    created_at=datetime.now(UTC) - timedelta(days=days),
+                    execution_id=execution_id,
+                    name=f"{days}",
+                    file_name="f",
+                    file_size=1,
+                    artifact_type=ArtifactType.OTHER,
+                    blob=f"stepflow.upload/old-{days}",
+                )  # fmt: skip
+            )
+            for days in (29, 31, 400)
+        ]
+        for artifact in made:
+            await blobs.put(ARTIFACTS, artifact.blob or "", b"x")
+        await connections.insert(Connection(connection_id="gone", client_id=1))
+        done = (await stepflow.http.post("/api/health/optimize")).json()["data"]["operations_performed"]
+        assert done[0] == "Removed 2 artifacts past their retention"
+        assert done[1].endswith("forgot 1 that are gone")
+        left = await stepflow.data(f"/api/artifacts/execution/{execution_id}")
+        assert [artifact["name"] for artifact in left["artifacts"]] == ["29", "f"]
+        assert (await blobs.get(ARTIFACTS, made[0].blob or "")) == b"x"
+        for artifact in made[1:]:
+            with pytest.raises(blobs.BlobNotFound):
+                await blobs.get(ARTIFACTS, artifact.blob or "")
+        again = (await stepflow.http.post("/api/health/optimize")).json()["data"]["operations_performed"]
+        assert again[0] == "Removed 0 artifacts past their retention"
+    finally:
+        await tables.close()
+        await blobs.close()
+        monkeypatch.undo()
+        settings.cache_clear()
