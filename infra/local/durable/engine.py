@@ -80,13 +80,15 @@ class Dispatcher:
         await self.call(self.store.unfinished)
 
     async def stop(self) -> None:
-        """Let what is being stored finish and cancel the rest; nothing is lost."""
+        """Let what is being stored finish and cancel the rest; nothing is lost. Does nothing when it does not run."""
+        if self._store is None:
+            return
         self._clock.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._clock
         for lane in (self._orchestrators, self._activities, self._entities):
             await lane.stop()
-        store, self._store = self.store, None
+        store, self._store = self._store, None
         await asyncio.gather(*self._calls, return_exceptions=True)
         await self._loop.run_in_executor(self._thread, store.close)
         self._thread.shutdown()

@@ -86,6 +86,7 @@ class Hub:
 
     def __init__(self, functions: Functions, server: Server, database: Path, **options: Any):
         self._server = server
+        self.database = database
         self.base_url = server.base_url
         self.api = f"{server.base_url}/runtime/webhooks/durabletask"
         options = {"known": functions.known, **options}

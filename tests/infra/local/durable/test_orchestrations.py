@@ -1,7 +1,9 @@
 """What orchestrations may rely on beside the cases of the conformance table."""
 
 import asyncio
+import contextlib
 import math
+import sqlite3
 import time
 import uuid
 from collections import Counter
@@ -236,6 +238,9 @@ async def test_what_an_activity_gives_after_its_orchestration_has_ended_changes_
     gate.set()
     await hub.run("keeper", 1)  # the other activity has had its turn before
     assert await hub.status(ended.id) == ended
+    await hub.stop()
+    with contextlib.closing(sqlite3.connect(hub.database)) as database:
+        assert database.execute("SELECT count(*) FROM message").fetchone() == (0,)
 
 
 async def test_a_terminated_instance_stays_terminated(hub: Hub):
