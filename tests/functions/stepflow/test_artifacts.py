@@ -28,9 +28,7 @@ async def ended(stepflow: StepFlow) -> dict[str, Any]:
 
 class TestOfMarkers:
     async def test_a_file_is_kept_as_it_is_when_its_marker_is_read(self, stepflow: StepFlow):
-        found = await stepflow.run(
-            "echo 1 > f; echo ARTIFACT: f; sleep 0.6; echo 2 > f; echo ARTIFACT: f; sleep 0.6; rm f"
-        )
+        found = await stepflow.run("echo 1 > f; echo ARTIFACT: f; sleep 1; echo 2 > f; echo ARTIFACT: f; sleep 1; rm f")
         contents = [(await stepflow.http.get(a["download_url"])).content for a in found["artifacts"]]
         assert contents == [b"1\n", b"2\n"]
         assert [artifact["name"] for artifact in found["artifacts"]] == ["f", "f"]
@@ -69,7 +67,9 @@ class TestOfMarkers:
             assert archive.getmember("d/link").issym()
 
     async def test_a_path_out_of_the_working_directory_is_one_of_the_container(self, stepflow: StepFlow):
-        command = "echo ARTIFACT: ../../etc/passwd; mkdir -p ../elsewhere; echo mine > ../elsewhere/f; echo ARTIFACT: ../elsewhere/f"
+        command = (
+            "echo ARTIFACT: ../../etc/passwd; mkdir -p ../other; echo mine > ../other/f; echo ARTIFACT: ../other/f"
+        )
         found = await stepflow.run(command)
         passwd, mine = found["artifacts"]
         assert (await stepflow.http.get(mine["download_url"])).content == b"mine\n"
@@ -130,7 +130,13 @@ class TestUploadArtifact:
 
     @pytest.mark.parametrize(
         ("given", "tags"),
-        [(["a", "b"], ["a", "b"]), ('["a", "b,c"]', ["a", "b,c"]), ("a, b ,c", ["a", "b", "c"]), ("one", ["one"]), ("", [])],
+        [
+            (["a", "b"], ["a", "b"]),
+            ('["a", "b,c"]', ["a", "b,c"]),
+            ("a, b ,c", ["a", "b", "c"]),
+            ("one", ["one"]),
+            ("", []),
+        ],
     )  # fmt: skip
     async def test_tags_come_in_three_forms(
         self, stepflow: StepFlow, ended: dict[str, Any], given: Any, tags: list[str]
@@ -163,7 +169,8 @@ class TestUploadArtifact:
 
 class TestListArtifacts:
     async def test_by_execution_step_and_type_newest_first(self, stepflow: StepFlow):
-        command = "echo STEP_START: s; for n in a.csv b.png c.csv; do echo $n > $n; echo ARTIFACT: $n; done; echo STEP_COMPLETE: s; echo d > d.csv; echo ARTIFACT: d.csv"
+        in_step = "echo STEP_START: s; for n in a.csv b.png c.csv; do echo $n > $n; echo ARTIFACT: $n; done"
+        command = f"{in_step}; echo STEP_COMPLETE: s; echo d > d.csv; echo ARTIFACT: d.csv"
         found = await stepflow.run(command)
         execution_id, step_id = found["execution"]["id"], found["steps"][0]["id"]
 

@@ -136,7 +136,7 @@ async def test_files_past_their_retention_and_lost_connections_go(
                     file_size=1,
                     artifact_type=ArtifactType.OTHER,
                     blob=f"stepflow.upload/old-{days}",
-                )  # fmt: skip
+                )
             )
             for days in (29, 31, 400)
         ]

@@ -94,13 +94,9 @@ class TestEvents:
             await stepflow.http.delete(f"/api/executions/{execution_id}")
 
     async def test_a_step_is_heard_within_a_second_of_its_line(self, stepflow: StepFlow):
-        command = [
-            "python3",
-            "-c",
-            "import time\nfor _ in range(5): time.sleep(0.5); print('STEP_START:', time.time())",
-        ]
+        code = "import time\nfor _ in range(5): time.sleep(0.5); print('STEP_START:', time.time())"
         async with stepflow.watch() as watcher:
-            execution_id = await stepflow.create(command)
+            execution_id = await stepflow.create(["python3", "-c", code])
             await watcher.completed(execution_id)
         steps = [m for m in watcher.of(execution_id) if m["type"] == "step_update"]
         late = [

@@ -164,7 +164,8 @@ class TestLines:
 
 PIECES = st.sampled_from(
     [
-        b"STEP_START: a", b"STEP_START: b [duration=3] --x=1", b"STEP_START: c {stop_on_error:true}", b"STEP_COMPLETE: a",
+        b"STEP_START: a", b"STEP_START: b [duration=3] --x=1", b"STEP_START: c {stop_on_error:true}",
+        b"STEP_COMPLETE: a",
         b"STEP_COMPLETE: b", b"STEP_ERROR: broken", b"ARTIFACT: out.txt: it", b"META: k: v", b"META: k", b"plain text",
         b"\xe9t\xe9", "été".encode(), b"", b"   ", b"STEP_START:", b"// artifact: x",
     ]
