@@ -36,6 +36,7 @@ async def serve_file(
         return Response(status_code=304, headers={"ETag": tag})
     start, length, status = 0, file.size, 200
     headers = {
+        "Content-Type": file.content_type,  # as it is: a media type would be given a charset
         "ETag": tag,
         "Accept-Ranges": "bytes",
         "Content-Disposition": _disposition(file.name),
@@ -54,7 +55,7 @@ async def serve_file(
         async for chunk in chunks:
             yield chunk
 
-    return StreamingResponse(body(), status, headers, media_type=file.content_type)
+    return StreamingResponse(body(), status, headers)
 
 
 def _part(wanted: str, size: int) -> tuple[int, int] | None:

@@ -1,0 +1,183 @@
+"""Health, system information, metrics and the cleanup."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.local.environment import Environment
+from tests.conftest import eventually
+from tests.functions.gateway.conftest import Gateway, another_host, register
+
+
+class TestHealth:
+    async def test_it_is_healthy_without_a_key(self, http: httpx.AsyncClient):
+        answer = await http.get("/gateway/health")
+        body = answer.json()
+        assert abs(datetime.fromisoformat(body.pop("timestamp")) - datetime.now(UTC)).total_seconds() < 60
+        assert (answer.status_code, body) == (
+            200, {"status": "healthy", "database": "connected", "version": "1.1.0"},
+        )  # fmt: skip
+
+    async def test_it_is_ready(self, http: httpx.AsyncClient):
+        answer = await http.get("/gateway/health/ready")
+        checks = {"database": "ok", "storage": "ok", "external_services": "ok"}
+        assert (answer.status_code, answer.json()) == (200, {"ready": True, "checks": checks})
+
+    async def test_it_is_alive(self, http: httpx.AsyncClient):
+        answer = await http.get("/gateway/health/live")
+        assert answer.status_code == 200
+        assert set(answer.json()) == {"alive", "uptime"}
+        assert answer.json()["alive"] is True
+        assert isinstance(answer.json()["uptime"], int)
+
+    async def test_what_is_away_is_told_within_a_few_seconds(
+        self, stack: Environment, tmp_path_factory: pytest.TempPathFactory
+    ):
+        # Ports that take connections and never answer: worse than ports that refuse them.
+        silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(3600), "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        account = stack.app_settings["AzureWebJobsStorage"]
+        for name in ("blob", "table"):
+            account = account.replace(f":{stack.ports[name]}/", f":{port}/")
+        state = tmp_path_factory.mktemp("away")
+        away = {"AzureWebJobsStorage": account, "RUNYARD_ARM_ENDPOINT": f"http://127.0.0.1:{port}"}
+        async with another_host(stack, state, **away) as http:
+            start = time.monotonic()
+            health, ready, live = await asyncio.gather(
+                *(http.get(f"/gateway/health{path}") for path in ("", "/ready", "/live"))
+            )
+            took = time.monotonic() - start
+        silent.close()
+        assert took < 6, "the checks run one after the other, or without a limit"
+        assert (health.status_code, health.json()["status"], health.json()["database"]) == (
+            503, "unhealthy", "disconnected",
+        )  # fmt: skip
+        unavailable = dict.fromkeys(("database", "storage", "external_services"), "unavailable")
+        assert (ready.status_code, ready.json()) == (503, {"ready": False, "checks": unavailable})
+        assert live.status_code == 200
+
+
+class TestInfo:
+    async def test_it_tells_real_figures(self, gateway: Gateway):
+        info = (await gateway.http.get("/gateway/api/system/info")).json()
+        assert set(info) == {"version", "environment", "node_version", "uptime", "memory", "cpu"}
+        assert info["version"] == "1.1.0"
+        assert info["node_version"].startswith("v3.")
+        assert 10 < info["memory"]["used"] < info["memory"]["total"]
+        assert info["memory"]["unit"] == "MB"
+        assert 0 <= info["cpu"]["usage"] <= 100
+        assert info["cpu"]["cores"] >= 1
+
+
+class TestMetrics:
+    async def test_they_are_in_the_format_of_prometheus(self, gateway: Gateway):
+        await gateway.reach((await gateway.run("true"))["id"])
+        answer = await gateway.http.get("/gateway/metrics", headers={"Authorization": ""})
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        samples = parse(answer.text)
+        total = (await gateway.http.get("/gateway/api/dashboard/stats")).json()
+        assert samples['runyard_runs{status="completed"}'] <= total["completed_runs"]
+        assert samples['runyard_runs{status="completed"}'] >= 1
+        assert samples["runyard_run_seconds_total"] > 0
+        assert samples["runyard_queue_age_seconds"] >= 0
+        assert samples['runyard_jobs{state="ended"}'] >= 1
+        assert samples['runyard_http_requests_total{method="POST",route="/api/runs",status="201"}'] >= 1
+        assert {"runyard_tokens_total", "runyard_cost_usd_total", "runyard_uptime_seconds"} <= samples.keys()
+
+    async def test_a_setting_closes_them(
+        self, stack: Environment, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
+    ):
+        async with another_host(stack, tmp_path_factory.mktemp("closed"), RUNYARD_METRICS_OPEN="false") as http:
+            assert (await http.get("/gateway/metrics")).status_code == 401
+            answer = await http.get("/gateway/metrics", headers=gateway.http.headers)
+            assert answer.status_code == 200
+
+
+def parse(text: str) -> dict[str, float]:
+    """Samples by name and labels; fails on a line that is neither sample nor comment, and on samples without a type."""
+    samples: dict[str, float] = {}
+    types: set[str] = set()
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            types.add(line.split()[2])
+        elif not line.startswith("# HELP "):
+            name, _, value = line.rpartition(" ")
+            assert name.partition("{")[0] in types
+            assert name not in samples
+            samples[name] = float(value)
+    assert text.endswith("\n")
+    return samples
+
+
+class TestCleanup:
+    async def clean(self, gateway: Gateway, **body: Any) -> dict[str, Any]:
+        answer = await gateway.http.post("/gateway/api/system/cleanup", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def test_what_is_young_stays(self, gateway: Gateway):
+        nothing = {"deleted_runs": 0, "deleted_artifacts": 0, "deleted_alerts": 0, "space_freed": "0MB"}
+        assert await self.clean(gateway) == nothing
+        assert (await gateway.http.post("/gateway/api/system/cleanup")).json() == nothing
+
+    @pytest.mark.parametrize(
+        "body",
+        [{"older_than_days": -1}, {"older_than_days": 1.5}, {"older_than_days": "7"}, {"older_than_days": True},
+         {"older_than_days": 10**9}, {"dry_run": "yes"}, {"dry_run": 1}, []],
+    )  # fmt: skip
+    async def test_a_body_that_breaks_a_rule_is_refused(self, gateway: Gateway, body: object):
+        answer = await gateway.http.post("/gateway/api/system/cleanup", json=body)
+        assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+    async def test_it_deletes_what_the_dry_run_counted_and_survives_a_kill(
+        self, tmp_path_factory: pytest.TempPathFactory
+    ):
+        # An environment of its own: it deletes everything that has ended.
+        off = {"RUNYARD_RATE_MINUTE": "0", "RUNYARD_RATE_SECOND": "0"}
+        environment = Environment.temporary(tmp_path_factory.mktemp("cleanup"), **off)
+        await environment.start()
+        owner = await register(environment)
+        try:
+            ids = [(await owner.run("exit 1"))["id"] for _ in range(4)] + [(await owner.run("echo x"))["id"]]
+            await asyncio.gather(*(owner.reach(run_id) for run_id in ids))
+            upload = {"file": ("a", b"x" * 1_500_000)}
+            kept = await owner.http.post(f"/gateway/api/runs/{ids[0]}/artifacts", files=upload)
+            young = (await owner.run("sleep 300"))["id"]
+            await owner.reach(young, "running")
+            due = {"deleted_runs": 5, "deleted_artifacts": 2, "deleted_alerts": 4, "space_freed": "1.5MB"}
+
+            assert await self.clean(owner, older_than_days=0, dry_run=True) == due
+            assert (await owner.http.get("/gateway/api/runs")).json()["total"] == 6
+
+            assert environment.host
+            cleanup = asyncio.create_task(
+                owner.http.post("/gateway/api/system/cleanup", json={"older_than_days": 0})
+            )  # fmt: skip
+
+            async def begun() -> bool:
+                return (await owner.http.get("/gateway/api/runs")).json()["total"] < 6 or cleanup.done()
+
+            await eventually(begun)
+            await environment.host.kill()
+            await asyncio.gather(cleanup, return_exceptions=True)
+            await environment.start_host()
+
+            async def left() -> list[str]:
+                runs = (await owner.http.get("/gateway/api/runs")).json()["runs"]
+                return [run["id"] for run in runs]
+
+            assert await eventually(left, until=lambda found: len(found) == 1, seconds=60) == [young]
+            assert (await owner.http.get("/gateway/api/alerts")).json()["total"] == 0
+            assert (await owner.http.get("/gateway/api/artifacts")).json()["total"] == 0
+            assert (await owner.http.get(f"/gateway/api/artifacts/{kept.json()['id']}")).status_code == 404
+            assert (await owner.http.get(f"/gateway/api/runs/{ids[0]}")).status_code == 404
+            assert await self.clean(owner, older_than_days=0) == {
+                "deleted_runs": 0, "deleted_artifacts": 0, "deleted_alerts": 0, "space_freed": "0MB",
+            }  # fmt: skip
+        finally:
+            await owner.http.aclose()
+            await environment.stop()
