@@ -47,7 +47,7 @@ class Step(BaseModel):
 
     def describe(self, key: str, value: str) -> None:
         """Take metadata; a description and an estimate become the step's own members too."""
-        self.metadata[key] = value
+        self.metadata = {**self.metadata, key: value}  # copies of this step keep theirs
         if key.upper() == "DESCRIPTION":
             self.description = value
         elif key.upper() == "ESTIMATED_DURATION":
