@@ -141,7 +141,12 @@ def init(plan: Plan) -> int:
         prctl = ctypes.CDLL(None).prctl
         prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
         prctl(1, int(signal.SIGTERM))  # PR_SET_PDEATHSIG
+    # Held back meanwhile: a signal for the command must not find this handler in it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     command = os.fork()
+    if command == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     if command == 0:
         try:
             os.execvpe(plan["argv"][0], plan["argv"], plan["environment"])
