@@ -4,7 +4,9 @@ from shared.tables.client import close
 from shared.tables.collection import Collection
 from shared.tables.errors import Conflict, NotFound, PreconditionFailed, Refused, Unavailable, Unstorable
 from shared.tables.listing import Page
+from shared.tables.rebuild import Rebuilt
 from shared.tables.record import Record
+from shared.tables.sweep import sweep
 from shared.tables.totals import Hour, Totals
 
 __all__ = [
@@ -14,10 +16,12 @@ __all__ = [
     "NotFound",
     "Page",
     "PreconditionFailed",
+    "Rebuilt",
     "Record",
     "Refused",
     "Totals",
     "Unavailable",
     "Unstorable",
     "close",
+    "sweep",
 ]

@@ -21,6 +21,12 @@ Cells = dict[str, Number]
 GENERATION = "g"
 """The column that names the generation of counters in which a row is counted; absent from generation 0."""
 
+COUNTED = "of"
+"""The column that names the generation of a root row's own cells, when a newer one has been opened since."""
+
+OLD = "old"
+"""The column of a root row for its cells of older generations."""
+
 ROOT = "c~.~"
 HOURS = "h~"
 _LAST_HOUR = 0xFFFFFFFF
@@ -99,7 +105,7 @@ def dump(cells: Cells) -> str:
     return orjson.dumps(exact).decode()
 
 
-def load(row: Row) -> Cells:
+def load(row: Row, column: str = "v") -> Cells:
     """The cells of a counter row."""
-    cells: dict[str, int | str] = orjson.loads(row["v"])
+    cells: dict[str, int | str] = orjson.loads(row.get(column) or "{}")
     return {name: Fraction(value) if isinstance(value, str) else value for name, value in cells.items()}

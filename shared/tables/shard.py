@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from shared.tables.batch import Operation
-from shared.tables.cells import GENERATION, ROOT, Cells, Delta, add, dump, load
+from shared.tables.cells import COUNTED, GENERATION, OLD, ROOT, Cells, Delta, add, dump, load
 from shared.tables.errors import Refused
 from shared.tables.wire import Row, Unanswered, Wire
 
@@ -48,6 +48,7 @@ class Shard:
         self._etag: str | None = None
         self._known = False
         self._writers: dict[str, str] = {}
+        self._old: Cells = {}
         self._cells: OrderedDict[str, Cells] = OrderedDict()
 
     @property
@@ -66,13 +67,17 @@ class Shard:
         self._cells.clear()
         found = await self._wire.get(self._table, self._partition, self.root_key)
         if found is None:
-            self._etag, self.generation, self._writers = None, 0, {}
+            self._etag, self.generation, self._writers, self._old = None, 0, {}, {}
             self._cells[self.root_key] = {}
         else:
             row, self._etag = found
             self.generation = int(row.get(GENERATION, 0))
-            self._writers = orjson.loads(row["w"])
-            self._cells[self.root_key] = load(row)
+            self._writers = orjson.loads(row.get("w") or "{}")
+            self._old, cells = load(row, OLD), load(row)
+            if int(row.get(COUNTED) or 0) < self.generation:
+                add(self._old, cells)
+                cells = {}
+            self._cells[self.root_key] = cells
         self._known = True
 
     def _key(self, generation: int, row: str) -> str:
@@ -120,7 +125,9 @@ class Shard:
     def _root(self, cells: Cells, writers: dict[str, str]) -> Operation:
         columns: dict[str, Any] = {"v": dump(cells), "w": orjson.dumps(writers).decode()}
         if self.generation:
-            columns[GENERATION] = str(self.generation)
+            columns[GENERATION] = columns[COUNTED] = str(self.generation)
+        if self._old:
+            columns[OLD] = dump(self._old)
         return Operation("PUT" if self._etag else "POST", self.root_key, columns, self._etag)
 
     def accept(self, change: Change, etag: str | None) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import zlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
 from typing import Any
 
 from shared import blobs
@@ -47,7 +48,7 @@ async def store(folder: str, texts: dict[str, str], old: Row, old_texts: dict[st
     for name, text in texts.items():
         if old_texts.get(name) == text:
             columns |= {key: value for key, value in old.items() if key.startswith(f"{name}__")}
-            room -= 0 if f"{name}__blob" in columns else PACKED
+            room -= 0 if blob_column(name) in columns else PACKED
             continue
         try:
             data = text.encode()
@@ -63,7 +64,7 @@ async def store(folder: str, texts: dict[str, str], old: Row, old_texts: dict[st
             blob = f"{folder}/{name}/{new_id()}"
             await blobs.put(CONTAINER, blob, packed)
             written.append(blob)
-            columns[f"{name}__blob"] = blob
+            columns[blob_column(name)] = blob
     return columns, written
 
 
@@ -71,7 +72,7 @@ async def load(row: Row) -> dict[str, str]:
     """The texts that a row holds packed or names; `shared.blobs.BlobNotFound` when a newer version removed one."""
     texts: dict[str, str] = {}
     for name in filter(None, str(row.get(WITHOUT, "")).split(",")):
-        if blob := row.get(f"{name}__blob"):
+        if blob := row.get(blob_column(name)):
             packed = await blobs.get(CONTAINER, blob)
         else:
             packed = b"".join(base64.b64decode(row[f"{name}__z{number}"]) for number in range(_count(row, name)))
@@ -86,3 +87,16 @@ def _count(row: dict[str, Any], name: str) -> int:
 def blobs_of(row: Row) -> set[str]:
     """The blobs that a row names."""
     return {value for key, value in row.items() if key.endswith("__blob")}
+
+
+def blob_column(field: str) -> str:
+    """The column that names the blob of a field's text."""
+    return f"{field}__blob"
+
+
+async def listed() -> AsyncIterator[tuple[str, datetime]]:
+    """The name of each blob, and when it was written."""
+    container = blobs._service().get_container_client(CONTAINER)  # pyright: ignore[reportPrivateUsage]
+    if await container.exists():
+        async for blob in container.list_blobs():
+            yield blob.name, blob.last_modified

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from shared.tables import keys
-from shared.tables.cells import Cells, Group, Number, add, load
+from shared.tables.cells import OLD, Cells, Group, Number, add, load
 from shared.tables.columns import Column
 from shared.tables.wire import Row
 
@@ -24,6 +24,8 @@ class Totals:
         """Take in one counter row, as that of `prefix`."""
         values, cells = self._rows.setdefault(prefix, (orjson.loads(row["k"]) if "k" in row else [], {}))
         add(cells, load(row))
+        if OLD in row:
+            add(cells, load(row, OLD))
         self._rows[prefix] = (values, cells)
 
     def _cell(self, prefix: str, name: str) -> Number:

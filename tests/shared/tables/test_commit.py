@@ -74,7 +74,7 @@ async def test_what_cannot_be_stored_is_told_before_anything_is_sent(runs: Colle
         await runs.insert(Run(tokens=2**63))
     assert caught.value.field == "tokens"
     with pytest.raises(Unstorable) as caught:
-        await runs.insert(Run.model_construct(**(Run().model_dump() | {"prompt": "\ud800"})))
+        await runs.insert(Run().model_copy(update={"prompt": "\ud800"}))
     assert caught.value.field == "prompt"
     assert not counting.calls["batch"]
 

@@ -187,11 +187,16 @@ async def test_two_processes_on_one_shard(monkeypatch: pytest.MonkeyPatch, shard
     assert records[shared].tokens == 24
 
 
-async def test_a_service_that_stays_away_is_told(runs: Collection[Run]):
+async def test_a_service_that_stays_away_is_told(runs: Collection[Run], monkeypatch: pytest.MonkeyPatch):
     await runs.insert(Run())
-    async with flaky(1, 1.0) as faults:
-        faults.random.choice = lambda options: "lost request"  # type: ignore[method-assign, assignment]
-        faults.random.random = lambda: 0.9  # type: ignore[method-assign]
+    wire = client().wire
+
+    async def lost(*_: object) -> Answer:
+        raise Unanswered("lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wire.transport, "send", lost)
+        patch.setattr(wire, "pause", 0.002)
         with pytest.raises(Unavailable):
             await runs.insert(Run())
         with pytest.raises(Unavailable):

@@ -1,0 +1,229 @@
+"""Making the index rows and counters of a partition anew from its records, beside its writers.
+
+Every record names the generation of counters that it is counted in. A rebuild opens a new generation, in which each
+writer must count from its next transaction on, and moves one record after the other into it: in one transaction the
+record's index rows are written and its counts go from the old generation to the new one. So totals, which add up all
+generations, stay right all the time. At the end no record is left in the old generation: what its counters still hold
+was wrong, and what index rows are left in it belong to no record.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Generic
+
+from shared.tables.batch import MAX_OPERATIONS, Operation
+from shared.tables.cells import COUNTED, GENERATION, HOURS, OLD, ROOT, add, dump, load
+from shared.tables.client import client
+from shared.tables.columns import R
+from shared.tables.commit import RefusedWrite, Write
+from shared.tables.errors import Conflict, NotFound, Refused, Unavailable
+from shared.tables.listing import Reader
+from shared.tables.records import Records, Stored
+from shared.tables.schema import RECORDS
+from shared.tables.shard import SHARDS, root_key
+from shared.tables.wire import Row, Unanswered
+
+_MARKER = "g~"
+_ATTEMPTS = 50
+_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """How many records were counted and indexed anew, and how many index rows belonged to none of them."""
+
+    records: int
+    stray: int
+
+
+class Rebuild(Generic[R]):
+    """One rebuild of one partition."""
+
+    def __init__(self, records: Records[R]):
+        self._records = records
+        self._wire = client().wire
+        self._table, self._partition = records.table, records.partition
+        self._url = f"{self._wire.url}/{self._table}"
+        self._target = 0
+
+    async def run(self) -> Rebuilt:
+        """Do it, or go on with one that was interrupted."""
+        marker = await self._get(_MARKER)
+        done, generation, after = True, 0, ""
+        if marker is not None:
+            done, generation, after = bool(marker[0]["done"]), int(marker[0][GENERATION]), str(marker[0]["after"])
+        self._target = generation + 1 if done else generation
+        after = "" if done else after
+        await self._mark(after)
+        await self._open()
+        moved = 0
+        async for rows in self._reader.pages(RECORDS.prefix, start=after, select=f"RowKey,{GENERATION}"):
+            old = [row["RowKey"] for row in rows if not self._current(row)]
+            for start in range(0, len(old), _AT_ONCE):
+                await asyncio.gather(*(self._move(key) for key in old[start : start + _AT_ONCE]))
+            moved += len(old)
+            await self._mark(rows[-1]["RowKey"][len(RECORDS.prefix) :])
+        stray = sum([await self._sweep(prefix) for prefix in ("i~", "o~", "u~")])
+        await asyncio.gather(*(self._close(number) for number in range(SHARDS)))
+        await self._drop_counters()
+        await self._mark("", done=True)
+        return Rebuilt(moved, stray)
+
+    @property
+    def _reader(self) -> Reader:
+        return Reader(self._wire, self._table, self._partition, "")
+
+    def _current(self, row: Row) -> bool:
+        return int(row.get(GENERATION) or 0) >= self._target
+
+    async def _get(self, key: str) -> tuple[Row, str] | None:
+        return await self._wire.get(self._table, self._partition, key)
+
+    async def _write(self, operations: list[Operation]) -> None:
+        """A transaction that may be repeated without harm."""
+        parts = [operation.encode(self._url, self._partition) for operation in operations]
+        attempt = 0
+        while True:
+            try:
+                await self._wire.transact(self._table, parts)
+                return
+            except Unanswered as error:
+                await self._wire.wait(attempt, error)
+                attempt += 1
+
+    async def _mark(self, after: str, *, done: bool = False) -> None:
+        """Remember how far this rebuild is."""
+        await self._write([Operation("PUT", _MARKER, {GENERATION: str(self._target), "after": after, "done": done})])
+
+    async def _open(self) -> None:
+        """Make every shard count in the new generation, those too that nobody has written yet.
+
+        This changes the ETags of the root rows, so each writer reads its root row again. It puts no condition: it would
+        never be met beside a writer that is always at work.
+        """
+        column = {GENERATION: str(self._target)}
+        await self._write([Operation("PATCH", root_key(number), column) for number in range(SHARDS)])
+
+    async def _move(self, key: str) -> None:
+        """Index and count one record in the new generation."""
+        record_id = self._records.columns.decode({"RowKey": key}).id
+        async with client().lock(self._table, self._partition, record_id):
+            for _ in range(_ATTEMPTS):
+                try:
+                    stored = await self._records.read(record_id)
+                except NotFound:
+                    return
+                if self._current(stored.row):
+                    return
+                held = await self._held(stored)
+                try:
+                    await self._records.committer.write(
+                        lambda generation, s=stored, h=held: self._moved(s, h, generation)
+                    )
+                    return
+                except RefusedWrite:
+                    continue  # it changed meanwhile
+        raise Unavailable(f"{self._table} {record_id} changes all the time")
+
+    async def _held(self, stored: Stored[R]) -> set[str]:
+        """Those of a record's unique rows that it has; `Conflict` when another record has one."""
+        wanted = self._records.schema.unique_rows(*stored.state)
+        held: set[str] = set()
+        for key, (field, _) in wanted.items():
+            found = await self._get(key)
+            if found is None:
+                continue
+            owner = str(found[0]["id"])
+            if owner == stored.record.id or not await self._owns(owner, field, getattr(stored.record, field)):
+                held.add(key)
+            else:
+                raise Conflict(f"{self._table}: {field} of {stored.record.id} is also that of {owner}", field)
+        return held
+
+    async def _owns(self, record_id: str, field: str, value: object) -> bool:
+        try:
+            return getattr(await self._records.get(record_id), field) == value
+        except NotFound:
+            return False
+
+    def _moved(self, stored: Stored[R], held: set[str], generation: int) -> Write:
+        operations, delta = self._records.rewrite(stored, stored.record, stored.columns, generation)
+        for operation in operations:
+            if operation.row_key.startswith("u~") and operation.row_key not in held:
+                operation.verb = "POST"  # lost, or newly declared: somebody else may take the value meanwhile
+        return operations, delta
+
+    async def _sweep(self, prefix: str) -> int:
+        """Delete the index rows that no record moved along."""
+        removed = 0
+        async for rows in self._reader.pages(prefix, select=f"RowKey,{GENERATION}"):
+            old = [row["RowKey"] for row in rows if not self._current(row)]
+            removed += sum(await asyncio.gather(*map(self._remove, old)))
+        return removed
+
+    async def _remove(self, key: str) -> bool:
+        """Delete an old row unless a writer renews it at this moment."""
+        found = await self._get(key)
+        if found is None or self._current(found[0]):
+            return False
+        try:
+            await self._write([Operation("DELETE", key, etag=found[1])])
+        except Refused as error:
+            if error.status not in (404, 412):
+                raise
+            return False
+        return True
+
+    async def _close(self, number: int) -> None:
+        """Put a root row's own cells to its old ones, where its writer has not done so."""
+        for _ in range(_ATTEMPTS):
+            found = await self._get(root_key(number))
+            if found is None or int(found[0].get(COUNTED) or 0) >= self._target:
+                return
+            row, etag = found
+            old = load(row, OLD)
+            add(old, load(row))
+            columns = {"v": "{}", "w": row.get("w") or "{}", OLD: dump(old)}
+            columns |= {GENERATION: str(self._target), COUNTED: str(self._target)}
+            try:
+                await self._write([Operation("PUT", root_key(number), columns, etag)])
+                return
+            except Refused as error:
+                if error.status not in (404, 412):
+                    raise
+        raise Unavailable(f"{self._table}: shard {number} changes all the time")
+
+    async def _drop_counters(self) -> None:
+        """Drop the counters of older generations: no record is counted in them.
+
+        Single rows of one total may differ from zero though their sum does not, so they go in one transaction.
+        """
+        roots = [Operation("PATCH", root_key(number), {OLD: "{}"}) for number in range(SHARDS)]
+        await self._drop(await self._retired(ROOT), roots)
+        for prefix in ("c~", HOURS):
+            waiting: list[str] = []
+            for _, rows in groupby(await self._retired(prefix), lambda key: key.rpartition("~")[0]):
+                together = list(rows)
+                if len(waiting) + len(together) > MAX_OPERATIONS:
+                    await self._drop(waiting, [])
+                    waiting = []
+                waiting += together
+            await self._drop(waiting, [])
+
+    async def _retired(self, prefix: str) -> list[str]:
+        """The keys of the counter rows of older generations."""
+        keys = [row["RowKey"] async for rows in self._reader.pages(prefix, select="RowKey") for row in rows]
+        generations = [key.rpartition("~")[2].partition(".")[0] for key in keys]
+        return [key for key, own in zip(keys, generations, strict=True) if own != "r" and int(own, 16) < self._target]
+
+    async def _drop(self, keys: list[str], others: list[Operation]) -> None:
+        operations = [*others, *(Operation("DELETE", key, etag="*") for key in keys)]
+        while operations:
+            try:
+                await self._write(operations)
+                return
+            except Refused as error:
+                if error.status != 404 or error.index is None:
+                    raise
+                del operations[error.index]  # a repeat: it is gone already

@@ -1,0 +1,83 @@
+"""What an operation costs: storage calls and rows, the same at a hundred records and at ten thousand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.ids import new_id
+from shared.tables import Collection
+from tests.shared.tables.conftest import Counting, Run, Status, collection
+
+START = datetime(2026, 5, 1, tzinfo=UTC)
+SPAN = timedelta(days=2)
+
+
+@pytest.fixture(scope="module", params=[100, 10_000], ids=["100", "10000"])
+async def filled(request: pytest.FixtureRequest, account: None) -> AsyncIterator[Collection[Run]]:
+    """Records made over two days, a third in each state, of four clients; nothing else refers to them."""
+    runs = collection(indexes=["status"], counters=["status"], sums_by=[], unique=[], orders=[])
+    number: int = request.param
+    for first in range(0, number, 500):
+        moments = [START + SPAN * n / number for n in range(first, min(first + 500, number))]
+        made = [Run(id=new_id(at), created_at=at, status=list(Status)[n % 3]) for n, at in enumerate(moments, first)]
+        await asyncio.gather(*map(runs.insert, made))
+    yield runs
+
+
+async def test_create(filled: Collection[Run], counting: Counting):
+    await filled.insert(Run())
+    counting.reset()
+    await filled.insert(Run())
+    assert (dict(counting.calls), counting.rows, counting.written) == ({"batch": 1}, 0, 4)
+
+
+async def test_change_of_state(filled: Collection[Run], counting: Counting):
+    run = await filled.insert(Run())
+    counting.reset()
+    await filled.update(run.id, lambda r: setattr(r, "status", Status.DONE))
+    assert (dict(counting.calls), counting.rows, counting.written) == ({"get": 1, "batch": 1}, 1, 5)
+    await filled.delete(run.id)
+
+
+async def test_get(filled: Collection[Run], counting: Counting):
+    run = await filled.insert(Run())
+    counting.reset()
+    await filled.get(run.id)
+    assert (dict(counting.calls), counting.rows) == ({"get": 1}, 1)
+
+
+async def test_totals(filled: Collection[Run], counting: Counting):
+    counting.reset()
+    totals = await filled.totals()
+    assert (dict(counting.calls), counting.rows) == ({"query": 1}, 1)
+    assert sum(totals.by("status").values()) == totals.count
+
+
+@pytest.mark.parametrize("where", [{}, {"status": "done"}])
+async def test_first_page(filled: Collection[Run], counting: Counting, where: dict[str, object]):
+    counting.reset()
+    page = await filled.page(where, limit=50)
+    assert (dict(counting.calls), counting.rows) == ({"query": 2}, len(page.items) + 1)
+
+
+@pytest.mark.parametrize("where", [{}, {"status": "done"}])
+async def test_deep_page_is_right_and_flat(filled: Collection[Run], counting: Counting, where: dict[str, object]):
+    every = [run.id async for run in filled.all(where)]
+    offset = len(every) // 2
+    counting.reset()
+    page = await filled.page(where, limit=50, offset=offset)
+    assert [run.id for run in page.items] == every[offset : offset + 50]
+    assert page.total == len(every)
+    assert counting.calls.total() <= 3
+    assert counting.rows <= 400
+    page = await filled.page(where, limit=50, offset=offset, descending=False)
+    assert [run.id for run in page.items] == every[::-1][offset : offset + 50]
+
+
+async def test_history(filled: Collection[Run], counting: Counting):
+    counting.reset()
+    hours = await filled.history(START, START + SPAN)
+    assert sum(hour.count for hour in hours) >= 100
+    assert (dict(counting.calls), counting.rows) == ({"query": 1}, 48)
