@@ -15,7 +15,7 @@ from functions.gateway import (
     system,
     upkeep,
 )
-from functions.gateway.access import current_client
+from shared.access import current_client
 from shared.http.api import Api
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings

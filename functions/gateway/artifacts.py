@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from fastapi import Header, Query, Request
 from starlette.responses import Response
 
-from functions.gateway.access import CurrentClient
 from functions.gateway.bodies import ArtifactInfo, ArtifactList, ArtifactSummary, ArtifactUploaded, Message
 from functions.gateway.execution import clean_name
 from functions.gateway.models import Artifact
 from functions.gateway.redaction import redacted_values
 from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
+from shared.access import CurrentClient
 from shared.http.api import router
 from shared.http.errors import BadRequest, NotFound, TooLarge
 from shared.http.files import Found, serve_file

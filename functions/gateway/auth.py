@@ -3,11 +3,9 @@
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from functions.gateway.access import INVALID, client_of, key_of, new_key
 from functions.gateway.bodies import Credentials, Login, Refused, Registered, Verified
-from functions.gateway.models import Client
-from functions.gateway.store import clients
 from shared import tables
+from shared.access import INVALID, Client, client_of, clients, key_of, new_key
 from shared.http.api import router
 from shared.http.errors import Conflict
 

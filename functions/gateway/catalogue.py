@@ -5,8 +5,8 @@ from functools import cache
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.gateway.access import CurrentClient
 from functions.gateway.models import Answer
+from shared.access import CurrentClient
 from shared.http.api import router
 from shared.http.errors import NotFound
 from shared.settings import settings

@@ -37,7 +37,7 @@ def job(run: Run) -> JobSpec:
         raise Unstartable("ANTHROPIC_API_KEY is not set: models of Anthropic cannot run here")
     environment = {
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "CLAUDE_CODE_MAX_RETRIES": "5",  # about 20 s: a longer outage is told, not waited for
+        "CLAUDE_CODE_MAX_RETRIES": "4",  # about 10 s: a longer outage is told, not waited for
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(run.options.get("max_tokens", 4096)),
         "DISABLE_AUTOUPDATER": "1",
     }

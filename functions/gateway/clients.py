@@ -3,11 +3,9 @@
 from fastapi import Request, Response
 
 from functions.gateway import updates
-from functions.gateway.access import CurrentClient, forget, new_key
 from functions.gateway.bodies import ClientDetail, ClientList, Login, Message, NewKey
-from functions.gateway.models import Client
-from functions.gateway.store import clients
 from shared import tables
+from shared.access import Client, CurrentClient, clients, forget, new_key
 from shared.http.api import router
 from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import BadRequest, Conflict

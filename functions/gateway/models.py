@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from shared.http.errors import BadRequest
 from shared.tables import Record
@@ -31,14 +31,6 @@ class AlertType(StrEnum):
     ERROR = "error"
     WARNING = "warning"
     INFO = "info"
-
-
-class Client(Record):
-    """Someone with an API key, known by the key's SHA-256 only."""
-
-    name: str
-    key_hash: str
-    last_active: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
 class Run(Record):

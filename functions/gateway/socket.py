@@ -7,10 +7,10 @@ from typing import Any
 import azure.durable_functions as df
 from starlette.responses import JSONResponse, Response
 
-from functions.gateway.access import INVALID, client_of
 from functions.gateway.models import Answer
 from functions.gateway.updates import CLIENTS, HUB, client_group
 from shared import realtime
+from shared.access import INVALID, client_of
 from shared.http.api import router
 from shared.realtime import Event
 from shared.sockets import Reply, dialogues

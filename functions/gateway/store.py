@@ -1,10 +1,9 @@
 """The gateway's collections, and what belongs together when one of them changes."""
 
-from functions.gateway.models import Alert, Artifact, Client, Run
+from functions.gateway.models import Alert, Artifact, Run
 from shared import tables
 from shared.tables import Collection
 
-clients = Collection("GatewayClients", Client, unique=["name", "key_hash"])
 runs = Collection(
     "GatewayRuns",
     Run,

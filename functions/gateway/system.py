@@ -11,10 +11,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from functions.gateway.access import CurrentClient
 from functions.gateway.cleanup import Cleanup, cleanups
 from functions.gateway.health import VERSION, uptime
 from functions.gateway.models import Answer, Body
+from shared.access import CurrentClient
 from shared.http.api import router
 from shared.http.errors import Unavailable
 from shared.settings import settings

@@ -1,4 +1,4 @@
-"""Who calls: API keys, known by their hash, looked up once in a few seconds."""
+"""Who calls an API: clients and their keys, known by their hash, looked up once in a few seconds."""
 
 import hashlib
 import secrets
@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
+from pydantic import Field
 
-from functions.gateway.models import Client
-from functions.gateway.store import clients
 from shared import tables
 from shared.http.errors import Unauthorized
+from shared.tables import Collection, Record
 
 CACHE_SECONDS = 5.0
 """A revoked key may still open for this long on an instance that has just seen it."""
@@ -19,6 +19,16 @@ CACHE_SECONDS = 5.0
 ACTIVE_EVERY = timedelta(minutes=1)
 INVALID = "Invalid or missing API key"
 
+
+class Client(Record):
+    """Someone with an API key, known by the key's SHA-256 only."""
+
+    name: str
+    key_hash: str
+    last_active: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+clients = Collection("Clients", Client, unique=["name", "key_hash"])
 _seen: dict[str, tuple[Client, float]] = {}
 
 
