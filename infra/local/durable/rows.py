@@ -77,16 +77,14 @@ class Histories:
 
     def __init__(self, database: sqlite3.Connection):
         self._database = database
-        self._held: OrderedDict[str, tuple[str, list[str], int]] = OrderedDict()
+        self._held: OrderedDict[str, tuple[list[str], int]] = OrderedDict()  # texts, and how long they are
         self._characters = 0
 
     def read(self, instance: Instance) -> list[str]:
         """The events of the present execution, oldest first."""
-        held = self._held.get(instance.id)
-        if held and held[0] == instance.execution:
+        if held := self._held.get(instance.id):
             self._held.move_to_end(instance.id)
-            return held[1]
-        self.forget(instance.id)
+            return held[0]
         sql = "SELECT event FROM history WHERE instance = ? ORDER BY position"
         texts = [text for (text,) in self._database.execute(sql, (instance.id,))]
         self._hold(instance, texts, sum(map(len, texts)))
@@ -108,7 +106,7 @@ class Histories:
     def forget(self, id: str) -> None:
         """Keep nothing of this instance in memory."""
         held = self._held.pop(id, None)
-        self._characters -= held[2] if held else 0
+        self._characters -= held[1] if held else 0
 
     def clear(self) -> None:
         """Keep nothing in memory: it may differ from the file."""
@@ -117,7 +115,7 @@ class Histories:
 
     def _hold(self, instance: Instance, texts: list[str], more: int) -> None:
         held = self._held.get(instance.id)
-        self._held[instance.id] = (instance.execution, texts, more + (held[2] if held else 0))
+        self._held[instance.id] = (texts, more + (held[1] if held else 0))
         self._characters += more
         while self._characters > CACHE_CHARACTERS and len(self._held) > 1:
-            self._characters -= self._held.popitem(last=False)[1][2]
+            self._characters -= self._held.popitem(last=False)[1][1]

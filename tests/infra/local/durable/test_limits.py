@@ -263,6 +263,29 @@ async def test_an_answer_that_arrives_while_its_orchestration_begins_again_is_no
     assert shown == [12, 0]
 
 
+async def test_what_was_asked_for_is_done_though_the_asker_has_gone(opened: Opened, monkeypatch: pytest.MonkeyPatch):
+    begun, gone = threading.Event(), threading.Event()
+    start = Administration.start
+
+    def slow(self: Administration, instance: Any) -> bool:
+        begun.set()
+        gone.wait(20)
+        return start(self, instance)
+
+    monkeypatch.setattr(Administration, "start", slow)
+    gauge = Gauge()
+    for kind in gauge.go:
+        gauge.go[kind].set()
+    http = await opened(gauge)
+    request = asyncio.create_task(http.post(f"{BASE}/orchestrators/some/some-0"))
+    await eventually(begun.is_set)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    gone.set()
+    await eventually(lambda: is_completed(http, "some-0"))
+
+
 async def test_requests_before_the_start_and_after_the_stop_are_answered(tmp_path: Path):
     engine = Engine(tmp_path / "durable.db", Gauge())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(engine)) as http:

@@ -154,8 +154,11 @@ functions = Functions(app)
 
 
 @pytest.mark.parametrize("schema", [0, 1, 2], ids=["V1", "V2", "V3"])
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_random_programs(new_hub: Callable[..., Awaitable[Hub]], schema: int, seed: int):
+@pytest.mark.parametrize(("seed", "cache"), [(1, 64 << 20), (2, 1)], ids=["in memory", "from the file"])
+async def test_random_programs(
+    new_hub: Callable[..., Awaitable[Hub]], schema: int, seed: int, cache: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("infra.local.durable.rows.CACHE_CHARACTERS", cache)
     hub = await new_hub(functions, schema=schema)
     dice = random.Random(seed)
     programs = {f"{schema}-{seed}-{n}": made(dice) for n in range(INSTANCES)}
