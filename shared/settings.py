@@ -47,6 +47,7 @@ class Settings(BaseModel):
     cors_origins: str = Field("*", alias="RUNYARD_CORS_ORIGINS")
     artifact_limit: int = Field(50_000_000, alias="RUNYARD_ARTIFACT_LIMIT")
     events_code: str = Field("", alias="RUNYARD_EVENTS_CODE", repr=False)
+    stepflow_auth_enabled: bool = Field(False, alias="STEPFLOW_AUTH_ENABLED")
     anthropic_api_key: str = Field("", alias="ANTHROPIC_API_KEY", repr=False)
     anthropic_url: str = Field("", alias="RUNYARD_ANTHROPIC_URL")
     rate_minute: int = Field(100, alias="RUNYARD_RATE_MINUTE")

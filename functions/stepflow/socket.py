@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from functions.stepflow.access import admit_socket
 from functions.stepflow.bodies import Answer, Envelope, failure
 from functions.stepflow.models import Connection, ExecutionStatus
 from functions.stepflow.store import connections, executions
@@ -53,6 +54,7 @@ async def speak(event: Event, workflows: WorkflowClient) -> Reply:
     """Answer one event of a connection."""
     match event.type:
         case "connect":
+            await admit_socket(_object(event.data))
             return Reply({"groups": [EVERYTHING]})  # from its first moment on it misses nothing
         case "connected":
             await _greet(event.connection_id)

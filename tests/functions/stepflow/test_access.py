@@ -1,0 +1,69 @@
+"""Keys: nobody needs one unless the deployment asks for them; then nothing but the basic health check is open."""
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from functions.stepflow import api
+from infra.local.environment import Environment
+from tests.conftest import UNLIMITED
+from tests.functions.stepflow.conftest import UNKNOWN, StepFlow, client_of
+from tests.functions.stepflow.test_executions import refused
+
+OPEN = {("GET", "/api/health"), ("GET", "/ws"), ("GET", "/realtime"), ("GET", "/docs"), ("GET", "/openapi.json")}
+
+ROUTES = sorted(
+    (method, re.sub(r"\{\w+\}", UNKNOWN, path))
+    for path, methods in ((route.path, route.methods) for route in api.routes)  # pyright: ignore[reportAttributeAccessIssue]
+    for method in methods
+)
+
+
+@pytest.fixture(scope="module")
+async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Environment, str]]:
+    """An environment that asks for keys, and a key."""
+    environment = Environment.temporary(tmp_path_factory.mktemp("guarded"), STEPFLOW_AUTH_ENABLED="true", **UNLIMITED)
+    await environment.start()
+    try:
+        async with httpx.AsyncClient(base_url=environment.url, trust_env=False) as http:
+            answer = await http.post("/gateway/api/auth/login", json={"name": "watcher"})
+            yield environment, answer.json()["api_key"]
+    finally:
+        await environment.stop()
+
+
+async def test_every_route_but_the_open_ones_asks_for_a_key(guarded: tuple[Environment, str]):
+    async with client_of(guarded[0]) as stranger:
+        for method, path in ROUTES:
+            answer = await stranger.http.request(method, path)
+            assert (answer.status_code == 401) is ((method, path) not in OPEN), (method, path, answer.status_code)
+        assert refused(await stranger.http.get("/api/executions"), 401) == "Invalid or missing API key"
+        refused(await stranger.http.get("/api/executions", headers={"Authorization": "Bearer sk-wrong"}), 401)
+        refused(await stranger.http.post("/api/executions", content=b"{"), 401)
+
+
+async def test_with_a_key_everything_works_and_the_client_is_the_user(guarded: tuple[Environment, str]):
+    environment, key = guarded
+    async with client_of(environment, Authorization=f"Bearer {key}") as stepflow:
+        mine = StepFlow(stepflow.http, stepflow.sockets)
+        async with mine.watch(f"/ws?api_key={key}") as watcher:
+            execution_id = await mine.create("echo hello")
+            await watcher.completed(execution_id)
+        found = await mine.data(f"/api/executions/{execution_id}")
+        assert found["execution"]["user"] == "watcher"
+
+
+@pytest.mark.parametrize("query", ["", "?api_key=", "?api_key=sk-wrong"])
+async def test_a_socket_without_a_valid_key_does_not_open(guarded: tuple[Environment, str], query: str):
+    async with client_of(guarded[0]) as stepflow:
+        with pytest.raises(InvalidStatus) as refusal:
+            await connect(f"{stepflow.sockets}/ws{query}", proxy=None)
+        assert refusal.value.response.status_code == 401
+
+
+async def test_by_default_nobody_needs_a_key(stepflow: StepFlow):
+    assert (await stepflow.http.get("/api/executions", headers={"Authorization": "Bearer x"})).status_code == 200
