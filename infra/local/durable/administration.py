@@ -104,35 +104,31 @@ class Administration(Store):
         for e in kept:
             if e["EventType"] == Kind.TIMER_CREATED and self._still_open(e, [*kept, *answers], state):
                 self._set_timer(instance, e["EventId"], e["FireAt"])
-        self._repeat(instance, kept, [e["TaskScheduledId"] for e in dropped if self._gave_up(e, state)])
         self._woken.instances.add(id)
         return instance.status
 
     def _answers_again(
         self, instance: Instance, kept: list[dict[str, Any]], dropped: list[dict[str, Any]], state: State
     ) -> list[dict[str, Any]]:
-        """Queue again what was answered after the moment, before what has arrived since the failure."""
+        """Queue what was answered after the moment, and what has arrived since the failure; repeat what failed."""
         asked, asked_later = (
             {json.loads(e["Input"])["id"] for e in events if e["EventType"] == Kind.EVENT_SENT}
             for events in (kept, dropped)
         )
-        answers = []
-        for e in dropped:
-            is_event = e["EventType"] == Kind.EVENT_RAISED and e["Name"] not in asked_later
-            task = e.get("TaskScheduledId", e.get("TimerId", state.next_id))
-            if is_event or (task < state.next_id and not self._gave_up(e, state)):
-                answers.append(e)
-        rows = self._db.execute(
-            "DELETE FROM message WHERE instance = ? RETURNING id, execution, event", (instance.id,)
+        waiting = self._db.execute(
+            "DELETE FROM message WHERE instance = ? RETURNING id, event", (instance.id,)
         ).fetchall()
-        waiting = [(execution, json.loads(text)) for _, execution, text in sorted(rows)]
-        for e in answers:
-            # An external event belongs to no execution; the reply of an entity does, and is named by a wait of its own.
-            external = e["EventType"] == Kind.EVENT_RAISED and e["Name"] not in asked
-            self._message(instance.id, None if external else instance.execution, e)
-        for execution, e in waiting:
-            if e.get("TaskScheduledId", -1) < state.next_id and e.get("Name") not in asked_later:
-                self._message(instance.id, execution, e)
+        answers = []
+        for e in [*dropped, *(json.loads(text) for _, text in sorted(waiting))]:
+            if e["EventType"] == Kind.EVENT_RAISED:
+                if e["Name"] not in asked_later:
+                    # The reply of an entity belongs to this execution, an event from outside to none.
+                    self._message(instance.id, instance.execution if e["Name"] in asked else None, e)
+            elif self._gave_up(e, state):
+                self._repeat(instance, kept, e["TaskScheduledId"])
+            elif e.get("TaskScheduledId", e.get("TimerId", state.next_id)) < state.next_id:
+                self._message(instance.id, instance.execution, e)
+                answers.append(e)
         return answers
 
     def _gave_up(self, e: dict[str, Any], state: State) -> bool:
@@ -147,19 +143,17 @@ class Administration(Store):
         wanted = timer in state.timers or f"timer {timer}" in state.retries
         return wanted and not any(other.get("TimerId") == timer for other in events)
 
-    def _repeat(self, instance: Instance, kept: list[dict[str, Any]], tasks: list[int]) -> None:
-        scheduled = {e["EventId"]: e for e in kept}
-        for task in tasks:
-            if scheduled[task]["EventType"] == Kind.TASK_SCHEDULED:
-                rows = self._db.execute(
-                    "UPDATE activity SET failed = 0 WHERE instance = ? AND execution = ? AND task = ? RETURNING id",
-                    (instance.id, instance.execution, task),
-                ).fetchall()
-                self._woken.activities += [number for (number,) in rows]
-                continue
-            child = self.get(scheduled[task]["InstanceId"])
-            if child and child.status == "Failed":
-                self.rewind(child.id)
-            elif child:
-                fresh = Instance(child.id, child.name, child.input, child.version, parent=child.parent)
-                self.start(fresh)
+    def _repeat(self, instance: Instance, kept: list[dict[str, Any]], task: int) -> None:
+        scheduled = next(e for e in kept if e["EventId"] == task)
+        if scheduled["EventType"] == Kind.TASK_SCHEDULED:
+            rows = self._db.execute(
+                "UPDATE activity SET failed = 0 WHERE instance = ? AND execution = ? AND task = ? RETURNING id",
+                (instance.id, instance.execution, task),
+            ).fetchall()
+            self._woken.activities += [number for (number,) in rows]
+            return
+        child = self.get(scheduled["InstanceId"])
+        if child and child.status == "Failed":
+            self.rewind(child.id)
+        elif child:
+            self.start(Instance(child.id, child.name, child.input, child.version, parent=child.parent))

@@ -28,13 +28,17 @@ def echo(value: Any) -> Any:
     return value
 
 
-@app.activity_trigger(input_name="name")
-def fragile(name: str) -> str:
-    """Fails until this name is put among the healthy."""
+def fragile_function(name: str) -> str:
     calls.append(name)
     if name not in healthy:
         raise ValueError(f"{name} is ill")
     return f"{name} is well"
+
+
+@app.activity_trigger(input_name="name")
+def fragile(name: str) -> str:
+    """Fails until this name is put among the healthy."""
+    return fragile_function(name)
 
 
 @app.activity_trigger(input_name="value")
@@ -118,6 +122,21 @@ def untidy(ctx: Any) -> Steps:
     return (yield ctx.call_activity("held", "wanted"))
 
 
+@app.activity_trigger(input_name="name")
+async def fragile_and_slow(name: str) -> str:
+    """As `fragile`, but not before the gate is opened."""
+    await gate.wait()
+    return fragile_function(name)
+
+
+@app.orchestration_trigger(context_name="ctx")
+def two_patients(ctx: Any) -> Steps:
+    soon = ctx.create_timer(ctx.current_utc_datetime)
+    one = ctx.call_activity("fragile", f"{ctx.get_input()} one")
+    two = ctx.call_activity("fragile_and_slow", f"{ctx.get_input()} two")
+    return (yield ctx.task_all([one, two, soon]))[:2]
+
+
 @app.orchestration_trigger(context_name="ctx")
 def guardian(ctx: Any) -> Steps:
     return (yield ctx.call_sub_orchestrator("waits", None, "ward-of-it"))
@@ -174,6 +193,7 @@ class Kitchen(Server):
 
 @pytest.fixture
 async def hub(new_hub: Callable[..., Awaitable[Hub]]) -> Hub:
+    gate.clear()
     return await new_hub(functions)
 
 
@@ -435,6 +455,17 @@ class TestRewind:
         await hub.client.rewind(id, "well")
         assert (await hub.finished(id)).output == 2
         assert (await hub.finished(f"{id}-tidying")).status == "Terminated"
+
+    async def test_runs_again_what_failed_after_the_orchestration_had(self, hub: Hub):
+        id = (await hub.run("two_patients", "late")).id
+        gate.set()
+        await eventually(lambda: "late two" in calls)
+        await hub.run("echoes", 1)  # the second failure has been stored before this
+        healthy.update({"late one", "late two"})
+        await hub.client.rewind(id, "well")
+        status = await hub.finished(id)
+        assert status.output == ["late one is well", "late two is well"]
+        assert (calls.count("late one"), calls.count("late two")) == (2, 2)
 
     async def test_drops_what_was_asked_for_after_the_failure(self, hub: Hub):
         id = (await hub.run("untidy", "untidy")).id
