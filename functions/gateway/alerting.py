@@ -8,6 +8,9 @@ from functions.gateway.redaction import redacted
 from functions.gateway.store import alerts
 from shared.ids import derived_id
 
+MAX_MESSAGE = 2000
+"""Characters; the run's own error is whole."""
+
 
 async def run_failed(run: Run) -> None:
     """The one alert of a failed run."""
@@ -17,7 +20,7 @@ async def run_failed(run: Run) -> None:
             id=derived_id(run.completed_at, f"failed {run.id}"),
             created_at=run.completed_at,
             type=AlertType.ERROR,
-            message=redacted(f"Run failed: {run.error or 'no reason was given'}"),
+            message=_shown(f"Run failed: {run.error or 'no reason was given'}"),
             run_id=run.id,
             client_id=run.client_id,
         )
@@ -33,11 +36,17 @@ async def fault(cause: str, message: str, kind: AlertType = AlertType.WARNING) -
             id=derived_id(hour, f"fault {cause}"),
             created_at=hour,
             type=kind,
-            message=redacted(message),
+            message=_shown(message),
             metadata={"cause": cause},
         ),
         again=False,
     )
+
+
+def _shown(message: str) -> str:
+    """The message without secrets, cut to what a person reads and a list can hold."""
+    text = redacted(message)
+    return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]} ..."
 
 
 async def _raise(alert: Alert, *, again: bool = True) -> None:

@@ -7,7 +7,6 @@ what is left, and counts nothing twice.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import azure.durable_functions as df
 
@@ -46,27 +45,27 @@ class Cleanup(Record):
 cleanups = Collection("GatewayCleanups", Cleanup)
 
 
-@bp.orchestration_trigger(context_name="ctx")
-def gateway_cleanup(ctx: df.DurableOrchestrationContext):
+@bp.orchestration_trigger(context_name="context")
+def gateway_cleanup(context: df.DurableOrchestrationContext):
     """One cleanup; the instance id is that of its record."""
     totals = {"runs": 0, "artifacts": 0, "alerts": 0, "bytes": 0}
     for kind in ("alerts", "runs"):  # alerts that outlive this are then those of runs alone
         before: str | None = None
         while True:
-            place = {"id": ctx.instance_id, "before": before}
-            due = yield ctx.call_activity_with_retry(f"gateway_cleanup_find_{kind}", RETRY, place)
+            place = {"id": context.instance_id, "before": before}
+            due = yield context.call_activity_with_retry(f"gateway_cleanup_find_{kind}", RETRY, place)
             for name, count in due["counts"].items():
                 totals[name] += count
             if due["ids"]:
-                yield ctx.call_activity_with_retry(f"gateway_cleanup_delete_{kind}", RETRY, due["ids"])
+                yield context.call_activity_with_retry(f"gateway_cleanup_delete_{kind}", RETRY, due["ids"])
             before = due["before"]
             if before is None:
                 break
-    yield ctx.call_activity_with_retry("gateway_cleanup_done", RETRY, {"id": ctx.instance_id, **totals})
+    yield context.call_activity_with_retry("gateway_cleanup_done", RETRY, {"id": context.instance_id, **totals})
 
 
 @bp.activity_trigger(input_name="place")
-async def gateway_cleanup_find_runs(place: dict[str, Any]) -> dict[str, Any]:
+async def gateway_cleanup_find_runs(place: dict) -> dict:
     """The next runs that are due, what hangs on them, and where to go on."""
     cleanup = await cleanups.get(place["id"])
     limit = cleanup.limit
@@ -82,7 +81,7 @@ async def gateway_cleanup_find_runs(place: dict[str, Any]) -> dict[str, Any]:
 
 
 @bp.activity_trigger(input_name="ids")
-async def gateway_cleanup_delete_runs(ids: list[str]) -> None:
+async def gateway_cleanup_delete_runs(ids: list) -> None:
     """Delete runs with their artifacts, logs, alerts and jobs; the run goes last, as it leads to the rest."""
     await in_parallel(ids, _delete_run)
 
@@ -99,7 +98,7 @@ async def _delete_run(run_id: str) -> None:
 
 
 @bp.activity_trigger(input_name="place")
-async def gateway_cleanup_find_alerts(place: dict[str, Any]) -> dict[str, Any]:
+async def gateway_cleanup_find_alerts(place: dict) -> dict:
     """The next alerts that are due, and where to go on."""
     cleanup = await cleanups.get(place["id"])
     found, before = await _turn(alerts.all(before=_moment(place["before"]) or cleanup.limit), 10 * TURN)
@@ -108,7 +107,7 @@ async def gateway_cleanup_find_alerts(place: dict[str, Any]) -> dict[str, Any]:
 
 
 @bp.activity_trigger(input_name="ids")
-async def gateway_cleanup_delete_alerts(ids: list[str]) -> None:
+async def gateway_cleanup_delete_alerts(ids: list) -> None:
     """Delete alerts."""
 
     async def delete(alert_id: str) -> None:
@@ -118,7 +117,7 @@ async def gateway_cleanup_delete_alerts(ids: list[str]) -> None:
 
 
 @bp.activity_trigger(input_name="totals")
-async def gateway_cleanup_done(totals: dict[str, Any]) -> None:
+async def gateway_cleanup_done(totals: dict) -> None:
     """Write down what a cleanup came to."""
 
     def finish(cleanup: Cleanup) -> None:

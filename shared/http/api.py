@@ -22,6 +22,7 @@ from shared import tables
 from shared.http.errors import ApiError, TooManyRequests, Unauthorized
 from shared.http.idempotency import serve_once
 from shared.http.ratelimit import RateLimit, address_of
+from shared.http.schema import describe
 from shared.settings import settings
 
 log = logging.getLogger(__name__)
@@ -187,7 +188,7 @@ class Api(FastAPI):
     async def _admit(self, request: Request, send: Send, route: APIRoute, *, counted: bool) -> tuple[Send, str]:
         """Find out who calls and count the request: the `send` that shows the counts, and the caller's id ("")."""
         caller, refusal = "", None
-        if self._guard and _depends_on(route.dependant, self._guard):
+        if self._guard and self._guards(route):
             try:
                 caller = (await self._guard(request)).id
             except Unauthorized as error:
@@ -241,3 +242,18 @@ class Api(FastAPI):
 
     async def _schema(self) -> Response:
         return JSONResponse(self.openapi())
+
+    def openapi(self) -> dict[str, Any]:
+        """The description of this API, made once."""
+        if not self.openapi_schema:
+            self.openapi_schema = describe(
+                super().openapi(),
+                [route for route in self.router.routes if isinstance(route, APIRoute)],
+                error=self._render(400, "why"),
+                guarded=self._guards,
+                idempotent=_idempotent,
+            )
+        return self.openapi_schema
+
+    def _guards(self, route: APIRoute) -> bool:
+        return self._guard is not None and _depends_on(route.dependant, self._guard)

@@ -1,8 +1,8 @@
 """A stand-in of the Messages API, on loopback: its answers are scripted by words in the prompt.
 
-`[text: ...]` answers with that text, `[bash: ...]` first calls the Bash tool with that command, `[refuse]` ends with the
-stop reason refusal, `[overloaded]` answers 529 each time, `[busy once]` only the first time, `[break]` ends the stream in
-the middle. A key that is not `KEY` gets 401.
+`[text: ...]` answers with that text, `[bash: ...]` first calls the Bash tool with that command, `[refuse]` ends with
+the stop reason refusal, `[overloaded]` answers 529 each time, `[busy once]` only the first time, `[break]` ends the
+stream in the middle. A key that is not `KEY` gets 401.
 """
 
 import asyncio

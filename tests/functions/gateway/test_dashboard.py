@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -77,9 +78,13 @@ class TestRecent:
 class TestMetrics:
     @pytest.mark.parametrize(
         ("period", "length", "width", "buckets"),
-        [("hour", timedelta(hours=1), timedelta(minutes=5), (12, 13)), ("day", timedelta(days=1), timedelta(hours=1), (24, 25)),
-         ("week", timedelta(days=7), timedelta(days=1), (7, 8)), ("month", timedelta(days=30), timedelta(days=1), (30, 31))],
-    )  # fmt: skip
+        [
+            ("hour", timedelta(hours=1), timedelta(minutes=5), (12, 13)),
+            ("day", timedelta(days=1), timedelta(hours=1), (24, 25)),
+            ("week", timedelta(days=7), timedelta(days=1), (7, 8)),
+            ("month", timedelta(days=30), timedelta(days=1), (30, 31)),
+        ],
+    )
     async def test_a_period_ends_now(
         self, owner: Gateway, period: str, length: timedelta, width: timedelta, buckets: tuple[int, int]
     ):
@@ -90,7 +95,7 @@ class TestMetrics:
         assert abs(datetime.now(UTC) - end) < timedelta(minutes=1)
         times = [datetime.fromisoformat(bucket["timestamp"]) for bucket in metrics["runs_over_time"]]
         assert len(times) in buckets
-        assert {later - earlier for earlier, later in zip(times, times[1:], strict=False)} == {width}
+        assert {later - earlier for earlier, later in pairwise(times)} == {width}
         assert times[0] <= start
         assert times[-1] < end <= times[-1] + width
         total = (await get(owner, "dashboard/stats"))["total_runs"]
@@ -122,8 +127,8 @@ class TestMetrics:
 
     @pytest.mark.parametrize(
         "query",
-        ["period=year", "start_date=x", "end_date=soon", "start_date=2024-01-02&end_date=2024-01-01", "start_date=2001-01-01",
-         "end_date=0001-01-01", "end_date=9999-12-31T23:59:59-14:00", "start_date="],
+        ["period=year", "start_date=x", "end_date=soon", "start_date=2024-01-02&end_date=2024-01-01",
+         "start_date=2001-01-01", "end_date=0001-01-01", "end_date=9999-12-31T23:59:59-14:00", "start_date="],
     )  # fmt: skip
     async def test_a_range_that_cannot_be_is_refused(self, gateway: Gateway, query: str):
         answer = await gateway.http.get(f"/gateway/api/dashboard/metrics?{query}")

@@ -53,7 +53,7 @@ class TestAccess:
     async def test_without_a_valid_key_every_route_answers_401(
         self, http: httpx.AsyncClient, method: str, path: str, header: str | None
     ):
-        headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+        headers = {} if header is None else {b"Authorization": header.encode("latin-1")}
         answer = await http.request(method, f"/gateway{path.replace('{id}', UNKNOWN)}", headers=headers, content=b"{")
         assert (answer.status_code, answer.json()) == (401, INVALID)
 

@@ -1,0 +1,174 @@
+"""Runs of Anthropic's models: the real command line against a stand-in of the Messages API."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.environment import Environment
+from tests.functions.gateway.anthropic import INPUT_TOKENS, KEY, OUTPUT_TOKENS, Anthropic
+from tests.functions.gateway.conftest import Gateway, another_host, register
+
+MODEL = "claude-sonnet-4-20250514"
+ONCE = INPUT_TOKENS + OUTPUT_TOKENS
+LIMITS_OFF = {"RUNYARD_RATE_MINUTE": "0", "RUNYARD_RATE_SECOND": "0"}
+
+PROMPTS = {
+    "text": "Say it. [text: hello world]",
+    "secret": "[text: token=abcdefghijklmnop1234]",
+    "tool": r"[bash: printf 'a\nb\n' > note.txt; mkdir -p artifacts; printf kept > artifacts/kept.txt]",
+    "refusal": "[refuse]",
+    "break": "[break]",
+    "busy": "[busy once]",
+    "overloaded": "[overloaded]",
+    "long": "[text: ok] " + "ü" * 90_000,
+    "dashes": "--help [text: no option]",
+}
+
+
+@pytest.fixture(scope="module")
+async def anthropic() -> AsyncIterator[Anthropic]:
+    anthropic = Anthropic()
+    await anthropic.start()
+    yield anthropic
+    await anthropic.stop()
+
+
+@pytest.fixture(scope="module")
+async def claude(anthropic: Anthropic, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    """A client of an environment whose models answer."""
+    environment = Environment.temporary(
+        tmp_path_factory.mktemp("claude"), ANTHROPIC_API_KEY=KEY, RUNYARD_ANTHROPIC_URL=anthropic.url, **LIMITS_OFF
+    )
+    await environment.start()
+    gateway = await register(environment)
+    gateway.environment = environment  # type: ignore[attr-defined]
+    yield gateway
+    await gateway.http.aclose()
+    await environment.stop()
+
+
+@pytest.fixture(scope="module")
+async def ended(claude: Gateway) -> dict[str, dict[str, Any]]:
+    """A run of each prompt, at its end; two at a time, as each needs a processor."""
+    gate = asyncio.Semaphore(3)
+
+    async def one(prompt: str) -> dict[str, Any]:
+        async with gate:
+            return await claude.reach((await claude.run(prompt, MODEL, max_tokens=1000))["id"], seconds=120)
+
+    # The slowest first.
+    names = sorted(PROMPTS, key=lambda name: name != "overloaded")
+    return dict(zip(names, await asyncio.gather(*(one(PROMPTS[name]) for name in names)), strict=True))
+
+
+async def test_the_answer_is_the_result(claude: Gateway, ended: dict[str, dict[str, Any]]):
+    run = ended["text"]
+    assert (run["status"], run["result"], run["error"]) == ("completed", "hello world", None)
+
+
+async def test_its_work_is_in_the_log(claude: Gateway, ended: dict[str, dict[str, Any]]):
+    artifacts = await claude.artifacts(ended["tool"]["id"])
+    log = (await claude.download(artifacts["claude.log"]["id"])).decode()
+    assert f"--model {MODEL}" in log
+    assert "--permission-mode acceptEdits" in log
+    assert "> Bash " in log
+    assert "Done." in log
+
+
+async def test_a_tool_call_changes_the_workspace_and_the_diff_shows_it(
+    claude: Gateway, ended: dict[str, dict[str, Any]], tmp_path: Path
+):
+    run = ended["tool"]
+    assert (run["status"], run["result"]) == ("completed", "Done.")
+    artifacts = await claude.artifacts(run["id"])
+    assert set(artifacts) == {"claude.log", "latest.diff", "kept.txt"}
+    assert run["artifact_count"] == 3
+    assert await claude.download(artifacts["kept.txt"]["id"]) == b"kept"
+    diff = await claude.download(artifacts["latest.diff"]["id"])
+    assert b"+++ b/note.txt" in diff
+    subprocess.run(["git", "apply", "-"], input=diff, cwd=tmp_path, check=True)
+    assert (tmp_path / "note.txt").read_text() == "a\nb\n"
+    assert not (tmp_path / "artifacts").exists()
+
+
+async def test_tokens_and_cost_are_counted(claude: Gateway, ended: dict[str, dict[str, Any]]):
+    stats = (await claude.http.get("/gateway/api/dashboard/stats", params={"client_id": claude.id})).json()
+    # One answer each for five of them, two for the tool call; the refusal and the broken stream were answers too.
+    assert stats["total_tokens_used"] >= 8 * ONCE
+    assert stats["total_tokens_used"] % ONCE == 0
+    metrics = (await claude.http.get("/gateway/metrics")).text
+    cost = next(line for line in metrics.splitlines() if line.startswith("runyard_cost_usd_total "))
+    assert float(cost.split()[1]) > 0
+
+
+async def test_a_secret_in_the_answer_is_masked(claude: Gateway, ended: dict[str, dict[str, Any]]):
+    run = ended["secret"]
+    assert (run["status"], run["result"]) == ("completed", "token=[REDACTED]")
+    log = (await claude.artifacts(run["id"]))["claude.log"]
+    assert b"abcdefghijklmnop1234" not in await claude.download(log["id"])
+
+
+async def test_a_refusal_fails_the_run_and_says_why(claude: Gateway, ended: dict[str, dict[str, Any]]):
+    run = ended["refusal"]
+    assert (run["status"], run["result"]) == ("failed", None)
+    assert "unable to respond to this request" in run["error"]
+
+
+async def test_a_stream_that_breaks_off_is_asked_for_again(ended: dict[str, dict[str, Any]]):
+    assert ended["break"]["status"] == "completed"
+
+
+async def test_a_busy_api_is_asked_again(ended: dict[str, dict[str, Any]], anthropic: Anthropic):
+    assert (ended["busy"]["status"], ended["busy"]["result"]) == ("completed", "Done.")
+
+
+async def test_an_api_that_stays_overloaded_fails_the_run_and_says_so(
+    claude: Gateway, ended: dict[str, dict[str, Any]]
+):
+    run = ended["overloaded"]
+    assert run["status"] == "failed"
+    assert "529" in run["error"]
+    log = (await claude.artifacts(run["id"]))["claude.log"]
+    assert b"answered 529: try 4 was in vain" in await claude.download(log["id"])
+
+
+async def test_a_long_prompt_arrives_whole(ended: dict[str, dict[str, Any]], anthropic: Anthropic):
+    assert (ended["long"]["status"], ended["long"]["result"]) == ("completed", "ok")
+    assert any("ü" * 90_000 in str(body["messages"]) for body in anthropic.requests)
+
+
+async def test_a_prompt_that_looks_like_an_option_is_none(ended: dict[str, dict[str, Any]]):
+    assert (ended["dashes"]["status"], ended["dashes"]["result"]) == ("completed", "no option")
+
+
+async def test_the_limit_of_tokens_goes_with_each_request(ended: dict[str, dict[str, Any]], anthropic: Anthropic):
+    assert {body["max_tokens"] for body in anthropic.requests} == {1000}
+    assert {body["model"] for body in anthropic.requests} == {MODEL}
+
+
+async def test_the_key_is_nowhere_to_be_seen(claude: Gateway, ended: dict[str, dict[str, Any]]):
+    run = await claude.reach((await claude.run("[bash: env; echo $ANTHROPIC_API_KEY]", MODEL))["id"], seconds=120)
+    log = (await claude.artifacts(run["id"]))["claude.log"]
+    text = (await claude.download(log["id"])).decode()
+    assert "[REDACTED]" in text
+    assert KEY not in text
+    state: Path = claude.environment.state  # type: ignore[attr-defined]
+    written = [path.read_bytes() for path in state.rglob("*") if path.is_file() and "containers" not in path.parts]
+    assert not any(KEY.encode() in data for data in written)
+
+
+async def test_a_wrong_key_fails_the_run_and_says_so(claude: Gateway, ended: dict[str, dict[str, Any]], tmp_path: Path):
+    environment: Environment = claude.environment  # type: ignore[attr-defined]
+    async with another_host(environment, tmp_path, ANTHROPIC_API_KEY="sk-ant-wrong-000000000000") as http:
+        answer = await http.post("/gateway/api/runs", json={"prompt": "x", "model": MODEL}, headers=claude.http.headers)
+        run = await claude.reach(answer.json()["id"], seconds=120)
+    assert (run["status"], run["error"]) == ("failed", "Invalid API key · Fix external API key")
+
+
+@pytest.mark.parametrize("model", [MODEL, "claude-opus-4-20250514"])
+async def test_with_a_key_the_models_are_available(claude: Gateway, model: str):
+    assert (await claude.http.get(f"/gateway/api/models/{model}")).json()["available"] is True
