@@ -106,6 +106,7 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
         "token": token,
         "command": spec.command,
         "directory": spec.directory,
+        "environment": dict(spec.environment),
         "timeout": spec.timeout,
         "keep": spec.keep,
         "capture": spec.capture,
@@ -115,8 +116,8 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
     }
     await containers.create(
         group_name(job_id),
-        environment=spec.environment,
-        secrets={**spec.secrets, "RUNYARD_JOB": json.dumps(order)},
+        environment={},  # what the command is given must not reach the runner
+        secrets={**spec.secrets, "RUNYARD_JOB": json.dumps(order, ensure_ascii=False)},
         tags={"runyard-job": job_id, "runyard-kind": kind},
         image=spec.image or settings().runner_image,
         cpu=spec.cpu,

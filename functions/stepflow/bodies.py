@@ -20,8 +20,8 @@ from functions.stepflow.transcript import Step, StepStatus
 T = TypeVar("T")
 
 MAX_COMMAND = 1_000_000
-RESERVED = "RUNYARD_JOB"
-"""The variable in which a container gets its job."""
+MAX_ENVIRONMENT = 64 * 1024
+"""Bytes of all variables together."""
 
 
 class Envelope(BaseModel, Generic[T]):
@@ -71,8 +71,10 @@ def _no_nul(text: str) -> str:
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:
     for name, value in variables.items():
-        if not name or "=" in name or "\0" in name + value or name == RESERVED:
+        if not name or "=" in name or "\0" in name + value:
             raise ValueError(f"{name!r} cannot be a variable")
+    if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > MAX_ENVIRONMENT:
+        raise ValueError(f"must have at most {MAX_ENVIRONMENT} bytes")
     return variables
 
 

@@ -27,15 +27,15 @@ async def delete_execution(execution_id: str, workflows: WorkflowClient) -> None
         await workflows.signal(execution.id, CANCEL)
         await containers.remove(group_name(execution.id))
         await tell_end(execution)
-    for captured in await _end_job(execution.id):
-        await blobs.delete(ARTIFACTS, captured)
+    for blob in await _drop_job(execution.id, active):
+        await blobs.delete(ARTIFACTS, blob)
     async for artifact in artifacts.all({"execution_id": execution.id}):
         await delete_artifact(artifact)
     await logs.delete(execution.id)
     await executions.delete(execution.id)
 
 
-async def _end_job(job_id: str) -> list[str]:
+async def _drop_job(job_id: str, active: bool) -> list[str]:
     """Let the job's runner push no more; answers the blobs of files whose lines have not come."""
 
     def end(record: Job) -> None:
@@ -43,6 +43,8 @@ async def _end_job(job_id: str) -> list[str]:
 
     try:
         job = await jobs.update(job_id, end)
+        if not active:  # else its workflow still writes to it
+            await jobs.delete(job_id)
     except tables.NotFound:
         return []
     return [captured.file.blob for captured in job.captured if captured.file]

@@ -22,7 +22,7 @@ from shared.workflows import WorkflowClient
 MAX_SUBSCRIPTIONS = 100
 """Executions that one connection may follow: their ids travel with each of its events."""
 
-STATUS_STEPS = 1000
+STATUS_STEPS = 500
 """Steps, the newest, that a status message holds."""
 
 ORIGIN = datetime(2020, 1, 1, tzinfo=UTC)

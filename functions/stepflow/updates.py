@@ -25,6 +25,9 @@ SINGLE = 20
 FRAME = 128 * 1024
 """Characters of log text in a frame; one of the service holds at most 1 MB, and JSON may write a character as six."""
 
+SHORT = 8 * 1024
+"""Characters of a name or a reason in a frame; the API has the whole of it."""
+
 Message = dict[str, Any]
 
 
@@ -52,7 +55,7 @@ async def tell(execution_id: str, messages: Iterable[Message]) -> None:
 
 def started(execution: Execution) -> Message:
     """The command is about to run."""
-    data = {"execution_id": execution.id, "name": execution.name, "command": execution.command[:FRAME]}
+    data = {"execution_id": execution.id, "name": execution.name[:SHORT], "command": execution.command[:SHORT]}
     return message("execution_started", {**data, "started_at": instant(execution.started_at)})
 
 
@@ -74,7 +77,8 @@ def completed(execution: Execution, artifacts_count: int) -> Message:
 
 def failed(execution: Execution) -> Message:
     """Why an execution failed."""
-    data = {"execution_id": execution.id, "error_message": execution.error_message, "error_code": "EXECUTION_ERROR"}
+    reason = (execution.error_message or "")[:SHORT]
+    data = {"execution_id": execution.id, "error_message": reason, "error_code": "EXECUTION_ERROR"}
     return message("error", {**data, "timestamp": instant(execution.completed_at)})
 
 
@@ -87,19 +91,20 @@ def step_shown(execution: Execution, step: Step) -> dict[str, Any]:
     """A step as messages show it."""
     return {
         "id": execution.step_id(step.index),
-        "name": step.name,
+        "name": step.name[:SHORT],
         "status": step.status,
         "index": step.index,
         "started_at": instant(step.started_at),
         "completed_at": instant(step.completed_at),
         "exit_code": step.exit_code,
-        "error_message": step.error_message,
+        "error_message": step.error_message and step.error_message[:SHORT],
     }
 
 
 def artifact_created(artifact: Artifact) -> Message:
     """A file is there."""
     shown = artifact.model_dump(include={"id", "name", "file_name", "step_id", "file_size"})
+    shown |= {"name": artifact.name[:SHORT], "file_name": artifact.file_name[:SHORT]}
     shown["download_url"] = artifact.download_url
     return message("artifact_created", {"execution_id": artifact.execution_id, "artifact": shown})
 

@@ -7,7 +7,8 @@ Standard library only. The job comes as JSON in the variable `RUNYARD_JOB`, a se
     timeout    seconds, from the command's start            keep       folder whose files are kept, or null
     inputs     [{path, url}], written below `directory`     secrets    names of variables whose values are masked
     capture    regular expression on lines of output whose group `path` names a file to keep at once, or null
-    mask_words whether values after words such as `key=` are masked too
+    environment  variables of the command, beside the container's own
+    mask_words   whether values after words such as `key=` are masked too
 
 Output is pushed as it is to `POST {url}/events?offset=N`; the offset is its sequence number, so a batch that arrives
 twice changes nothing; an answer with `stop` ends the command. `POST {url}/files` answers where a file may be put;
@@ -39,23 +40,24 @@ def main() -> int:
     """Run the job; answers the exit code of the container."""
     job = json.loads(os.environ.pop("RUNYARD_JOB"))
     root, directory = Path.cwd(), Path(job["directory"]).resolve()
-    directory.mkdir(parents=True, exist_ok=True)
     api = Api(job["url"], job["token"])
     values = [os.environ.get(name, "").encode() for name in job["secrets"]]
     redactor = Redactor([line for value in values for line in value.splitlines()], words=job.get("mask_words", True))
     try:
         end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": "", "files": [], "skipped": []}
         try:
+            directory.mkdir(parents=True, exist_ok=True)
             fetch(job["inputs"], directory)
         except OSError as error:
-            end["message"] = f"Inputs could not be fetched: {error}"
+            end["message"] = f"The command's files cannot be laid out: {error}"
             pusher = Pusher(api)
         else:
             pusher = Pusher(api)
             sink: Pusher | Capture = pusher
             if job.get("capture"):
                 sink = Capture(job["capture"], directory, root, Api(job["url"], job["token"]), pusher)
-            end |= run(job["command"], directory, job["timeout"], redactor, pusher, sink)
+            variables = {**os.environ, **job.get("environment", {}), "PYTHONUNBUFFERED": "1"}
+            end |= run(job["command"], directory, variables, job["timeout"], redactor, pusher, sink)
         end["size"] = pusher.close()
         if job["keep"]:
             end["files"], end["skipped"] = keep(directory / job["keep"], api)
@@ -87,13 +89,13 @@ def fetch(inputs: list[dict[str, str]], directory: Path) -> None:
 def run(
     command: list[str],
     directory: Path,
+    environment: dict[str, str],
     timeout: float,
     redactor: Redactor,
     pusher: Pusher,
-    sink: "Pusher | Capture | None" = None,
+    sink: "Pusher | Capture",
 ) -> dict[str, Any]:
-    """Run the command in a process group of its own, its output to `sink` (`pusher`); answers how it ended."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    """Run the command in a process group of its own, its output through `sink` to `pusher`; answers how it ended."""
     try:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -107,7 +109,7 @@ def run(
         sys.exit(143)
 
     signal.signal(signal.SIGTERM, stop)
-    reader = Reader(process, redactor, sink or pusher)
+    reader = Reader(process, redactor, sink)
     reader.start()
     reason, deadline = "exited", time.monotonic() + timeout
     while process.poll() is None:

@@ -108,7 +108,7 @@ class TestCreateExecution:
             {"command": "true", "environment": ["A"]},
             {"command": "true", "environment": {"": "x"}},
             {"command": "true", "environment": {"A=B": "x"}},
-            {"command": "true", "environment": {"RUNYARD_JOB": "{}"}},
+            {"command": "true", "environment": {"A": "x" * 70_000}},
             {"command": "true", "tags": "x"},
             {"command": "true", "tags": [1]},
             {"command": "true", "metadata": []},
@@ -176,6 +176,22 @@ class TestOutcome:
         assert found["execution"]["status"] == "failed"
         assert "setup" in found["execution"]["error_message"]
         assert (found["steps"][0]["status"], found["steps"][0]["exit_code"]) == ("failed", 4)
+
+    @pytest.mark.parametrize("directory", ["/usr/nothing/here", "/etc/passwd", "/" + "x" * 300])
+    async def test_a_working_directory_that_cannot_be_made_fails_it_with_the_systems_reason(
+        self, stepflow: StepFlow, directory: str
+    ):
+        execution = (await stepflow.run("true", working_directory=directory))["execution"]
+        assert (execution["status"], execution["exit_code"]) == ("failed", 1)
+        assert "[Errno" in execution["error_message"]
+
+    async def test_variables_are_the_commands_alone(self, stepflow: StepFlow):
+        variables = {"PYTHONHOME": "/nowhere", "RUNYARD_JOB": "mine", "LD_PRELOAD": "", "GRUSS": "grüße " * 1000}
+        found = await stepflow.run('echo "$PYTHONHOME $RUNYARD_JOB"; echo "$GRUSS" | wc -c', environment=variables)
+        assert await stepflow.logs(found["execution"]["id"]) == [
+            "/nowhere mine",
+            str(len("grüße ".encode()) * 1000 + 1),
+        ]
 
     async def test_past_its_timeout_it_fails_and_says_so(self, stepflow: StepFlow):
         found = await stepflow.run("echo STEP_START: slow; echo one; trap '' TERM; sleep 60; sleep 60", timeout=1)
