@@ -17,7 +17,7 @@ CHAINS, LENGTH, WIDTH = 1000, 5, 1000
 app = df.DFApp()
 
 
-@app.orchestration_trigger(context_name="ctx")
+@app.orchestration_trigger(context_name="context")
 def chain(ctx: Any) -> Generator[Any, Any, Any]:
     """Activities one after the other."""
     value = 0
@@ -26,7 +26,7 @@ def chain(ctx: Any) -> Generator[Any, Any, Any]:
     return value
 
 
-@app.orchestration_trigger(context_name="ctx")
+@app.orchestration_trigger(context_name="context")
 def fan_out(ctx: Any) -> Generator[Any, Any, Any]:
     """Activities side by side."""
     return sum((yield ctx.task_all([ctx.call_activity("add_one", 0) for _ in range(ctx.get_input())])))

@@ -14,6 +14,7 @@ from infra.local.host import index
 from infra.local.host.http import HttpFunctions
 from infra.local.host.index import DURABLE_TRIGGERS, Function
 from infra.local.host.invocations import Invoker
+from infra.local.host.queues import Queues
 from infra.local.host.routes import RouteTable
 from infra.local.host.server import Admin, Front, serving
 from infra.local.host.settings import HostConfiguration, apply_app_settings
@@ -58,6 +59,7 @@ class Host:
             threads=int(os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "0")) or None,
         )
         self.timers = Timers(self.functions, self.invoker, options.state / "timers")
+        self.queues = Queues(self.functions, self.invoker, self.configuration)
 
     def table(self) -> str:
         """The functions and where they answer, one a line, then the ones that were dropped."""
@@ -79,6 +81,7 @@ class Host:
         async with contextlib.AsyncExitStack() as stack:
             engine = await stack.enter_async_context(self._durable()) if self._is_durable else None
             await stack.enter_async_context(self.timers.running(drain_seconds=drain))
+            await stack.enter_async_context(self.queues.running(drain_seconds=drain))
             await stack.enter_async_context(serving(self._front(engine), self._listener, drain_seconds=drain))
             started()
             await stop.wait()
@@ -120,12 +123,15 @@ class Host:
         ]
         return Front(functions, SocketProxy(self.options.sockets), Admin(self.functions, described, self._fire), engine)
 
-    def _fire(self, function: Function, _input: str) -> None:
+    def _fire(self, function: Function, given: str) -> None:
         """Run a function that has no caller, now and in the background.
 
         Raises:
-            NotImplementedError: it is not a timer.
+            NotImplementedError: it is neither a timer nor a queue function.
         """
-        if function.kind != "timerTrigger":
+        if function.kind == "timerTrigger":
+            self.timers.fire(function)
+        elif function.kind == "queueTrigger":
+            self.queues.fire(function, given)
+        else:
             raise NotImplementedError(f"{function.name}: the local host cannot fire a {function.kind}")
-        self.timers.fire(function)

@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 import sys
+import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ DURABLE_TRIGGERS = {
     "activityTrigger": "activity",
     "entityTrigger": "entityName",
 }
-TRIGGERS = {"httpTrigger", "timerTrigger", *DURABLE_TRIGGERS}
+TRIGGERS = {"httpTrigger", "timerTrigger", "queueTrigger", *DURABLE_TRIGGERS}
 BINDINGS = {*TRIGGERS, "http", "durableClient"}
 
 
@@ -90,16 +91,12 @@ def _function(indexed: Any) -> Function:
         raise Refused(f"{name}: two of its bindings have one name")
     call = indexed.get_user_function()
     trigger = next(binding for binding in bindings if binding["type"] in TRIGGERS)
-    wants_context = False
-    # The durable library wraps orchestrators and entities: their one argument is passed by position.
-    if trigger["type"] not in ("orchestrationTrigger", "entityTrigger"):
-        wants_context = _check_parameters(name, call, trigger, {binding["name"] for binding in bindings})
     return Function(
         name=name,
         trigger=trigger,
         call=call,
         clients=tuple(binding["name"] for binding in bindings if binding["type"] == "durableClient"),
-        wants_context=wants_context,
+        wants_context=_check_parameters(name, call, trigger, {binding["name"] for binding in bindings}),
     )
 
 
@@ -110,11 +107,19 @@ def _check_parameters(name: str, call: Callable[..., Any], trigger: dict[str, An
     declared = parameters - {"context"} if wants_context else parameters
     bound = bound - {"$return"}
     if declared != bound:
-        raise Refused(f"{name}: parameters {sorted(declared)} do not fit the bindings {sorted(bound)}")
-    if trigger["type"] == "httpTrigger":
-        annotation = typing.get_type_hints(call).get(trigger["name"])
-        if not (isinstance(annotation, type) and issubclass(annotation, Request)):
-            raise Refused(
-                f"{name}: {trigger['name']} must be annotated with azurefunctions.extensions.http.fastapi.Request"
-            )
+        # The durable library wraps an orchestrator and an entity in a function whose one parameter is `context`.
+        hint = " (write context_name='context')" if trigger["type"] in ("orchestrationTrigger", "entityTrigger") else ""
+        raise Refused(f"{name}: parameters {sorted(declared)} do not fit the bindings {sorted(bound)}{hint}")
+    annotation = annotation_of(call, trigger["name"])
+    if isinstance(annotation, types.GenericAlias | types.UnionType):
+        raise Refused(f"{name}: {trigger['name']} is annotated with {annotation}; the worker takes plain types only")
+    if trigger["type"] == "httpTrigger" and not (isinstance(annotation, type) and issubclass(annotation, Request)):
+        raise Refused(
+            f"{name}: {trigger['name']} must be annotated with azurefunctions.extensions.http.fastapi.Request"
+        )
     return wants_context
+
+
+def annotation_of(call: Callable[..., Any], parameter: str) -> Any:
+    """The type that a parameter is annotated with, None without one."""
+    return typing.get_type_hints(call).get(parameter)

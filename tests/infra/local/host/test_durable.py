@@ -40,7 +40,7 @@ async def counters(req: Request, client: df.DurableOrchestrationClient) -> dict:
     return {"exists": state.entity_exists, "state": state.entity_state}
 
 
-@app.orchestration_trigger(context_name="ctx")
+@app.orchestration_trigger(context_name="context")
 def chain(ctx: df.DurableOrchestrationContext):
     results = []
     for value in ctx.get_input():
@@ -48,19 +48,19 @@ def chain(ctx: df.DurableOrchestrationContext):
     return results
 
 
-@app.orchestration_trigger(context_name="ctx", orchestration="Renamed")
+@app.orchestration_trigger(context_name="context", orchestration="Renamed")
 def by_another_name(ctx: df.DurableOrchestrationContext):
     return "renamed"
 
 
-@app.orchestration_trigger(context_name="ctx")
+@app.orchestration_trigger(context_name="context")
 def steps(ctx: df.DurableOrchestrationContext):
     for number in range(ctx.get_input()):
         yield ctx.call_activity("step", number)
     return "all steps"
 
 
-@app.orchestration_trigger(context_name="ctx")
+@app.orchestration_trigger(context_name="context")
 def catches(ctx: df.DurableOrchestrationContext):
     try:
         yield ctx.call_activity("fails", "x")
@@ -68,7 +68,7 @@ def catches(ctx: df.DurableOrchestrationContext):
         return str(error)
 
 
-@app.orchestration_trigger(context_name="ctx")
+@app.orchestration_trigger(context_name="context")
 def raises(ctx: df.DurableOrchestrationContext):
     raise ValueError("an orchestrator's reason")
     yield
@@ -90,7 +90,7 @@ def fails(value: str):
     raise KeyError("an activity's reason")
 
 
-@app.entity_trigger(context_name="ctx", entity_name="Counter")
+@app.entity_trigger(context_name="context", entity_name="Counter")
 def counter(ctx: df.DurableEntityContext):
     ctx.set_state(ctx.get_state(lambda: 0) + int(ctx.get_input()))
 
@@ -185,7 +185,7 @@ async def test_the_limits_of_host_json_hold(serve: Serve):
     served = await serve(
         APP
         + """
-@app.orchestration_trigger(context_name="ctx")
+@app.orchestration_trigger(context_name="context")
 def wide(ctx: df.DurableOrchestrationContext):
     peaks = yield ctx.task_all([ctx.call_activity("busy", number) for number in range(8)])
     return max(peaks)

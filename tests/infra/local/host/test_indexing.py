@@ -46,13 +46,13 @@ class TestFunctions:
 @app.timer_trigger(arg_name="t", schedule="0 0 * * * *")
 def Hourly(t: func.TimerRequest): ...
 
-@app.orchestration_trigger(context_name="ctx")
+@app.orchestration_trigger(context_name="context")
 def flow(ctx): yield
 
 @app.activity_trigger(input_name="x", activity="Work")
 def work(x): ...
 
-@app.entity_trigger(context_name="ctx")
+@app.entity_trigger(context_name="context")
 def counter(ctx): ...
 """
         )
@@ -95,13 +95,20 @@ def counter(ctx): ...
         [
             "blob_trigger(arg_name='x', path='c/{n}', connection='S')",
             "event_grid_trigger(arg_name='x')",
-            "queue_trigger(arg_name='x', queue_name='q', connection='S')",
             "service_bus_queue_trigger(arg_name='x', queue_name='q', connection='S')",
         ],
     )
     def test_a_trigger_that_the_host_does_not_have_is_refused(self, load_app: Load, decorator: str):
         with pytest.raises(Refused, match=r"^run: the local host has no \w+Trigger binding"):
             load_app(f"@app.{decorator}\ndef run(x): ...")
+
+    def test_an_orchestrator_whose_context_has_another_name_is_refused(self, load_app: Load):
+        with pytest.raises(Refused, match=r"^work: .*write context_name='context'"):
+            load_app("@app.orchestration_trigger(context_name='ctx')\ndef work(ctx): ...")
+
+    def test_an_annotation_that_is_no_plain_type_is_refused(self, load_app: Load):
+        with pytest.raises(Refused, match=r"^work: data is annotated with dict\[str, str\]"):
+            load_app("@app.activity_trigger(input_name='data')\ndef work(data: dict[str, str]): ...")
 
     def test_two_apps_are_refused(self, load_app: Load):
         with pytest.raises(Refused, match="one function app"):

@@ -24,7 +24,7 @@ async def version(req: Request) -> dict:
 async def start(req: Request, client: df.DurableOrchestrationClient) -> Response:
     return Response(await client.start_new("steps", "one", None))
 
-@app.orchestration_trigger(context_name="ctx")
+@app.orchestration_trigger(context_name="context")
 def steps(ctx: df.DurableOrchestrationContext):
     for number in range(10):
         yield ctx.call_activity("step", number)
