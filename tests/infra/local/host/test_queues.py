@@ -134,7 +134,7 @@ async def test_a_failed_message_comes_again_after_the_visibility_timeout(
 
 
 async def test_the_lease_is_renewed_while_a_message_is_worked_on(
-    storage: str, queue: QueueClient, tmp_path, monkeypatch
+    storage: str, queue: QueueClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[float] = []
 
