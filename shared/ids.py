@@ -11,6 +11,7 @@ _TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ALL = (1 << 128) - 1
 _TAIL = 74  # random bits of a UUIDv7, besides the time in milliseconds, the version and the variant
 _MS = 48
+_INVERSE = bytes.maketrans(b"0123456789abcdef", b"fedcba9876543210")
 
 _lock = threading.Lock()
 _last = 0
@@ -64,7 +65,7 @@ def row_key(record_id: str) -> str | None:
 
 def id_of(key: str) -> str:
     """The id whose row key ends with these 32 digits: the inverse of `row_key`."""
-    digits = f"{_ALL ^ int(key[-32:], 16):032x}"
+    digits = key[-32:].encode().translate(_INVERSE).decode()  # bytes: half the time of text
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

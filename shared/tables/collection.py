@@ -67,8 +67,8 @@ class Collection(Records[R]):
             skip = max(end - limit, 0)
             rows = (await self._reader.rows(how, Cursor(offset=skip), end - skip))[::-1]
             more = skip > 0
-        following = rows[-1][0] if descending and rows else Cursor(offset=start.offset + len(rows))
-        return Page(await self._items([row for _, row in rows]), total, str(following) if more and rows else None)
+        following = how.place(rows[-1]) if descending and rows else Cursor(offset=start.offset + len(rows))
+        return Page(await self._items(rows), total, str(following) if more and rows else None)
 
     async def all(
         self, where: Filter | None = None, *, after: datetime | None = None, before: datetime | None = None
@@ -82,11 +82,11 @@ class Collection(Records[R]):
         place = Cursor(0, first_key(before) if before else "")
         while True:
             rows = await self._reader.rows(how, place, _CHUNK, end)
-            for record in await self._items([row for _, row in rows]):
+            for record in await self._items(rows):
                 yield record
             if len(rows) < _CHUNK:
                 return
-            place = rows[-1][0]
+            place = how.place(rows[-1])
 
     @property
     def _reader(self) -> Reader:

@@ -27,6 +27,7 @@ SHORT = 1_024
 WITHOUT = "_long"
 """The column that names the fields, comma-separated, whose text is not in a column of their name."""
 
+_set = object.__setattr__
 _MAX_FIELDS = 240  # of the service's 252 columns: the rest is for those of the layer and of packed texts
 
 
@@ -61,6 +62,12 @@ class Column:
             self.encode = lambda value: adapter.dump_json(value).decode()
             self.decode = adapter.validate_json
             self.scalar, self.text = False, True
+
+    @property
+    def makes_default(self) -> bool:
+        """Whether each record needs a default of its own."""
+        constant = self._info.default_factory is None and not isinstance(self._info.default, list | dict | set)
+        return not (self.nullable or self._info.is_required() or constant)
 
     def missing(self, values: dict[str, Any]) -> Any:
         """What a row without this column means."""
@@ -123,7 +130,15 @@ class Columns(Generic[R]):
         self.view = [name for name in names if name != "id"]
         self.select = ",".join(["RowKey", *self.view, WITHOUT])
         self._types = {name: column.edm for name, column in self.all.items() if column.edm}
+        # What every decoded record starts from. Its set of given fields holds them all, so none will ever be added.
+        self._names = {"id", *self.all}
         self._private = dict.fromkeys(model.__private_attributes__)
+        self._made = [(name, column) for name, column in self.all.items() if column.makes_default]
+        self._decoders = [(name, column.decode) for name, column in self.all.items()]
+        self._blank: dict[str, Any] = {
+            name: None if name == "id" or self.all[name].makes_default else self.all[name].missing({})
+            for name in model.model_fields
+        }
 
     def encode(self, record: R) -> Row:
         """All columns of a record, None left out; texts may still be too long for one."""
@@ -165,17 +180,19 @@ class Columns(Generic[R]):
 
     def decode(self, row: Row) -> R:
         """The record of a row as the service gives it; fields without a column have their defaults."""
-        values: dict[str, Any] = {"id": id_of(row["RowKey"])}
-        for name, column in self.all.items():
+        values = self._blank.copy()
+        values["id"] = id_of(row["RowKey"])
+        for name, decode in self._decoders:
             value = row.get(name)
-            if value is None:
+            if value is not None:
+                values[name] = value if decode is None else decode(value)
+        for name, column in self._made:
+            if name not in row:
                 values[name] = column.missing(values)
-            else:
-                values[name] = value if column.decode is None else column.decode(value)
         model = self.model
-        record = model.__new__(model)
-        object.__setattr__(record, "__dict__", values)
-        object.__setattr__(record, "__pydantic_fields_set__", set(values))
-        object.__setattr__(record, "__pydantic_extra__", None)
-        object.__setattr__(record, "__pydantic_private__", self._private.copy())
+        record = object.__new__(model)
+        _set(record, "__dict__", values)
+        _set(record, "__pydantic_fields_set__", self._names)
+        _set(record, "__pydantic_extra__", None)
+        _set(record, "__pydantic_private__", self._private.copy())
         return record

@@ -46,6 +46,16 @@ class Plan:
     by_hour: Group | None = None
     where: dict[str, list[object]] = field(default_factory=dict[str, list[object]])
 
+    def place(self, row: Row) -> "Cursor":
+        """The place behind a row of this list."""
+        key: str = row["RowKey"]
+        return next(
+            Cursor(number, key[len(prefix) :])
+            for number, prefixes in enumerate(self.groups)
+            for prefix in prefixes
+            if key.startswith(prefix)
+        )
+
 
 def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[object]], order: str) -> Plan:
     """The narrowest declared rows for this filter and order; ValueError when there are none."""
@@ -158,15 +168,15 @@ class Reader:
         """How many rows a range has, a thousand keys a call."""
         return sum([len(rows) async for rows in self.pages(prefix, residue=residue, select="RowKey")])
 
-    async def rows(self, how: Plan, place: Cursor, limit: int, end: str = "") -> list[tuple[Cursor, Row]]:
-        """Up to `limit` rows of a list from a place on, each with its own place."""
-        found: list[tuple[Cursor, Row]] = []
+    async def rows(self, how: Plan, place: Cursor, limit: int, end: str = "") -> list[Row]:
+        """Up to `limit` rows of a list from a place on."""
+        found: list[Row] = []
         start, skip = place.start + " " if place.start else "", place.offset
         if skip > DEEP and how.by_hour is not None:
             start, skip = await self._hour_at(how.by_hour, how.where, skip)
-        for number, prefixes in enumerate(how.groups[place.group :], place.group):
+        for prefixes in how.groups[place.group :]:
             passed, rows = await self._merged(prefixes, start, end, skip, limit - len(found), how.residue)
-            found += [(Cursor(number, suffix), row) for suffix, row in rows]
+            found += rows
             if len(found) == limit:
                 break
             start, skip = "", skip - passed
@@ -174,27 +184,25 @@ class Reader:
 
     async def _merged(
         self, prefixes: list[str], start: str, end: str, skip: int, limit: int, residue: str
-    ) -> tuple[int, list[tuple[str, Row]]]:
-        """How many rows were passed over, at most `skip`, and up to `limit` behind them with the ends of their keys."""
+    ) -> tuple[int, list[Row]]:
+        """How many rows were passed over, at most `skip`, and up to `limit` behind them."""
         passed = 0
         while len(prefixes) == 1 and skip > passed and skip - passed + limit > PAGE:  # first by their keys alone
-            keyed = await self._suffixes(prefixes[0], start, end, min(skip - passed, PAGE), residue, "RowKey")
-            if not keyed:
+            rows = await self._range(prefixes[0], start, end, min(skip - passed, PAGE), residue, "RowKey")
+            if not rows:
                 return passed, []
-            start, passed = keyed[-1][0] + " ", passed + len(keyed)
+            start, passed = rows[-1]["RowKey"][len(prefixes[0]) :] + " ", passed + len(rows)
         most = skip - passed + limit
         found = await asyncio.gather(
-            *(self._suffixes(prefix, start, end, most, residue, self._select) for prefix in prefixes)
+            *(self._range(prefix, start, end, most, residue, self._select) for prefix in prefixes)
         )
-        rows = found[0] if len(found) == 1 else list(heapq.merge(*found, key=itemgetter(0)))
+        rows = found[0] if len(found) == 1 else _merge(prefixes, found)
         left = min(skip - passed, len(rows))
-        return passed + left, rows[left : left + limit]
+        return passed + left, rows[left : left + limit] if left or len(rows) > limit else rows
 
-    async def _suffixes(
-        self, prefix: str, start: str, end: str, top: int, residue: str, select: str
-    ) -> list[tuple[str, Row]]:
+    async def _range(self, prefix: str, start: str, end: str, top: int, residue: str, select: str) -> list[Row]:
         pages = self.pages(prefix, start=start, end=end, residue=residue, select=select, top=top)
-        return [(row["RowKey"][len(prefix) :], row) async for rows in pages for row in rows]
+        return [row async for rows in pages for row in rows]
 
     async def _hour_at(self, group: Group, where: dict[str, list[object]], skip: int) -> tuple[str, int]:
         """Where to start to reach the row at position `skip`, newest first, and how many rows remain before it."""
@@ -215,6 +223,14 @@ class Reader:
         if count > skip:
             return _five_at(start, hour, fives if cells == ["n"] else [], skip)
         return (first_key(hour_of(hour)), skip - count) if hour else ("", skip)
+
+
+def _merge(prefixes: list[str], ranges: list[list[Row]]) -> list[Row]:
+    """The rows of several ranges, by what their keys have behind the prefix."""
+    keyed = (
+        [(row["RowKey"][len(prefix) :], row) for row in rows] for prefix, rows in zip(prefixes, ranges, strict=True)
+    )
+    return [row for _, row in heapq.merge(*keyed, key=itemgetter(0))]
 
 
 def _five_at(start: str, hour: str, fives: list[int], skip: int) -> tuple[str, int]:

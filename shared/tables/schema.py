@@ -1,5 +1,6 @@
 """What a collection keeps besides its records: index rows, unique rows, and what each record counts for."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,8 @@ from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.cells import GENERATION, Cells, Delta, Group, hour_prefix
 from shared.tables.columns import Columns, R
 from shared.tables.wire import Row
+
+_TABLE = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
 
 Names = str | tuple[str, ...]
 
@@ -61,6 +64,8 @@ class Schema(Generic[R]):
         sums_by: Iterable[Names],
         orders: Iterable[Names],
     ):
+        if not _TABLE.fullmatch(table):
+            raise ValueError(f"{table!r} is no table name: 3 to 63 letters and digits, a letter first")
         self.table, self.columns = table, columns
         self.indexes = [Index(names(declared)) for declared in indexes]
         self.indexes += [Index(names(declared)[:-1], names(declared)[-1]) for declared in orders]

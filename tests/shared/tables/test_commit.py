@@ -95,6 +95,11 @@ class TestDeclaration:
         with pytest.raises(ValueError, match="options"):
             collection(counters=["options"])
 
+    @pytest.mark.parametrize("name", ["ab", "1abc", "a-b-c", "a" * 64])
+    def test_a_name_that_no_table_can_have_is_told(self, name: str):
+        with pytest.raises(ValueError, match="table name"):
+            Collection(name, Run)
+
     def test_too_many_rows_of_one_write_are_told(self):
         with pytest.raises(ValueError, match="transaction"):
             collection(indexes=["status"] * 60)

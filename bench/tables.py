@@ -1,0 +1,318 @@
+"""Records: what an operation costs against the bare calls that it needs, in calls and rows, and side by side."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from infra.local import azurite
+from infra.local.processes import free_ports
+from shared import tables
+from shared.ids import new_id
+from shared.settings import settings
+from shared.tables import Collection, Record, batch
+from shared.tables.batch import Operation
+from shared.tables.client import client
+from shared.tables.wire import Answer, Transport
+
+Row = dict[str, Any]
+Call = Callable[[], Awaitable[Any]]
+
+ROUNDS = 7
+_STORAGE = "AzureWebJobsStorage"
+START = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class Job(Record):
+    status: Status = Status.PENDING
+    owner: str = "c1"
+    name: str = "a name of usual length"
+    tokens: int = 1
+    seconds: float = 1.5
+    started_at: datetime | None = None
+
+
+def _jobs(table: str) -> Collection[Job]:
+    """One transaction of five rows creates a job: record, two index rows, two counter rows."""
+    return Collection(table, Job, indexes=["status", "owner"], counters=["status"], sums=["tokens"])
+
+
+class Bare:
+    """The floor: one aiohttp session, a signature, orjson."""
+
+    def __init__(self) -> None:
+        self.account = settings().account
+        self.key = base64.b64decode(self.account.key or "")
+        self.http = aiohttp.ClientSession()
+
+    async def call(self, method: str, path: str, query: str = "", body: bytes | None = None) -> bytes:
+        date = formatdate(usegmt=True)
+        text = f"{date}\n/{self.account.name}/{self.account.name}/{path}"
+        sign = base64.b64encode(hmac.digest(self.key, text.encode(), hashlib.sha256)).decode()
+        headers = {
+            "x-ms-date": date,
+            "x-ms-version": "2019-02-02",
+            "Accept": "application/json;odata=nometadata",
+            "Content-Type": batch.CONTENT_TYPE,
+            "Authorization": f"SharedKeyLite {self.account.name}:{sign}",
+        }
+        url = URL(f"{self.account.tables}/{path}{query}", encoded=True)
+        async with self.http.request(method, url, headers=headers, data=body) as answer:
+            answer.raise_for_status()
+            return await answer.read()
+
+    async def get(self, table: str, key: str) -> Any:
+        return orjson.loads(await self.call("GET", f"{table}(PartitionKey='all',RowKey='{key}')"))
+
+    async def page(self, table: str, prefix: str, top: int) -> Any:
+        where = f"PartitionKey%20eq%20'all'%20and%20RowKey%20ge%20'{prefix}'%20and%20RowKey%20lt%20'{prefix}~'"
+        return orjson.loads(await self.call("GET", f"{table}()", f"?$filter={where}&$top={top}"))
+
+    async def transaction(self, table: str, operations: list[Operation]) -> None:
+        url = f"{self.account.tables}/{table}"
+        body = batch.request([operation.encode(url, "all") for operation in operations])
+        if (await self.call("POST", "$batch", "", body)).count(b"HTTP/1.1 204") != len(operations):
+            raise RuntimeError("a bare transaction was refused")
+
+
+class Counting:
+    """Counts calls, rows read and rows written."""
+
+    def __init__(self, inner: Transport):
+        self.inner, self.counts = inner, Counter[str]()
+
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        answer = await self.inner.send(method, url, headers, body)
+        self.counts["calls"] += 1
+        if body is not None:
+            self.counts["rows written"] += body.count(b"Content-Transfer-Encoding")
+            self.counts["refused"] += b"HTTP/1.1 4" in answer.body
+        elif "()?" in url:
+            self.counts["rows read"] += len(orjson.loads(answer.body)["value"])
+        else:
+            self.counts["rows read"] += answer.status == 200
+        return answer
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+async def run() -> list[Row]:
+    """Everything, on a fresh emulator in memory."""
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        blob, queue, table = free_ports(3)
+        child = await azurite.start((blob, queue, table), folder=None, log=Path(folder) / "azurite.log")
+        stack.push_async_callback(child.stop)
+        before = os.environ.get(_STORAGE)
+        os.environ[_STORAGE] = azurite.connection_string(blob, queue, table)
+        settings.cache_clear()
+        try:
+            return [*await _client_cost(), *await _writers(), *await _growth()]
+        finally:
+            await tables.close()
+            if before is None:
+                del os.environ[_STORAGE]
+            else:
+                os.environ[_STORAGE] = before
+            settings.cache_clear()
+
+
+async def _fill(jobs: Collection[Job], count: int) -> list[str]:
+    """Records of two days, a third in each state; newest last."""
+    ids: list[str] = []
+    for first in range(0, count, 500):
+        moments = [START + timedelta(days=2) * n / count for n in range(first, min(first + 500, count))]
+        made = [Job(id=new_id(at), created_at=at, status=list(Status)[n % 3]) for n, at in enumerate(moments, first)]
+        ids += [job.id for job in await asyncio.gather(*map(jobs.insert, made))]
+    return ids
+
+
+async def _compare(name: str, repeat: int, **calls: Call) -> list[Row]:
+    """Client CPU and wall time of one call, as ratios to the bare one; the calls take turns."""
+    cpu: dict[str, list[float]] = {kind: [] for kind in calls}
+    wall: dict[str, list[float]] = {kind: [] for kind in calls}
+    for _ in range(ROUNDS):
+        for kind, call in calls.items():
+            start, used = time.perf_counter(), time.process_time()
+            for _ in range(repeat):
+                await call()
+            cpu[kind].append((time.process_time() - used) / repeat)
+            wall[kind].append((time.perf_counter() - start) / repeat)
+    used, taken = ({kind: statistics.median(values) for kind, values in kinds.items()} for kinds in (cpu, wall))
+    rows = [_row(f"{name}: client CPU of the bare call", used["bare"] * 1e6, "us")]
+    for kind in calls:
+        if kind != "bare":
+            rows.append(_row(f"{name}: client CPU, {kind} against bare", used[kind] / used["bare"], "x"))
+            rows.append(_row(f"{name}: wall time, {kind} against bare", taken[kind] / taken["bare"], "x"))
+    return rows
+
+
+async def _client_cost() -> list[Row]:
+    from azure.data.tables.aio import TableClient
+
+    jobs = _jobs("BenchCost")
+    ids = await _fill(jobs, 2_000)
+    stored = (await jobs.read(ids[0])).row
+    key, columns = stored["RowKey"], {name: value for name, value in stored.items() if name != "RowKey"}
+    bare, rows = Bare(), list[Row]()
+    async with bare.http, TableClient.from_connection_string(settings().storage, "BenchCost") as sdk:
+
+        def five(verb: str) -> list[Operation]:
+            return [Operation(verb, f"x~{new_id()}", jobs.columns.typed(columns)) for _ in range(5)]  # pyright: ignore[reportArgumentType]
+
+        async def sdk_five() -> None:
+            entities = [{"PartitionKey": "all", "RowKey": f"x~{new_id()}", **columns} for _ in range(5)]
+            await sdk.submit_transaction([("create", entity) for entity in entities])
+
+        async def sdk_page(size: int) -> None:
+            where = "PartitionKey eq 'all' and RowKey ge 'r~' and RowKey lt 'r~~'"
+            pages = sdk.query_entities(where, results_per_page=size).by_page()
+            async for page in pages:
+                [entity async for entity in page]
+                return
+
+        rows += await _compare(
+            "get",
+            60,
+            bare=lambda: bare.get("BenchCost", key),
+            ours=lambda: jobs.get(ids[0]),
+            SDK=lambda: sdk.get_entity("all", key),
+        )
+        rows += await _compare(
+            "create, a transaction of 5",
+            30,
+            bare=lambda: bare.transaction("BenchCost", five("POST")),
+            ours=lambda: jobs.insert(Job()),
+            SDK=sdk_five,
+        )
+        state = {"n": 0}
+
+        async def update() -> None:
+            state["n"] += 1
+            await jobs.update(ids[1], lambda job: setattr(job, "status", list(Status)[state["n"] % 3]))
+
+        async def bare_update() -> None:
+            await bare.get("BenchCost", key)
+            await bare.transaction("BenchCost", [*five("PUT"), *five("PUT")[:1]])
+
+        rows += await _compare("update, a get and a transaction of 6", 20, bare=bare_update, ours=update)
+
+        async def bare_list(prefix: str, size: int) -> None:
+            await asyncio.gather(bare.page("BenchCost", prefix, size), bare.page("BenchCost", "c~", 1000))
+
+        for size, repeat in ((50, 20), (500, 4), (1_000, 3)):
+            rows += await _compare(
+                f"page of {size} and its total",
+                repeat,
+                bare=lambda size=size: bare_list("r~", size),
+                ours=lambda size=size: jobs.page(limit=size),
+                SDK=lambda size=size: sdk_page(size),
+            )
+        rows += await _compare(
+            "filtered page of 50 and its total",
+            20,
+            bare=lambda: bare_list("i~status~done~", 50),
+            ours=lambda: jobs.page({"status": "done"}),
+        )
+        rows += await _compare("totals", 30, bare=lambda: bare.page("BenchCost", "c~", 1000), ours=jobs.totals)
+        rows += await _compare(
+            "history of two days",
+            20,
+            bare=lambda: bare.page("BenchCost", "h~", 1000),
+            ours=lambda: jobs.history(START, START + timedelta(days=2)),
+        )
+    return rows
+
+
+async def _writers() -> list[Row]:
+    """Creates by writers side by side, with group commit and (limited to one write each) without."""
+    rows: list[Row] = []
+    rate: dict[tuple[int, bool], float] = {}
+    counting = Counting(client().wire.transport)
+    client().wire.transport = counting
+    for joined in (True, False):
+        limit, batch.MAX_OPERATIONS = batch.MAX_OPERATIONS, batch.MAX_OPERATIONS if joined else 6
+        for writers in (1, 4, 16):
+            jobs = _jobs(f"BenchWriters{writers}{joined}")
+            await jobs.insert(Job())
+
+            async def write(jobs: Collection[Job] = jobs, count: int = 320 // writers) -> None:
+                for _ in range(count):
+                    await jobs.insert(Job())
+
+            counting.counts.clear()
+            start = time.perf_counter()
+            await asyncio.gather(*(write() for _ in range(writers)))
+            rate[writers, joined] = 320 / (time.perf_counter() - start)
+            if joined:
+                label = f"{writers} writers"
+                rows.append(_row(f"{label}: creates", rate[writers, joined], "1/s"))
+                rows.append(_row(f"{label}: transactions a create", counting.counts["calls"] / 320, "calls"))
+                rows.append(_row(f"{label}: retries", counting.counts["refused"], "calls"))
+        batch.MAX_OPERATIONS = limit
+    rows.append(_row("16 writers: creates against no group commit", rate[16, True] / rate[16, False], "x"))
+    client().wire.transport = counting.inner
+    return rows
+
+
+async def _growth() -> list[Row]:
+    """Storage calls and rows of each operation as the collection grows."""
+    rows: list[Row] = []
+    counting = Counting(client().wire.transport)
+    client().wire.transport = counting
+    for size in (100, 1_000, 10_000):
+        jobs = _jobs(f"BenchGrowth{size}")
+        ids = await _fill(jobs, size)
+        await jobs.insert(Job())
+        await jobs.get(ids[0])
+        await jobs.update((await jobs.insert(Job())).id, lambda job: setattr(job, "tokens", 2))
+        operations: dict[str, Call] = {
+            "create": lambda jobs=jobs: jobs.insert(Job()),
+            "get": lambda jobs=jobs, ids=ids: jobs.get(ids[0]),
+            "update": lambda jobs=jobs, ids=ids: jobs.update(ids[-1], lambda job: setattr(job, "tokens", 3)),
+            "first page": lambda jobs=jobs: jobs.page(),
+            "filtered page": lambda jobs=jobs: jobs.page({"status": "done"}),
+            "page at half": lambda jobs=jobs, size=size: jobs.page(offset=size // 2),
+            "totals": lambda jobs=jobs: jobs.totals(),
+            "history": lambda jobs=jobs: jobs.history(START, START + timedelta(days=2)),
+        }
+        for name, operation in operations.items():
+            counting.counts.clear()
+            await operation()
+            for what in ("calls", "rows read", "rows written"):
+                if counting.counts[what]:
+                    rows.append(_row(f"{name} at {size} records", counting.counts[what], what))
+    client().wire.transport = counting.inner
+    return rows
+
+
+def _row(name: str, value: float, unit: str) -> Row:
+    return {"name": name, "value": round(value, 2), "unit": unit}
+
+
+if __name__ == "__main__":
+    for row in asyncio.run(run()):
+        print(f"{row['name']:60} {row['value']:10} {row['unit']}")
