@@ -12,6 +12,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from infra.local.environment import Environment
+from shared import blobs, realtime, tables
+from shared.settings import settings
 from tests.conftest import eventually
 
 FINAL = ("completed", "failed", "cancelled")
@@ -120,3 +122,17 @@ async def stepflow(stack: Environment) -> AsyncIterator[StepFlow]:
     """A client of the shared environment."""
     async with client_of(stack) as stepflow:
         yield stepflow
+
+
+@pytest.fixture
+async def records(stack: Environment, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """The shared environment's records and files, open to this process as they are to the host."""
+    for name, value in stack.app_settings.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield
+    await tables.close()
+    await blobs.close()
+    await realtime.close()
+    monkeypatch.undo()
+    settings.cache_clear()

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from functions.stepflow.models import Artifact, ArtifactType, Connection
+from functions.stepflow.store import artifacts, connections
 from infra.local.environment import Environment
+from shared import blobs
+from shared.jobs import ARTIFACTS
 from tests.conftest import UNLIMITED
 from tests.functions.stepflow.conftest import StepFlow, client_of
 
@@ -112,50 +116,34 @@ async def test_optimize_says_what_it_did(stepflow: StepFlow):
     assert set(data["metrics"]) == {"timestamp", "database", "system", "uptime_seconds"}
 
 
-async def test_files_past_their_retention_and_lost_connections_go(
-    stack: Environment, stepflow: StepFlow, monkeypatch: pytest.MonkeyPatch
-):
-    for name, value in stack.app_settings.items():
-        monkeypatch.setenv(name, value)
-    from functions.stepflow.models import Artifact, ArtifactType, Connection
-    from functions.stepflow.store import artifacts, connections
-    from shared import blobs, tables
-    from shared.jobs import ARTIFACTS
-    from shared.settings import settings
-
-    settings.cache_clear()
-    try:
-        execution_id = (await stepflow.run("echo x > f; echo ARTIFACT: f"))["execution"]["id"]
-        made = [
-            await artifacts.insert(
-                Artifact(
-                    created_at=datetime.now(UTC) - timedelta(days=days),
-                    execution_id=execution_id,
-                    name=f"{days}",
-                    file_name="f",
-                    file_size=1,
-                    artifact_type=ArtifactType.OTHER,
-                    blob=f"stepflow.upload/old-{days}",
-                )
+@pytest.mark.usefixtures("records")
+async def test_files_past_their_retention_and_lost_connections_go(stepflow: StepFlow):
+    execution_id = (await stepflow.run("echo x > f; echo ARTIFACT: f"))["execution"]["id"]
+    made = [
+        await artifacts.insert(
+            Artifact(
+                created_at=datetime.now(UTC) - timedelta(days=days),
+                execution_id=execution_id,
+                name=f"{days}",
+                file_name="f",
+                file_size=1,
+                artifact_type=ArtifactType.OTHER,
+                blob=f"stepflow.upload/old-{days}",
             )
-            for days in (29, 31, 400)
-        ]
-        for artifact in made:
-            await blobs.put(ARTIFACTS, artifact.blob or "", b"x")
-        await connections.insert(Connection(connection_id="gone", client_id=1))
-        done = (await stepflow.http.post("/api/health/optimize")).json()["data"]["operations_performed"]
-        assert done[0] == "Removed 2 artifacts past their retention"
-        assert done[1].endswith("forgot 1 that are gone")
-        left = await stepflow.data(f"/api/artifacts/execution/{execution_id}")
-        assert [artifact["name"] for artifact in left["artifacts"]] == ["29", "f"]
-        assert (await blobs.get(ARTIFACTS, made[0].blob or "")) == b"x"
-        for artifact in made[1:]:
-            with pytest.raises(blobs.BlobNotFound):
-                await blobs.get(ARTIFACTS, artifact.blob or "")
-        again = (await stepflow.http.post("/api/health/optimize")).json()["data"]["operations_performed"]
-        assert again[0] == "Removed 0 artifacts past their retention"
-    finally:
-        await tables.close()
-        await blobs.close()
-        monkeypatch.undo()
-        settings.cache_clear()
+        )
+        for days in (29, 31, 400)
+    ]
+    for artifact in made:
+        await blobs.put(ARTIFACTS, artifact.blob or "", b"x")
+    await connections.insert(Connection(connection_id="gone", client_id=1))
+    done = (await stepflow.http.post("/api/health/optimize")).json()["data"]["operations_performed"]
+    assert done[0] == "Removed 2 artifacts past their retention"
+    assert done[1].endswith("forgot 1 that are gone")
+    left = await stepflow.data(f"/api/artifacts/execution/{execution_id}")
+    assert [artifact["name"] for artifact in left["artifacts"]] == ["29", "f"]
+    assert (await blobs.get(ARTIFACTS, made[0].blob or "")) == b"x"
+    for artifact in made[1:]:
+        with pytest.raises(blobs.BlobNotFound):
+            await blobs.get(ARTIFACTS, artifact.blob or "")
+    again = (await stepflow.http.post("/api/health/optimize")).json()["data"]["operations_performed"]
+    assert again[0] == "Removed 0 artifacts past their retention"

@@ -1,0 +1,141 @@
+"""Batches of output that repeat, overlap or come too early, and hosts that die between an effect and its answer."""
+
+import logging
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from functions.jobs.orchestrations import settle
+from functions.stepflow import logs
+from functions.stepflow.execution import KIND, StepflowExecution
+from functions.stepflow.models import Execution
+from functions.stepflow.store import executions
+from functions.stepflow.transcript import ArtifactMark, LogLine, Transcript
+from infra.local.environment import Environment
+from shared import tables
+from shared.jobs import Exit, Job, jobs, new_token
+from tests.functions.stepflow.conftest import StepFlow
+
+pytestmark = pytest.mark.usefixtures("records")
+
+PIECES = (
+    "STEP_START: a\n", "STEP_START: b [x=1]\n", "STEP_COMPLETE: a\n", "STEP_ERROR: broken\n", "META: k: v\n", "\n",
+    "ARTIFACT: none.txt: it\n", "a line\n", "another line\r\n", "größer\n", "x" * 300 + "\n",
+)  # fmt: skip
+
+
+@dataclass
+class Runner:
+    """What pushes an execution's output: the tests, in the place of a container."""
+
+    http: httpx.AsyncClient
+    id: str
+
+    async def push(self, offset: int, data: bytes) -> int:
+        """Push output; answers the status."""
+        return (await self.http.post(f"/jobs/{self.id}/events", params={"offset": offset}, content=data)).status_code
+
+    async def end(self) -> None:
+        """End the job as its workflow would."""
+        size = (await jobs.get(self.id)).size
+        exit_ = {"exit_code": 0, "reason": "exited", "size": size}
+        assert (await self.http.post(f"/jobs/{self.id}/exit", json=exit_)).status_code == 200
+        for _ in range(2):  # an activity may be repeated
+            await settle(self.id, KIND, Exit())
+
+
+async def runner(stack: Environment) -> Runner:
+    """The runner of a new execution that has no container."""
+    token, hashed = new_token()
+    execution = await executions.insert(Execution(name="by hand", command="true"))
+    await jobs.insert(Job(id=execution.id, kind=KIND, token_hash=hashed, timeout=600))
+    headers = {"Authorization": f"Bearer {token}"}
+    return Runner(httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=60, trust_env=False), execution.id)
+
+
+async def is_right(stepflow: StepFlow, execution_id: str, output: bytes) -> None:
+    """The execution is what its output says, read at once."""
+    expected = Transcript()
+    changes = expected.read(output, datetime.now(UTC), end=True)
+    expected.close(0, datetime.now(UTC))
+    found = await stepflow.data(f"/api/executions/{execution_id}")
+    assert await stepflow.logs(execution_id) == [each.content for each in changes if isinstance(each, LogLine)]
+    assert [(s["name"], s["status"], s["metadata"], s["log_count"]) for s in found["steps"]] == [
+        (s.name, s.status, s.metadata, (s.end_line or 0) - s.first_line) for s in expected.steps
+    ]
+    marks = [each for each in changes if isinstance(each, ArtifactMark)]
+    assert len(found["artifacts"]) == len(marks)
+    assert found["execution"]["completed_steps"] == expected.completed_steps
+    assert found["execution"]["metadata"] == expected.noted
+    assert found["execution"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_repeats_overlaps_and_gaps_change_nothing(stack: Environment, stepflow: StepFlow, seed: int):
+    chance, pusher = random.Random(seed), await runner(stack)
+    output = "".join(chance.choices(PIECES, k=80)).encode() + b"the end"
+    assert await pusher.push(0, b"") == 200
+    place = 0
+    while place < len(output):
+        end = min(len(output), place + chance.randint(1, 400))
+        if chance.random() < 0.3 and end < len(output):
+            assert await pusher.push(end, output[end : end + 50]) == 409
+        start = max(0, place - chance.choice([0, 0, 7, 200]))
+        for _ in range(chance.choice([1, 1, 2])):
+            assert await pusher.push(start, output[start:end]) == 200
+        place = end
+    await pusher.end()
+    await is_right(stepflow, pusher.id, output)
+    await pusher.http.aclose()
+
+
+async def test_a_host_that_dies_before_the_execution_is_written_leaves_lines_that_count_once(
+    stack: Environment, stepflow: StepFlow, monkeypatch: pytest.MonkeyPatch
+):
+    pusher = await runner(stack)
+    output = b"one\nSTEP_START: a\ntwo\nARTIFACT: none\nthree\nSTEP_COMPLETE: a\nfour\n"
+    assert await pusher.push(0, b"") == 200
+    assert await pusher.push(0, output[:10]) == 200
+
+    async def dies(*_: Any, **__: Any) -> Any:
+        raise tables.Unavailable("the host is dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executions, "update", dies)
+        with pytest.raises(tables.Unavailable):
+            await StepflowExecution().output(await jobs.get(pusher.id), 10, output[10:50])
+    assert await pusher.push(10, output[10:]) == 200
+    await pusher.end()
+    await is_right(stepflow, pusher.id, output)
+    await pusher.http.aclose()
+
+
+async def test_a_host_that_dies_before_it_answers_has_read_what_comes_again(stack: Environment, stepflow: StepFlow):
+    pusher = await runner(stack)
+    output = b"one\nSTEP_START: a\ntwo\nSTEP_START: b\nthree\n"
+    assert await pusher.push(0, b"") == 200
+    await StepflowExecution().output(await jobs.get(pusher.id), 0, output[:25])
+    assert (await jobs.get(pusher.id)).size == 0
+    assert await pusher.push(0, output[:25]) == 200
+    assert await pusher.push(25, output[25:]) == 200
+    await pusher.end()
+    await is_right(stepflow, pusher.id, output)
+    await pusher.http.aclose()
+
+
+async def test_a_page_of_a_long_log_costs_two_reads_wherever_it_is(
+    stepflow: StepFlow, caplog: pytest.LogCaptureFixture
+):
+    found = await stepflow.run(["python3", "-c", "for n in range(50_000): print('x' * 50)"])
+    execution = await executions.get(found["execution"]["id"])
+    assert execution.lines == 50_000
+    await logs.read(execution, 0, 1)  # opens the connection
+    for first in (0, 25_000, 49_000):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="azure.core.pipeline.policies.http_logging_policy"):
+            assert len(await logs.read(execution, first, 1000)) == 1000
+        assert len([r for r in caplog.records if r.getMessage().startswith("Request URL")]) == 2
