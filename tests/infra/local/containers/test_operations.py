@@ -1,9 +1,8 @@
-"""Every operation of the SDK, as `operations.md` has them: one test per row."""
+"""Every operation of the SDK, as the table in `infra/local/README.md` has them: one test per row."""
 
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from azure.mgmt.containerinstance.models import (
 from infra.local.processes import ROOT
 from tests.infra.local.containers.service import SUBSCRIPTION, Groups, container, group
 
-TABLE = Path(ROOT / "infra/local/containers/operations.md").read_text()
+TABLE = (ROOT / "infra/local/README.md").read_text().partition("## Container Instances")[2].partition("\n## ")[0]
 ROWS = {call: here for here, call in re.findall(r"^\| .+ \| (\S+) +\| `(.+)` \|$", TABLE, re.MULTILINE)}
 SHARES = (
     f"/subscriptions/{SUBSCRIPTION}/resourceGroups/tests/providers/Microsoft.Storage/storageAccounts/ops/fileServices"

@@ -1,11 +1,10 @@
-"""The REST side as the vendor's SDK sees it: one class of tests for each line of operations.md."""
+"""The REST side as the vendor's SDK sees it: one class of tests for each line of `infra/local/README.md`."""
 
 import inspect
 import io
 import json
 import re
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-import infra.local.webpubsub
+from infra.local.processes import ROOT
 from infra.local.webpubsub import rest
 from tests.infra.local.webpubsub.harness import Bench, eventually, read, read_json
 
@@ -326,7 +325,7 @@ class TestEverythingElse:
 class TestTheTable:
     ROWS = [
         [cell.strip().strip("`") for cell in line.strip("| ").split(" |")]
-        for line in Path(infra.local.webpubsub.__file__).with_name("operations.md").read_text().splitlines()
+        for line in (ROOT / "infra/local/README.md").read_text().partition("## Web PubSub")[2].splitlines()
         if re.match(r"\| `[A-Z]+ /api", line)
     ]
 
