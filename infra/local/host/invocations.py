@@ -16,6 +16,7 @@ from typing import Any
 
 from infra.local.host.index import Function
 
+MOST_TURNS = 1000
 log = logging.getLogger("host")
 
 
@@ -77,6 +78,8 @@ class Invoker:
         self.app, self.timeout = app, timeout
         self.client_binding: str | None = None
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="function")
+        # One that never yields is given up by the engine, but keeps its thread: it must not be one that others need.
+        self._turns = ThreadPoolExecutor(MOST_TURNS, thread_name_prefix="orchestrator")
 
     @contextlib.contextmanager
     def invocation(self, function: Function, trace: Trace | None = None) -> Iterator[Invocation]:
@@ -117,8 +120,10 @@ class Invoker:
             if function.is_async:
                 return await function.call(*values, **inputs)
             call = functools.partial(contextvars.copy_context().run, function.call, *values, **inputs)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            threads = self._turns if function.kind in ("orchestrationTrigger", "entityTrigger") else self._threads
+            return await asyncio.get_running_loop().run_in_executor(threads, call)
 
     def close(self) -> None:
         """Let the threads go; those still busy end with the process."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._turns):
+            threads.shutdown(wait=False, cancel_futures=True)
