@@ -40,7 +40,7 @@ def new_key() -> tuple[str, str]:
 
 def key_hash(key: str) -> str:
     """SHA-256 in hex."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 async def client_of(key: str, *, fresh: bool = False) -> Client | None:

@@ -20,6 +20,7 @@ from shared.access import CurrentClient
 from shared.http.api import router
 from shared.http.errors import BadRequest, NotFound, TooLarge
 from shared.http.files import Found, serve_file
+from shared.http.json import plain
 from shared.http.multipart import Part, read_form
 from shared.http.paging import Cursor, Limit, Offset, link_next
 from shared.ids import new_id
@@ -139,7 +140,7 @@ def _content_type(part: Part, name: str) -> str:
 def _metadata(fields: dict[str, list[str]]) -> dict[str, Any]:
     text = fields.get("metadata", ["{}"])[0]
     try:
-        value = json.loads(text)
+        value = plain(json.loads(text))
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -1,11 +1,12 @@
 """What clients send and get: the bodies of logins, clients, runs and artifacts."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, Strict, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, Strict, StringConstraints, model_validator
 
 from functions.gateway.models import Answer, Body, RunStatus
+from shared.http.json import JsonObject, plain
 
 
 def _not_blank(text: str) -> str:
@@ -14,6 +15,7 @@ def _not_blank(text: str) -> str:
     return text
 
 
+Text = Annotated[str, Strict(), AfterValidator(plain)]
 ClientName = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=100)]
 
 
@@ -26,7 +28,7 @@ class Login(Body):
 class Credentials(Body):
     """An API key to be checked; without one, that of the request's header or query."""
 
-    api_key: str | None = None
+    api_key: Text | None = None
 
 
 class Verified(Answer):
@@ -80,6 +82,11 @@ class RunOptions(Body):
     timeout: int = Field(300, ge=1, le=3600, strict=True)
     max_tokens: int = Field(4096, ge=1, strict=True)
 
+    @model_validator(mode="after")
+    def _keep_plain_members(self) -> Self:
+        plain(self.model_extra)
+        return self
+
 
 class NewRun(Body):
     """A prompt for a model; for the models `python` and `bash` the prompt is the program."""
@@ -93,9 +100,9 @@ class RunPatch(Body):
     """What of a run a client may set; at least one of them."""
 
     status: RunStatus | None = None
-    result: Annotated[str, Strict()] | None = None
-    error: Annotated[str, Strict()] | None = None
-    metadata: dict[str, Any] = {}
+    result: Text | None = None
+    error: Text | None = None
+    metadata: JsonObject = {}
 
     @property
     def changed(self) -> set[str]:

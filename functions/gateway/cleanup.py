@@ -46,22 +46,22 @@ cleanups = Collection("GatewayCleanups", Cleanup)
 
 
 @bp.orchestration_trigger(context_name="context")
-def gateway_cleanup(context: df.DurableOrchestrationContext):
+def gateway_cleanup(ctx: df.DurableOrchestrationContext):
     """One cleanup; the instance id is that of its record."""
     totals = {"runs": 0, "artifacts": 0, "alerts": 0, "bytes": 0}
     for kind in ("alerts", "runs"):  # alerts that outlive this are then those of runs alone
         before: str | None = None
         while True:
-            place = {"id": context.instance_id, "before": before}
-            due = yield context.call_activity_with_retry(f"gateway_cleanup_find_{kind}", RETRY, place)
+            place = {"id": ctx.instance_id, "before": before}
+            due = yield ctx.call_activity_with_retry(f"gateway_cleanup_find_{kind}", RETRY, place)
             for name, count in due["counts"].items():
                 totals[name] += count
             if due["ids"]:
-                yield context.call_activity_with_retry(f"gateway_cleanup_delete_{kind}", RETRY, due["ids"])
+                yield ctx.call_activity_with_retry(f"gateway_cleanup_delete_{kind}", RETRY, due["ids"])
             before = due["before"]
             if before is None:
                 break
-    yield context.call_activity_with_retry("gateway_cleanup_done", RETRY, {"id": context.instance_id, **totals})
+    yield ctx.call_activity_with_retry("gateway_cleanup_done", RETRY, {"id": ctx.instance_id, **totals})
 
 
 @bp.activity_trigger(input_name="place")

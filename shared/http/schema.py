@@ -1,7 +1,7 @@
 """The OpenAPI description of an API, as it really answers: its own error shape, its keys, its headers."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from fastapi.routing import APIRoute
 
@@ -54,8 +54,8 @@ def describe(
 def _shape(example: Any) -> dict[str, Any]:
     """The schema of values like this one."""
     if isinstance(example, dict):
-        members: dict[str, Any] = example
+        members = cast("dict[str, Any]", example)
         properties = {name: _shape(value) for name, value in members.items()}
         return {"type": "object", "required": list(members), "properties": properties}
-    kind = _TYPES.get(type(example))
+    kind = _TYPES.get(cast("type[Any]", type(example)))
     return {"type": kind} if kind else {}

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from pydantic.warnings import UnsupportedFieldAttributeWarning
 from schemathesis import Case
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -23,7 +24,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 with warnings.catch_warnings(action="ignore", category=UnsupportedFieldAttributeWarning):
     # FastAPI's own way of describing a body that may be absent.
     described = schemathesis.openapi.from_dict(api.openapi())
-OPERATIONS = {found.ok().label: found.ok() for found in described.get_all_operations()}
+OPERATIONS = {found.ok().label: found.ok() for found in described.get_all_operations() if isinstance(found, Ok)}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -35,7 +36,7 @@ def test_every_answer_to_any_request_is_as_described(operation: str, stack: Envi
         derandomize=True,
         database=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     )
     def drive(case: Case) -> None:
         if operation == "DELETE /api/alerts/clear":

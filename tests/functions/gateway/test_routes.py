@@ -110,3 +110,33 @@ class TestErrors:
         answer = await gateway.http.get(f"/gateway/api/{path}?limit=100000&offset={10**30}")
         assert answer.status_code == 200
         assert answer.json()[path] == []
+
+
+ODD = ["NaN", "Infinity", '"\\ud800"', "1e999", "1" * 500, '"\\u0000"', "[" * 900 + "]" * 900, '{"\\ud800": 1}']
+"""JSON that Python reads, and that storage or a strict reader may not."""
+
+
+class TestOddJson:
+    @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+    async def test_it_is_stored_as_it_is_or_refused(self, gateway: Gateway, odd: str):
+        run = (await gateway.run("true"))["id"]
+        form = {"Content-Type": "multipart/form-data; boundary=x"}
+        part = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
+        upload = part.format("file", '; filename="a"', "abc") + part.format("metadata", "", f'{{"a": {odd}}}') + "--x--"
+        json = {"Content-Type": "application/json"}
+        for method, path, headers, content in (
+            ("POST", "runs", json, f'{{"prompt": "true", "model": "bash", "options": {{"a": {odd}}}}}'),
+            ("POST", "runs", json, f'{{"prompt": {odd}, "model": "bash"}}'),
+            ("PATCH", f"runs/{run}", json, f'{{"metadata": {{"a": {odd}}}}}'),
+            ("PATCH", f"runs/{run}", json, f'{{"result": {odd}}}'),
+            ("POST", f"runs/{run}/artifacts", form, upload),
+            ("POST", "auth/login", json, f'{{"name": {odd}}}'),
+            ("POST", "auth/verify", json, f'{{"api_key": {odd}}}'),
+        ):
+            url = f"/gateway/api/{path}"
+            answer = await gateway.http.request(method, url, headers=headers, content=content.encode())
+            assert answer.status_code in (200, 201, 400, 401), (method, path, answer.text[:300])
+            answer.json()
+        assert (await gateway.http.get(f"/gateway/api/runs/{run}/artifacts")).status_code == 200
+        assert (await gateway.http.get(f"/gateway/api/runs/{run}")).status_code == 200
+        assert (await gateway.http.get("/gateway/api/runs?limit=1000")).status_code == 200

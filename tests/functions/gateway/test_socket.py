@@ -70,7 +70,7 @@ class TestDialogue:
     @pytest.mark.parametrize(
         "first",
         ['{"type":"auth","api_key":"sk-wrong"}', '{"type":"auth"}', '{"type":"auth","api_key":7}', '{"type":"ping"}',
-         "hello", "[]", "[" * 5000, '{"type":"auth","api_key":null}'],
+         "hello", "[]", "[" * 5000, '{"type":"auth","api_key":null}', '{"type":"auth","api_key":"\\ud800"}'],
     )  # fmt: skip
     async def test_any_other_first_frame_than_a_right_key_ends_it(self, stack: Environment, first: str):
         async with opened(stack) as socket:
