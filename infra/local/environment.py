@@ -71,7 +71,7 @@ class Environment:
         hubs: dict[str, object] = {hub: {"anonymous": True, "handlers": [handler]} for hub in SOCKETS.values()}
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._start_storage())
+                group.create_task(self.start_storage())
                 group.create_task(self._start_containers())
                 group.create_task(self._start_webpubsub(hubs))
                 group.create_task(self.start_host())
@@ -99,7 +99,8 @@ class Environment:
         start = f'PATH="$PATH:{tools}/.bin" exec python3 {folder}/runner.py'
         return {"entrypoint": ["sh", "-c", start], "read_only": [str(folder), str(tools)]}
 
-    async def _start_storage(self) -> None:
+    async def start_storage(self) -> None:
+        """Start the storage emulator, also again after it was stopped."""
         folder = self.state / "azurite" if self.keep else None
         ports = (self.ports["blob"], self.ports["queue"], self.ports["table"])
         self.storage = await azurite.start(ports, folder=folder, log=self._log("azurite"))

@@ -142,6 +142,8 @@ class Api(FastAPI):
         self.add_exception_handler(ApiError, self._api_error)
         self.add_exception_handler(tables.NotFound, self._no_record)
         self.add_exception_handler(tables.PreconditionFailed, self._changed)
+        self.add_exception_handler(tables.Unstorable, self._unstorable)
+        self.add_exception_handler(tables.Unavailable, self._unavailable)
         self.add_exception_handler(RequestValidationError, self._invalid)
         self.add_exception_handler(HTTPException, self._http_error)
 
@@ -224,6 +226,14 @@ class Api(FastAPI):
 
     async def _changed(self, request: Request, error: Exception) -> Response:
         return self.error(412, "The record has changed since it was read")
+
+    async def _unstorable(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, tables.Unstorable)
+        return self.error(400, f"{error.field}: {error}")
+
+    async def _unavailable(self, request: Request, error: Exception) -> Response:
+        log.error("%s %s: the store is away: %s", request.method, request.url.path, error)
+        return self.error(503, "The storage service does not answer", {"Retry-After": "5"})
 
     async def _invalid(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
