@@ -33,10 +33,10 @@ def encode(value: object) -> str:
 def descending(value: object) -> str:
     """A value for sorting from high to low; None comes last. Texts compare by their first 60 bytes, case folded."""
     if value is None:
-        return "g"
+        return "h"
     if isinstance(value, str):
-        # "~" behind the digits: of two texts with the same beginning the longer one is the higher.
-        return bytes(255 - byte for byte in value.casefold().encode()[:60]).hex() + "~"
+        # "g" behind the digits: of two texts with the same beginning the longer one is the higher.
+        return bytes(255 - byte for byte in value.casefold().encode()[:60]).hex() + "g"
     return f"{(1 << 64) - 1 - _ordinal(value):016x}"
 
 

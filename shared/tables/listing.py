@@ -19,7 +19,7 @@ from shared.tables.wire import PAGE, Row, Wire
 
 Filter = Mapping[str, object]
 
-_CURSOR = re.compile(r"(\d{1,3})\.([0-9a-g~]{32,300})|p(\d{1,9})")
+_CURSOR = re.compile(r"(\d{1,3})\.([0-9a-h~]{32,300})|p(\d{1,9})")
 
 DEEP = 250
 """Rows passed over one by one; farther ones are passed over by the hour."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SCOPE = "https://storage.azure.com/.default"
 ATTEMPTS = 6
+LONGEST_WAIT = 30
+"""Seconds that a busy service is given when it asks for more."""
+
 PAGE = 1000
 """Rows of one answer at most."""
 
@@ -137,7 +140,7 @@ class Wire:
         if attempt + 1 >= ATTEMPTS:
             raise Unavailable(str(error)) from error
         own = self.pause * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
-        await asyncio.sleep(own if error.wait is None else error.wait)
+        await asyncio.sleep(own if error.wait is None else min(error.wait, LONGEST_WAIT))
 
     async def _read(self, path: str, query: str) -> Answer:
         attempt = 0

@@ -226,6 +226,14 @@ class TestPage:
         filtered = await runs.page({"client_id": "c1"}, order="updated_at")
         assert ([r.id for r in filtered.items], filtered.total) == ([made[1], made[3]], 2)
 
+    async def test_ordered_by_a_text(self):
+        runs = collection(orders=["name"], unique=[])
+        for name in ("b", None, "", "ab", "abc", "C"):
+            await runs.insert(Run(name=name))
+        page = await runs.page(order="name", limit=4)
+        rest = await runs.page(order="name", cursor=page.cursor)
+        assert [r.name for r in page.items + rest.items] == ["C", "b", "abc", "ab", "", None]
+
     async def test_ordered_by_a_field_of_known_values(self):
         runs = collection()
         made = [(await runs.insert(Run(status=list(Status)[i % 3], client_id=f"c{i // 3}"))).id for i in range(6)]

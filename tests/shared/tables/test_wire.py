@@ -1,0 +1,111 @@
+"""The wire: what the vendor's SDK reads of it, who signs, and when a read is repeated."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.data.tables import EdmType
+from azure.data.tables.aio import TableClient
+
+from shared.settings import StorageAccount
+from shared.tables import Collection, Unavailable, wire
+from shared.tables.wire import Answer, Unanswered, Wire
+from tests.shared.tables.conftest import Run, Status
+
+
+class Scripted:
+    """Answers in turn, and keeps what was asked."""
+
+    def __init__(self, *answers: Answer | Exception):
+        self.answers, self.asked = list(answers), list[tuple[str, dict[str, str]]]()
+
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        self.asked.append((url, headers))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def close(self) -> None: ...
+
+
+FOUND = Answer(200, {"ETag": "e"}, b'{"RowKey":"r"}')
+ACCOUNT = StorageAccount("name", None, "https://name.blob.core.windows.net", "https://name.table.core.windows.net")
+
+
+async def test_the_sdk_reads_typed_columns(runs: Collection[Run], storage: str):
+    started = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    run = await runs.insert(Run(tokens=2**40, seconds=2.0, archived=True, status=Status.DONE, started_at=started))
+    key = (await runs.read(run.id)).row["RowKey"]
+    async with TableClient.from_connection_string(storage, runs.table) as sdk:
+        entity = await sdk.get_entity("all", key)
+    assert entity["tokens"].value == 2**40
+    assert entity["tokens"].edm_type is EdmType.INT64
+    assert (entity["seconds"], entity["archived"], entity["status"]) == (2.0, True, "done")
+    assert entity["started_at"].startswith("2026-01-02T03:04:05")
+    assert entity.metadata["etag"] == run.etag
+
+
+async def test_what_the_sdk_changes_is_noticed(runs: Collection[Run], storage: str):
+    run = await runs.insert(Run())
+    key = (await runs.read(run.id)).row["RowKey"]
+
+    async def meddle() -> None:
+        async with TableClient.from_connection_string(storage, runs.table) as sdk:
+            await sdk.update_entity({"PartitionKey": "all", "RowKey": key, "prompt": "meddled"})
+
+    await meddle()
+    new = await runs.update(run.id, lambda r: setattr(r, "tokens", 1))
+    assert (new.prompt, new.tokens) == ("meddled", 1)
+
+
+async def test_an_identity_signs_with_its_token_until_shortly_before_it_expires(monkeypatch: pytest.MonkeyPatch):
+    asked: list[Any] = []
+
+    class Identity:
+        async def get_token(self, *scopes: str) -> AccessToken:
+            asked.append(scopes)
+            return AccessToken(f"token{len(asked)}", int(time.time()) + (200 if len(asked) == 1 else 3600))
+
+    monkeypatch.setattr(wire, "credential", Identity)
+    transport = Scripted(FOUND, FOUND, FOUND)
+    table = Wire(ACCOUNT, transport)
+    for _ in range(3):
+        await table.get("Table", "p", "r")
+    assert asked == [("https://storage.azure.com/.default",)] * 2
+    assert [headers["Authorization"] for _, headers in transport.asked] == [
+        "Bearer token1",
+        "Bearer token2",
+        "Bearer token2",
+    ]
+
+
+class TestRepeats:
+    @pytest.fixture
+    def waits(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        waits: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+
+        monkeypatch.setattr(wire.asyncio, "sleep", sleep)
+        return waits
+
+    async def get(self, *answers: Answer | Exception) -> tuple[Scripted, Any]:
+        transport = Scripted(*answers)
+        return transport, await Wire(ACCOUNT._replace(key="a2V5"), transport).get("Table", "p", "r")
+
+    async def test_a_throttled_read_waits_as_long_as_it_is_told(self, waits: list[float]):
+        transport, found = await self.get(Answer(503, {"Retry-After": "7"}, b""), Answer(429, {}, b""), FOUND)
+        assert found == ({"RowKey": "r"}, "e")
+        assert waits[0] == 7
+        assert 0.1 <= waits[1] <= 0.3
+        assert len(transport.asked) == 3
+
+    async def test_a_read_that_is_never_answered_is_told(self, waits: list[float]):
+        with pytest.raises(Unavailable):
+            await self.get(*[Unanswered("lost")] * wire.ATTEMPTS)
+        assert len(waits) == wire.ATTEMPTS - 1
+        assert all(later > 0 for later in waits)
