@@ -178,7 +178,7 @@ class Wire:
     async def transact(self, table: str, parts: list[bytes]) -> list[str | None]:
         """All of these operations or none: the new ETags; `Refused`, or `Unanswered`. Makes the table at need."""
         body = batch.request(parts)
-        while True:
+        for _ in range(2):
             answer = await self._once("POST", "$batch", "", _HEADERS | _WRITE, body)
             try:
                 if answer.status != 202:
@@ -188,6 +188,7 @@ class Wire:
                 if error.code != "TableNotFound":
                     raise
             await self.create(table)
+        raise Unanswered(f"{table} is not there yet")  # made, or being deleted, this moment
 
     async def create(self, table: str) -> None:
         """Make a table; that it is there already is no error."""

@@ -109,3 +109,11 @@ class TestRepeats:
             await self.get(*[Unanswered("lost")] * wire.ATTEMPTS)
         assert len(waits) == wire.ATTEMPTS - 1
         assert all(later > 0 for later in waits)
+
+
+async def test_a_table_that_is_not_there_yet_is_waited_for():
+    missing = Answer(404, {}, b'{"odata.error":{"code":"TableNotFound","message":{"value":"0:no"}}}')
+    transport = Scripted(missing, Answer(204, {}, b""), missing, Answer(409, {}, b""))
+    with pytest.raises(Unanswered, match="not there yet"):
+        await Wire(ACCOUNT._replace(key="a2V5"), transport).transact("Table", [b""])
+    assert [url.rpartition("/")[2] for url, _ in transport.asked] == ["$batch", "Tables", "$batch", "Tables"]
