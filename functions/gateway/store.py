@@ -32,7 +32,7 @@ alerts = Collection(
         "type", "read", "client_id",
         ("type", "read"), ("client_id", "read"), ("client_id", "type"), ("client_id", "type", "read"),
     ],
-    view=["type", "message", "run_id", "client_id", "read", "metadata"],
+    view=["type", "message", "run_id", "client_id", "read", "metadata", "created_at"],
 )  # fmt: skip
 
 

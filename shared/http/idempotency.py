@@ -59,7 +59,7 @@ async def serve_once(
     try:
         await serve(body.receive, held.send)
     except BaseException:
-        await claims.delete(claim.id)
+        await _give_up(claim)
         raise
     if 200 <= held.status < 300:
         digest = await body.digest()
@@ -70,10 +70,10 @@ async def serve_once(
 
         try:
             await claims.update(claim.id, done)
-        except tables.Unavailable:
+        except (tables.NotFound, tables.Unavailable):  # it took so long that another request took over; or bad luck
             log.exception("the answer of an idempotent request could not be kept")
     else:
-        await claims.delete(claim.id)
+        await _give_up(claim)
     for message in held.messages:
         await send(message)
 
@@ -107,6 +107,13 @@ async def _claim(hashed: str) -> tuple[Claim, bool]:
             await claims.delete(found.id, if_match=found.etag)
         except (tables.NotFound, tables.PreconditionFailed):
             continue
+
+
+async def _give_up(claim: Claim) -> None:
+    try:
+        await claims.delete(claim.id)
+    except (tables.NotFound, tables.Unavailable) as error:
+        log.warning("a claim on an Idempotency-Key could not be given up: %s", error)
 
 
 async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from infra.local.environment import Environment
+from tests.conftest import eventually
 from tests.functions.gateway.conftest import Gateway, register
 
 UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
@@ -37,7 +38,7 @@ async def alerts_of(owner: Gateway, **params: Any) -> dict[str, Any]:
 
 async def test_a_failing_program_raises_one(owner: Gateway):
     run = await owner.reach((await owner.run("exit 3"))["id"])
-    page = await alerts_of(owner, run_id=run["id"])
+    page = await eventually(lambda: alerts_of(owner, run_id=run["id"]), until=lambda found: found["total"])
     assert (page["total"], page["unread_count"]) == (1, 1)
     (alert,) = page["alerts"]
     assert set(alert) == {"id", "type", "message", "run_id", "client_id", "created_at", "read", "metadata"}

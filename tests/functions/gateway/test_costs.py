@@ -1,53 +1,25 @@
-"""What calls cost: as many storage calls with 10,000 runs as with 100. And what timers do, called by hand."""
+"""What calls cost: as many storage calls with 10,000 runs as with 100."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.gateway import dashboard, metrics, runs, store, upkeep
-from functions.gateway.alerting import fault
-from functions.gateway.models import Alert, AlertType, Run, RunStatus
-from shared import blobs, containers, tables
+from functions.gateway import dashboard, metrics, runs, store
+from functions.gateway.models import Run, RunStatus
 from shared.access import Client
-from shared.http import idempotency, ratelimit
 from shared.http.api import Api
-from shared.http.idempotency import Claim, claims
-from shared.http.ratelimit import RateLimit, Window, windows
 from shared.ids import new_id
-from shared.settings import settings
-from shared.tables.client import client
 from tests.shared.tables.conftest import Counting
 
 ME = Client(name="me", key_hash="x")
 SMALL, LARGE = 100, 10_000
 
 
-@pytest.fixture(scope="module", autouse=True)
-async def account(storage: str) -> AsyncIterator[None]:
-    """The storage emulator is this process's storage account."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AzureWebJobsStorage", storage)
-        settings.cache_clear()
-        await tables.close()
-        yield
-        await tables.close()
-        await blobs.close()
-        await containers.close()
-        settings.cache_clear()
-
-
-@pytest.fixture
-async def counting() -> AsyncIterator[Counting]:
-    """The counter in front of this test's requests."""
-    wire = client().wire
-    counting = Counting(wire.transport)
-    wire.transport = counting
-    yield counting
-    wire.transport = counting._inner
+pytestmark = pytest.mark.usefixtures("account")
 
 
 def request() -> Request:
@@ -116,66 +88,3 @@ async def test_lists_and_figures_cost_the_same_with_a_hundred_times_the_runs(cou
     assert grown == {}
     assert max(calls for calls, _ in large.values()) <= 8
     assert max(rows for _, rows in large.values()) <= 600
-
-
-async def test_a_fault_raises_one_alert_an_hour():
-    before = await store.alerts.count()
-    await asyncio.gather(*(fault("storage slow", f"took {n} s") for n in range(3)))
-    await fault("storage slow", "again")
-    await fault("other", "else")
-    assert await store.alerts.count() == before + 2
-    (alert,) = [a async for a in store.alerts.all({"type": AlertType.WARNING}) if a.metadata.get("cause") == "other"]
-    assert (alert.message, alert.run_id, alert.client_id) == ("else", None, None)
-
-
-async def test_stores_that_answer_slowly_raise_an_alert():
-    before = await store.alerts.count()
-    await upkeep.watch()
-    assert await store.alerts.count() == before
-    await upkeep.watch(slow=0.0)
-    await upkeep.watch(slow=0.0)
-    messages = [alert.message async for alert in store.alerts.all() if isinstance(alert, Alert)]
-    assert sum(message.startswith("The database answers slowly") for message in messages) == 1
-
-
-async def test_kept_answers_are_forgotten_after_a_day():
-    old, young = datetime.now(UTC) - timedelta(hours=25), datetime.now(UTC) - timedelta(hours=23)
-    for key, at in (("old", old), ("young", young)):
-        await claims.insert(Claim(id=new_id(at), key=key, status=201))
-    assert await idempotency.purge() == 1
-    assert (await claims.find("key", "young")).status == 201
-
-
-async def test_callers_that_stay_away_are_forgotten():
-    for hours in (25, 1):
-        await windows.insert(Window(id=new_id(), began=datetime.now(UTC) - timedelta(hours=hours)))
-    assert await ratelimit.purge() == 1
-    assert await windows.count() == 1
-
-
-async def test_most_counted_requests_cost_no_storage_call(counting: Counting):
-    limit = RateLimit("test", 100, 0)
-    await limit.count("somebody else")
-    counting.reset()
-    verdicts = [await limit.count("caller") for _ in range(120)]
-    assert sum(verdict.allowed for verdict in verdicts) == 100
-    assert sum(counting.calls.values()) <= 40
-
-
-async def test_a_store_that_is_away_lets_requests_pass(monkeypatch: pytest.MonkeyPatch):
-    async def away(*_: object) -> None:
-        raise tables.Unavailable("away")
-
-    monkeypatch.setattr(windows, "update", away)
-    verdict = await RateLimit("test", 1, 1).count("nobody")
-    assert (verdict.allowed, verdict.headers) == (True, {})
-
-
-async def test_a_new_minute_begins_with_the_first_request_after_the_last(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ratelimit, "MINUTE", 0.5)
-    limit = RateLimit("short", 2, 0)
-    assert [(await limit.count("caller")).allowed for _ in range(3)] == [True, True, False]
-    deadline = asyncio.get_running_loop().time() + 10
-    while not (await limit.count("caller")).allowed:
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.05)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from infra.local.environment import Environment
+from tests.conftest import eventually
 from tests.functions.gateway.conftest import Gateway, register
 
 UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
@@ -18,7 +19,13 @@ async def owner(stack: Environment) -> AsyncIterator[Gateway]:
     """A client with a completed, a failed, a cancelled and a running run."""
     owner = await register(stack)
     done = await owner.reach((await owner.run("sleep 1"))["id"])
-    await owner.reach((await owner.run("false"))["id"])
+    failed = (await owner.run("false"))["id"]
+    await owner.reach(failed)
+
+    async def alerts() -> int:
+        return (await get(owner, "alerts", run_id=failed))["total"]
+
+    await eventually(alerts)
     stopped = await owner.run("sleep 300")
     await owner.http.delete(f"/gateway/api/runs/{stopped['id']}")
     await owner.http.post(f"/gateway/api/runs/{done['id']}/artifacts", files={"file": ("a", b"x")})

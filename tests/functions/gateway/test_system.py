@@ -144,6 +144,11 @@ class TestCleanup:
         try:
             ids = [(await owner.run("exit 1"))["id"] for _ in range(4)] + [(await owner.run("echo x"))["id"]]
             await asyncio.gather(*(owner.reach(run_id) for run_id in ids))
+
+            async def alerts() -> int:
+                return (await owner.http.get("/gateway/api/alerts")).json()["total"]
+
+            await eventually(alerts, until=lambda total: total == 4)
             upload = {"file": ("a", b"x" * 1_500_000)}
             kept = await owner.http.post(f"/gateway/api/runs/{ids[0]}/artifacts", files=upload)
             young = (await owner.run("sleep 300"))["id"]

@@ -1,0 +1,177 @@
+"""What works behind the routes, called by hand: faults, purges, limits and claims at their edges."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from starlette.types import Message, Receive, Send
+
+from functions.gateway import store, upkeep
+from functions.gateway.alerting import fault
+from functions.gateway.models import Alert, AlertType
+from shared import access, tables
+from shared.access import Client, client_of, clients, key_hash
+from shared.http import idempotency, ratelimit
+from shared.http.errors import Conflict
+from shared.http.idempotency import Claim, claims, serve_once
+from shared.http.ratelimit import RateLimit, Window, windows
+from shared.ids import new_id
+from tests.shared.tables.conftest import Counting
+
+pytestmark = pytest.mark.usefixtures("account")
+
+
+class TestLastActive:
+    async def test_it_is_written_at_most_once_a_minute(self, counting: Counting):
+        long_ago = datetime.now(UTC) - timedelta(minutes=2)
+        await clients.insert(Client(name="sleepy", key_hash=key_hash("sk-sleepy"), last_active=long_ago))
+        counting.reset()
+        for _ in range(5):
+            found = await client_of("sk-sleepy")
+            assert found
+            assert datetime.now(UTC) - found.last_active < timedelta(minutes=1)
+        assert counting.calls["batch"] == 1
+
+    async def test_a_known_key_costs_no_storage_call(self, counting: Counting):
+        await clients.insert(Client(name="known", key_hash=key_hash("sk-known")))
+        await client_of("sk-known")
+        counting.reset()
+        assert await client_of("sk-known")
+        assert sum(counting.calls.values()) == 0
+
+    async def test_a_client_that_goes_at_that_moment_is_nobody(self, monkeypatch: pytest.MonkeyPatch):
+        long_ago = datetime.now(UTC) - timedelta(minutes=2)
+        client = await clients.insert(Client(name="gone", key_hash=key_hash("sk-gone"), last_active=long_ago))
+        monkeypatch.setitem(access._seen, key_hash("sk-gone"), (client, float("inf")))
+        await clients.delete(client.id)
+        assert await client_of("sk-gone") is None
+
+
+class Served:
+    """A route that counts its calls; it answers with `status`, or dies."""
+
+    def __init__(self, status: int = 201):
+        self.calls, self.status, self.sent = 0, status, list[Message]()
+
+    async def receive(self) -> Message:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    async def serve(self, receive: Receive, send: Send) -> None:
+        self.calls += 1
+        if self.status == 0:
+            raise RuntimeError("died")
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": b"made"})
+
+    async def request(self, key: str) -> int:
+        self.sent.clear()
+        await serve_once("me", key, self.receive, self.send, self.serve)
+        return self.sent[0]["status"]
+
+
+class TestClaims:
+    async def test_an_answer_is_kept_for_a_day_and_no_longer(self, monkeypatch: pytest.MonkeyPatch):
+        route = Served()
+        assert [await route.request("a") for _ in range(3)] == [201] * 3
+        assert (route.calls, route.sent[1]["body"]) == (1, b"made")
+        monkeypatch.setattr(idempotency, "KEPT", timedelta(0))
+        assert await route.request("a") == 201
+        assert route.calls == 2
+
+    async def test_a_request_that_died_may_be_sent_again(self):
+        route = Served(0)
+        with pytest.raises(RuntimeError):
+            await route.request("b")
+        route.status = 201
+        assert (await route.request("b"), route.calls) == (201, 2)
+
+    async def test_a_claim_whose_host_died_is_taken_over_in_the_end(self, monkeypatch: pytest.MonkeyPatch):
+        route, stuck = Served(), asyncio.Event()
+
+        async def hang(receive: Receive, send: Send) -> None:
+            stuck.set()
+            await asyncio.Event().wait()
+
+        dead = asyncio.create_task(serve_once("me", "c", route.receive, route.send, hang))
+        await stuck.wait()
+        with pytest.raises(Conflict) as error:
+            await route.request("c")
+        assert error.value.headers == {"Retry-After": "1"}
+        with monkeypatch.context() as patch:
+            patch.setattr(idempotency, "UNDER_WAY", timedelta(0))
+            assert (await route.request("c"), route.calls) == (201, 1)
+        dead.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dead
+        assert (await route.request("c"), route.calls) == (201, 1)  # it took nothing with it
+
+    async def test_an_answer_of_failure_is_not_kept(self):
+        route = Served(503)
+        assert [await route.request("d") for _ in range(2)] == [503, 503]
+        assert route.calls == 2
+
+
+async def test_a_fault_raises_one_alert_an_hour():
+    before = await store.alerts.count()
+    await asyncio.gather(*(fault("storage slow", f"took {n} s") for n in range(3)))
+    await fault("storage slow", "again")
+    await fault("other", "else")
+    assert await store.alerts.count() == before + 2
+    (alert,) = [a async for a in store.alerts.all({"type": AlertType.WARNING}) if a.metadata.get("cause") == "other"]
+    assert (alert.message, alert.run_id, alert.client_id) == ("else", None, None)
+
+
+async def test_stores_that_answer_slowly_raise_an_alert():
+    before = await store.alerts.count()
+    await upkeep.watch()
+    assert await store.alerts.count() == before
+    await upkeep.watch(slow=0.0)
+    await upkeep.watch(slow=0.0)
+    messages = [alert.message async for alert in store.alerts.all() if isinstance(alert, Alert)]
+    assert sum(message.startswith("The database answers slowly") for message in messages) == 1
+
+
+async def test_kept_answers_are_forgotten_after_a_day():
+    old, young = datetime.now(UTC) - timedelta(hours=25), datetime.now(UTC) - timedelta(hours=23)
+    for key, at in (("old", old), ("young", young)):
+        await claims.insert(Claim(id=new_id(at), key=key, status=201))
+    assert await idempotency.purge() == 1
+    assert (await claims.find("key", "young")).status == 201
+
+
+async def test_callers_that_stay_away_are_forgotten():
+    for hours in (25, 1):
+        await windows.insert(Window(id=new_id(), began=datetime.now(UTC) - timedelta(hours=hours)))
+    assert await ratelimit.purge() == 1
+    assert await windows.count() == 1
+
+
+async def test_most_counted_requests_cost_no_storage_call(counting: Counting):
+    limit = RateLimit("test", 100, 0)
+    await limit.count("somebody else")
+    counting.reset()
+    verdicts = [await limit.count("caller") for _ in range(120)]
+    assert sum(verdict.allowed for verdict in verdicts) == 100
+    assert sum(counting.calls.values()) <= 40
+
+
+async def test_a_store_that_is_away_lets_requests_pass(monkeypatch: pytest.MonkeyPatch):
+    async def away(*_: object) -> None:
+        raise tables.Unavailable("away")
+
+    monkeypatch.setattr(windows, "update", away)
+    verdict = await RateLimit("test", 1, 1).count("nobody")
+    assert (verdict.allowed, verdict.headers) == (True, {})
+
+
+async def test_a_new_minute_begins_with_the_first_request_after_the_last(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ratelimit, "MINUTE", 0.5)
+    limit = RateLimit("short", 2, 0)
+    assert [(await limit.count("caller")).allowed for _ in range(3)] == [True, True, False]
+    deadline = asyncio.get_running_loop().time() + 10
+    while not (await limit.count("caller")).allowed:
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.05)
