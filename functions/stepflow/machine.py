@@ -8,7 +8,7 @@ from pathlib import Path
 STARTED = time.monotonic()
 _PROC = Path("/proc")
 
-_last: tuple[float, float] = (0.0, 0.0)
+_last: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # when, all time, idle time, what came of it
 
 
 def uptime_seconds() -> int:
@@ -17,16 +17,17 @@ def uptime_seconds() -> int:
 
 
 def cpu_percent() -> float:
-    """How busy all cores were since the last call; since the machine's start at the first."""
+    """How busy all cores were since the last measure, a second ago or longer; at first since the machine's start."""
     global _last
     if not (_PROC / "stat").exists():  # no Linux: the load of the last minute stands for it
         return round(min(100.0, 100 * os.getloadavg()[0] / (os.cpu_count() or 1)), 1)
     times = [float(value) for value in (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]]
-    total, idle = sum(times), times[3] + times[4]
-    (last_total, last_idle), _last = _last, (total, idle)
-    if total <= last_total:
-        return 0.0
-    return round(min(100.0, max(0.0, 100 * (1 - (idle - last_idle) / (total - last_total)))), 1)
+    now, total, idle = time.monotonic(), sum(times), times[3] + times[4]
+    when, last_total, last_idle, percent = _last
+    if now - when >= 1 and total > last_total:
+        percent = round(min(100.0, max(0.0, 100 * (1 - (idle - last_idle) / (total - last_total)))), 1)
+        _last = (now, total, idle, percent)
+    return percent
 
 
 def memory_percent() -> float:

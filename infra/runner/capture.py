@@ -12,6 +12,7 @@ from files import put
 from push import Api, Over, Pusher
 
 LONGEST = 64 * 1024  # bytes of a line that is looked at; longer ones pass
+PACKED = 1 << 30  # bytes of the files in a folder that is packed
 
 
 class Capture:
@@ -86,13 +87,27 @@ class Capture:
         name = Path(shown).name or target.name or "artifact"
         if target.is_dir():
             with tempfile.NamedTemporaryFile(suffix=".tar.gz") as packed:
-                with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-                    archive.add(target, target.name or "root")
-                packed.flush()
+                pack(target, Path(packed.name).resolve())
                 return put(Path(packed.name), f"{target.name or 'root'}.tar.gz", self._api, "application/gzip")
         if target.exists() and not target.is_file():
             raise ValueError("No regular file")
         return put(target, name, self._api)
+
+
+def pack(folder: Path, target: Path) -> None:
+    """Write a folder's files, folders and links, as links, to a .tar.gz. `ValueError` when there is too much of it."""
+    left = PACKED
+
+    def admit(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        nonlocal left
+        left -= item.size
+        if left < 0:
+            raise ValueError(f"Folder is over {PACKED} bytes")
+        itself = folder.parent / item.name == target
+        return item if not itself and (item.isreg() or item.isdir() or item.issym() or item.islnk()) else None
+
+    with tarfile.open(target, "w:gz", compresslevel=6) as archive:
+        archive.add(folder, folder.name or "root", filter=admit)
 
 
 def text_of(raw: bytes) -> str:

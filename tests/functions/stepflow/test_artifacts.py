@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -83,6 +84,23 @@ class TestOfMarkers:
         )
         assert [(a["exists"], bool(a["metadata"].get("message"))) for a in found["artifacts"]] == [(False, True)] * 3
         assert found["execution"]["status"] == "completed"
+
+    async def test_a_folder_that_is_too_much_is_recorded_with_a_message(self, stepflow: StepFlow):
+        command = "mkdir d; truncate -s 3G d/big; echo ARTIFACT: d; echo ARTIFACT: /; echo after"
+        found = await stepflow.run(command)
+        assert [a["exists"] for a in found["artifacts"]] == [False, False]
+        assert "1073741824" in found["artifacts"][0]["metadata"]["message"]
+        assert found["artifacts"][1]["metadata"]["message"]
+        assert await stepflow.logs(found["execution"]["id"]) == ["after"]
+
+    async def test_a_folder_that_holds_its_own_archive_is_packed_without_it(self, stepflow: StepFlow):
+        found = await stepflow.run('echo x > "$TMPDIR/f"; mkfifo "$TMPDIR/pipe"; echo "ARTIFACT: $TMPDIR"')
+        packed = (await stepflow.http.get(found["artifacts"][0]["download_url"])).content
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            names = {Path(name).name for name in archive.getnames()}
+        assert "f" in names
+        assert "pipe" not in names
+        assert not any(name.endswith(".tar.gz") for name in names)
 
     async def test_one_over_the_limit_is_recorded_with_a_message_and_the_execution_goes_on(self, stepflow: StepFlow):
         found = await stepflow.run("truncate -s 200M big.bin; echo ARTIFACT: big.bin; echo after")

@@ -182,7 +182,7 @@ class TestCuts:
         cuts=st.lists(st.floats(0, 1), max_size=20),
         longest=st.sampled_from([7, 16, module.MAX_LINE]),
     )
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     def test_the_result_does_not_depend_on_where_the_stream_is_cut(
         self, lines: list[tuple[bytes, bytes]], last: bytes, cuts: list[float], longest: int
     ):
