@@ -1,0 +1,28 @@
+// One hub for each API. Who may do what is the business of the API's own dialogue, so anybody may connect.
+param webPubSubName string
+param hubs string[]
+param appUrl string
+
+@secure()
+param eventsCode string
+
+resource service 'Microsoft.SignalRService/webPubSub@2024-03-01' existing = {
+  name: webPubSubName
+}
+
+resource hub 'Microsoft.SignalRService/webPubSub/hubs@2024-03-01' = [
+  for name in hubs: {
+    parent: service
+    name: name
+    properties: {
+      anonymousConnectPolicy: 'allow'
+      eventHandlers: [
+        {
+          urlTemplate: '${appUrl}/realtime/{hub}/{event}?code=${uriComponent(eventsCode)}'
+          systemEvents: ['connect', 'connected', 'disconnected']
+          userEventPattern: '*'
+        }
+      ]
+    }
+  }
+]
