@@ -10,8 +10,9 @@ from shared.settings import settings
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
-for name in ("jobs", "realtime", *settings().apis.split(",")):
+for name in ("jobs", "realtime", "maintenance", *settings().apis.split(",")):
     part = import_module(f"functions.{name.strip()}")
-    register(app, part.api)
+    if hasattr(part, "api"):
+        register(app, part.api)
     for blueprint in part.blueprints:
         app.register_functions(blueprint)

@@ -6,6 +6,7 @@ from shared.tables.errors import Conflict, NotFound, PreconditionFailed, Refused
 from shared.tables.listing import Page
 from shared.tables.rebuild import Rebuilt
 from shared.tables.record import Record
+from shared.tables.records import collections
 from shared.tables.sweep import sweep
 from shared.tables.totals import Hour, Totals
 
@@ -23,5 +24,6 @@ __all__ = [
     "Unavailable",
     "Unstorable",
     "close",
+    "collections",
     "sweep",
 ]

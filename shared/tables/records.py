@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Generic, Self
+from typing import Any, Generic, Self
 
 from shared import blobs
 from shared.ids import row_key
@@ -17,7 +17,9 @@ from shared.tables.schema import RECORDS, Names, Schema
 from shared.tables.wire import Row
 
 _ATTEMPTS = 50
-_CHUNK = 250
+
+collections: dict[str, Any] = {}
+"""All collections that have been declared, by their tables, for those who look after all of them."""
 
 
 class Stored(Generic[R]):
@@ -66,6 +68,7 @@ class Records(Generic[R]):
             orders=orders,
         )
         self.partition = "all"
+        collections[table] = self
 
     def of(self, tenant: str) -> Self:
         """The same collection in another partition."""
