@@ -21,6 +21,11 @@ bp = df.Blueprint()
 TURN = 100
 """Runs of one turn, or alerts (ten times as many); those of the same millisecond stay together."""
 
+START = {
+    "kinds": ["alerts", "runs"],  # alerts that outlive the first are then those of runs alone
+    "before": None,
+    "totals": {"runs": 0, "artifacts": 0, "alerts": 0, "bytes": 0},
+}
 FINAL = [status for status in RunStatus if status.final]
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1000, max_number_of_attempts=5)
 
@@ -47,21 +52,20 @@ cleanups = Collection("GatewayCleanups", Cleanup)
 
 @bp.orchestration_trigger(context_name="context")
 def gateway_cleanup(ctx: df.DurableOrchestrationContext):
-    """One cleanup; the instance id is that of its record."""
-    totals = {"runs": 0, "artifacts": 0, "alerts": 0, "bytes": 0}
-    for kind in ("alerts", "runs"):  # alerts that outlive this are then those of runs alone
-        before: str | None = None
-        while True:
-            place = {"id": ctx.instance_id, "before": before}
-            due = yield ctx.call_activity_with_retry(f"gateway_cleanup_find_{kind}", RETRY, place)
-            for name, count in due["counts"].items():
-                totals[name] += count
-            if due["ids"]:
-                yield ctx.call_activity_with_retry(f"gateway_cleanup_delete_{kind}", RETRY, due["ids"])
-            before = due["before"]
-            if before is None:
-                break
-    yield ctx.call_activity_with_retry("gateway_cleanup_done", RETRY, {"id": ctx.instance_id, **totals})
+    """One turn of a cleanup, whose record has the instance's id; each turn starts anew, so that no history grows."""
+    state = ctx.get_input() or START
+    kind, totals = state["kinds"][0], dict(state["totals"])
+    place = {"id": ctx.instance_id, "before": state["before"]}
+    due = yield ctx.call_activity_with_retry(f"gateway_cleanup_find_{kind}", RETRY, place)
+    for name, count in due["counts"].items():
+        totals[name] += count
+    if due["ids"]:
+        yield ctx.call_activity_with_retry(f"gateway_cleanup_delete_{kind}", RETRY, due["ids"])
+    kinds = state["kinds"] if due["before"] else state["kinds"][1:]
+    if kinds:
+        ctx.continue_as_new({"kinds": kinds, "before": due["before"], "totals": totals})
+    else:
+        yield ctx.call_activity_with_retry("gateway_cleanup_done", RETRY, {"id": ctx.instance_id, **totals})
 
 
 @bp.activity_trigger(input_name="place")

@@ -1,12 +1,13 @@
 """What works behind the routes, called by hand: faults, purges, limits and claims at their edges."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.types import Message, Receive, Send
 
-from functions.gateway import store, upkeep
+from functions.gateway import cleanup, store, upkeep
 from functions.gateway.alerting import fault
 from functions.gateway.models import Alert, AlertType
 from shared import access, tables
@@ -175,3 +176,28 @@ async def test_a_new_minute_begins_with_the_first_request_after_the_last(monkeyp
     while not (await limit.count("caller")).allowed:
         assert asyncio.get_running_loop().time() < deadline
         await asyncio.sleep(0.05)
+
+
+class TestTurns:
+    @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
+    async def test_they_see_each_record_once_also_those_of_one_millisecond(self, size: int):
+        start = datetime(2024, 1, 1, tzinfo=UTC)
+        moments = [start + timedelta(milliseconds=number // 3, microseconds=number) for number in range(20)]
+        records = [Alert(created_at=at, type=AlertType.INFO, message="x") for at in reversed(moments)]
+
+        async def before(moment: datetime | None) -> AsyncIterator[Alert]:
+            for record in records:
+                if moment is None or record.created_at < moment:
+                    yield record
+
+        seen: list[str] = []
+        moment, turns = None, 0
+        while True:
+            found, following = await cleanup._turn(before(moment), size)
+            seen += [record.id for record in found]
+            turns += 1
+            if following is None:
+                break
+            moment = datetime.fromisoformat(following)
+        assert seen == [record.id for record in records]
+        assert turns <= 20 / size + 1
