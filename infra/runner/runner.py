@@ -30,7 +30,7 @@ from typing import Any
 from capture import Capture
 from files import keep
 from push import PATIENCE, Api, Over, Pusher
-from redaction import Redactor
+from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
 STEP = 0.05  # seconds between two looks at a reader
 GRACE = 2.0  # seconds from the signal to the kill, and for output of what the command left behind
