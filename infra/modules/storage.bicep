@@ -3,8 +3,6 @@ param location string
 param tags object
 param token string
 
-var inputDays = 3
-
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: 'st${token}'
   location: location
@@ -39,13 +37,12 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
             type: 'Lifecycle'
             definition: {
               filters: { blobTypes: ['blockBlob'], prefixMatch: ['inputs/'] }
-              actions: { baseBlob: { delete: { daysAfterModificationGreaterThan: inputDays } } }
+              actions: { baseBlob: { delete: { daysAfterModificationGreaterThan: 3 } } }
             }
           }
         ]
       }
     }
-    dependsOn: [blobs]
   }
 }
 

@@ -9,6 +9,8 @@ param eventsCode string
 @secure()
 param anthropicApiKey string
 
+var hasAnthropicKey = !empty(anthropicApiKey)
+
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   name: 'kv-${token}'
   location: location
@@ -27,7 +29,7 @@ resource events 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = {
   properties: { value: eventsCode }
 }
 
-resource anthropic 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (!empty(anthropicApiKey)) {
+resource anthropic 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasAnthropicKey) {
   parent: vault
   name: 'anthropic-api-key'
   properties: { value: anthropicApiKey }
@@ -36,6 +38,6 @@ resource anthropic 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (!empty(a
 output name string = vault.name
 // With its version: a new secret is a changed setting, which the app reads at once and not within a day.
 output eventsCodeReference string = '@Microsoft.KeyVault(SecretUri=${events.properties.secretUriWithVersion})'
-output anthropicApiKeyReference string = empty(anthropicApiKey)
-  ? ''
-  : '@Microsoft.KeyVault(SecretUri=${anthropic!.properties.secretUriWithVersion})'
+output anthropicApiKeyReference string = hasAnthropicKey
+  ? '@Microsoft.KeyVault(SecretUri=${anthropic!.properties.secretUriWithVersion})'
+  : ''
