@@ -1,6 +1,7 @@
 """Runs of Anthropic's models: the real command line against a stand-in of the Messages API."""
 
 import asyncio
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from infra.local.environment import Environment
+from infra.local.processes import ROOT
 from tests.functions.gateway.anthropic import INPUT_TOKENS, KEY, OUTPUT_TOKENS, Anthropic
 from tests.functions.gateway.conftest import Gateway, another_host, register
 
@@ -63,6 +65,12 @@ async def ended(claude: Gateway) -> dict[str, dict[str, Any]]:
     # The slowest first.
     names = sorted(PROMPTS, key=lambda name: name != "overloaded")
     return dict(zip(names, await asyncio.gather(*(one(PROMPTS[name]) for name in names)), strict=True))
+
+
+def test_the_image_holds_the_version_that_is_tested():
+    package = json.loads((ROOT / "infra/local/package.json").read_text())
+    version = package["devDependencies"]["@anthropic-ai/claude-code"]
+    assert f"@anthropic-ai/claude-code@{version}\n" in (ROOT / "infra/runner/Dockerfile").read_text()
 
 
 async def test_the_answer_is_the_result(claude: Gateway, ended: dict[str, dict[str, Any]]):

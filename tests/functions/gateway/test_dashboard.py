@@ -44,8 +44,7 @@ async def get(gateway: Gateway, path: str, **params: Any) -> dict[str, Any]:
 class TestStats:
     async def test_of_one_client(self, owner: Gateway):
         stats = await get(owner, "dashboard/stats", client_id=owner.id)
-        assert stats["avg_execution_time"] >= 1
-        assert stats.pop("avg_execution_time") < 30
+        assert 0.5 < stats.pop("avg_execution_time") < 30  # a second's sleep, from the first word of its container on
         assert stats.pop("total_clients") >= 1
         assert stats == {
             "total_runs": 4, "active_runs": 1, "completed_runs": 1, "failed_runs": 1, "cancelled_runs": 1,
