@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from functions.gateway.updates import HUB as GATEWAY_HUB
 from functions.stepflow.updates import HUB as STEPFLOW_HUB
 from infra.local.processes import ROOT
+from shared.http.api import Api
 from shared.jobs import INPUTS
 from shared.realtime import SYSTEM_EVENTS
 from shared.settings import Settings
@@ -230,6 +232,18 @@ class TestAppSettings:
         for field in Settings.model_fields.values():
             if app_settings.get(str(field.alias)) == "":
                 assert field.default == "", field.alias
+
+    @pytest.mark.parametrize("deployed", [True, False])
+    async def test_browsers_get_one_answer_the_platforms(
+        self, app_settings: dict[str, str], deployed: bool, monkeypatch: pytest.MonkeyPatch
+    ):
+        given = Settings.model_validate(app_settings if deployed else {})
+        monkeypatch.setattr("shared.http.api.settings", lambda: given)
+        api = Api("any", "Any", "1.0.0", [], render=lambda status, message: {"error": message})
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://any.example") as client:
+            answer = await client.get("/openapi.json", headers={"Origin": "https://page.example"})
+        assert answer.status_code == 200
+        assert ("access-control-allow-origin" in answer.headers) != deployed
 
 
 class TestDoors:
