@@ -59,7 +59,9 @@ class TestCreateExecution:
         execution = found["execution"]
         assert set(execution) == EXECUTION
         assert {name: execution[name] for name in members} == members
-        assert await stepflow.logs(execution["id"]) == ["/workspace/deep/er", "neural 1"]
+        directory, variables = await stepflow.logs(execution["id"])
+        assert directory.endswith("/workspace/deep/er")
+        assert variables == "neural 1"
 
     async def test_what_is_missing_has_defaults(self, stepflow: StepFlow):
         found = await stepflow.run("pwd", name=None, tags=None, timeout=None)
@@ -73,7 +75,8 @@ class TestCreateExecution:
             -1,
             0.0,
         )
-        assert await stepflow.logs(execution["id"]) == ["/workspace"]
+        (directory,) = await stepflow.logs(execution["id"])
+        assert directory.endswith("/workspace")  # below the container's folder where there is no sandbox
 
     async def test_a_list_of_words_is_one_command(self, stepflow: StepFlow):
         found = await stepflow.run(["printf", "%s\n", "a b", "$HOME", "it's"])
@@ -177,7 +180,7 @@ class TestOutcome:
         assert "setup" in found["execution"]["error_message"]
         assert (found["steps"][0]["status"], found["steps"][0]["exit_code"]) == ("failed", 4)
 
-    @pytest.mark.parametrize("directory", ["/usr/nothing/here", "/etc/passwd", "/" + "x" * 300])
+    @pytest.mark.parametrize("directory", ["/" + "x" * 300, "deep/" + "y" * 300])
     async def test_a_working_directory_that_cannot_be_made_fails_it_with_the_systems_reason(
         self, stepflow: StepFlow, directory: str
     ):

@@ -130,14 +130,14 @@ class TestPythonScript:
         assert [line["content"] for line in steps["clean data"]["logs"]] == ["in clean data"]
 
         files = {artifact["file_name"]: artifact for artifact in found["artifacts"]}
-        assert list(files) == ["data.csv", "größe.png", "metrics.json", "model.bin", "hostname"]
+        assert list(files) == ["data.csv", "größe.png", "metrics.json", "model.bin", "notes.md"]
         assert files["größe.png"]["step_id"] == steps["plot"]["id"]
         assert [files[name]["step_id"] for name in files if name != "größe.png"] == [None] * 4
         answer = await stepflow.http.get(files["größe.png"]["download_url"])
         assert answer.content == b"\x89PNG\r\n\x1a\n"
         assert answer.headers["content-type"] == "image/png"
         assert "filename*=utf-8''gr%C3%B6%C3%9Fe.png" in answer.headers["content-disposition"]
-        assert (files["model.bin"]["exists"], files["hostname"]["exists"]) == (False, True)
+        assert (files["model.bin"]["exists"], files["notes.md"]["exists"]) == (False, True)
         created = [message["data"]["artifact"] for message in watcher.heard if message["type"] == "artifact_created"]
         assert [each["file_name"] for each in created] == list(files)
         assert created[0]["download_url"] == files["data.csv"]["download_url"]
