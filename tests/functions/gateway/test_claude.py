@@ -171,6 +171,12 @@ async def test_the_key_is_nowhere_to_be_seen(claude: Gateway, ended: dict[str, d
     assert [path for path in written if KEY.encode() in path.read_bytes()] == []
 
 
+async def test_past_its_timeout_it_is_ended(claude: Gateway, ended: dict[str, dict[str, Any]]):
+    run = await claude.reach((await claude.run("[bash: sleep 300]", MODEL, timeout=8))["id"], seconds=60)
+    assert (run["status"], run["error"]) == ("failed", "Timed out after 8 seconds")
+    assert run["result"].startswith("$ claude ")  # what it printed up to then
+
+
 async def test_a_wrong_key_fails_the_run_and_says_so(claude: Gateway, ended: dict[str, dict[str, Any]], tmp_path: Path):
     environment: Environment = claude.environment  # type: ignore[attr-defined]
     async with another_host(environment, tmp_path, ANTHROPIC_API_KEY="sk-ant-wrong-000000000000") as http:
