@@ -18,7 +18,6 @@ from functions.stepflow.bodies import (
     LogPage,
     LogShown,
     Message,
-    NewExecution,
     Statistics,
     StepLog,
     StepShown,
@@ -26,6 +25,7 @@ from functions.stepflow.bodies import (
 )
 from functions.stepflow.execution import KIND, tell_end
 from functions.stepflow.models import ACTIVE, Execution, ExecutionStatus
+from functions.stepflow.requests import NewExecution
 from functions.stepflow.store import artifacts_of, executions
 from shared.http.errors import BadRequest, NotFound
 from shared.http.paging import Limit, Offset
