@@ -173,6 +173,11 @@ class TestModules:
             needed = {name for name, parameter in parameters.items() if parameter.default is None}
             assert needed <= set(module.arguments) <= set(parameters), module.path
 
+    def test_get_a_parameter_under_its_own_name(self, main: Template):
+        for module in main.modules.values():
+            for name in set(module.arguments) & set(main.parameters):
+                assert text(module.arguments[name]) == name, module.path
+
     def test_secrets_stay_secret_on_their_way(self, main: Template):
         secrets = {name for name, parameter in main.parameters.items() if parameter.secure}
         for module in main.modules.values():
