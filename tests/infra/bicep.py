@@ -7,6 +7,10 @@ from pathlib import Path
 import tree_sitter_bicep
 from tree_sitter import Language, Node, Parser
 
+from infra.local.processes import ROOT
+
+MAIN = ROOT / "infra/main.bicep"
+
 _PARSER = Parser(Language(tree_sitter_bicep.language()))
 
 
@@ -167,3 +171,14 @@ def names(node: Node, local: frozenset[str] = frozenset()) -> Iterator[str]:
             pass
     for child in children:
         yield from names(child, local)
+
+
+def values(template: Template, name: str) -> list[str]:
+    """The values that properties of this name have in a file, as written."""
+    pairs = [node.named_children for node in walk(template.root) if node.type == "object_property"]
+    return [text(pair[-1]) for pair in pairs if len(pair) > 1 and text(pair[0]).strip("'") == name]
+
+
+def module_file(path: str) -> Template:
+    """The file that a module declaration of the main file names."""
+    return Template.read(MAIN.parent / path)
