@@ -149,6 +149,10 @@ class JobKind(Protocol):
         """Whether the job should go on; False stops its container."""
         ...
 
+    async def orphaned(self, job_id: str) -> None:
+        """A container that nobody watched has been removed."""
+        ...
+
     def unfinished(self) -> AsyncIterator[str]:
         """The ids of all records that are waiting for a job to start or to end."""
         ...

@@ -90,10 +90,10 @@ class Metrics(Answer):
 @routes.get("/stats")
 async def get_stats(client: CurrentClient, client_id: str | None = None) -> Stats:
     """Totals of everything, or of one client; the number of clients is always that of all."""
-    of_runs, of_artifacts, of_alerts, total_clients = await asyncio.gather(
-        runs.totals(), artifacts.totals(), alerts.totals(), clients.count()
-    )
     whose = {} if client_id is None else {"client_id": client_id}
+    of_runs, of_artifacts, of_alerts, total_clients = await asyncio.gather(
+        runs.totals(whose), artifacts.totals(whose), alerts.totals(whose), clients.count()
+    )
     matching: dict[str, list[object]] = {name: [value] for name, value in whose.items()}
 
     def count(status: RunStatus) -> int:

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 
 from functions.gateway import claude, updates
-from functions.gateway.alerting import run_failed
+from functions.gateway.alerting import fault, run_failed
 from functions.gateway.catalogue import Provider, catalogue
 from functions.gateway.models import Artifact, Run, RunStatus
 from functions.gateway.redaction import redacted
@@ -99,6 +99,10 @@ class GatewayRun:
             return not (await runs.get(job_id)).status.final
         except tables.NotFound:
             return False
+
+    async def orphaned(self, job_id: str) -> None:
+        """Somebody should know: it cost money."""
+        await fault(f"orphan {job_id}", f"A container without a run was removed: job-{job_id}")
 
     async def unfinished(self) -> AsyncIterator[str]:
         """Pending and running runs."""

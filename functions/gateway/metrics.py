@@ -31,8 +31,8 @@ async def get_prometheus_metrics(request: Request) -> Response:
     if not settings().metrics_open:
         await current_client(request)
     of_runs, of_jobs, oldest = await asyncio.gather(
-        runs.totals(),
-        jobs.totals(),
+        runs.totals({}),
+        jobs.totals({}),
         runs.page({"status": RunStatus.PENDING}, limit=1, descending=False),
     )
     by_status, by_state = of_runs.by("status"), of_jobs.by("state")

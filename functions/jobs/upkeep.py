@@ -34,6 +34,8 @@ async def jobs_upkeep(timer: func.TimerRequest, client: df.DurableOrchestrationC
         if job_id and await workflows.status(job_id) not in ACTIVE and await _over(job_id):
             log.warning("removing container group %s: its job %s is over", name, job_id)
             await containers.remove(name)
+            if handler := kinds.get(tags.get("runyard-kind", "")):
+                await handler.orphaned(job_id)
 
 
 async def _set_right(workflows: WorkflowClient, kind: str, job_id: str) -> None:

@@ -102,6 +102,9 @@ class StepflowExecution:
         except tables.NotFound:
             return False
 
+    async def orphaned(self, job_id: str) -> None:
+        """The log has it."""
+
     async def unfinished(self) -> AsyncIterator[str]:
         """Pending and running executions."""
         for status in ACTIVE:

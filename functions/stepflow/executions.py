@@ -78,7 +78,7 @@ async def list_active_executions() -> Envelope[ActiveExecutions]:
 @routes.get("/statistics")
 async def get_statistics() -> Envelope[Statistics]:
     """How many executions there are, and how they went."""
-    totals = await executions.totals()
+    totals = await executions.totals({})
     counts = totals.by("status")
     active = sum(counts[status] for status in ACTIVE)
     ended = totals.count - active

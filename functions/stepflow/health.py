@@ -115,7 +115,7 @@ async def health() -> Response:
 @routes.get("/status")
 async def get_system_status() -> Envelope[dict[str, Any]]:
     """The machine, the records and the sockets in figures."""
-    totals, clients, size = await asyncio.gather(executions.totals(), connections.count(), _size())
+    totals, clients, size = await asyncio.gather(executions.totals({}), connections.count(), _size())
     return Envelope(
         data={
             "system": {
@@ -149,7 +149,7 @@ async def get_metrics() -> Envelope[Metrics]:
 async def get_database_statistics() -> Envelope[DatabaseStatistics]:
     """Executions by status, and all that belongs to them."""
     totals, files, oldest, newest = await asyncio.gather(
-        executions.totals(), artifacts.totals(), executions.page(limit=1, descending=False), executions.page(limit=1)
+        executions.totals({}), artifacts.totals(), executions.page(limit=1, descending=False), executions.page(limit=1)
     )
     counts = totals.by("status")
     return Envelope(
@@ -180,7 +180,7 @@ def megabytes(size: int) -> float:
 
 
 async def _metrics() -> Metrics:
-    totals, files, clients = await asyncio.gather(executions.totals(), artifacts.totals(), connections.count())
+    totals, files, clients = await asyncio.gather(executions.totals({}), artifacts.totals(), connections.count())
     size = int(totals.sum("log_bytes") + files.sum("file_size"))
     counts = {"executions": totals.count, "steps": int(totals.sum("total_steps")), "artifacts": files.count}
     return Metrics(
@@ -197,7 +197,7 @@ async def _metrics() -> Metrics:
 
 
 async def _size() -> int:
-    totals, files = await asyncio.gather(executions.totals(), artifacts.totals())
+    totals, files = await asyncio.gather(executions.totals({}), artifacts.totals())
     return int(totals.sum("log_bytes") + files.sum("file_size"))
 
 

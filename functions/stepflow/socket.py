@@ -137,7 +137,7 @@ def _subscriptions(event: Event) -> list[str]:
 
 
 async def _server_status() -> Message:
-    totals = await executions.totals()
+    totals = await executions.totals({})
     data = {
         "running": True,
         "running_executions": totals.by("status")[ExecutionStatus.RUNNING],

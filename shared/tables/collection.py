@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from itertools import product
 from typing import cast
@@ -134,11 +134,21 @@ class Collection(Records[R]):
         """
         return await Rebuild(self).run()
 
-    async def totals(self) -> Totals:
-        """All declared counts and sums of this partition."""
+    async def totals(self, where: Mapping[str, object] | None = None) -> Totals:
+        """The declared counts and sums of this partition: all of them, at a cost that grows with the values counted by.
+
+        With `where` those of one value of each of these fields, or of none at all (`{}`): one short answer. Fields
+        whose values are known beforehand are in every answer. ValueError when nothing counts by these fields.
+        """
         totals = Totals(self.schema.groups, self.columns.all)
-        await self._add(totals, "c~")
+        await self._add(totals, "c~" if where is None else self._row_of(where))
         return totals
+
+    def _row_of(self, where: Mapping[str, object]) -> str:
+        for group in self.schema.groups:
+            if {*group.open} == where.keys():
+                return group.row_of(where[name] for name in group.open)
+        raise ValueError(f"{self.table}: nothing is declared that counts by {', '.join(sorted(where))}")
 
     async def history(self, start: datetime, end: datetime) -> list[Hour]:
         """What was created in each hour that begins before `end`, from the hour of `start` on; empty ones too."""

@@ -81,3 +81,19 @@ async def test_history(filled: Collection[Run], counting: Counting):
     hours = await filled.history(START, START + SPAN)
     assert sum(hour.count for hour in hours) >= 100
     assert (dict(counting.calls), counting.rows) == ({"query": 1}, 48)
+
+
+async def test_totals_of_one_value_do_not_grow_with_the_values(account: None, counting: Counting):
+    runs = collection(unique=[])
+    await asyncio.gather(*(runs.insert(Run(client_id=f"c{n % 60}", tokens=n)) for n in range(120)))
+    counting.reset()
+    whole = await runs.totals({})
+    assert (dict(counting.calls), counting.rows) == ({"query": 1}, 1)
+    assert (whole.count, whole.by("status")[Status.PENDING], whole.sum("tokens")) == (120, 120, sum(range(120)))
+    counting.reset()
+    one = await runs.totals({"client_id": "c7"})
+    assert (dict(counting.calls), counting.rows) == ({"query": 1}, 1)
+    assert one.matching({"client_id": ["c7"], "status": [Status.PENDING]}) == 2
+    assert one.sum("tokens", client_id="c7") == 7 + 67
+    with pytest.raises(ValueError, match="nothing is declared that counts by name"):
+        await runs.totals({"name": "x"})

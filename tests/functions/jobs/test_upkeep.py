@@ -1,0 +1,109 @@
+"""What sets jobs right when a host died between two steps, fired by hand."""
+
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import pytest
+
+from functions.gateway.models import Run
+from functions.gateway.store import runs
+from infra.local.environment import Environment
+from shared import blobs, tables
+from shared.ids import new_id
+from shared.settings import settings
+from tests.conftest import eventually
+from tests.functions.gateway.conftest import Gateway, gateway
+from tests.spine.test_removal import groups
+
+__all__ = ["gateway"]
+
+LONG_AGO = timedelta(minutes=5)
+
+
+@pytest.fixture
+async def app(stack: Environment, monkeypatch: pytest.MonkeyPatch):
+    """This process sees the storage of the running app."""
+    monkeypatch.setenv("AzureWebJobsStorage", stack.app_settings["AzureWebJobsStorage"])
+    settings.cache_clear()
+    await tables.close()
+    yield
+    await tables.close()
+    await blobs.close()
+    settings.cache_clear()
+
+
+async def upkeep(gateway: Gateway) -> None:
+    assert (await gateway.http.post("/admin/functions/jobs_upkeep", json={})).status_code == 202
+
+
+def run_of(gateway: Gateway, age: timedelta) -> Run:
+    at = datetime.now(UTC) - age
+    options = {"timeout": 60, "max_tokens": 4096}
+    return Run(id=new_id(at), client_id=gateway.id, prompt="echo found", model="bash", options=options, started_at=at)
+
+
+async def test_a_record_that_nobody_started_is_started(gateway: Gateway, app: None):
+    run = await runs.insert(run_of(gateway, LONG_AGO))
+    await upkeep(gateway)
+    done = await gateway.reach(run.id)
+    assert (done["status"], done["result"]) == ("completed", "found\n")
+
+
+async def test_a_record_that_may_be_on_its_way_is_left_alone(gateway: Gateway, app: None):
+    young = await runs.insert(run_of(gateway, timedelta()))
+    old = await runs.insert(run_of(gateway, LONG_AGO))
+    await upkeep(gateway)
+    await gateway.reach(old.id)
+    assert (await gateway.get(young.id))["status"] == "pending"
+    assert (await gateway.http.delete(f"/gateway/api/runs/{young.id}")).status_code == 200
+
+
+async def test_a_run_whose_workflow_was_ended_from_outside_fails(stack: Environment, gateway: Gateway, app: None):
+    run = run_of(gateway, LONG_AGO)
+    run.prompt = "sleep 600"
+    await runs.insert(run)
+    await upkeep(gateway)
+    await gateway.reach(run.id, "running")
+    management = f"{stack.url}/runtime/webhooks/durabletask/instances/{run.id}"
+    assert (await gateway.http.post(f"{management}/terminate?reason=test")).status_code == 202
+    await upkeep(gateway)
+    done = await gateway.reach(run.id)
+    assert (done["status"], done["error"]) == ("failed", "The container ended without a word")
+    await upkeep(gateway)
+    await eventually(lambda: _gone(stack, run.id))
+
+
+async def test_a_container_that_nobody_watches_is_removed_and_told(stack: Environment, gateway: Gateway):
+    job_id = new_id()
+    url = (
+        f"{stack.app_settings['RUNYARD_ARM_ENDPOINT']}/subscriptions/00000000-0000-0000-0000-000000000000"
+        f"/resourceGroups/runyard/providers/Microsoft.ContainerInstance/containerGroups/job-{job_id}"
+        "?api-version=2023-05-01"
+    )
+    container = {
+        "name": "main",
+        "properties": {
+            "image": stack.app_settings["RUNYARD_RUNNER_IMAGE"],
+            "command": ["sleep", "600"],
+            "resources": {"requests": {"cpu": 1, "memoryInGB": 1}},
+        },
+    }
+    body = {
+        "location": "westeurope",
+        "tags": {"runyard-job": job_id, "runyard-kind": "gateway.run"},
+        "properties": {"osType": "Linux", "restartPolicy": "Never", "containers": [container]},
+    }
+    async with aiohttp.ClientSession() as session, session.put(url, json=body) as answer:
+        assert answer.status == 201, await answer.text()
+    await upkeep(gateway)
+    await eventually(lambda: _gone(stack, job_id))
+
+    async def told() -> bool:
+        alerts = (await gateway.http.get("/gateway/api/alerts?type=warning")).json()["alerts"]
+        return any(job_id in alert["message"] for alert in alerts)
+
+    await eventually(told)
+
+
+async def _gone(environment: Environment, job_id: str) -> bool:
+    return f"job-{job_id}" not in await groups(environment)
