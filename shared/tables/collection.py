@@ -146,7 +146,7 @@ class Collection(Records[R]):
 
     def _row_of(self, where: Mapping[str, object]) -> str:
         for group in self.schema.groups:
-            if {*group.open} == where.keys():
+            if {*group.open} == {*where}:
                 return group.row_of(where[name] for name in group.open)
         raise ValueError(f"{self.table}: nothing is declared that counts by {', '.join(sorted(where))}")
 
