@@ -72,7 +72,7 @@ async def test_two_records_with_a_value_that_becomes_unique_are_told():
     assert len(await audit(new)) == 3
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.15])
+@pytest.mark.parametrize("rate", [0.0, 0.08])  # six faults in a row are an outage, and no part of this
 async def test_beside_live_writers_totals_stay_exact(rate: float):
     runs = await filled(40)
     made = [run.id async for run in runs.all()]
