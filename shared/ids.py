@@ -5,12 +5,13 @@ import re
 import secrets
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 _TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ALL = (1 << 128) - 1
 _TAIL = 74  # random bits of a UUIDv7, besides the time in milliseconds, the version and the variant
 _MS = 48
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INVERSE = bytes.maketrans(b"0123456789abcdef", b"fedcba9876543210")
 
 _lock = threading.Lock()
@@ -24,7 +25,7 @@ def new_id(at: datetime | None = None) -> str:
     """
     global _last
     if at is not None:
-        return _text(int(at.timestamp() * 1000) << _TAIL | secrets.randbits(_TAIL))
+        return _text(_milliseconds(at) << _TAIL | secrets.randbits(_TAIL))
     value = time.time_ns() // 1_000_000 << _TAIL | secrets.randbits(_TAIL - 1)
     with _lock:
         _last = value = value if value > _last else _last + 1 + secrets.randbits(32)
@@ -34,7 +35,12 @@ def new_id(at: datetime | None = None) -> str:
 def derived_id(at: datetime, seed: str) -> str:
     """The one id that belongs to a moment and a text: what makes a repeated insert the same insert."""
     digest = int.from_bytes(hashlib.sha256(seed.encode()).digest())
-    return _text(int(at.timestamp() * 1000) << _TAIL | digest & (1 << _TAIL) - 1)
+    return _text(_milliseconds(at) << _TAIL | digest & (1 << _TAIL) - 1)
+
+
+def _milliseconds(moment: datetime) -> int:
+    """Whole ones since 1970, in exact arithmetic: a float would lose one now and then."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _text(value: int) -> str:
@@ -71,4 +77,4 @@ def id_of(key: str) -> str:
 
 def first_key(before: datetime) -> str:
     """The lowest 12 digits that begin the row keys of ids made before that moment (whole milliseconds)."""
-    return f"{(1 << _MS) - int(before.timestamp() * 1000):012x}"
+    return f"{(1 << _MS) - _milliseconds(before):012x}"

@@ -1,6 +1,7 @@
 """Fixtures of the whole suite: real Azurite in memory, and the real app on the local host, on free ports."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from infra.local import azurite
 from infra.local.environment import Environment
 from infra.local.processes import free_ports
+from shared import blobs, containers, realtime, tables
+from shared.settings import settings
 
 T = TypeVar("T")
 
@@ -29,6 +32,31 @@ async def storage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
     await child.stop()
 
 
+@contextlib.asynccontextmanager
+async def connected(**values: str) -> AsyncIterator[None]:
+    """This process as a part of the app that has these settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        await _forget_settings()
+        yield
+    await _forget_settings()
+
+
+async def _forget_settings() -> None:
+    """Settings are read again, and connections made again, when they are needed next."""
+    settings.cache_clear()
+    for part in (tables, blobs, containers, realtime):
+        await part.close()
+
+
+@pytest.fixture(scope="module")
+async def account(storage: str) -> AsyncIterator[None]:
+    """The storage emulator is this process's storage account."""
+    async with connected(AzureWebJobsStorage=storage):
+        yield
+
+
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Environment]:
     """The whole local environment, shared by all tests that only talk to it."""
@@ -36,6 +64,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Envir
         tmp_path_factory.mktemp("stack"),
         RUNYARD_ARTIFACT_LIMIT="100000000",
         **UNLIMITED,
+        AzureFunctionsJobHost__extensions__queues__maxPollingInterval="00:00:01",
     )
     await environment.start()
     yield environment

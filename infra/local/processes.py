@@ -74,7 +74,8 @@ class Child:
     async def kill(self) -> None:
         """End its whole session at once, as a power cut would."""
         if self.process is not None and self.process.returncode is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself, and nobody has looked yet
+                os.killpg(self.process.pid, signal.SIGKILL)
             await self.process.wait()
 
     def tail(self, lines: int = 15) -> str:

@@ -13,8 +13,6 @@ import pytest
 
 from infra.local.environment import Environment
 from infra.local.processes import free_ports
-from shared import blobs, containers, tables
-from shared.settings import settings as app_settings
 from shared.tables.client import client
 from tests.conftest import eventually
 from tests.shared.tables.conftest import Counting
@@ -93,20 +91,6 @@ async def gateway(stack: Environment) -> AsyncIterator[Gateway]:
     gateway = await register(stack)
     yield gateway
     await gateway.http.aclose()
-
-
-@pytest.fixture(scope="module")
-async def account(storage: str) -> AsyncIterator[None]:
-    """The storage emulator is this process's storage account."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AzureWebJobsStorage", storage)
-        app_settings.cache_clear()
-        await tables.close()
-        yield
-        await tables.close()
-        await blobs.close()
-        await containers.close()
-        app_settings.cache_clear()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What sets jobs right when a host died between two steps, fired by hand."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -8,10 +9,8 @@ import pytest
 from functions.gateway.models import Run
 from functions.gateway.store import runs
 from infra.local.environment import Environment
-from shared import blobs, tables
 from shared.ids import new_id
-from shared.settings import settings
-from tests.conftest import eventually
+from tests.conftest import connected, eventually
 from tests.functions.gateway.conftest import Gateway, gateway
 from tests.spine.test_removal import groups
 
@@ -21,15 +20,10 @@ LONG_AGO = timedelta(minutes=5)
 
 
 @pytest.fixture
-async def app(stack: Environment, monkeypatch: pytest.MonkeyPatch):
+async def app(stack: Environment) -> AsyncIterator[None]:
     """This process sees the storage of the running app."""
-    monkeypatch.setenv("AzureWebJobsStorage", stack.app_settings["AzureWebJobsStorage"])
-    settings.cache_clear()
-    await tables.close()
-    yield
-    await tables.close()
-    await blobs.close()
-    settings.cache_clear()
+    async with connected(**stack.app_settings):
+        yield
 
 
 async def upkeep(gateway: Gateway) -> None:

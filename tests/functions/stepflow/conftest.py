@@ -12,9 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from infra.local.environment import Environment
-from shared import blobs, realtime, tables
-from shared.settings import settings
-from tests.conftest import eventually
+from tests.conftest import connected, eventually
 
 FINAL = ("completed", "failed", "cancelled")
 UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
@@ -125,14 +123,7 @@ async def stepflow(stack: Environment) -> AsyncIterator[StepFlow]:
 
 
 @pytest.fixture
-async def records(stack: Environment, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+async def records(stack: Environment) -> AsyncIterator[None]:
     """The shared environment's records and files, open to this process as they are to the host."""
-    for name, value in stack.app_settings.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    yield
-    await tables.close()
-    await blobs.close()
-    await realtime.close()
-    monkeypatch.undo()
-    settings.cache_clear()
+    async with connected(**stack.app_settings):
+        yield

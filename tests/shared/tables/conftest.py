@@ -10,11 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
-from shared import blobs, tables
-from shared.settings import settings
 from shared.tables import Collection, Record
 from shared.tables.client import client
 from shared.tables.wire import Answer, Transport
+from tests.conftest import connected
 
 
 class Status(StrEnum):
@@ -81,18 +80,12 @@ class Counting:
         self.rows = self.written = 0
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 async def account(storage: str) -> AsyncIterator[None]:
-    """The storage emulator is this process's storage account."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AzureWebJobsStorage", storage)
-        settings.cache_clear()
-        await tables.close()
+    """The storage emulator is this process's storage account; it answers at once or not at all."""
+    async with connected(AzureWebJobsStorage=storage):
         client().wire.pause = 0.01
         yield
-        await tables.close()
-        await blobs.close()
-        settings.cache_clear()
 
 
 @pytest.fixture
