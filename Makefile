@@ -4,13 +4,16 @@ BIN := .venv/bin
 NODE_TOOLS := infra/local/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format bench setup clean
+.PHONY: help run services demo test lint format bench setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
 run: setup ## serve http://127.0.0.1:7071 until Ctrl-C
 	@exec $(BIN)/python -m infra.local run
+
+services: setup ## all but the host, for `func start`
+	@exec $(BIN)/python -m infra.local services
 
 demo: setup ## one real run over HTTP, its live events, result and artifacts
 	@exec $(BIN)/python -m infra.local demo

@@ -1,4 +1,4 @@
-"""`python -m infra.local run | demo`: a whole local environment until Ctrl-C, or for one demonstration."""
+"""`python -m infra.local run | services | demo`: a local environment until Ctrl-C, or for one demonstration."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ from infra.local.processes import ROOT, NotReady, listening
 
 async def run() -> None:
     """Serve on the documented ports until Ctrl-C; state is kept in `.local`."""
-    taken = [f"{port} ({name})" for name, port in PORTS.items() if await _taken(port)]
-    if taken:
-        raise NotReady(f"Ports in use: {', '.join(taken)}. End what listens there (`make run` already?) and try again.")
+    await _check_ports(PORTS)
     environment = Environment(ROOT / ".local", reload=True, settings=_own_settings())
     await environment.start()
     try:
@@ -27,6 +25,18 @@ async def run() -> None:
         print(f"WebSocket   ws://127.0.0.1:{PORTS['host']}/gateway/ws")
         print(f"Storage     Azurite on {PORTS['blob']}, {PORTS['queue']}, {PORTS['table']}")
         print("Logs        .local/logs.   Ctrl-C ends everything.", flush=True)
+        await asyncio.Event().wait()
+    finally:
+        await environment.stop()
+
+
+async def serve_rest() -> None:
+    """Serve everything but the Functions host, for a host of Azure's own, until Ctrl-C."""
+    environment = Environment(ROOT / ".local", serve=False)
+    await _check_ports({name: port for name, port in PORTS.items() if name != "host"})
+    await environment.start()
+    try:
+        print("Storage, Container Instances and Web PubSub are up; `func start` finds them.", flush=True)
         await asyncio.Event().wait()
     finally:
         await environment.stop()
@@ -70,6 +80,12 @@ def _own_settings() -> dict[str, str]:
     }
 
 
+async def _check_ports(ports: Mapping[str, int]) -> None:
+    taken = [f"{port} ({name})" for name, port in ports.items() if await _taken(port)]
+    if taken:
+        raise NotReady(f"Ports in use: {', '.join(taken)}. End what listens there (`make run` already?) and try again.")
+
+
 async def _taken(port: int) -> bool:
     try:
         return await listening(port)
@@ -78,8 +94,8 @@ async def _taken(port: int) -> bool:
 
 
 def main() -> int:
-    """Run one of the two commands; answers the exit code."""
-    commands = {"run": run, "demo": show}
+    """Run one of the commands; answers the exit code."""
+    commands = {"run": run, "demo": show, "services": serve_rest}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         print(__doc__)
         return 2

@@ -24,13 +24,14 @@ IMAGE = "runyard/runner:1"
 
 @dataclass
 class Environment:
-    """`state` holds logs and all data that outlives it; storage is in memory when `keep` is false."""
+    """`state` holds logs and all data that outlives it; storage is in memory when `keep` is false, and no host is started when `serve` is."""
 
     state: Path
     ports: Mapping[str, int] = field(default_factory=lambda: PORTS)
     keep: bool = True
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     reload: bool = False
+    serve: bool = True
     host: Child | None = None
     storage: Child | None = None
     containers: Child | None = None
@@ -74,7 +75,8 @@ class Environment:
                 group.create_task(self.start_storage())
                 group.create_task(self._start_containers())
                 group.create_task(self._start_webpubsub(hubs))
-                group.create_task(self.start_host())
+                if self.serve:
+                    group.create_task(self.start_host())
         except BaseException as error:  # Ctrl-C too
             await self.stop()
             if isinstance(error, BaseExceptionGroup):
