@@ -24,7 +24,10 @@ IMAGE = "runyard/runner:1"
 
 @dataclass
 class Environment:
-    """`state` holds logs and all data that outlives it; storage is in memory when `keep` is false, and no host is started when `serve` is."""
+    """`state` holds logs and all data that outlives it.
+
+    Storage is in memory when `keep` is false; no host is started when `serve` is false.
+    """
 
     state: Path
     ports: Mapping[str, int] = field(default_factory=lambda: PORTS)
