@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from shared.settings import settings
@@ -180,6 +180,15 @@ class Event:
     state: dict[str, Any]
     data: bytes
     content_type: str
+
+    @property
+    def json_object(self) -> dict[str, Any]:
+        """What the client sent, where that is a JSON object; an empty one for anything else."""
+        try:
+            value = json.loads(self.data)
+        except (ValueError, RecursionError):
+            return {}
+        return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
     @classmethod
     def parse(cls, headers: Mapping[str, str], body: bytes) -> "Event":

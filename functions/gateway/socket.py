@@ -1,8 +1,6 @@
 """The gateway's WebSocket: the first message shows the key, then everything that happens is told."""
 
-import json
 from datetime import timedelta
-from typing import Any
 
 import azure.durable_functions as df
 from starlette.responses import JSONResponse, Response
@@ -56,14 +54,17 @@ async def speak(event: Event, workflows: WorkflowClient) -> Reply:
 
 
 async def _hear(event: Event, workflows: WorkflowClient) -> Reply:
-    message = _object(event.data)
+    message = event.json_object
     if "client_id" in event.state:
         return Reply({"type": "pong"}) if message.get("type") == "ping" else Reply()
     key = message.get("api_key") if message.get("type") == "auth" else None
     client = await client_of(key, fresh=True) if isinstance(key, str) else None
     if client is not None and isinstance(key, str):
         for group in (CLIENTS, client_group(client.id)):
-            await realtime.add_to_group(HUB, group, event.connection_id)
+            if not await realtime.add_to_group(HUB, group, event.connection_id):
+                # Better no socket than one that says it is in and hears nothing.
+                await realtime.close_connection(HUB, event.connection_id, "try again")
+                return Reply()
         # Revoked in between: then its group was closed before this connection was in it.
         client = await client_of(key, fresh=True)
     if client is None:
@@ -77,15 +78,6 @@ async def refuse(connection_id: str) -> None:
     """Tell a client that it has no valid key, and hang up."""
     await realtime.publish(HUB, REFUSAL, connection=connection_id)
     await realtime.close_connection(HUB, connection_id, INVALID)
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    """A JSON object, or an empty one for anything else."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _watch_id(connection_id: str) -> str:

@@ -1,6 +1,5 @@
-"""What the gateway looks after on its own: stores that answer slowly, and rows that have served their time."""
+"""What the gateway looks after on its own: stores that answer slowly."""
 
-import logging
 import time
 
 import azure.durable_functions as df
@@ -9,9 +8,7 @@ import azure.functions as func
 from functions.gateway.alerting import fault
 from functions.gateway.health import database, storage
 from functions.gateway.models import AlertType
-from shared.http import idempotency, ratelimit
 
-log = logging.getLogger(__name__)
 bp = df.Blueprint()
 
 SLOW = 1.0
@@ -32,9 +29,3 @@ async def watch(slow: float = SLOW) -> None:
         took = time.monotonic() - start
         if took > slow:
             await fault(f"{name} slow", f"The {name} answers slowly: a read took {took:.1f} s", AlertType.WARNING)
-
-
-@bp.timer_trigger(arg_name="timer", schedule="0 7 * * * *", run_on_startup=False)
-async def gateway_purge(timer: func.TimerRequest) -> None:
-    """Every hour: forget kept answers and counted requests whose time is over."""
-    log.info("purged %d kept answers, %d rate windows", await idempotency.purge(), await ratelimit.purge())

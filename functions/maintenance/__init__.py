@@ -1,4 +1,4 @@
-"""Maintenance of the records: blobs that nobody names are removed, indexes and counters can be made anew."""
+"""Maintenance of what all APIs share: rows and blobs whose time is over go, indexes can be made anew."""
 
 import json
 import logging
@@ -7,6 +7,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from shared import tables
+from shared.http import idempotency, ratelimit
 
 log = logging.getLogger(__name__)
 bp = df.Blueprint()
@@ -19,6 +20,12 @@ REBUILD_QUEUE = "rebuild-records"
 async def maintenance_sweep(timer: func.TimerRequest) -> None:
     """Every night: remove the blobs of long texts that a crash left without a record."""
     log.info("removed %d blobs that no record names", await tables.sweep())
+
+
+@bp.timer_trigger(arg_name="timer", schedule="0 7 * * * *", run_on_startup=False)
+async def maintenance_purge(timer: func.TimerRequest) -> None:
+    """Every hour: forget kept answers and counted requests whose time is over."""
+    log.info("purged %d kept answers, %d rate windows", await idempotency.purge(), await ratelimit.purge())
 
 
 @bp.queue_trigger(arg_name="message", queue_name=REBUILD_QUEUE, connection="AzureWebJobsStorage")

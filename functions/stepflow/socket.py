@@ -1,9 +1,7 @@
 """StepFlow's WebSocket: everything that happens, or only what the client subscribes to."""
 
 import hashlib
-import json
 from datetime import UTC, datetime
-from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
@@ -54,7 +52,7 @@ async def speak(event: Event, workflows: WorkflowClient) -> Reply:
     """Answer one event of a connection."""
     match event.type:
         case "connect":
-            await admit_socket(_object(event.data))
+            await admit_socket(event.json_object)
             return Reply({"groups": [EVERYTHING]})  # from its first moment on it misses nothing
         case "connected":
             await _greet(event.connection_id)
@@ -94,7 +92,7 @@ def record_id(connection_id: str) -> str:
 
 
 async def _hear(event: Event) -> Reply:
-    given = _object(event.data)
+    given = event.json_object
     data = given.get("data")
     data = data if isinstance(data, dict) else given  # the original's page puts the id beside the type
     execution_id = data.get("execution_id")
@@ -168,15 +166,6 @@ async def _execution_status(execution_id: str) -> Message:
 def _error(code: str, text: str, execution_id: str | None = None) -> Message:
     data = {"execution_id": execution_id, "error_message": text, "error_code": code}
     return message("error", {**data, "timestamp": instant(datetime.now(UTC))})
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    """A JSON object, or an empty one for anything else."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 dialogues[HUB] = speak
