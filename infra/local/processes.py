@@ -24,6 +24,9 @@ def free_ports(count: int) -> list[int]:
             s.close()
 
 
+Ready = Callable[[], Awaitable[bool]]
+
+
 class NotReady(RuntimeError):
     """A child ended, or did not answer in time; the message ends with the last lines of its log."""
 
@@ -35,7 +38,7 @@ class Child:
         self.name, self.command, self.log, self.env = name, command, log, env
         self.process: asyncio.subprocess.Process | None = None
 
-    async def start(self, ready: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
+    async def start(self, ready: Ready, *, seconds: float = 60) -> None:
         """Start it and wait until `ready()` is true; `NotReady` if it ends before that or takes too long."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -48,16 +51,22 @@ class Child:
                 env={**os.environ, **(self.env or {})},
                 start_new_session=True,
             )
+        try:
+            await self._answering(self.process, ready, seconds)
+        except BaseException:  # Ctrl-C too: nobody else knows of this process yet
+            await self.kill()
+            raise
+
+    async def _answering(self, process: asyncio.subprocess.Process, ready: Ready, seconds: float) -> None:
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
             # A port that answers may be somebody else's: the child must be alive too.
-            if self.process.returncode is not None:
-                raise NotReady(f"{self.name} ended with {self.process.returncode}:\n{self.tail()}")
+            if process.returncode is not None:
+                raise NotReady(f"{self.name} ended with {process.returncode}:\n{self.tail()}")
             with contextlib.suppress(OSError):
                 if await ready():
                     return
             if asyncio.get_running_loop().time() > deadline:
-                await self.stop()
                 raise NotReady(f"{self.name} did not answer within {seconds:.0f} s:\n{self.tail()}")
             await asyncio.sleep(0.03)
 

@@ -26,12 +26,12 @@ async def start(command: str, folder: Path) -> asyncio.subprocess.Process:
 
 
 def children_in(folder: Path) -> list[str]:
-    """The command lines of all processes that name this folder."""
+    """The command lines of all processes that keep temporary files in this folder, but for the command's own."""
     found: list[str] = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if str(folder) in line:
+            if f"TMPDIR={folder}".encode() in (process / "environ").read_bytes() and "infra.local demo" not in line:
                 found.append(line)
     return found
 
