@@ -11,7 +11,7 @@ from shared.ids import first_key
 from shared.tables import keys
 from shared.tables.cells import HOURS, ROOT, hour_of, hour_prefix
 from shared.tables.client import client
-from shared.tables.columns import R
+from shared.tables.columns import WITHOUT, R
 from shared.tables.errors import NotFound
 from shared.tables.listing import Cursor, Filter, Page, Plan, Reader, plan
 from shared.tables.rebuild import Rebuild, Rebuilt
@@ -82,20 +82,21 @@ class Collection(Records[R]):
         place = Cursor(0, first_key(before) if before else "")
         while True:
             rows = await self._reader.rows(how, place, _CHUNK, end)
+            if rows:
+                place = how.place(rows[-1])
             for record in await self._items(rows):
                 yield record
             if len(rows) < _CHUNK:
                 return
-            place = how.place(rows[-1])
 
     @property
     def _reader(self) -> Reader:
         return Reader(client().wire, self.table, self.partition, self.columns.select)
 
     async def _items(self, rows: list[Row]) -> list[R]:
-        """The records of these rows; one whose list view does not fit in its row is read whole."""
-        items = [self.columns.decode(row) for row in rows]
-        short = [place for place, row in enumerate(rows) if self.columns.partial(row)]
+        """The records of these rows, which are used up; one whose list view does not fit in its row is read whole."""
+        short = [place for place, row in enumerate(rows) if WITHOUT in row and self.columns.partial(row)]
+        items = self.columns.decode(rows)
         whole = await asyncio.gather(*(self.get(items[place].id) for place in short), return_exceptions=True)
         for place, record in zip(short, whole, strict=True):
             if isinstance(record, BaseException):

@@ -2,15 +2,17 @@
 
 import math
 import types
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import Enum
+from itertools import repeat
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from shared.ids import id_of
+from shared.ids import ids_of
 from shared.tables.errors import Unstorable
 from shared.tables.keys import utc
 from shared.tables.record import Record
@@ -27,7 +29,12 @@ SHORT = 1_024
 WITHOUT = "_long"
 """The column that names the fields, comma-separated, whose text is not in a column of their name."""
 
-_set = object.__setattr__
+_SLOTS: list[Callable[[Any, Any], None]] = [
+    BaseModel.__dict__[f"__{name}__"].__set__
+    for name in ("dict", "pydantic_fields_set", "pydantic_extra", "pydantic_private")
+]
+"""What sets the parts of a model instance, past its own `__setattr__`."""
+
 _MAX_FIELDS = 240  # of the service's 252 columns: the rest is for those of the layer and of packed texts
 
 
@@ -130,15 +137,14 @@ class Columns(Generic[R]):
         self.view = [name for name in names if name != "id"]
         self.select = ",".join(["RowKey", *self.view, WITHOUT])
         self._types = {name: column.edm for name, column in self.all.items() if column.edm}
-        # What every decoded record starts from. Its set of given fields holds them all, so none will ever be added.
-        self._names = {"id", *self.all}
-        self._private = dict.fromkeys(model.__private_attributes__)
-        self._made = [(name, column) for name, column in self.all.items() if column.makes_default]
-        self._decoders = [(name, column.decode) for name, column in self.all.items()]
-        self._blank: dict[str, Any] = {
-            name: None if name == "id" or self.all[name].makes_default else self.all[name].missing({})
-            for name in model.model_fields
-        }
+        if model.__private_attributes__:
+            raise ValueError(f"{model.__name__} has private attributes, which no row holds")
+        self._decoders = [
+            (name, c.decode, None, c.missing) if c.makes_default else (name, c.decode, c.missing({}), None)
+            for name, c in self.all.items()
+        ]
+        # Every decoded record's set of given fields: it holds them all, so none will ever be added.
+        self._names = set(model.model_fields)
 
     def encode(self, record: R) -> Row:
         """All columns of a record, None left out; texts may still be too long for one."""
@@ -176,23 +182,29 @@ class Columns(Generic[R]):
 
     def partial(self, row: Row) -> bool:
         """Whether this row of a list lacks something of the list view."""
-        return WITHOUT in row and not set(self.view).isdisjoint(row[WITHOUT].split(","))
+        # The service answers null for a selected column that a row does not have.
+        return bool(row.get(WITHOUT)) and not set(self.view).isdisjoint(row[WITHOUT].split(","))
 
-    def decode(self, row: Row) -> R:
-        """The record of a row as the service gives it; fields without a column have their defaults."""
-        values = self._blank.copy()
-        values["id"] = id_of(row["RowKey"])
-        for name, decode in self._decoders:
-            value = row.get(name)
-            if value is not None:
-                values[name] = value if decode is None else decode(value)
-        for name, column in self._made:
-            if name not in row:
-                values[name] = column.missing(values)
-        model = self.model
-        record = object.__new__(model)
-        _set(record, "__dict__", values)
-        _set(record, "__pydantic_fields_set__", self._names)
-        _set(record, "__pydantic_extra__", None)
-        _set(record, "__pydantic_private__", self._private.copy())
-        return record
+    def decode(self, rows: Sequence[Row]) -> list[R]:
+        """The records of rows as the service gives them, which are used up: they become the records' fields.
+
+        Fields without a column have their defaults. It goes column by column, and sets what pydantic keeps in a record
+        by `map`: loops of the interpreter would cost more than the work in them, pydantic's validation twice as much.
+        """
+        for row, record_id in zip(rows, ids_of([row.pop("RowKey") for row in rows]), strict=True):
+            row["id"] = record_id
+        for name, decode, default, make in self._decoders:
+            for row in rows:
+                value = row.get(name)
+                if value is None:
+                    row[name] = make(row) if make else default
+                elif decode:
+                    row[name] = decode(value)
+        for row in rows:
+            if len(row) > len(self._names):  # columns of the layer, or of a field that is no more
+                for name in row.keys() - self._names:
+                    del row[name]
+        records = list(map(object.__new__, repeat(self.model, len(rows))))
+        for put, values in zip(_SLOTS, (rows, repeat(self._names), repeat(None), repeat(None)), strict=True):
+            deque(map(put, records, values), maxlen=0)
+        return records

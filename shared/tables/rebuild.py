@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Generic
 
+from shared.ids import ids_of
 from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.cells import COUNTED, GENERATION, HOURS, OLD, ROOT, add, dump, load
 from shared.tables.client import client
@@ -107,7 +108,7 @@ class Rebuild(Generic[R]):
 
     async def _move(self, key: str) -> None:
         """Index and count one record in the new generation."""
-        record_id = self._records.columns.decode({"RowKey": key}).id
+        record_id = ids_of([key])[0]
         async with client().lock(self._table, self._partition, record_id):
             for _ in range(_ATTEMPTS):
                 try:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.ids import new_id, time_of
 
@@ -14,18 +14,18 @@ class Record(BaseModel):
     A record that is given `created_at` and no id gets an id of that moment. The layer sets `updated_at`.
     """
 
+    __slots__ = ("_etag",)  # no private attribute: those cost a dictionary for each record of a list
+
     model_config = ConfigDict(defer_build=True)
 
     id: str = Field(default_factory=new_id)
     created_at: datetime = Field(default_factory=lambda values: time_of(values["id"]) or datetime.now(UTC))
     updated_at: datetime = Field(default_factory=lambda values: values["created_at"])
 
-    _etag: str | None = PrivateAttr(None)
-
     @property
     def etag(self) -> str | None:
         """The version of this record as it was read or written; None in a list, or before it is stored."""
-        return self._etag
+        return getattr(self, "_etag", None)
 
     @model_validator(mode="before")
     @classmethod

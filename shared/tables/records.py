@@ -99,7 +99,7 @@ class Records(Generic[R]):
                 if attempt + 1 == _ATTEMPTS:
                     raise
                 continue  # a newer version has replaced it since
-            record = self.columns.decode({**row, **texts} if texts else row)
+            record = self.columns.decode([{**row, **texts}])[0]
             record._etag = etag  # pyright: ignore[reportPrivateUsage]
             return Stored(record, row, texts, etag)
         raise NotFound(self.model.__name__, record_id)
@@ -174,7 +174,7 @@ class Records(Generic[R]):
             for _ in range(_ATTEMPTS):
                 stored = await self.read(record_id)
                 self._match(stored, if_match)
-                new = self.columns.decode({**stored.row, **stored.texts})
+                new = self.columns.decode([{**stored.row, **stored.texts}])[0]
                 result = change(new)
                 new = new if result is None else result
                 new.id, new.created_at = stored.record.id, stored.record.created_at

@@ -95,15 +95,15 @@ class Schema(Generic[R]):
         wanted = set(fields)
         return next((group for group in self.groups if {*group.fields} == wanted), None)
 
-    def rows(self, record: R, row: Row) -> dict[str, Row]:
-        """The index rows of a record: row key to columns; `row` is the record's own."""
+    def rows(self, record: R, row: Row) -> tuple[list[str], Row]:
+        """The keys of a record's index rows, and the columns that all of them hold; `row` is the record's own."""
         if not self.indexes:
-            return {}
+            return [], {}
         suffix = row_key(record.id) or ""
         cover = self.columns.cover(row)
         if GENERATION in row:
             cover[GENERATION] = row[GENERATION]
-        return {index.key(record, suffix): cover for index in self.indexes}
+        return [index.key(record, suffix) for index in self.indexes], cover
 
     def unique_rows(self, record: R, row: Row) -> dict[str, tuple[str, Row]]:
         """The rows that make a value unique: row key to the field and the columns. None is never unique."""
@@ -119,13 +119,11 @@ class Schema(Generic[R]):
 
     def changes(self, old: tuple[R, Row] | None, new: tuple[R, Row] | None) -> list[Operation]:
         """What to write beside the record itself when it goes from one state to the next."""
-        before, after = (self.rows(*state) if state else {} for state in (old, new))
+        before, was = self.rows(*old) if old else ([], {})
+        after, cover = self.rows(*new) if new else ([], {})
         operations = [Operation("DELETE", key, etag="*") for key in before if key not in after]
-        operations += [
-            Operation("PUT", key, self.columns.typed(columns))
-            for key, columns in after.items()
-            if before.get(key) != columns
-        ]
+        typed = self.columns.typed(cover)
+        operations += [Operation("PUT", key, typed) for key in after if cover != was or key not in before]
         held, wanted = (self.unique_rows(*state) if state else {} for state in (old, new))
         operations += [Operation("DELETE", key, etag="*") for key in held if key not in wanted]
         for key, state in wanted.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from shared.ids import ids_of
 from shared.tables import Collection
 from shared.tables.cells import OLD, Cells, add, load
 from shared.tables.client import client
@@ -16,11 +17,12 @@ from shared.tables.listing import Reader
 from shared.tables.wire import Answer, Row, Transport, Unanswered
 
 _TOP = re.compile(r"\$top=(\d+)")
+_SELECT = re.compile(r"\$select=([^&]+)")
 _START = re.compile(r"PartitionKey%20eq%20%27(.*?)%27%20and%20RowKey%20ge%20%27(.*?)%27")
 
 
 class Flaky:
-    """Loses requests and answers, delivers late, throttles, and answers queries in short or empty pages."""
+    """Loses requests and answers, delivers late, throttles, answers queries in short or empty pages, and with nulls."""
 
     def __init__(self, inner: Transport, seed: int, rate: float = 0.2):
         self.inner, self.random, self.rate = inner, random.Random(seed), rate
@@ -29,7 +31,7 @@ class Flaky:
 
     async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
         if self.random.random() >= self.rate:
-            return await self.inner.send(method, url, headers, body)
+            return _with_nulls(url, await self.inner.send(method, url, headers, body))
         if "()?" in url and self.random.random() < 0.7:
             return await self._query(method, url, headers, body)
         kind = self.random.choice(["lost request", "lost answer", "late", "throttled", "failed after"])
@@ -62,7 +64,7 @@ class Flaky:
         self.faults["short page"] += 1
         most = self.random.randint(1, 3)
         short = _TOP.sub(lambda match: f"$top={min(int(match[1]), most)}", url)
-        return await self.inner.send(method, short, headers, body)
+        return _with_nulls(url, await self.inner.send(method, short, headers, body))
 
     async def quiet(self) -> None:
         """Wait until what was late has arrived."""
@@ -70,6 +72,17 @@ class Flaky:
 
     async def close(self) -> None:
         await self.inner.close()
+
+
+def _with_nulls(url: str, answer: Answer) -> Answer:
+    """The selected columns that a row lacks, as the service gives them; the emulator leaves them out."""
+    selected = _SELECT.search(url)
+    if not selected or answer.status != 200:
+        return answer
+    nulls: Row = dict.fromkeys(selected[1].split(","))
+    body = orjson.loads(answer.body)
+    body = {"value": [nulls | row for row in body["value"]]} if "value" in body else nulls | body
+    return Answer(200, answer.headers, orjson.dumps(body))
 
 
 async def rows_of(collection: Collection[Any]) -> dict[str, Row]:
@@ -82,11 +95,11 @@ async def audit(collection: Collection[Any]) -> dict[str, Any]:
     """Recount: index rows, unique rows and counters are exactly those of the records, which are the answer by id."""
     rows = await rows_of(collection)
     records, wanted, counted = {}, {}, defaultdict[str, Cells](dict)
-    for key, row in rows.items():
+    for key in rows:
         if key.startswith("r~"):
-            stored = await collection.read(collection.columns.decode(row).id)
+            stored = await collection.read(ids_of([key])[0])
             records[stored.record.id] = stored.record
-            wanted |= collection.schema.rows(*stored.state)
+            wanted |= dict.fromkeys(*collection.schema.rows(*stored.state))
             wanted |= {key: own for key, (_, own) in collection.schema.unique_rows(*stored.state).items()}
             for (_, prefix), cells in collection.schema.delta(None, stored.state).rows.items():
                 add(counted[prefix], cells)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import ids
-from shared.ids import first_key, id_of, new_id, row_key, time_of
+from shared.ids import first_key, ids_of, new_id, row_key, time_of
 from shared.tables.cells import Cells, add, dump, load
 from shared.tables.keys import descending, encode
 from shared.tables.schema import exact
@@ -37,7 +37,7 @@ def test_an_id_carries_its_moment(moment: datetime):
 def test_row_keys_sort_newest_first(one: uuid.UUID, other: uuid.UUID):
     keys = [row_key(str(one)) or "", row_key(str(other).upper()) or ""]
     assert (keys[0] < keys[1]) == (one > other)
-    assert id_of(f"x~{keys[0]}") == str(one)
+    assert ids_of([f"x~{key}" for key in keys]) == [str(one), str(other)]
 
 
 @given(moments)
