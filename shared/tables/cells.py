@@ -83,11 +83,15 @@ class Delta:
         if not self.rows[generation, row]:
             del self.rows[generation, row]
 
-    def merge(self, other: "Delta") -> None:
-        """Add what another one changes."""
-        for (generation, row), cells in other.rows.items():
-            self.add(generation, row, cells)
-        self.values |= other.values
+    @classmethod
+    def of(cls, deltas: Iterable["Delta"]) -> "Delta":
+        """What several change together."""
+        sum_ = cls()
+        for delta in deltas:
+            for (generation, row), cells in delta.rows.items():
+                sum_.add(generation, row, cells)
+            sum_.values |= delta.values
+        return sum_
 
 
 def add(cells: Cells, more: Mapping[str, Number]) -> None:

@@ -135,8 +135,9 @@ class Columns(Generic[R]):
         if unknown := [name for name in names if name != "id" and name not in self.all]:
             raise ValueError(f"{model.__name__} has no field {', '.join(unknown)}")
         self.view = [name for name in names if name != "id"]
+        self.texts = [name for name, column in self.all.items() if column.text]
         self.select = ",".join(["RowKey", *self.view, WITHOUT])
-        self._types = {name: column.edm for name, column in self.all.items() if column.edm}
+        self._types = [(name, f"{name}@odata.type", column.edm) for name, column in self.all.items() if column.edm]
         if model.__private_attributes__:
             raise ValueError(f"{model.__name__} has private attributes, which no row holds")
         self._decoders = [
@@ -176,7 +177,7 @@ class Columns(Generic[R]):
 
     def typed(self, row: Row) -> Row:
         """The same columns with the types that the service cannot tell from JSON."""
-        types_ = {f"{name}@odata.type": edm for name, edm in self._types.items() if name in row}
+        types_ = {key: edm for name, key, edm in self._types if name in row}
         packed = {f"{name}@odata.type": "Edm.Binary" for name in row if "__z" in name} if WITHOUT in row else {}
         return {**row, **types_, **packed}
 

@@ -154,9 +154,7 @@ class Committer:
                 members = self._built(members)
                 if not members:
                     return
-                delta = Delta()
-                for member in members:
-                    delta.merge(member.delta)
+                delta = members[0].delta if len(members) == 1 else Delta.of(member.delta for member in members)
                 await self.shard.load_rows(delta)
                 change = self.shard.change(delta)
                 operations = [change.root, *(o for member in members for o in member.operations), *change.rows]

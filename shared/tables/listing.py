@@ -202,7 +202,10 @@ class Reader:
 
     async def _range(self, prefix: str, start: str, end: str, top: int, residue: str, select: str) -> list[Row]:
         pages = self.pages(prefix, start=start, end=end, residue=residue, select=select, top=top)
-        return [row async for rows in pages for row in rows]
+        found: list[Row] = []
+        async for rows in pages:
+            found += rows
+        return found
 
     async def _hour_at(self, group: Group, where: dict[str, list[object]], skip: int) -> tuple[str, int]:
         """Where to start to reach the row at position `skip`, newest first, and how many rows remain before it."""

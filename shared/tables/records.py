@@ -132,8 +132,10 @@ class Records(Generic[R]):
         key = row_key(record.id)
         if key is None:
             raise ValueError(f"{record.id} is no UUID")
-        record.id = record.id.lower()
-        record.updated_at = max(record.updated_at, record.created_at)
+        if not record.id.islower():
+            record.id = record.id.lower()
+        if record.updated_at < record.created_at:
+            record.updated_at = record.created_at
         row, written = await self._encode(record, key, None)
         try:
             etags = await self.committer.write(lambda generation: self.rewrite(None, record, row, generation))
@@ -221,7 +223,7 @@ class Records(Generic[R]):
     async def _encode(self, record: R, key: str, stored: Stored[R] | None) -> tuple[Row, list[str]]:
         """The row of a record, its long texts taken care of, and the blobs written for it."""
         row = self.columns.encode(record)
-        texts = spill.long_texts(row, (name for name, column in self.columns.all.items() if column.text))
+        texts = spill.long_texts(row, self.columns.texts)
         written: list[str] = []
         if texts:
             folder = f"{self.table}/{self.partition}/{record.id}"

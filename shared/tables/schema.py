@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import isfinite
 from typing import Any, Generic
 
 from shared.ids import row_key, time_of
 from shared.tables import keys
 from shared.tables.batch import MAX_OPERATIONS, Operation
-from shared.tables.cells import GENERATION, Cells, Delta, Group, hour_prefix
+from shared.tables.cells import GENERATION, ROOT, Cells, Delta, Group, hour_prefix
 from shared.tables.columns import Columns, R
 from shared.tables.wire import Row
 
@@ -30,7 +31,7 @@ class Index:
     fields: tuple[str, ...]
     order: str = ""
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """What all its row keys begin with."""
         kind = f"o~{self.order}." if self.order else "i~"
@@ -124,6 +125,8 @@ class Schema(Generic[R]):
         operations = [Operation("DELETE", key, etag="*") for key in before if key not in after]
         typed = self.columns.typed(cover)
         operations += [Operation("PUT", key, typed) for key in after if cover != was or key not in before]
+        if not self.unique:
+            return operations
         held, wanted = (self.unique_rows(*state) if state else {} for state in (old, new))
         operations += [Operation("DELETE", key, etag="*") for key in held if key not in wanted]
         for key, state in wanted.items():
@@ -147,15 +150,18 @@ class Schema(Generic[R]):
         sums = {f"+{name}": exact(getattr(record, name)) * sign for name in self.sums}
         moment = time_of(record.id) or record.created_at
         hour = hour_prefix(moment)
+        closed: Cells = {}
         for group in self.groups:
             cell = group.cell(record)
             own: Cells = {cell or "n": sign}
             if group.fields in self._summed:
                 own |= {f"{name}|{cell}" if cell else name: amount for name, amount in sums.items()}
-            delta.add(generation, group.row(record), own, [getattr(record, name) for name in group.open])
-            if not group.open:
-                delta.add(generation, hour, own)
-        delta.add(generation, hour, {f"m{moment.minute // 5}": sign})
+            if group.open:
+                delta.add(generation, group.row(record), own, [getattr(record, name) for name in group.open])
+            else:
+                closed |= own
+        delta.add(generation, ROOT, closed)
+        delta.add(generation, hour, {**closed, f"m{moment.minute // 5}": sign})
 
 
 def exact(value: float | None) -> int | Fraction:

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
@@ -89,6 +90,8 @@ class Shard:
         """Read the rows that this delta changes and that are not known. The root row is read before, never after."""
         await self.load()
         missing = [key for key in (self._key(*place) for place in delta.rows) if key not in self._cells]
+        if not missing:
+            return
         if self._etag is None:  # no transaction of this shard ever landed: it has no rows
             self._cells |= {key: {} for key in missing}
             return
@@ -170,6 +173,7 @@ class Shard:
                 attempt += 1
 
 
+@cache
 def root_key(number: int) -> str:
     """The row key of a shard's root row."""
     return f"{ROOT}r.{number:x}"

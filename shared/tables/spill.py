@@ -26,6 +26,8 @@ _BLOCKING = 200_000  # characters that compress in about 5 ms; more are compress
 def long_texts(row: Row, texts: Iterable[str]) -> dict[str, str]:
     """Take out of a row the texts that are too long for a column, and the longest until the others fit in it."""
     sizes = {name: _units(row[name]) for name in texts if name in row}
+    if sum(sizes.values()) <= LONG:
+        return {}
     taken = [name for name, size in sizes.items() if size > LONG]
     room = _PLAIN_ROOM - sum(size for size in sizes.values() if size <= LONG)
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):

@@ -76,7 +76,11 @@ class Http:
         connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=3)
         timeout = aiohttp.ClientTimeout(total=30, sock_connect=5)
         self._session: aiohttp.ClientSession = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector,
+            timeout=timeout,
+            auto_decompress=False,
+            skip_auto_headers=["Accept-Encoding"],
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._errors = (aiohttp.ClientError, TimeoutError, OSError)
         self._url = URL
