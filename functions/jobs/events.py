@@ -48,8 +48,12 @@ async def _current_job(job_id: str, request: Request) -> Job:
     if not secrets.compare_digest(job.token_hash, token_hash(token)):
         raise Unauthorized("Invalid or missing job token")
     if job.state is JobState.ENDED:
-        raise Gone("The job has ended")
+        raise _ended()
     return job
+
+
+def _ended() -> Gone:
+    return Gone("The job has ended")
 
 
 CurrentJob = Annotated[Job, Depends(_current_job)]
@@ -74,6 +78,8 @@ async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, 
             stop = True
 
     def advance(record: Job) -> None:
+        if record.state is JobState.ENDED:
+            raise _ended()
         record.size = max(record.size, end)
         record.captured = [captured for captured in record.captured if captured.end > record.size]
         if record.state is JobState.CREATED:

@@ -1,7 +1,8 @@
 """The workflow of a job: make its container, wait for its end, tell its API, always remove the container."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from shared.jobs import (
     CANCEL,
     FINISHED,
     INPUTS,
+    LOGS,
     Exit,
     Job,
     JobSpec,
@@ -96,7 +98,11 @@ async def job_create(job: dict) -> int | None:
 
 async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
     token, hashed = new_token()
-    await _record(job_id, kind, spec.timeout, hashed, list(spec.inputs))
+
+    def expect(record: Job) -> None:
+        record.token_hash, record.timeout, record.inputs = hashed, spec.timeout, list(spec.inputs)
+
+    await _record(job_id, kind, expect)  # of a repeat, with the hash of the token that its new container will know
     inputs: list[dict[str, str]] = []
     for path, data in spec.inputs.items():
         await blobs.put(INPUTS, f"{job_id}/{path}", data)
@@ -125,16 +131,14 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
     )
 
 
-async def _record(job_id: str, kind: str, timeout: int = 0, hashed: str = "", inputs: Sequence[str] = ()) -> Job:
-    """The job's record; of a repeat, with the hash of the token that its new container will know."""
-
-    def renew(record: Job) -> None:
-        record.token_hash = hashed or record.token_hash
-
+async def _record(job_id: str, kind: str, change: Callable[[Job], None]) -> Job:
+    """The job's record, made at need, after this change."""
     try:
-        return await jobs.update(job_id, renew)
+        return await jobs.update(job_id, change)
     except tables.NotFound:
-        return await jobs.insert(Job(id=job_id, kind=kind, token_hash=hashed, timeout=timeout, inputs=list(inputs)))
+        record = Job(id=job_id, kind=kind, token_hash="", timeout=0)
+        change(record)
+        return await jobs.insert(record)
 
 
 @bp.activity_trigger(input_name="job")
@@ -171,11 +175,19 @@ async def job_end(job: dict) -> None:
 
 async def settle(job_id: str, kind: str, otherwise: Exit) -> None:
     """Settle the exit in the job's record, so that a repeat tells the same; `otherwise` where the runner told none."""
-    await _record(job_id, kind)
 
-    def finish(record: Job) -> None:
-        record.exit = record.exit or otherwise.model_copy(update={"size": record.size}).model_dump(mode="json")
+    def close(record: Job) -> None:
         record.state = JobState.ENDED
 
-    record = await jobs.update(job_id, finish)
+    record = await _record(job_id, kind, close)
+    if record.exit is None:
+        # No push is taken any more. One on its way may have lengthened the log, and not yet counted what it brought.
+        with contextlib.suppress(blobs.BlobNotFound):
+            otherwise.size = (await blobs.info(LOGS, job_id)).size
+
+        def finish(record: Job) -> None:
+            if record.exit is None:
+                record.exit, record.size = otherwise.model_dump(mode="json"), otherwise.size
+
+        record = await jobs.update(job_id, finish)
     await kinds[kind].ended(record, Exit.model_validate(record.exit))

@@ -1,0 +1,52 @@
+"""The end of a job that is still printing: what reached its log counts, what comes later is refused."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from starlette.requests import Request
+
+from functions.gateway.execution import KIND
+from functions.gateway.models import Run
+from functions.gateway.store import runs
+from functions.jobs.events import push_output
+from functions.jobs.orchestrations import settle
+from infra.local.environment import Environment
+from shared import blobs
+from shared.http.errors import Gone
+from shared.jobs import LOGS, Exit, Job, JobState, jobs, new_token
+from tests.conftest import connected
+from tests.functions.gateway.conftest import Gateway, gateway
+
+__all__ = ["gateway"]
+
+
+@pytest.fixture
+async def job(stack: Environment, gateway: Gateway) -> AsyncIterator[Job]:
+    """The job of a run, without a container; its first output is in the log, and not yet counted."""
+    async with connected(**stack.app_settings):
+        now = datetime.now(UTC)
+        run = Run(client_id=gateway.id, prompt="", model="bash", options={"timeout": 60}, started_at=now)
+        await runs.insert(run)
+        job = await jobs.insert(Job(id=run.id, kind=KIND, token_hash=new_token()[1], timeout=60))
+        await blobs.append(LOGS, run.id, 0, b"started\n")
+        yield job
+
+
+async def test_output_that_was_not_counted_yet_is_kept(job: Job, gateway: Gateway):
+    await settle(job.id, KIND, Exit(reason="timeout"))
+    log = (await gateway.artifacts(job.id))["claude.log"]
+    assert (log["size"], await gateway.download(log["id"])) == (8, b"started\n")
+    assert (await gateway.get(job.id))["result"] == "started\n"
+
+
+async def test_a_push_that_the_end_overtook_is_refused_and_counts_nothing(job: Job):
+    await settle(job.id, KIND, Exit(reason="cancelled"))
+
+    async def body() -> dict[str, object]:
+        return {"type": "http.request", "body": b"started\n"}
+
+    with pytest.raises(Gone):  # it had passed its own check, as `job` shows, before the end
+        await push_output(job, Request({"type": "http", "method": "POST", "headers": []}, body), 0)
+    found = await jobs.get(job.id)
+    assert (found.state, found.size, (found.exit or {})["size"]) == (JobState.ENDED, 8, 8)
