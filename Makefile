@@ -19,7 +19,7 @@ demo: setup ## one real run over HTTP, its live events, result and artifacts
 	@exec $(BIN)/python -m infra.local demo
 
 test: setup ## the whole suite
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup ## format, lint and types
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q . && infra/local/node_modules/.bin/pyright
