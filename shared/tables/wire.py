@@ -189,6 +189,8 @@ class Wire:
                     raise batch.refusal(answer.status, answer.body)
                 return batch.answer(answer.body)
             except Refused as error:
+                if error.status in _BUSY:  # the service says so in a part of its answer, too
+                    raise Unanswered(str(error)) from error
                 if error.code != "TableNotFound":
                     raise
             await self.create(table)

@@ -21,6 +21,17 @@ _SELECT = re.compile(r"\$select=([^&]+)")
 _START = re.compile(r"PartitionKey%20eq%20%27(.*?)%27%20and%20RowKey%20ge%20%27(.*?)%27")
 
 
+def _part(status: int, code: str) -> Answer:
+    """A transaction's answer that was accepted, and says in its part that it was not done."""
+    error = {"odata.error": {"code": code, "message": {"lang": "en-US", "value": code}}}
+    head = f"--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 {status} Error\r\n\r\n".encode()
+    return Answer(202, {}, head + orjson.dumps(error) + b"\r\n--b--\r\n")
+
+
+_PARTS = {"busy part": _part(503, "ServerBusy"), "timed out part": _part(500, "OperationTimedOut")}
+"""Refusals within an accepted transaction: one before anything was done, one after all of it."""
+
+
 class Flaky:
     """Loses requests and answers, delivers late, throttles, answers queries in short or empty pages, and with nulls."""
 
@@ -34,7 +45,7 @@ class Flaky:
             return _with_nulls(url, await self.inner.send(method, url, headers, body))
         if "()?" in url and self.random.random() < 0.7:
             return await self._query(method, url, headers, body)
-        kind = self.random.choice(["lost request", "lost answer", "late", "throttled", "failed after"])
+        kind = self.random.choice(["lost request", "lost answer", "late", "throttled", "failed after", *_PARTS])
         self.faults[kind] += 1
         if kind == "lost request":
             raise Unanswered(kind)
@@ -43,7 +54,11 @@ class Flaky:
         if kind == "late":
             self.late.append(asyncio.create_task(self._later(method, url, headers, body)))
             raise Unanswered(kind)
+        if kind == "busy part" and body is not None:
+            return _PARTS[kind]
         await self.inner.send(method, url, headers, body)
+        if kind == "timed out part" and body is not None:
+            return _PARTS[kind]
         if kind == "failed after":
             return Answer(500, {}, b"")
         raise Unanswered(kind)
