@@ -1,12 +1,14 @@
 """What an operation costs: storage calls and rows, the same at a hundred records and at ten thousand."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import orjson
 import pytest
 
-from shared.ids import new_id
+from shared.ids import new_id, row_key
 from shared.tables import Collection
 from tests.shared.tables.conftest import Counting, Run, Status, collection
 
@@ -97,3 +99,19 @@ async def test_totals_of_one_value_do_not_grow_with_the_values(account: None, co
     assert one.sum("tokens", client_id="c7") == 7 + 67
     with pytest.raises(ValueError, match="nothing is declared that counts by name"):
         await runs.totals({"name": "x"})
+
+
+def test_decoding_a_page_takes_a_few_times_as_long_as_parsing_it():
+    runs = collection()
+    encoded = [{**runs.columns.encode(run), "RowKey": f"r~{row_key(run.id)}"} for run in (Run() for _ in range(1_000))]
+    text = orjson.dumps(encoded)
+    parsing: list[float] = []
+    decoding: list[float] = []
+    for _ in range(15):
+        start = time.process_time()
+        rows = orjson.loads(text)
+        parsed = time.process_time()
+        runs.columns.decode(rows)
+        parsing.append(parsed - start)
+        decoding.append(time.process_time() - parsed)
+    assert min(decoding) < 5 * min(parsing)
