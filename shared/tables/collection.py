@@ -50,6 +50,11 @@ class Collection(Records[R]):
 
         It starts at `offset`, or behind the page that `cursor` came from. ValueError for what no index answers, and
         for a cursor that is none.
+
+        Two queries at once: `limit` rows, and the counter rows of the filter, one for each process that has written
+        (16 at most). An offset over 250 adds the counter rows of the hours passed over, a thousand a query, and reads
+        the last hour (without a filter: five minutes) up to it. Where nothing counts by the filter, its total is
+        counted a thousand keys a query; several values of a field are as many queries.
         """
         wanted = _wanted(where)
         how = plan(self.schema, self.columns, wanted, order)
@@ -75,7 +80,7 @@ class Collection(Records[R]):
     ) -> AsyncIterator[R]:
         """Every record that matches, newest first, in its list view; made at `after` or later, and before `before`.
 
-        Records may be written and deleted meanwhile: each that is there all the time comes once.
+        Records may be written and deleted meanwhile: each that is there all the time comes once. A query for 250 rows.
         """
         how = plan(self.schema, self.columns, _wanted(where), "created_at")
         end = first_key(after) if after else ""
@@ -124,14 +129,15 @@ class Collection(Records[R]):
                 totals.add(row, row["RowKey"].rpartition("~")[0] + "~")
 
     async def count(self, where: Filter | None = None) -> int:
-        """How many records match; at once where a counter is declared, else a thousand keys a call."""
+        """How many records match: one query of few rows where a counter is declared, else a thousand keys a query."""
         return await self._total(plan(self.schema, self.columns, _wanted(where), "created_at"))
 
     async def rebuild(self) -> Rebuilt:
         """Make index rows and counters of this partition anew from its records: for a new declaration, or after damage.
 
         Readers and writers may go on, and an interrupted rebuild goes on where it was when it is called again.
-        `Conflict` when two records share a value that is now to be unique.
+        `Conflict` when two records share a value that is now to be unique. All rows are read once, and each
+        record costs an update.
         """
         return await Rebuild(self).run()
 
@@ -152,7 +158,10 @@ class Collection(Records[R]):
         raise ValueError(f"{self.table}: nothing is declared that counts by {', '.join(sorted(where))}")
 
     async def history(self, start: datetime, end: datetime) -> list[Hour]:
-        """What was created in each hour that begins before `end`, from the hour of `start` on; empty ones too."""
+        """What was created in each hour that begins before `end`, from the hour of `start` on; empty ones too.
+
+        A query for a thousand rows: one for each hour with records and each process that wrote in it.
+        """
         first = keys.utc(start).replace(minute=0, second=0, microsecond=0)
         count = max(math.ceil((keys.utc(end) - first) / timedelta(hours=1)), 0)
         groups = [group for group in self.schema.groups if not group.open]

@@ -105,11 +105,11 @@ class Records(Generic[R]):
         raise NotFound(self.model.__name__, record_id)
 
     async def get(self, record_id: str) -> R:
-        """The record of this id; `NotFound`, also for what is no id."""
+        """The record of this id; `NotFound`, also for what is no id. One point read, as `read`."""
         return (await self.read(record_id)).record
 
     async def find(self, field: str, value: object) -> R:
-        """The record with this value of a unique field; `NotFound`."""
+        """The record with this value of a unique field; `NotFound`. Two point reads."""
         if field not in self.schema.unique:
             raise ValueError(f"{self.table}: {field} is not unique")
         key = self.schema.unique_key(field, value)
@@ -128,6 +128,10 @@ class Records(Generic[R]):
 
         Repeating an insert is harmless: an id that is stored with the same `created_at` is the same record, and is
         answered as it is stored.
+
+        One transaction, shared with other writes that wait: the record, a row for each index, order and unique field,
+        and the counter rows: that of the partition, that of the hour, and one for each counter by fields of any value.
+        A counter row is read once by each process.
         """
         key = row_key(record.id)
         if key is None:
@@ -171,6 +175,8 @@ class Records(Generic[R]):
 
         What `change` raises passes through and nothing is written; nor is anything when it changes nothing. `if_match`
         is the version that it must be: `PreconditionFailed`. `NotFound`; `Conflict` on a unique field.
+
+        One point read and one transaction: the rows of `insert` that change, two where an indexed value does.
         """
         async with client().lock(self.table, self.partition, record_id.lower()):
             for _ in range(_ATTEMPTS):
@@ -201,7 +207,10 @@ class Records(Generic[R]):
         raise Unavailable(f"{self.table} {record_id} changes all the time")
 
     async def delete(self, record_id: str, *, if_match: str | None = None) -> None:
-        """Delete a record with all that belongs to it; `NotFound`, `PreconditionFailed`."""
+        """Delete a record with all that belongs to it; `NotFound`, `PreconditionFailed`.
+
+        One point read and one transaction of the rows of `insert`.
+        """
         async with client().lock(self.table, self.partition, record_id.lower()):
             for _ in range(_ATTEMPTS):
                 stored = await self.read(record_id)
