@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -18,9 +18,6 @@ from shared.identity import credential
 from shared.settings import StorageAccount
 from shared.tables import batch
 from shared.tables.errors import Refused, Unavailable
-
-if TYPE_CHECKING:
-    pass
 
 SCOPE = "https://storage.azure.com/.default"
 ATTEMPTS = 6
