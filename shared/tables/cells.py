@@ -111,5 +111,8 @@ def dump(cells: Cells) -> str:
 
 def load(row: Row, column: str = "v") -> Cells:
     """The cells of a counter row."""
-    cells: dict[str, int | str] = orjson.loads(row.get(column) or "{}")
-    return {name: Fraction(value) if isinstance(value, str) else value for name, value in cells.items()}
+    cells: dict[str, Any] = orjson.loads(row.get(column) or "{}")
+    for name, amount in cells.items():
+        if isinstance(amount, str):
+            cells[name] = Fraction(amount)
+    return cells

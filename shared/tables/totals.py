@@ -1,8 +1,8 @@
 """Exact counts and sums, read from the counter rows."""
 
 from collections import Counter
-from collections.abc import Iterable
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 import orjson
@@ -22,11 +22,12 @@ class Totals:
 
     def add(self, row: Row, prefix: str) -> None:
         """Take in one counter row, as that of `prefix`."""
-        values, cells = self._rows.setdefault(prefix, (orjson.loads(row["k"]) if "k" in row else [], {}))
-        add(cells, load(row))
+        if prefix in self._rows:
+            add(self._rows[prefix][1], load(row))
+        else:
+            self._rows[prefix] = (orjson.loads(row["k"]) if "k" in row else [], load(row))
         if OLD in row:
-            add(cells, load(row, OLD))
-        self._rows[prefix] = (values, cells)
+            add(self._rows[prefix][1], load(row, OLD))
 
     def _cell(self, prefix: str, name: str) -> Number:
         return self._rows.get(prefix, ([], {}))[1].get(name, 0)
@@ -64,9 +65,9 @@ class Totals:
         """Records with one of these values for each of these fields, which a counter was declared for."""
         group = self._group(set(where))
         total = 0
-        for open_ in _product([where[name] for name in group.open]):
+        for open_ in product(*(where[name] for name in group.open)):
             prefix = group.row_of(open_)
-            for closed in _product([where[name] for name in group.closed]):
+            for closed in product(*(where[name] for name in group.closed)):
                 total += int(self._cell(prefix, group.cell_of(list(closed)) or "n"))
         return total
 
@@ -98,9 +99,3 @@ class Hour(Totals):
     def fives(self) -> list[int]:
         """Records created in each five minutes of the hour."""
         return [int(sum(cells.get(f"m{i}", 0) for _, cells in self._rows.values())) for i in range(12)]
-
-
-def _product(choices: list[list[object]]) -> Iterable[tuple[object, ...]]:
-    from itertools import product
-
-    return product(*choices)
