@@ -67,6 +67,8 @@ class Collection(Records[R]):
             rows = rows[:limit]
         else:
             # Rows sort one way; the other way is the same list, counted from its end.
+            if start.start:
+                raise ValueError(f"{cursor!r} is a cursor of the other direction")
             total = await self._total(how)
             end = max(total - start.offset, 0)
             skip = max(end - limit, 0)

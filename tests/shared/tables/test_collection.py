@@ -255,6 +255,14 @@ class TestPage:
         with pytest.raises(ValueError, match="cursor"):
             await runs.page(cursor="' or true")
 
+    async def test_a_cursor_of_the_other_direction_is_refused(self):
+        runs = collection()
+        for _ in range(2):
+            await runs.insert(Run())
+        page = await runs.page(limit=1)
+        with pytest.raises(ValueError, match="other direction"):
+            await runs.page(limit=1, descending=False, cursor=page.cursor)
+
     async def test_a_long_text_in_the_list_view_is_whole(self):
         runs = collection(view=["prompt"])
         texts = ["x" * 2_000, "y" * 40_000, "z"]
