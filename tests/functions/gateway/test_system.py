@@ -1,6 +1,7 @@
 """Health, system information, metrics and the cleanup."""
 
 import asyncio
+import socket
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -37,21 +38,20 @@ class TestHealth:
     async def test_what_is_away_is_told_within_a_few_seconds(
         self, stack: Environment, tmp_path_factory: pytest.TempPathFactory
     ):
-        # Ports that take connections and never answer: worse than ports that refuse them.
-        silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(3600), "127.0.0.1", 0)
-        port = silent.sockets[0].getsockname()[1]
-        account = stack.app_settings["AzureWebJobsStorage"]
-        for name in ("blob", "table"):
-            account = account.replace(f":{stack.ports[name]}/", f":{port}/")
-        state = tmp_path_factory.mktemp("away")
-        away = {"AzureWebJobsStorage": account, "RUNYARD_ARM_ENDPOINT": f"http://127.0.0.1:{port}"}
-        async with another_host(stack, state, **away) as http:
-            start = time.monotonic()
-            health, ready, live = await asyncio.gather(
-                *(http.get(f"/gateway/health{path}") for path in ("", "/ready", "/live"))
-            )
-            took = time.monotonic() - start
-        silent.close()
+        # A port that takes connections and never answers: worse than one that refuses them.
+        with socket.create_server(("127.0.0.1", 0), backlog=1000) as silent:
+            port = silent.getsockname()[1]
+            account = stack.app_settings["AzureWebJobsStorage"]
+            for name in ("blob", "table"):
+                account = account.replace(f":{stack.ports[name]}/", f":{port}/")
+            state = tmp_path_factory.mktemp("away")
+            away = {"AzureWebJobsStorage": account, "RUNYARD_ARM_ENDPOINT": f"http://127.0.0.1:{port}"}
+            async with another_host(stack, state, **away) as http:
+                start = time.monotonic()
+                health, ready, live = await asyncio.gather(
+                    *(http.get(f"/gateway/health{path}") for path in ("", "/ready", "/live"))
+                )
+                took = time.monotonic() - start
         assert took < 6, "the checks run one after the other, or without a limit"
         assert (health.status_code, health.json()["status"], health.json()["database"]) == (
             503, "unhealthy", "disconnected",
