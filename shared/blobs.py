@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from shared.identity import credential
+from shared.credential import credential
 from shared.settings import settings
 
 if TYPE_CHECKING:

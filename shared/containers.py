@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from shared.identity import credential
+from shared.credential import credential
 from shared.settings import settings
 
 if TYPE_CHECKING:

@@ -126,6 +126,9 @@ class JobSpec:
 class JobKind(Protocol):
     """What an API does at the turns of its jobs' lives; a call may be repeated, and changes nothing more then."""
 
+    name: str
+    """What records of its jobs call it: `<slice>.<noun>`."""
+
     async def prepare(self, job_id: str) -> JobSpec | None:
         """What to run; None when there is nothing to run any more. Raises `Unstartable` with the reason."""
         ...

@@ -127,7 +127,7 @@ def _client(hub: str) -> "WebPubSubServiceClient":
         if "=" in where:
             _clients[hub] = WebPubSubServiceClient.from_connection_string(where, hub, **few)
         else:
-            from shared.identity import credential
+            from shared.credential import credential
 
             _clients[hub] = WebPubSubServiceClient(where, hub, credential(), **few)
     return _clients[hub]

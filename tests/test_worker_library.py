@@ -31,4 +31,4 @@ async def test_it_indexes_loads_and_answers(stack: Environment):
     shown = json.loads(done.stdout.strip().splitlines()[-1])
     assert shown["status"] == 200
     assert {"python", "bash"} <= {model["id"] for model in shown["body"]["models"]}
-    assert {"run_job", "jobs_upkeep", "gateway_00_create_run"} <= set(shown["functions"])
+    assert {"run_job", "maintenance_minute", "gateway_00_create_run"} <= set(shown["functions"])

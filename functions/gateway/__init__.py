@@ -4,21 +4,23 @@ from functions.gateway import (
     alerts,
     artifacts,
     auth,
-    catalogue,
     cleanup,
     clients,
     dashboard,
     health,
     metrics,
+    models,
     runs,
-    socket,
     system,
-    upkeep,
+    timers,
+    ws,
 )
-from shared.access import current_client
+from functions.gateway.job import GatewayRun
+from shared.api_keys import current_client
 from shared.http.api import Api
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
+from shared.slices import Slice
 
 config = settings()
 api = Api(
@@ -31,13 +33,13 @@ api = Api(
         runs.routes,
         artifacts.of_run,
         artifacts.routes,
-        catalogue.routes,
+        models.routes,
         alerts.routes,
         dashboard.routes,
         health.routes,
         system.routes,
         metrics.routes,
-        socket.routes,
+        ws.routes,
     ],
     guard=current_client,
     limit=RateLimit("gateway", config.rate_minute, config.rate_second)
@@ -45,6 +47,10 @@ api = Api(
     else None,
     render=lambda status, message: {"error": message},
 )
-blueprints = [socket.bp, cleanup.bp, upkeep.bp]
-
-__all__ = ["api", "blueprints"]
+SLICE = Slice(
+    api=api,
+    blueprints=[ws.bp, cleanup.bp],
+    job_kinds=[GatewayRun()],
+    dialogue=ws.speak,
+    every_minute=[timers.watch_stores],
+)

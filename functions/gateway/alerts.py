@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request, Response
 
 from functions.gateway.bodies import Message
-from functions.gateway.models import Alert, AlertType, Answer
+from functions.gateway.records import Alert, AlertType, Answer
 from functions.gateway.store import alerts
 from shared import tables
-from shared.access import CurrentClient
+from shared.api_keys import CurrentClient
 from shared.http.api import router
 from shared.http.errors import BadRequest
 from shared.http.paging import Cursor, Limit, Offset, SortOrder, link_next

@@ -11,12 +11,12 @@ from fastapi import Header, Query, Request
 from starlette.responses import Response
 
 from functions.gateway.bodies import ArtifactInfo, ArtifactList, ArtifactSummary, ArtifactUploaded, Message
-from functions.gateway.execution import clean_name
-from functions.gateway.models import Artifact
+from functions.gateway.job import clean_name
+from functions.gateway.records import Artifact
 from functions.gateway.redaction import redacted_values
 from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
-from shared.access import CurrentClient
+from shared.api_keys import CurrentClient
 from shared.http.api import router
 from shared.http.errors import BadRequest, NotFound, TooLarge
 from shared.http.files import Found, serve_file

@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.gateway.bodies import Credentials, Login, Refused, Registered, Verified
 from shared import tables
-from shared.access import INVALID, Client, client_of, clients, key_of, new_key
+from shared.api_keys import INVALID, Client, client_of, clients, key_of, new_key
 from shared.http.api import router
 from shared.http.errors import Conflict
 

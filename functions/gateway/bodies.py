@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, Strict, StringConstraints, model_validator
 
-from functions.gateway.models import Answer, Body, RunStatus
+from functions.gateway.records import Answer, Body, RunStatus
 from shared.http.json import JsonObject, plain
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from functions.gateway.models import Run
+from functions.gateway.records import Run
 from functions.gateway.redaction import redacted
 from shared import blobs
 from shared.jobs import ARTIFACTS, Exit, JobSpec, Unstartable
 from shared.settings import settings
 
-AGENT = Path(__file__).with_name("claude_agent.py")
+AGENT = Path(__file__).with_name("container") / "agent.py"
 """What runs in the container: it starts the command line and makes its events readable."""
 
 REPORT = "claude.json"

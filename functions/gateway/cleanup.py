@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import azure.durable_functions as df
 
-from functions.gateway.models import Run, RunStatus
+from functions.gateway.records import Run, RunStatus
 from functions.gateway.store import alerts, artifacts, runs
 from shared import blobs, tables
 from shared.jobs import LOGS, jobs

@@ -5,7 +5,7 @@ from fastapi import Request, Response
 from functions.gateway import updates
 from functions.gateway.bodies import ClientDetail, ClientList, Login, Message, NewKey
 from shared import tables
-from shared.access import Client, CurrentClient, clients, forget, new_key
+from shared.api_keys import Client, CurrentClient, clients, forget, new_key
 from shared.http.api import router
 from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import BadRequest, Conflict

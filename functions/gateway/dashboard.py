@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
-from functions.gateway.models import AlertType, Answer, RunStatus
+from functions.gateway.records import AlertType, Answer, RunStatus
 from functions.gateway.store import alerts, artifacts, runs
-from shared.access import CurrentClient, clients
+from shared.api_keys import CurrentClient, clients
 from shared.http.api import router
 from shared.http.errors import BadRequest
 from shared.http.paging import Limit

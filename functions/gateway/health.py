@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from starlette.responses import JSONResponse, Response
 
-from functions.gateway.models import Answer
+from functions.gateway.records import Answer
 from shared import blobs, containers, tables
-from shared.access import clients
+from shared.api_keys import clients
 from shared.http.api import router
 from shared.jobs import ARTIFACTS
 

@@ -8,9 +8,9 @@ from fastapi import Request
 from starlette.responses import Response
 
 from functions.gateway.health import uptime
-from functions.gateway.models import RunStatus
+from functions.gateway.records import RunStatus
 from functions.gateway.store import runs
-from shared.access import current_client
+from shared.api_keys import current_client
 from shared.http.api import Api, router
 from shared.jobs import JobState, jobs
 from shared.settings import settings

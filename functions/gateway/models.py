@@ -1,126 +1,136 @@
-"""Records of the gateway API; a run's rules stand with its record."""
+"""The models that a run can name: facts, what each needs to be available, and the routes that show them."""
 
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from functools import cache
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.http.errors import BadRequest
-from shared.tables import Record
+from functions.gateway.records import Answer
+from shared.api_keys import CurrentClient
+from shared.http.api import router
+from shared.http.errors import NotFound
+from shared.settings import settings
+
+routes = router("/api/models", "models")
 
 
-class RunStatus(StrEnum):
-    """pending -> running -> completed | failed | cancelled; the last three are final."""
+class Provider(StrEnum):
+    """Whose model it is; `custom` models are run by the runner itself."""
 
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def final(self) -> bool:
-        """Whether a run stays in this status."""
-        return self not in (RunStatus.PENDING, RunStatus.RUNNING)
+    ANTHROPIC = "anthropic"
+    OPENAI = "openai"
+    CUSTOM = "custom"
 
 
-class AlertType(StrEnum):
-    """How grave an alert is."""
+class Model(BaseModel):
+    """`context_length` and `max_tokens` in tokens (for custom models: characters of the program); costs in USD per
+    million tokens."""
 
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
+    model_config = ConfigDict(frozen=True)
 
-
-class Run(Record):
-    """One prompt, or program, run in a container.
-
-    `seconds` is its execution time; `tokens` is what its model used, `cost` in USD.
-    """
-
-    client_id: str
-    status: RunStatus = RunStatus.PENDING
-    prompt: str
-    model: str
-    options: dict[str, Any]
-    metadata: dict[str, Any] = {}
-    result: str | None = None
-    error: str | None = None
-    started_at: datetime
-    completed_at: datetime | None = None
-    artifact_count: int = 0
-    retry_of: str | None = None
-    tokens: int = 0
-    cost: float = 0.0
-    seconds: float = 0.0
-
-    def start(self) -> None:
-        """The real start replaces the time of creation; a repeat changes nothing."""
-        if self.status is RunStatus.PENDING:
-            self.status, self.started_at = RunStatus.RUNNING, datetime.now(UTC)
-
-    def cancel(self) -> None:
-        """End a run that has not ended; 400 for one that has."""
-        if self.status.final:
-            raise BadRequest(f"Cannot cancel {self.status} run")
-        self.end(RunStatus.CANCELLED, datetime.now(UTC))
-
-    def change_status(self, status: RunStatus) -> None:
-        """Enter a status that a client names; 400 where the way does not lead there."""
-        if self.status.final:
-            raise BadRequest(f"Cannot change status of {self.status} run")
-        if status is RunStatus.PENDING and self.status is not status:
-            raise BadRequest(f"Cannot change status of {self.status} run to {status}")
-        if status.final:
-            self.end(status, datetime.now(UTC))
-        elif status is RunStatus.RUNNING:
-            self.start()
-
-    def end(self, status: RunStatus, at: datetime) -> None:
-        """Enter a final status at `at`; a run that was never started took no time."""
-        if self.status is RunStatus.RUNNING:
-            self.seconds = max(0.0, (at - self.started_at).total_seconds())
-        self.status, self.completed_at = status, at
-
-
-class Artifact(Record):
-    """A file of a run. `blob` is its name in `container`; `sha256` in hex, empty for a run's log."""
-
-    run_id: str
-    client_id: str
-    filename: str
-    size: int
-    content_type: str
-    metadata: dict[str, Any] = {}
-    container: str
-    blob: str
-    sha256: str = ""
+    id: str
+    name: str
+    provider: Provider
+    description: str
+    context_length: int
+    max_tokens: int
+    input_cost: float = 0.0
+    output_cost: float = 0.0
+    supports_vision: bool = False
+    supports_tools: bool = False
 
     @property
-    def path(self) -> str:
-        """A label in the documented form; nothing is stored under it."""
-        return f".data/artifacts/{self.run_id}/{self.id}_{self.filename}"
+    def available(self) -> bool:
+        """Whether a run of it can work here: its provider's key is set, or the runner has it built in."""
+        return self.provider is Provider.CUSTOM or (
+            self.provider is Provider.ANTHROPIC and bool(settings().anthropic_api_key)
+        )
 
 
-class Alert(Record):
-    """Something that a person should know."""
+@cache
+def catalogue() -> dict[str, Model]:
+    """All models by id, in the order they are listed."""
+    models = [
+        Model(
+            id="claude-sonnet-4-20250514",
+            name="Claude Sonnet 4",
+            provider=Provider.ANTHROPIC,
+            description="Balanced model for most tasks",
+            context_length=200_000,
+            max_tokens=8192,
+            input_cost=3.0,
+            output_cost=15.0,
+            supports_tools=True,
+        ),
+        Model(
+            id="claude-opus-4-20250514",
+            name="Claude Opus 4",
+            provider=Provider.ANTHROPIC,
+            description="Most capable model, for the hardest tasks",
+            context_length=200_000,
+            max_tokens=4096,
+            input_cost=15.0,
+            output_cost=75.0,
+            supports_tools=True,
+        ),
+        Model(
+            id="python",
+            name="Python",
+            provider=Provider.CUSTOM,
+            description="The prompt is a Python program; files it writes to artifacts/ are kept",
+            context_length=100_000,
+            max_tokens=100_000,
+        ),
+        Model(
+            id="bash",
+            name="Bash",
+            provider=Provider.CUSTOM,
+            description="The prompt is a Bash script; files it writes to artifacts/ are kept",
+            context_length=100_000,
+            max_tokens=100_000,
+        ),
+    ]
+    return {model.id: model for model in models}
 
-    type: AlertType
-    message: str
-    run_id: str | None = None
-    client_id: str | None = None
-    read: bool = False
-    metadata: dict[str, Any] = {}
+
+class ModelSummary(Answer):
+    """A model in the list."""
+
+    id: str
+    name: str
+    provider: Provider
+    context_length: int
+    max_tokens: int
+    supports_vision: bool
+    supports_tools: bool
 
 
-class Body(BaseModel):
-    """A request body: a JSON object whose unknown members are ignored."""
+class ModelDetail(ModelSummary):
+    """A model with its prices, in USD per million tokens."""
 
-    model_config = ConfigDict(extra="ignore", defer_build=True)
+    description: str
+    input_cost: float
+    output_cost: float
+    available: bool
 
 
-class Answer(BaseModel):
-    """A response body, read from a record's attributes."""
+class ModelList(Answer):
+    """Models; `total` counts them."""
 
-    model_config = ConfigDict(from_attributes=True, defer_build=True)
+    models: list[ModelSummary]
+    total: int
+
+
+@routes.get("")
+async def list_models(client: CurrentClient, provider: Provider | None = None) -> ModelList:
+    """All models, or those of a provider."""
+    found = [ModelSummary.model_validate(m) for m in catalogue().values() if provider in (None, m.provider)]
+    return ModelList(models=found, total=len(found))
+
+
+@routes.get("/{model_id}", response_model=ModelDetail)
+async def get_model(model_id: str, client: CurrentClient) -> Model:
+    """One model, with its prices and whether it can run here."""
+    if model_id not in catalogue():
+        raise NotFound("Model not found")
+    return catalogue()[model_id]

@@ -8,7 +8,6 @@ from fastapi import Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from functions.gateway import updates
-from functions.gateway.alerting import run_failed
 from functions.gateway.bodies import (
     NewRun,
     RunAccepted,
@@ -20,13 +19,14 @@ from functions.gateway.bodies import (
     RunState,
     RunSummary,
 )
-from functions.gateway.catalogue import catalogue
-from functions.gateway.execution import KIND
-from functions.gateway.models import Run, RunStatus
+from functions.gateway.job import KIND
+from functions.gateway.models import catalogue
+from functions.gateway.raise_alert import run_failed
+from functions.gateway.records import Run, RunStatus
 from functions.gateway.redaction import redacted, redacted_values
 from functions.gateway.store import runs
 from shared import blobs
-from shared.access import CurrentClient
+from shared.api_keys import CurrentClient
 from shared.http.api import router
 from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import BadRequest

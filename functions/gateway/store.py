@@ -1,6 +1,6 @@
 """The gateway's collections, and what belongs together when one of them changes."""
 
-from functions.gateway.models import Alert, Artifact, Run
+from functions.gateway.records import Alert, Artifact, Run
 from shared import tables
 from shared.tables import Collection
 

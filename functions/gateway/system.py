@@ -13,8 +13,8 @@ from pydantic import Field
 
 from functions.gateway.cleanup import Cleanup, cleanups
 from functions.gateway.health import VERSION, uptime
-from functions.gateway.models import Answer, Body
-from shared.access import CurrentClient
+from functions.gateway.records import Answer, Body
+from shared.api_keys import CurrentClient
 from shared.http.api import router
 from shared.http.errors import Unavailable
 from shared.settings import settings

@@ -1,6 +1,6 @@
 """What the gateway's sockets hear."""
 
-from functions.gateway.models import Alert, Run
+from functions.gateway.records import Alert, Run
 from shared import realtime
 
 HUB = "gateway"

@@ -1,12 +1,11 @@
 """Jobs: the workflow of a container, and the endpoint to which its runner pushes."""
 
-from functions.jobs import events, orchestrations, upkeep
+from functions.jobs import events, orchestrations, timers
 from shared.http.api import Api
+from shared.slices import Slice
 
 api = Api(
     "jobs", "Runyard jobs", "1.0.0", [events.routes], render=lambda status, message: {"error": message}
 )  # for runners only
 
-blueprints = [orchestrations.bp, upkeep.bp]
-
-__all__ = ["api", "blueprints"]
+SLICE = Slice(api=api, blueprints=[orchestrations.bp], every_minute=[timers.reconcile])

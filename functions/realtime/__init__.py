@@ -3,7 +3,6 @@
 import hmac
 from typing import Annotated
 
-import azure.durable_functions as df
 from fastapi import Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
@@ -11,6 +10,7 @@ from shared.http.api import Api, router
 from shared.http.errors import BadRequest, NotFound, Unauthorized
 from shared.realtime import Event, encode_state, verify_signature
 from shared.settings import settings
+from shared.slices import Slice
 from shared.sockets import dialogues
 from shared.workflows import Workflows
 
@@ -59,6 +59,4 @@ def _proven(event: Event, signature: str, code: str) -> bool:
 
 
 api = Api("realtime", "Runyard real-time events", "1.0.0", [routes], render=lambda status, message: {"error": message})
-blueprints: list[df.Blueprint] = []
-
-__all__ = ["api", "blueprints"]
+SLICE = Slice(api=api)

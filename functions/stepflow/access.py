@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from shared.access import INVALID, client_of, current_client
+from shared.api_keys import INVALID, client_of, current_client
 from shared.http.errors import Unauthorized
 from shared.settings import settings
 

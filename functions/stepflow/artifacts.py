@@ -21,7 +21,7 @@ from functions.stepflow.bodies import (
     Envelope,
     Message,
 )
-from functions.stepflow.models import Artifact, ArtifactType
+from functions.stepflow.records import Artifact, ArtifactType
 from functions.stepflow.store import artifacts, artifacts_of, delete_artifact, executions
 from shared import blobs
 from shared.http.errors import BadRequest, NotFound, TooLarge

@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from functions.stepflow.models import (
+from functions.stepflow.records import (
     Artifact,
     ArtifactType,
     Execution,

@@ -1,8 +1,8 @@
 """Deleting an execution with everything that belongs to it."""
 
-from functions.stepflow import logs
-from functions.stepflow.execution import tell_end
-from functions.stepflow.models import Execution
+from functions.stepflow import log_index
+from functions.stepflow.job import tell_end
+from functions.stepflow.records import Execution
 from functions.stepflow.store import artifacts, delete_artifact, executions
 from shared import blobs, containers, tables
 from shared.jobs import ARTIFACTS, CANCEL, Job, JobState, group_name, jobs
@@ -31,7 +31,7 @@ async def delete_execution(execution_id: str, workflows: WorkflowClient) -> None
         await blobs.delete(ARTIFACTS, blob)
     async for artifact in artifacts.all({"execution_id": execution.id}):
         await delete_artifact(artifact)
-    await logs.delete(execution.id)
+    await log_index.delete(execution.id)
     await executions.delete(execution.id)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from functions.stepflow import deletion, logs
+from functions.stepflow import deletion, log_index
 from functions.stepflow.access import Caller, routes_for
 from functions.stepflow.bodies import (
     ActiveExecutions,
@@ -23,8 +23,8 @@ from functions.stepflow.bodies import (
     StepShown,
     step_shown,
 )
-from functions.stepflow.execution import KIND, tell_end
-from functions.stepflow.models import ACTIVE, Execution, ExecutionStatus
+from functions.stepflow.job import KIND, tell_end
+from functions.stepflow.records import ACTIVE, Execution, ExecutionStatus
 from functions.stepflow.requests import NewExecution
 from functions.stepflow.store import artifacts_of, executions
 from shared.http.errors import BadRequest, NotFound
@@ -116,8 +116,8 @@ async def list_logs(
         index = execution.step_index(step_id)
         if index is None:
             raise NotFound("Step not found")
-        numbers = logs.lines_of(execution, execution.steps[index])
-    entries = await logs.read(execution, numbers.start + offset, min(limit, len(numbers) - offset))
+        numbers = log_index.lines_of(execution, execution.steps[index])
+    entries = await log_index.read(execution, numbers.start + offset, min(limit, len(numbers) - offset))
     return Envelope(
         data=LogPage(
             logs=[_log_shown(execution, entry) for entry in entries],
@@ -144,23 +144,23 @@ async def delete_execution(execution_id: str, workflows: Workflows) -> Envelope[
     return Envelope(data=Message(message="Execution deleted successfully"))
 
 
-async def _newest(execution: Execution) -> list[logs.Entry]:
+async def _newest(execution: Execution) -> list[log_index.Entry]:
     first = max(0, execution.lines - DETAIL_LINES)
-    return await logs.read(execution, first, DETAIL_LINES, page_bytes=DETAIL_BYTES, newest=True)
+    return await log_index.read(execution, first, DETAIL_LINES, page_bytes=DETAIL_BYTES, newest=True)
 
 
-def _steps(execution: Execution, entries: list[logs.Entry]) -> list[StepShown]:
+def _steps(execution: Execution, entries: list[log_index.Entry]) -> list[StepShown]:
     shown: list[StepShown] = []
     start = entries[0].number if entries else execution.lines
     for step in execution.steps:
-        numbers = logs.lines_of(execution, step)
+        numbers = log_index.lines_of(execution, step)
         own = entries[max(0, numbers.start - start) : max(0, numbers.stop - start)]
         shown.append(step_shown(execution, step, [StepLog.model_validate(entry) for entry in own], len(numbers)))
     return shown
 
 
-def _log_shown(execution: Execution, entry: logs.Entry) -> LogShown:
-    step = logs.step_of(execution, entry.number)
+def _log_shown(execution: Execution, entry: log_index.Entry) -> LogShown:
+    step = log_index.step_of(execution, entry.number)
     return LogShown(
         timestamp=entry.timestamp,
         content=entry.content,

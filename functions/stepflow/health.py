@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, Response
 from functions.stepflow import machine
 from functions.stepflow.access import routes_for
 from functions.stepflow.bodies import Answer, Envelope
-from functions.stepflow.maintenance import maintain
-from functions.stepflow.models import ExecutionStatus
+from functions.stepflow.records import ExecutionStatus
 from functions.stepflow.store import artifacts, connections, executions
+from functions.stepflow.timers import maintain
 from functions.stepflow.updates import HUB
 from shared import blobs, realtime, tables
 from shared.http.api import router

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
-from functions.stepflow.models import MAX_SECONDS, WORKSPACE, Execution
+from functions.stepflow.records import MAX_SECONDS, WORKSPACE, Execution
 
 MAX_COMMAND = 1_000_000
 MAX_ENVIRONMENT = 64 * 1024

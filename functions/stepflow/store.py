@@ -1,6 +1,6 @@
 """StepFlow's collections, and what goes with an execution or an artifact when it is deleted."""
 
-from functions.stepflow.models import Artifact, Connection, Execution
+from functions.stepflow.records import Artifact, Connection, Execution
 from shared import blobs, tables
 from shared.jobs import ARTIFACTS
 from shared.tables import Collection

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from functions.stepflow.models import Artifact, Execution
+from functions.stepflow.records import Artifact, Execution
 from functions.stepflow.transcript import LogLine, Step
 from shared import realtime
 

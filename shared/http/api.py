@@ -21,8 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared import tables
 from shared.http.errors import ApiError, TooManyRequests, Unauthorized
 from shared.http.idempotency import serve_once
+from shared.http.openapi import describe
 from shared.http.ratelimit import RateLimit, address_of
-from shared.http.schema import describe
 from shared.settings import settings
 
 log = logging.getLogger(__name__)

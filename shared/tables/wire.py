@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from shared.identity import credential
+from shared.credential import credential
 from shared.settings import StorageAccount
 from shared.tables import batch
 from shared.tables.errors import Refused, Unavailable

@@ -144,7 +144,7 @@ class TestPublish:
                 asked.extend(scopes)
                 return AccessToken("token", 2**33)
 
-        monkeypatch.setattr("shared.identity.credential", Identity)
+        monkeypatch.setattr("shared.credential.credential", Identity)
         use(monkeypatch, f"https://127.0.0.1:{free_ports(1)[0]}")
         assert not await realtime.close_connection("open", "x")
         await realtime.close()

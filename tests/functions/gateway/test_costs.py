@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.gateway import dashboard, metrics, runs, store
-from functions.gateway.models import Run, RunStatus
-from shared.access import Client
+from functions.gateway.records import Run, RunStatus
+from shared.api_keys import Client
 from shared.http.api import Api
 from shared.ids import new_id
 from tests.shared.tables.conftest import Counting

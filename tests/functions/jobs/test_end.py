@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from starlette.requests import Request
 
-from functions.gateway.execution import KIND
-from functions.gateway.models import Run
+import function_app  # noqa: F401 - registers the kinds of jobs
+from functions.gateway.job import KIND
+from functions.gateway.records import Run
 from functions.gateway.store import runs
 from functions.jobs.events import push_output
 from functions.jobs.orchestrations import settle

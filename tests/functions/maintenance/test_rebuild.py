@@ -7,7 +7,7 @@ import httpx
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.queue.aio import QueueClient
 
-from functions.maintenance import REBUILD_QUEUE
+from functions.maintenance.rebuild import REBUILD_QUEUE
 from infra.local.environment import Environment
 from tests.conftest import eventually
 from tests.functions.gateway.conftest import Gateway, gateway
@@ -41,7 +41,7 @@ async def test_lost_index_rows_and_counts_come_back(stack: Environment, gateway:
 async def test_it_can_be_fired_by_hand(http: httpx.AsyncClient):
     body = {"input": json.dumps({"table": "GatewayClients"})}
     assert (await http.post("/admin/functions/maintenance_rebuild", json=body)).status_code == 202
-    assert (await http.post("/admin/functions/maintenance_sweep", json={})).status_code == 202
+    assert (await http.post("/admin/functions/maintenance_hour", json={})).status_code == 202
 
 
 async def listed(gateway: Gateway, query: str, run_id: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.stepflow.models import Artifact, ArtifactType, Connection
+from functions.stepflow.records import Artifact, ArtifactType, Connection
 from functions.stepflow.store import artifacts, connections
 from infra.local.environment import Environment
 from shared import blobs

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from functions.jobs.orchestrations import settle
-from functions.stepflow import logs
-from functions.stepflow.execution import KIND, StepflowExecution
-from functions.stepflow.models import Execution
+from functions.stepflow import log_index
+from functions.stepflow.job import KIND, StepflowExecution
+from functions.stepflow.records import Execution
 from functions.stepflow.store import executions
 from functions.stepflow.transcript import ArtifactMark, LogLine, Transcript
 from infra.local.environment import Environment
@@ -133,9 +133,9 @@ async def test_a_page_of_a_long_log_costs_two_reads_wherever_it_is(
     found = await stepflow.run(["python3", "-c", "for n in range(50_000): print('x' * 50)"])
     execution = await executions.get(found["execution"]["id"])
     assert execution.lines == 50_000
-    await logs.read(execution, 0, 1)  # opens the connection
+    await log_index.read(execution, 0, 1)  # opens the connection
     for first in (0, 25_000, 49_000):
         caplog.clear()
         with caplog.at_level(logging.INFO, logger="azure.core.pipeline.policies.http_logging_policy"):
-            assert len(await logs.read(execution, first, 1000)) == 1000
+            assert len(await log_index.read(execution, first, 1000)) == 1000
         assert len([r for r in caplog.records if r.getMessage().startswith("Request URL")]) == 2

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import PurePosixPath
 
-from functions.stepflow import logs, updates
+from functions.stepflow import log_index, updates
 from functions.stepflow.markers import ARTIFACT_PATH
-from functions.stepflow.models import ACTIVE, WORKSPACE, Artifact, ArtifactType, Execution, ExecutionStatus
+from functions.stepflow.records import ACTIVE, WORKSPACE, Artifact, ArtifactType, Execution, ExecutionStatus
 from functions.stepflow.store import artifacts, executions
 from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepChange
 from functions.stepflow.updates import Message
 from shared import blobs, tables
 from shared.ids import derived_id
-from shared.jobs import LOGS, Captured, Exit, Job, JobSpec, Stop, kinds
+from shared.jobs import LOGS, Captured, Exit, Job, JobSpec, Stop
 
 KIND = "stepflow.execution"
 
@@ -26,6 +26,8 @@ SCRIPT = ".stepflow-command.sh"
 
 class StepflowExecution:
     """What StepFlow does at the turns of an execution's job."""
+
+    name = KIND
 
     async def prepare(self, job_id: str) -> JobSpec | None:
         """The container's work: the command in a shell."""
@@ -176,7 +178,7 @@ async def _advance(
 
 async def _keep(job: Job, execution: Execution, first: int, changes: Sequence[Change], at: datetime) -> list[Message]:
     """Write the log lines, the first of them number `first`, and the artifacts; answers what there is to tell."""
-    await logs.append(execution.id, first, [change for change in changes if isinstance(change, LogLine)], at)
+    await log_index.append(execution.id, first, [change for change in changes if isinstance(change, LogLine)], at)
     messages: list[Message] = []
     for _, group in groupby(changes, type):  # lines in a row may share frames
         run = list(group)
@@ -214,6 +216,3 @@ def _artifact(job: Job, execution: Execution, mark: ArtifactMark) -> Artifact:
         blob=file.blob if file else None,
         sha256=file.sha256 if file else "",
     )
-
-
-kinds[KIND] = StepflowExecution()

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from functions.gateway import updates
-from functions.gateway.models import Alert, AlertType, Run
+from functions.gateway.records import Alert, AlertType, Run
 from functions.gateway.redaction import redacted
 from functions.gateway.store import alerts
 from shared.ids import derived_id

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from starlette.types import Message, Receive, Send
 
-from functions.gateway import cleanup, store, upkeep
-from functions.gateway.alerting import fault
-from functions.gateway.models import Alert, AlertType
-from shared import access, tables
-from shared.access import Client, client_of, clients, key_hash
+from functions.gateway import cleanup, store, timers
+from functions.gateway.raise_alert import fault
+from functions.gateway.records import Alert, AlertType
+from shared import api_keys, tables
+from shared.api_keys import Client, client_of, clients, key_hash
 from shared.http import idempotency, ratelimit
 from shared.http.errors import Conflict
 from shared.http.idempotency import Claim, claims, serve_once
@@ -43,7 +43,7 @@ class TestLastActive:
     async def test_a_client_that_goes_at_that_moment_is_nobody(self, monkeypatch: pytest.MonkeyPatch):
         long_ago = datetime.now(UTC) - timedelta(minutes=2)
         client = await clients.insert(Client(name="gone", key_hash=key_hash("sk-gone"), last_active=long_ago))
-        monkeypatch.setitem(access._seen, key_hash("sk-gone"), (client, float("inf")))
+        monkeypatch.setitem(api_keys._seen, key_hash("sk-gone"), (client, float("inf")))
         await clients.delete(client.id)
         assert await client_of("sk-gone") is None
 
@@ -127,10 +127,10 @@ async def test_a_fault_raises_one_alert_an_hour():
 
 async def test_stores_that_answer_slowly_raise_an_alert():
     before = await store.alerts.count()
-    await upkeep.watch()
+    await timers.watch()
     assert await store.alerts.count() == before
-    await upkeep.watch(slow=0.0)
-    await upkeep.watch(slow=0.0)
+    await timers.watch(slow=0.0)
+    await timers.watch(slow=0.0)
     messages = [alert.message async for alert in store.alerts.all() if isinstance(alert, Alert)]
     assert sum(message.startswith("The database answers slowly") for message in messages) == 1
 

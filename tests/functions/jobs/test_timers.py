@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 
-from functions.gateway.models import Run
+from functions.gateway.records import Run
 from functions.gateway.store import runs
 from infra.local.environment import Environment
 from shared.ids import new_id
@@ -27,7 +27,7 @@ async def app(stack: Environment) -> AsyncIterator[None]:
 
 
 async def upkeep(gateway: Gateway) -> None:
-    assert (await gateway.http.post("/admin/functions/jobs_upkeep", json={})).status_code == 202
+    assert (await gateway.http.post("/admin/functions/maintenance_minute", json={})).status_code == 202
 
 
 def run_of(gateway: Gateway, age: timedelta) -> Run:

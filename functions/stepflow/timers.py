@@ -1,18 +1,12 @@
 """Upkeep: files past their retention, and connections whose end nobody told."""
 
-import logging
 from datetime import UTC, datetime, timedelta
 
-import azure.durable_functions as df
-import azure.functions as func
-
-from functions.stepflow.models import RETENTION_DAYS
+from functions.stepflow.records import RETENTION_DAYS
 from functions.stepflow.store import artifacts, connections, delete_artifact
 from functions.stepflow.updates import HUB
 from shared import realtime, tables
-
-log = logging.getLogger(__name__)
-bp = df.Blueprint()
+from shared.workflows import WorkflowClient
 
 
 async def maintain() -> list[str]:
@@ -25,11 +19,9 @@ async def maintain() -> list[str]:
     ]
 
 
-@bp.timer_trigger(arg_name="timer", schedule="0 20 * * * *", run_on_startup=False)
-async def stepflow_maintenance(timer: func.TimerRequest) -> None:
-    """Every hour."""
-    for done in await maintain():
-        log.info("%s", done)
+async def tidy_up(workflows: WorkflowClient) -> str:
+    """Every hour: the same, for the log."""
+    return "; ".join(await maintain())
 
 
 async def _remove_expired(now: datetime) -> int:

@@ -3,9 +3,6 @@
 import logging
 from datetime import UTC, datetime, timedelta
 
-import azure.durable_functions as df
-import azure.functions as func
-
 from functions.jobs.orchestrations import settle
 from shared import containers, tables
 from shared.ids import time_of
@@ -13,17 +10,13 @@ from shared.jobs import WORKFLOW, Exit, JobState, jobs, kinds
 from shared.workflows import ACTIVE, WorkflowClient
 
 log = logging.getLogger(__name__)
-bp = df.Blueprint()
 
 PATIENCE = timedelta(seconds=60)
 """A record younger than this may still be on its way to its workflow."""
 
 
-@bp.timer_trigger(arg_name="timer", schedule="0 * * * * *", run_on_startup=False)
-@bp.durable_client_input(client_name="client")
-async def jobs_upkeep(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Every minute: start what nobody started, end what nobody ended, remove what nobody watches."""
-    workflows = WorkflowClient(client)
+async def reconcile(workflows: WorkflowClient) -> None:
+    """Start jobs without a workflow, end those whose workflow has ended, remove containers whose job is over."""
     for kind, handler in kinds.items():
         async for job_id in handler.unfinished():
             made = time_of(job_id)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from functions.stepflow.models import Execution
+from functions.stepflow.records import Execution
 from functions.stepflow.transcript import LogLine, Step, text_of
 from shared import blobs
 from shared.jobs import LOGS

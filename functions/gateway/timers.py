@@ -2,22 +2,17 @@
 
 import time
 
-import azure.durable_functions as df
-import azure.functions as func
-
-from functions.gateway.alerting import fault
 from functions.gateway.health import database, storage
-from functions.gateway.models import AlertType
-
-bp = df.Blueprint()
+from functions.gateway.raise_alert import fault
+from functions.gateway.records import AlertType
+from shared.workflows import WorkflowClient
 
 SLOW = 1.0
 """Seconds; a single read takes a few milliseconds."""
 
 
-@bp.timer_trigger(arg_name="timer", schedule="30 */5 * * * *", run_on_startup=False)
-async def gateway_watch(timer: func.TimerRequest) -> None:
-    """Every five minutes: raise an alert when the records or the files answer slowly."""
+async def watch_stores(workflows: WorkflowClient) -> None:
+    """Every minute: raise an alert when the records or the files answer slowly."""
     await watch()
 
 

@@ -7,14 +7,14 @@ from starlette.responses import JSONResponse, Response
 
 from functions.stepflow.access import admit_socket
 from functions.stepflow.bodies import Answer, Envelope, failure
-from functions.stepflow.models import Connection, ExecutionStatus
+from functions.stepflow.records import Connection, ExecutionStatus
 from functions.stepflow.store import connections, executions
 from functions.stepflow.updates import EVERYTHING, HUB, Message, group_of, instant, message, step_shown
 from shared import realtime, tables
 from shared.http.api import router
 from shared.ids import derived_id
 from shared.realtime import Event
-from shared.sockets import Reply, dialogues
+from shared.sockets import Reply
 from shared.workflows import WorkflowClient
 
 MAX_SUBSCRIPTIONS = 100
@@ -166,6 +166,3 @@ async def _execution_status(execution_id: str) -> Message:
 def _error(code: str, text: str, execution_id: str | None = None) -> Message:
     data = {"execution_id": execution_id, "error_message": text, "error_code": code}
     return message("error", {**data, "timestamp": instant(datetime.now(UTC))})
-
-
-dialogues[HUB] = speak

@@ -5,13 +5,13 @@ from datetime import timedelta
 import azure.durable_functions as df
 from starlette.responses import JSONResponse, Response
 
-from functions.gateway.models import Answer
+from functions.gateway.records import Answer
 from functions.gateway.updates import CLIENTS, HUB, client_group
 from shared import realtime
-from shared.access import INVALID, client_of
+from shared.api_keys import INVALID, client_of
 from shared.http.api import router
 from shared.realtime import Event
-from shared.sockets import Reply, dialogues
+from shared.sockets import Reply
 from shared.workflows import WorkflowClient
 
 AUTH_SECONDS = 10
@@ -99,6 +99,3 @@ def gateway_await_auth(ctx: df.DurableOrchestrationContext):
 async def gateway_refuse_socket(connection: str) -> None:
     """Hang up on a connection that showed no key."""
     await refuse(connection)
-
-
-dialogues[HUB] = speak

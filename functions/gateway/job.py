@@ -4,14 +4,14 @@ import re
 from collections.abc import AsyncIterator
 
 from functions.gateway import claude, updates
-from functions.gateway.alerting import fault, run_failed
-from functions.gateway.catalogue import Provider, catalogue
-from functions.gateway.models import Artifact, Run, RunStatus
+from functions.gateway.models import Provider, catalogue
+from functions.gateway.raise_alert import fault, run_failed
+from functions.gateway.records import Artifact, Run, RunStatus
 from functions.gateway.redaction import redacted
 from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
 from shared.ids import derived_id
-from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobSpec, Unstartable, kinds
+from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobSpec, Unstartable
 
 KIND = "gateway.run"
 
@@ -32,6 +32,8 @@ def clean_name(name: str) -> str:
 
 class GatewayRun:
     """What the gateway does at the turns of a run's job."""
+
+    name = KIND
 
     async def prepare(self, job_id: str) -> JobSpec | None:
         """The container's work, from the run's model and prompt."""
@@ -153,6 +155,3 @@ def failure(end: Exit, timeout: int) -> str | None:
             return "The container ended without a word"
         case "cancelled":
             return "Cancelled"
-
-
-kinds[KIND] = GatewayRun()

@@ -1,0 +1,126 @@
+"""Records of the gateway API; a run's rules stand with its record."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.http.errors import BadRequest
+from shared.tables import Record
+
+
+class RunStatus(StrEnum):
+    """pending -> running -> completed | failed | cancelled; the last three are final."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether a run stays in this status."""
+        return self not in (RunStatus.PENDING, RunStatus.RUNNING)
+
+
+class AlertType(StrEnum):
+    """How grave an alert is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Run(Record):
+    """One prompt, or program, run in a container.
+
+    `seconds` is its execution time; `tokens` is what its model used, `cost` in USD.
+    """
+
+    client_id: str
+    status: RunStatus = RunStatus.PENDING
+    prompt: str
+    model: str
+    options: dict[str, Any]
+    metadata: dict[str, Any] = {}
+    result: str | None = None
+    error: str | None = None
+    started_at: datetime
+    completed_at: datetime | None = None
+    artifact_count: int = 0
+    retry_of: str | None = None
+    tokens: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+    def start(self) -> None:
+        """The real start replaces the time of creation; a repeat changes nothing."""
+        if self.status is RunStatus.PENDING:
+            self.status, self.started_at = RunStatus.RUNNING, datetime.now(UTC)
+
+    def cancel(self) -> None:
+        """End a run that has not ended; 400 for one that has."""
+        if self.status.final:
+            raise BadRequest(f"Cannot cancel {self.status} run")
+        self.end(RunStatus.CANCELLED, datetime.now(UTC))
+
+    def change_status(self, status: RunStatus) -> None:
+        """Enter a status that a client names; 400 where the way does not lead there."""
+        if self.status.final:
+            raise BadRequest(f"Cannot change status of {self.status} run")
+        if status is RunStatus.PENDING and self.status is not status:
+            raise BadRequest(f"Cannot change status of {self.status} run to {status}")
+        if status.final:
+            self.end(status, datetime.now(UTC))
+        elif status is RunStatus.RUNNING:
+            self.start()
+
+    def end(self, status: RunStatus, at: datetime) -> None:
+        """Enter a final status at `at`; a run that was never started took no time."""
+        if self.status is RunStatus.RUNNING:
+            self.seconds = max(0.0, (at - self.started_at).total_seconds())
+        self.status, self.completed_at = status, at
+
+
+class Artifact(Record):
+    """A file of a run. `blob` is its name in `container`; `sha256` in hex, empty for a run's log."""
+
+    run_id: str
+    client_id: str
+    filename: str
+    size: int
+    content_type: str
+    metadata: dict[str, Any] = {}
+    container: str
+    blob: str
+    sha256: str = ""
+
+    @property
+    def path(self) -> str:
+        """A label in the documented form; nothing is stored under it."""
+        return f".data/artifacts/{self.run_id}/{self.id}_{self.filename}"
+
+
+class Alert(Record):
+    """Something that a person should know."""
+
+    type: AlertType
+    message: str
+    run_id: str | None = None
+    client_id: str | None = None
+    read: bool = False
+    metadata: dict[str, Any] = {}
+
+
+class Body(BaseModel):
+    """A request body: a JSON object whose unknown members are ignored."""
+
+    model_config = ConfigDict(extra="ignore", defer_build=True)
+
+
+class Answer(BaseModel):
+    """A response body, read from a record's attributes."""
+
+    model_config = ConfigDict(from_attributes=True, defer_build=True)

@@ -1,0 +1,51 @@
+"""Slices: what one part of the app brings, declared in one place and registered when the app is composed."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import azure.durable_functions as df  # pyright: ignore[reportMissingTypeStubs]
+
+from shared import jobs, sockets
+from shared.http.api import Api
+from shared.http.bridge import register
+from shared.jobs import JobKind
+from shared.sockets import Dialogue
+from shared.workflows import WorkflowClient
+
+PeriodicWork = Callable[[WorkflowClient], Awaitable[str | None]]
+"""Work on a schedule: returns what it did, for the log; None when there was nothing to do. A repeat does no harm."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One API, or one part of the platform.
+
+    `dialogue` answers the sockets of the hub that has the slice's name. What is listed under `every_minute`,
+    `every_hour` and `every_night` (03:00 UTC) is run by the timers of `functions/maintenance`, each item apart from
+    the others: on Flex Consumption each timer scales alone, so the app has one for minutes and one for hours.
+    """
+
+    api: Api | None = None
+    blueprints: Sequence[df.Blueprint] = ()
+    job_kinds: Sequence[JobKind] = ()
+    dialogue: Dialogue | None = None
+    every_minute: Sequence[PeriodicWork] = ()
+    every_hour: Sequence[PeriodicWork] = ()
+    every_night: Sequence[PeriodicWork] = ()
+
+
+slices: dict[str, Slice] = {}
+"""The slices of this app by name."""
+
+
+def add_slice(app: df.DFApp, name: str, part: Slice) -> None:
+    """Register everything that a slice declares."""
+    slices[name] = part
+    if part.api is not None:
+        register(app, part.api)
+    for blueprint in part.blueprints:
+        app.register_functions(blueprint)
+    for kind in part.job_kinds:
+        jobs.kinds[kind.name] = kind
+    if part.dialogue is not None:
+        sockets.dialogues[name] = part.dialogue

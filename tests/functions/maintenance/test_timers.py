@@ -1,0 +1,33 @@
+"""The timers run what the slices declare: each item apart from the others, timed and logged by its name."""
+
+import logging
+from typing import cast
+
+import pytest
+
+from functions.maintenance import timers
+from shared.workflows import WorkflowClient
+
+WORKFLOWS = cast("WorkflowClient", object())
+
+
+async def fails(workflows: WorkflowClient) -> None:
+    raise RuntimeError("storage is full")
+
+
+async def works(workflows: WorkflowClient) -> str:
+    return "deleted 3 things"
+
+
+async def finds_nothing(workflows: WorkflowClient) -> None:
+    return None
+
+
+async def test_an_item_that_fails_stops_none_of_the_others(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, "functions.maintenance.timers"):
+        await timers.run_all({"a.fails": fails, "b.works": works, "c.finds_nothing": finds_nothing}, WORKFLOWS)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0].startswith("a.fails failed after 0.0 s")
+    assert lines[1].startswith("b.works: deleted 3 things (0.0 s)")
+    assert caplog.records[0].exc_info is not None
