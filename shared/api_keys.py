@@ -4,12 +4,13 @@ import hashlib
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import Field
 
 from shared import tables
+from shared.http.admission import Guard
 from shared.http.errors import Unauthorized
 from shared.tables import Collection, Record
 
@@ -98,3 +99,12 @@ def key_of(request: Request) -> str:
 
 CurrentClient = Annotated[Client, Depends(current_client)]
 """Parameter type of every route that needs a key."""
+
+SCHEMES: dict[str, dict[str, Any]] = {
+    "bearerKey": {"type": "http", "scheme": "bearer"},
+    "queryKey": {"type": "apiKey", "in": "query", "name": "api_key"},
+}
+"""How a key is shown, in the words of OpenAPI."""
+
+CLIENT_KEYS = Guard(current_client, SCHEMES)
+"""The guard of an API whose callers are clients with a key."""

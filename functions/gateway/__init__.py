@@ -1,5 +1,9 @@
 """The gateway API: prompts and code run in containers."""
 
+from typing import Any
+
+from starlette.requests import Request
+
 from functions.gateway import (
     alerts,
     artifacts,
@@ -16,13 +20,21 @@ from functions.gateway import (
     ws,
 )
 from functions.gateway.job import GatewayRun
-from shared.api_keys import current_client
+from shared.api_keys import CLIENT_KEYS
 from shared.http.api import Api
+from shared.http.errors import ApiError
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
 from shared.slices import Slice
 
 config = settings()
+
+
+def failure(request: Request, error: ApiError) -> dict[str, Any]:
+    """The body of an error: its message, and what its details add to it."""
+    return {"error": error.message, **(error.details if isinstance(error.details, dict) else {})}
+
+
 api = Api(
     "gateway",
     "Gateway",
@@ -41,11 +53,11 @@ api = Api(
         metrics.routes,
         ws.routes,
     ],
-    guard=current_client,
+    guards=[CLIENT_KEYS],
     limit=RateLimit("gateway", config.rate_minute, config.rate_second)
     if config.rate_minute or config.rate_second
     else None,
-    render=lambda status, message: {"error": message},
+    render=failure,
 )
 SLICE = Slice(
     api=api,

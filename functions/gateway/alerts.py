@@ -5,16 +5,15 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Query, Request, Response
+from fastapi import Query
 
-from functions.gateway.bodies import Message
-from functions.gateway.records import Alert, AlertType, Answer
+from functions.gateway.records import Alert, AlertType
 from functions.gateway.store import alerts
 from shared import tables
 from shared.api_keys import CurrentClient
-from shared.http.api import router
-from shared.http.errors import BadRequest
-from shared.http.paging import Cursor, Limit, Offset, SortOrder, link_next
+from shared.http.bodies import Done, ResponseBody
+from shared.http.paging import Paging, given, paging
+from shared.http.routes import router
 
 routes = router("/api/alerts", "alerts")
 
@@ -25,7 +24,7 @@ Flag = Annotated[Literal["true", "false"] | None, Query()]
 """A yes or no in a query; other spellings are refused."""
 
 
-class AlertDetail(Answer):
+class AlertDetail(ResponseBody):
     """An alert."""
 
     id: str
@@ -38,7 +37,7 @@ class AlertDetail(Answer):
     metadata: dict[str, Any]
 
 
-class AlertList(Answer):
+class AlertList(ResponseBody):
     """A page of alerts; `total` counts all that match, `unread_count` the unread ones of the same filters."""
 
     alerts: list[AlertDetail]
@@ -46,27 +45,23 @@ class AlertList(Answer):
     unread_count: int
 
 
-class AlertRead(Answer):
+class AlertRead(ResponseBody):
     """Whether an alert was read."""
 
     id: str
     read: bool
 
 
-class Marked(Answer):
+class Marked(ResponseBody):
     """How many alerts were marked as read."""
 
     marked_count: int
 
 
-class Cleared(Answer):
+class Cleared(ResponseBody):
     """How many alerts were deleted."""
 
     deleted_count: int
-
-
-def _where(**given: Any) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _flag(value: str | None) -> bool | None:
@@ -76,38 +71,25 @@ def _flag(value: str | None) -> bool | None:
 @routes.get("")
 async def list_alerts(
     client: CurrentClient,
-    request: Request,
-    response: Response,
-    limit: Limit = 100,
-    offset: Offset = 0,
-    cursor: Cursor = None,
+    paging: Annotated[Paging, paging(100, orders=("created_at", "type"))],
     type: AlertType | None = None,
     unread: Flag = None,
     run_id: str | None = None,
     client_id: str | None = None,
-    sort_by: Annotated[str, Query(pattern="^(created_at|type)$")] = "created_at",
-    sort_order: SortOrder = "desc",
 ) -> AlertList:
     """All alerts, newest first, or those of a type, a run or a client; `unread=true` leaves out what was read."""
-    where = _where(type=type, run_id=run_id, client_id=client_id)
+    where = given(type=type, run_id=run_id, client_id=client_id)
     unread_where = {**where, "read": False}
     if unread == "true":
         where = unread_where
-    descending = sort_order == "desc"
     if run_id is not None:
-        return await _of_run(where, limit, offset, sort_by, descending)
-    try:
-        page = await alerts.page(
-            where, limit=limit, offset=offset, order=sort_by, descending=descending, cursor=cursor
-        )  # fmt: skip
-    except ValueError as error:
-        raise BadRequest("cursor: must come from a Link header") from error
+        return await _of_run(where, paging)
+    page = await paging.page(alerts, where)
     unread_count = page.total if where == unread_where else await alerts.count(unread_where)
-    link_next(request, response, page)
-    return _answer(page.items, page.total, unread_count)
+    return _list(page.items, page.total, unread_count)
 
 
-async def _of_run(where: dict[str, Any], limit: int, offset: int, sort_by: str, descending: bool) -> AlertList:
+async def _of_run(where: dict[str, Any], paging: Paging) -> AlertList:
     """The same for one run, which has a handful: no index is worth having for them."""
     wanted = {name: value for name, value in where.items() if name not in ("run_id", "read")}
     found = [
@@ -117,14 +99,14 @@ async def _of_run(where: dict[str, Any], limit: int, offset: int, sort_by: str, 
     ]
     unread = [alert for alert in found if not alert.read]
     shown = unread if "read" in where else found
-    if sort_by == "type":
-        shown.sort(key=lambda alert: alert.type, reverse=descending)
-    elif not descending:
+    if paging.order == "type":
+        shown.sort(key=lambda alert: alert.type, reverse=paging.descending)
+    elif not paging.descending:
         shown.reverse()
-    return _answer(shown[offset : offset + limit], len(shown), len(unread))
+    return _list(shown[paging.offset : paging.offset + paging.limit], len(shown), len(unread))
 
 
-def _answer(items: list[Alert], total: int, unread: int) -> AlertList:
+def _list(items: list[Alert], total: int, unread: int) -> AlertList:
     return AlertList(alerts=[AlertDetail.model_validate(a) for a in items], total=total, unread_count=unread)
 
 
@@ -133,9 +115,9 @@ async def clear_alerts(
     client: CurrentClient, type: AlertType | None = None, read: Flag = None, run_id: str | None = None
 ) -> Cleared:
     """Delete all alerts, or those of a type or run, or those that were read or not; everybody's."""
-    where, wanted = _where(type=type), _flag(read)
+    where, wanted = given(type=type), _flag(read)
     if run_id is None:
-        where |= _where(read=wanted)
+        where |= given(read=wanted)
     found = [
         alert
         async for alert in alerts.all({"run_id": run_id} if run_id is not None else where)
@@ -185,7 +167,7 @@ async def mark_read(alert_id: str, client: CurrentClient) -> Alert:
 
 
 @routes.delete("/{alert_id}")
-async def delete_alert(alert_id: str, client: CurrentClient) -> Message:
+async def delete_alert(alert_id: str, client: CurrentClient) -> Done:
     """Delete an alert."""
     await alerts.delete(alert_id)
-    return Message(message="Alert deleted")
+    return Done(message="Alert deleted")

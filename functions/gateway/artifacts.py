@@ -1,139 +1,136 @@
 """Artifacts: the files of runs."""
 
-import hashlib
 import json
 import mimetypes
 import re
-from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Header, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
-from functions.gateway.bodies import ArtifactInfo, ArtifactList, ArtifactSummary, ArtifactUploaded, Message
 from functions.gateway.job import clean_name
 from functions.gateway.records import Artifact
 from functions.gateway.redaction import redacted_values
 from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
 from shared.api_keys import CurrentClient
-from shared.http.api import router
-from shared.http.errors import BadRequest, NotFound, TooLarge
-from shared.http.files import Found, serve_file
+from shared.http.bodies import Done, ResponseBody
+from shared.http.errors import BadRequest, NotFound
+from shared.http.files import (
+    DOWNLOAD,
+    FORM_ROOM,
+    FileConditions,
+    StoredFile,
+    Upload,
+    deleted_on_error,
+    receive_upload,
+    serve_file,
+)
 from shared.http.json import plain
-from shared.http.multipart import Part, read_form
-from shared.http.paging import Cursor, Limit, Offset, link_next
+from shared.http.paging import Paging, given, paging
+from shared.http.routes import options, router
 from shared.ids import new_id
 from shared.jobs import ARTIFACTS
 from shared.settings import settings
 
-FORM_ROOM = 2 * 1024 * 1024
-"""Bytes of an upload beside its file: the form's own and its fields."""
-
 CONTENT_TYPE = re.compile(r"[\w.+-]{1,127}/[\w.+-]{1,127}(;[ -~]{0,200})?", re.ASCII)
+
+FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "metadata": {"type": "string", "description": "A JSON object"},
+    },
+}
 
 of_run = router("/api/runs/{run_id}/artifacts", "artifacts")
 routes = router("/api/artifacts", "artifacts")
 
 
+class ArtifactSummary(ResponseBody):
+    """An artifact in a list; `size` in bytes."""
+
+    id: str
+    run_id: str
+    filename: str
+    size: int
+    content_type: str
+    created_at: datetime
+
+
+class ArtifactUploaded(ArtifactSummary):
+    """An artifact that has just been stored."""
+
+    metadata: dict[str, Any]
+
+
+class ArtifactInfo(ArtifactUploaded):
+    """An artifact without its bytes."""
+
+    path: str
+
+
+class ArtifactList(ResponseBody):
+    """A page of artifacts; `total` counts all that match."""
+
+    artifacts: list[ArtifactSummary]
+    total: int
+
+
+async def _page(paging: Paging, where: dict[str, Any]) -> ArtifactList:
+    page = await paging.page(artifacts, where)
+    return ArtifactList(artifacts=[ArtifactSummary.model_validate(a) for a in page.items], total=page.total)
+
+
 @of_run.get("")
 async def list_run_artifacts(
-    run_id: str,
-    client: CurrentClient,
-    request: Request,
-    response: Response,
-    limit: Limit = 100,
-    offset: Offset = 0,
-    cursor: Cursor = None,
+    run_id: str, client: CurrentClient, paging: Annotated[Paging, paging(100)]
 ) -> ArtifactList:
     """The artifacts of one run, newest first."""
     run = await runs.get(run_id)
-    return await _page({"run_id": run.id}, request, response, limit, offset, cursor)
-
-
-async def _page(
-    where: dict[str, Any], request: Request, response: Response, limit: int, offset: int, cursor: str | None
-) -> ArtifactList:
-    try:
-        page = await artifacts.page(where, limit=limit, offset=offset, cursor=cursor)
-    except ValueError as error:
-        raise BadRequest("cursor: must come from a Link header") from error
-    link_next(request, response, page)
-    return ArtifactList(artifacts=[ArtifactSummary.model_validate(a) for a in page.items], total=page.total)
+    return await _page(paging, {"run_id": run.id})
 
 
 @of_run.post(
     "",
     status_code=201,
     response_model=ArtifactUploaded,
-    openapi_extra={
-        "x-max-body-size": settings().artifact_limit + FORM_ROOM,
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["file"],
-                        "properties": {
-                            "file": {"type": "string", "format": "binary"},
-                            "metadata": {"type": "string", "description": "A JSON object"},
-                        },
-                    }
-                }
-            },
-        },
-    },
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}},
 )
+@options(max_body=settings().artifact_limit + FORM_ROOM)
 async def upload_artifact(run_id: str, client: CurrentClient, request: Request) -> Artifact:
     """Store a file with a run, streamed; `metadata` is a JSON object in a text field."""
     run = await runs.get(run_id)
-    limit = settings().artifact_limit
     artifact_id = new_id()
-    blob, digest, size = f"gateway.upload/{run.id}/{artifact_id}", hashlib.sha256(), 0
-
-    async def save(part: Part, chunks: AsyncIterator[bytes]) -> Part:
-        async def measured() -> AsyncIterator[bytes]:
-            nonlocal size
-            async for chunk in chunks:
-                size += len(chunk)
-                if size > limit:
-                    raise TooLarge("File too large")
-                digest.update(chunk)
-                yield chunk
-
-        await blobs.put(ARTIFACTS, blob, measured())
-        return part
-
-    fields, part = await read_form(request, save)
-    try:
-        if part is None:
+    blob = f"gateway.upload/{run.id}/{artifact_id}"
+    async with deleted_on_error(ARTIFACTS, blob):
+        fields, upload = await receive_upload(request, ARTIFACTS, blob, limit=settings().artifact_limit)
+        if upload is None:
             raise BadRequest("file: Field required")
-        name = clean_name(part.filename or "")
+        name = clean_name(upload.name)
         artifact = Artifact(
             id=artifact_id,
             run_id=run.id,
             client_id=run.client_id,
             filename=name,
-            size=size,
-            content_type=_content_type(part, name),
+            size=upload.size,
+            content_type=_content_type(upload, name),
             metadata=_metadata(fields),
             container=ARTIFACTS,
             blob=blob,
-            sha256=digest.hexdigest(),
+            sha256=upload.sha256,
         )
-    except BadRequest:
-        await blobs.delete(ARTIFACTS, blob)
-        raise
     artifact = await artifacts.insert(artifact)
     await recount_artifacts(run.id)
     return artifact
 
 
-def _content_type(part: Part, name: str) -> str:
-    """The part's own, else by extension."""
-    if part.content_type and CONTENT_TYPE.fullmatch(part.content_type):
-        return part.content_type
+def _content_type(upload: Upload, name: str) -> str:
+    """The client's own, else by extension."""
+    if upload.content_type and CONTENT_TYPE.fullmatch(upload.content_type):
+        return upload.content_type
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
@@ -151,42 +148,22 @@ def _metadata(fields: dict[str, list[str]]) -> dict[str, Any]:
 @routes.get("")
 async def list_artifacts(
     client: CurrentClient,
-    request: Request,
-    response: Response,
-    limit: Limit = 100,
-    offset: Offset = 0,
-    cursor: Cursor = None,
+    paging: Annotated[Paging, paging(100)],
     run_id: Annotated[str | None, Query()] = None,
     content_type: Annotated[str | None, Query()] = None,
 ) -> ArtifactList:
     """The artifacts of all runs, newest first."""
-    where = {name: value for name, value in (("run_id", run_id), ("content_type", content_type)) if value is not None}
-    return await _page(where, request, response, limit, offset, cursor)
+    return await _page(paging, given(run_id=run_id, content_type=content_type))
 
 
-@routes.get(
-    "/{artifact_id}",
-    response_class=Response,
-    responses={
-        200: {"content": {"*/*": {}}},
-        206: {"description": "The part that was asked for"},
-        304: {"description": "The file is still the one that the client has"},
-        416: {"description": "The file has no such part"},
-    },
-)
-async def download_artifact(
-    artifact_id: str,
-    client: CurrentClient,
-    wanted: Annotated[str | None, Header(alias="Range")] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
-    if_range: Annotated[str | None, Header()] = None,
-) -> Response:
+@routes.get("/{artifact_id}", response_class=Response, responses=DOWNLOAD)
+async def download_artifact(artifact_id: str, client: CurrentClient, conditions: FileConditions) -> Response:
     """The file itself, or the part of it that `Range` asks for."""
     artifact = await artifacts.get(artifact_id)
     tag = artifact.sha256 or f"{artifact.id}-{artifact.size}"
-    file = Found(artifact.filename, artifact.size, artifact.content_type, tag, artifact.container, artifact.blob)
+    file = StoredFile(artifact.filename, artifact.size, artifact.content_type, tag, artifact.container, artifact.blob)
     try:
-        return await serve_file(file, wanted=wanted, if_none_match=if_none_match, if_range=if_range)
+        return await serve_file(file, conditions)
     except blobs.BlobNotFound as error:
         raise NotFound("Artifact not found") from error
 
@@ -198,13 +175,13 @@ async def get_artifact_info(artifact_id: str, client: CurrentClient) -> Artifact
 
 
 @routes.delete("/{artifact_id}")
-async def delete_artifact(artifact_id: str, client: CurrentClient) -> Message:
+async def delete_artifact(artifact_id: str, client: CurrentClient) -> Done:
     """Delete an artifact and its file."""
     artifact = await artifacts.get(artifact_id)
     await blobs.delete(artifact.container, artifact.blob)
     await artifacts.delete(artifact_id)
     try:
         await recount_artifacts(artifact.run_id)
-    except tables.NotFound:  # its run is gone already
+    except tables.NotFound:  # its run has been deleted
         pass
-    return Message(message="Artifact deleted")
+    return Done(message="Artifact deleted")

@@ -1,34 +1,57 @@
 """Clients: who holds an API key."""
 
-from fastapi import Request, Response
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Response
+from pydantic import StringConstraints
 
 from functions.gateway import updates
-from functions.gateway.bodies import ClientDetail, ClientList, Login, Message, NewKey
 from shared import tables
 from shared.api_keys import Client, CurrentClient, clients, forget, new_key
-from shared.http.api import router
+from shared.http.bodies import Done, RequestBody, ResponseBody
 from shared.http.conditions import IfMatch, show_version
-from shared.http.errors import BadRequest, Conflict
-from shared.http.paging import Cursor, Limit, Offset, link_next
+from shared.http.errors import Conflict
+from shared.http.paging import Paging, paging
+from shared.http.routes import router
 
 routes = router("/api/clients", "clients")
 
+ClientName = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=100)]
+
+
+class ClientChange(RequestBody):
+    """A client's new name."""
+
+    name: ClientName
+
+
+class ClientDetail(ResponseBody):
+    """A client without its key."""
+
+    id: str
+    name: str
+    created_at: datetime
+    last_active: datetime
+
+
+class ClientList(ResponseBody):
+    """A page of clients; `total` counts all."""
+
+    clients: list[ClientDetail]
+    total: int
+
+
+class NewKey(ResponseBody):
+    """A client's new key, shown this once."""
+
+    api_key: str
+
 
 @routes.get("")
-async def list_clients(
-    caller: CurrentClient,
-    request: Request,
-    response: Response,
-    limit: Limit = 50,
-    offset: Offset = 0,
-    cursor: Cursor = None,
-) -> ClientList:
+async def list_clients(caller: CurrentClient, paging: Annotated[Paging, paging()]) -> ClientList:
     """All clients, newest first."""
-    try:
-        page = await clients.page(limit=limit, offset=offset, cursor=cursor)
-    except ValueError as error:
-        raise BadRequest("cursor: must come from a Link header") from error
-    link_next(request, response, page)
+    page = await paging.page(clients)
     return ClientList(clients=[ClientDetail.model_validate(client) for client in page.items], total=page.total)
 
 
@@ -42,7 +65,7 @@ async def get_client(client_id: str, caller: CurrentClient, response: Response) 
 
 @routes.patch("/{client_id}", response_model=ClientDetail)
 async def update_client(
-    client_id: str, body: Login, caller: CurrentClient, response: Response, if_match: IfMatch
+    client_id: str, body: ClientChange, caller: CurrentClient, response: Response, if_match: IfMatch
 ) -> Client:
     """Rename a client."""
 
@@ -61,12 +84,12 @@ async def update_client(
 
 
 @routes.delete("/{client_id}")
-async def delete_client(client_id: str, caller: CurrentClient) -> Message:
+async def delete_client(client_id: str, caller: CurrentClient) -> Done:
     """Delete a client and revoke its key; its runs go on, and stay."""
     client = await clients.get(client_id)
     await clients.delete(client_id)
     await _revoke(client)
-    return Message(message="Client deleted successfully")
+    return Done(message="Client deleted successfully")
 
 
 @routes.post("/{client_id}/rotate-key")
@@ -85,6 +108,6 @@ async def rotate_key(client_id: str, caller: CurrentClient) -> NewKey:
 
 
 async def _revoke(client: Client) -> None:
-    """What a key that is gone still held open."""
+    """Close what a revoked key still held open."""
     forget(client.key_hash)
     await updates.hang_up(client.id)

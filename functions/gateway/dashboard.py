@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
-from functions.gateway.records import AlertType, Answer, RunStatus
+from functions.gateway.records import AlertType, RunStatus
 from functions.gateway.store import alerts, artifacts, runs
 from shared.api_keys import CurrentClient, clients
-from shared.http.api import router
+from shared.http.bodies import ResponseBody
 from shared.http.errors import BadRequest
 from shared.http.paging import Limit
+from shared.http.routes import router
 from shared.tables import Hour
 
 routes = router("/api/dashboard", "dashboard")
@@ -27,7 +28,7 @@ LONGEST = 366 * DAY
 """A range may be no longer: each of its hours is read."""
 
 
-class Stats(Answer):
+class Stats(ResponseBody):
     """Totals; `avg_execution_time` in seconds, over completed runs."""
 
     total_runs: int
@@ -42,7 +43,7 @@ class Stats(Answer):
     avg_execution_time: float
 
 
-class RecentRun(Answer):
+class RecentRun(ResponseBody):
     """A run among the latest."""
 
     id: str
@@ -52,7 +53,7 @@ class RecentRun(Answer):
     completed_at: datetime | None
 
 
-class RecentAlert(Answer):
+class RecentAlert(ResponseBody):
     """An alert among the latest."""
 
     id: str
@@ -61,21 +62,21 @@ class RecentAlert(Answer):
     created_at: datetime
 
 
-class Recent(Answer):
+class Recent(ResponseBody):
     """What happened last."""
 
     runs: list[RecentRun]
     alerts: list[RecentAlert]
 
 
-class Bucket(Answer):
+class Bucket(ResponseBody):
     """Runs created in the time that begins with `timestamp`."""
 
     timestamp: datetime
     count: int
 
 
-class Metrics(Answer):
+class Metrics(ResponseBody):
     """Figures of the runs that were created in a range of time."""
 
     period: Period

@@ -11,7 +11,8 @@ from functions.gateway.health import uptime
 from functions.gateway.records import RunStatus
 from functions.gateway.store import runs
 from shared.api_keys import current_client
-from shared.http.api import Api, router
+from shared.http.api import Api
+from shared.http.routes import options, router
 from shared.jobs import JobState, jobs
 from shared.settings import settings
 
@@ -24,8 +25,8 @@ Sample = tuple[dict[str, str], float]
     "",
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}, 401: {"description": "The metrics are closed"}},
-    openapi_extra={"x-uncounted": True},
 )
+@options(counted=False)
 async def get_prometheus_metrics(request: Request) -> Response:
     """Runs and jobs of the whole app, and the requests that this instance answered."""
     if not settings().metrics_open:

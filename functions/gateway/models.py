@@ -5,10 +5,10 @@ from functools import cache
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.gateway.records import Answer
 from shared.api_keys import CurrentClient
-from shared.http.api import router
+from shared.http.bodies import ResponseBody
 from shared.http.errors import NotFound
+from shared.http.routes import router
 from shared.settings import settings
 
 routes = router("/api/models", "models")
@@ -93,7 +93,7 @@ def catalogue() -> dict[str, Model]:
     return {model.id: model for model in models}
 
 
-class ModelSummary(Answer):
+class ModelSummary(ResponseBody):
     """A model in the list."""
 
     id: str
@@ -114,7 +114,7 @@ class ModelDetail(ModelSummary):
     available: bool
 
 
-class ModelList(Answer):
+class ModelList(ResponseBody):
     """Models; `total` counts them."""
 
     models: list[ModelSummary]

@@ -4,8 +4,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from shared.http.errors import BadRequest
 from shared.tables import Record
 
@@ -112,15 +110,3 @@ class Alert(Record):
     client_id: str | None = None
     read: bool = False
     metadata: dict[str, Any] = {}
-
-
-class Body(BaseModel):
-    """A request body: a JSON object whose unknown members are ignored."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
-
-
-class Answer(BaseModel):
-    """A response body, read from a record's attributes."""
-
-    model_config = ConfigDict(from_attributes=True, defer_build=True)

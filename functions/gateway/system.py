@@ -13,10 +13,10 @@ from pydantic import Field
 
 from functions.gateway.cleanup import Cleanup, cleanups
 from functions.gateway.health import VERSION, uptime
-from functions.gateway.records import Answer, Body
 from shared.api_keys import CurrentClient
-from shared.http.api import router
+from shared.http.bodies import RequestBody, ResponseBody
 from shared.http.errors import Unavailable
+from shared.http.routes import router
 from shared.settings import settings
 from shared.workflows import Workflows
 
@@ -29,7 +29,7 @@ MB = 1_000_000
 _cpu = (0.0, time.monotonic() - 1)
 
 
-class Memory(Answer):
+class Memory(ResponseBody):
     """Of this process, and of what it may have."""
 
     used: int
@@ -37,14 +37,14 @@ class Memory(Answer):
     unit: str = "MB"
 
 
-class Cpu(Answer):
+class Cpu(ResponseBody):
     """`usage` in per cent of all cores, since the last time it was asked for."""
 
     usage: float
     cores: int
 
 
-class SystemInfo(Answer):
+class SystemInfo(ResponseBody):
     """`node_version` is that of the runtime; `uptime` in seconds."""
 
     version: str
@@ -55,14 +55,14 @@ class SystemInfo(Answer):
     cpu: Cpu
 
 
-class NewCleanup(Body):
+class NewCleanup(RequestBody):
     """What to clean up: what ended, or was raised, more than so many days ago."""
 
     older_than_days: Annotated[int, Field(ge=0, le=36_500, strict=True)] = 30
     dry_run: Annotated[bool, Field(strict=True)] = False
 
 
-class Cleaned(Answer):
+class Cleaned(ResponseBody):
     """What a cleanup deleted, or would have."""
 
     deleted_runs: int
@@ -93,7 +93,7 @@ async def clean_up(client: CurrentClient, workflows: Workflows, body: NewCleanup
     deadline, pause = time.monotonic() + PATIENCE, 0.02
     while not record.done:
         if time.monotonic() > deadline:
-            raise Unavailable("The cleanup goes on; it takes longer than an answer may", {"Retry-After": "600"})
+            raise Unavailable("The cleanup goes on; it takes longer than an answer may", headers={"Retry-After": "600"})
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 1.0)
         record = await cleanups.get(record.id)

@@ -1,10 +1,10 @@
-"""What the gateway looks after on its own: stores that answer slowly."""
+"""What the gateway does by itself: it watches for stores that answer slowly."""
 
 import time
 
-from functions.gateway.health import database, storage
 from functions.gateway.raise_alert import fault
 from functions.gateway.records import AlertType
+from shared.health import FILES, RECORDS
 from shared.workflows import WorkflowClient
 
 SLOW = 1.0
@@ -17,10 +17,10 @@ async def watch_stores(workflows: WorkflowClient) -> None:
 
 
 async def watch(slow: float = SLOW) -> None:
-    """Read once from each store, and tell of one that takes longer than `slow` seconds."""
-    for name, check in (("database", database), ("storage", storage)):
+    """Read once from each store, and raise an alert for one that takes longer than `slow` seconds."""
+    for name, probe in (("database", RECORDS), ("storage", FILES)):
         start = time.monotonic()
-        await check()
+        await probe.ask()
         took = time.monotonic() - start
         if took > slow:
             await fault(f"{name} slow", f"The {name} answers slowly: a read took {took:.1f} s", AlertType.WARNING)

@@ -3,13 +3,11 @@
 from datetime import timedelta
 
 import azure.durable_functions as df
-from starlette.responses import JSONResponse, Response
 
-from functions.gateway.records import Answer
 from functions.gateway.updates import CLIENTS, HUB, client_group
 from shared import realtime
 from shared.api_keys import INVALID, client_of
-from shared.http.api import router
+from shared.http.sockets import socket_routes
 from shared.realtime import Event
 from shared.sockets import Reply
 from shared.workflows import WorkflowClient
@@ -18,27 +16,8 @@ AUTH_SECONDS = 10
 AUTHENTICATED = "authenticated"
 REFUSAL = {"type": "error", "error": INVALID}
 
-routes = router("", "real time")
+routes = socket_routes(HUB)
 bp = df.Blueprint()
-
-
-class SocketAddress(Answer):
-    """Where to open the WebSocket."""
-
-    url: str
-
-
-@routes.get("/ws", status_code=426, responses={426: {"description": "Open a WebSocket at the named address"}})
-async def explain_socket() -> Response:
-    """Say that this address speaks WebSocket, and which does on this deployment."""
-    url = realtime.client_url(HUB)
-    return JSONResponse({"error": "Upgrade Required", "url": url}, 426, {"Upgrade": "websocket"})
-
-
-@routes.get("/realtime")
-async def get_socket_address() -> SocketAddress:
-    """The address of the WebSocket."""
-    return SocketAddress(url=realtime.client_url(HUB))
 
 
 async def speak(event: Event, workflows: WorkflowClient) -> Reply:

@@ -4,8 +4,6 @@ from functions.jobs import events, orchestrations, timers
 from shared.http.api import Api
 from shared.slices import Slice
 
-api = Api(
-    "jobs", "Runyard jobs", "1.0.0", [events.routes], render=lambda status, message: {"error": message}
-)  # for runners only
+api = Api("jobs", "Runyard jobs", "1.0.0", [events.routes])  # for runners only
 
 SLICE = Slice(api=api, blueprints=[orchestrations.bp], every_minute=[timers.reconcile])

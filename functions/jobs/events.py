@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from shared import blobs
-from shared.http.api import router
 from shared.http.errors import Conflict, Gone, TooLarge, Unauthorized
+from shared.http.routes import router
 from shared.jobs import ARTIFACTS, FINISHED, LOGS, Captured, Exit, Job, JobState, Stop, jobs, kinds, token_hash
 from shared.settings import settings
 from shared.workflows import Workflows

@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from shared.http.api import Api, router
+from shared.http.api import Api
 from shared.http.errors import BadRequest, NotFound, Unauthorized
+from shared.http.routes import router
 from shared.realtime import Event, encode_state, verify_signature
 from shared.settings import settings
 from shared.slices import Slice
@@ -58,5 +59,5 @@ def _proven(event: Event, signature: str, code: str) -> bool:
     return verify_signature(event.connection_id, signature)
 
 
-api = Api("realtime", "Runyard real-time events", "1.0.0", [routes], render=lambda status, message: {"error": message})
+api = Api("realtime", "Runyard real-time events", "1.0.0", [routes])
 SLICE = Slice(api=api)

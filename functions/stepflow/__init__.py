@@ -1,8 +1,8 @@
 """The StepFlow API: commands whose output is followed step by step."""
 
-from functions.stepflow import artifacts, executions, health, timers, ws
-from functions.stepflow.access import current_caller
-from functions.stepflow.bodies import failure
+from functions.stepflow import artifacts, executions, health, logs, timers, ws
+from functions.stepflow.access import CALLERS
+from functions.stepflow.envelope import StepFlowEnvelope, failure
 from functions.stepflow.job import StepflowExecution
 from shared.http.api import Api
 from shared.slices import Slice
@@ -11,8 +11,9 @@ api = Api(
     "stepflow",
     "StepFlow Monitor",
     health.VERSION,
-    [executions.routes, artifacts.routes, health.probe, health.routes, ws.routes],
-    guard=current_caller,
+    [executions.routes, logs.routes, artifacts.routes, health.probe, health.routes, ws.routes],
     render=failure,
+    envelope=StepFlowEnvelope(),
+    guards=[CALLERS],
 )
 SLICE = Slice(api=api, job_kinds=[StepflowExecution()], dialogue=ws.speak, every_hour=[timers.tidy_up])

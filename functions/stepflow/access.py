@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from shared.api_keys import INVALID, client_of, current_client
+from shared.api_keys import INVALID, SCHEMES, client_of, current_client
+from shared.http.admission import Guard
 from shared.http.errors import Unauthorized
+from shared.http.routes import router
 from shared.settings import settings
 
 
@@ -40,10 +42,13 @@ async def admit_socket(opened: dict[str, Any]) -> None:
     raise Unauthorized(INVALID)
 
 
+CALLERS = Guard(current_caller, SCHEMES)
+"""The guard of this API."""
+
 Caller = Annotated[Identity, Depends(current_caller)]
 """Parameter type of a route that wants to know who calls."""
 
 
 def routes_for(prefix: str, tag: str) -> APIRouter:
     """The routes of one resource, none of them open to who may not call."""
-    return APIRouter(prefix=prefix, tags=[tag], dependencies=[Depends(current_caller)])
+    return router(prefix, tag, dependencies=[Depends(current_caller)])

@@ -1,35 +1,29 @@
 """Whether StepFlow works, and how much there is of everything."""
 
 import asyncio
-from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
-
 from functions.stepflow import machine
 from functions.stepflow.access import routes_for
-from functions.stepflow.bodies import Answer, Envelope
 from functions.stepflow.records import ExecutionStatus
 from functions.stepflow.store import artifacts, connections, executions
 from functions.stepflow.timers import maintain
 from functions.stepflow.updates import HUB
-from shared import blobs, realtime, tables
-from shared.http.api import router
-from shared.jobs import LOGS
+from shared import realtime
+from shared.health import FILES, RECORDS, Checks, sockets
+from shared.http.bodies import ResponseBody
+from shared.http.errors import Unavailable
+from shared.http.routes import router
 
 VERSION = "1.0.0"
-PATIENCE = 5.0
-"""Seconds after which a part that has not answered is taken to be away."""
-
-NOBODY = "00000000-0000-7000-8000-000000000000"
-"""An id that no record, file or connection has: asking for it costs one call."""
 
 probe = router("/api/health", "health")
 routes = routes_for("/api/health", "health")
+checks = Checks({"database": RECORDS, "storage": FILES, "websocket": sockets(HUB)})
 
 
-class Health(Answer):
+class Health(ResponseBody):
     """`status` is healthy when the records, the files and the sockets can be reached."""
 
     status: str
@@ -41,7 +35,7 @@ class Health(Answer):
     storage: str
 
 
-class Database(Answer):
+class Database(ResponseBody):
     """Totals of the records; the sizes are those of artifacts and logs."""
 
     database_size_bytes: int
@@ -52,7 +46,7 @@ class Database(Answer):
     storage_path: str = "/storage"
 
 
-class System(Answer):
+class System(ResponseBody):
     """Figures of the machine, in percent."""
 
     cpu_percent: float
@@ -61,7 +55,7 @@ class System(Answer):
     open_connections: int
 
 
-class Metrics(Answer):
+class Metrics(ResponseBody):
     """Figures of the service."""
 
     timestamp: datetime
@@ -70,7 +64,7 @@ class Metrics(Answer):
     uptime_seconds: int
 
 
-class DatabaseStatistics(Answer):
+class DatabaseStatistics(ResponseBody):
     """Totals of the records."""
 
     total_executions: int
@@ -84,7 +78,7 @@ class DatabaseStatistics(Answer):
     newest_execution: datetime | None
 
 
-class Optimized(Answer):
+class Optimized(ResponseBody):
     """What the maintenance run did, and the figures after it."""
 
     status: str = "optimization_completed"
@@ -93,85 +87,80 @@ class Optimized(Answer):
     metrics: Metrics
 
 
-@probe.get("", response_model=Envelope[Health], responses={503: {"model": Envelope[Health]}})
-async def health() -> Response:
+@probe.get("", responses={503: {"description": "One of them cannot be reached; `data` says which"}})
+async def health() -> Health:
     """Say whether the records, the files and the sockets can be reached; 503 when not."""
-    database, storage, websocket = await asyncio.gather(
-        _reached(executions.get(NOBODY)), _reached(blobs.info(LOGS, NOBODY)), _reached(_socket())
-    )
-    healthy = database and storage and websocket
+    passed = await checks.results()
+    healthy = all(passed.values())
     found = Health(
         status="healthy" if healthy else "unhealthy",
         timestamp=datetime.now(UTC),
         uptime_seconds=machine.uptime_seconds(),
-        database="connected" if database else "disconnected",
-        websocket="running" if websocket else "stopped",
-        storage="accessible" if storage else "inaccessible",
+        database="connected" if passed["database"] else "disconnected",
+        websocket="running" if passed["websocket"] else "stopped",
+        storage="accessible" if passed["storage"] else "inaccessible",
     )
-    answer = Envelope(success=healthy, data=found, error=None if healthy else "Unhealthy")
-    return JSONResponse(answer.model_dump(mode="json"), 200 if healthy else 503)
+    if not healthy:
+        raise Unavailable("Unhealthy", details=found.model_dump(mode="json"))
+    return found
 
 
 @routes.get("/status")
-async def get_system_status() -> Envelope[dict[str, Any]]:
+async def get_system_status() -> dict[str, Any]:
     """The machine, the records and the sockets in figures."""
     totals, clients, size = await asyncio.gather(executions.totals({}), connections.count(), _size())
-    return Envelope(
-        data={
-            "system": {
-                "cpu_percent": machine.cpu_percent(),
-                "memory_percent": machine.memory_percent(),
-                "disk_usage_percent": machine.disk_usage_percent(),
-                "load_average": machine.load_average(),
-            },
-            "database": {
-                "status": "connected",
-                "size_mb": megabytes(size),
-                "wal_mode": True,
-                "cache_hit_ratio": 0.0,
-            },
-            "websocket": {
-                "status": "running" if realtime.client_url(HUB) else "stopped",
-                "connected_clients": clients,
-                "total_messages": int(totals.sum("messages")),
-            },
-        }
-    )
+    return {
+        "system": {
+            "cpu_percent": machine.cpu_percent(),
+            "memory_percent": machine.memory_percent(),
+            "disk_usage_percent": machine.disk_usage_percent(),
+            "load_average": machine.load_average(),
+        },
+        "database": {
+            "status": "connected",
+            "size_mb": megabytes(size),
+            "wal_mode": True,
+            "cache_hit_ratio": 0.0,
+        },
+        "websocket": {
+            "status": "running" if realtime.client_url(HUB) else "stopped",
+            "connected_clients": clients,
+            "total_messages": int(totals.sum("messages")),
+        },
+    }
 
 
 @routes.get("/metrics")
-async def get_metrics() -> Envelope[Metrics]:
+async def get_metrics() -> Metrics:
     """Records, bytes and the machine in figures."""
-    return Envelope(data=await _metrics())
+    return await _metrics()
 
 
 @routes.get("/database")
-async def get_database_statistics() -> Envelope[DatabaseStatistics]:
+async def get_database_statistics() -> DatabaseStatistics:
     """Executions by status, and all that belongs to them."""
     totals, files, oldest, newest = await asyncio.gather(
         executions.totals({}), artifacts.totals(), executions.page(limit=1, descending=False), executions.page(limit=1)
     )
     counts = totals.by("status")
-    return Envelope(
-        data=DatabaseStatistics(
-            total_executions=totals.count,
-            running_executions=counts[ExecutionStatus.RUNNING],
-            completed_executions=counts[ExecutionStatus.COMPLETED],
-            failed_executions=counts[ExecutionStatus.FAILED],
-            total_steps=int(totals.sum("total_steps")),
-            total_artifacts=files.count,
-            database_size_mb=megabytes(int(totals.sum("log_bytes") + files.sum("file_size"))),
-            oldest_execution=oldest.items[0].created_at if oldest.items else None,
-            newest_execution=newest.items[0].created_at if newest.items else None,
-        )
+    return DatabaseStatistics(
+        total_executions=totals.count,
+        running_executions=counts[ExecutionStatus.RUNNING],
+        completed_executions=counts[ExecutionStatus.COMPLETED],
+        failed_executions=counts[ExecutionStatus.FAILED],
+        total_steps=int(totals.sum("total_steps")),
+        total_artifacts=files.count,
+        database_size_mb=megabytes(int(totals.sum("log_bytes") + files.sum("file_size"))),
+        oldest_execution=oldest.items[0].created_at if oldest.items else None,
+        newest_execution=newest.items[0].created_at if newest.items else None,
     )
 
 
 @routes.post("/optimize")
-async def optimize() -> Envelope[Optimized]:
+async def optimize() -> Optimized:
     """Run the maintenance that otherwise runs every hour, and say what it did."""
     done = await maintain()
-    return Envelope(data=Optimized(timestamp=datetime.now(UTC), operations_performed=done, metrics=await _metrics()))
+    return Optimized(timestamp=datetime.now(UTC), operations_performed=done, metrics=await _metrics())
 
 
 def megabytes(size: int) -> float:
@@ -199,19 +188,3 @@ async def _metrics() -> Metrics:
 async def _size() -> int:
     totals, files = await asyncio.gather(executions.totals({}), artifacts.totals())
     return int(totals.sum("log_bytes") + files.sum("file_size"))
-
-
-async def _socket() -> None:
-    if await realtime.connection_exists(HUB, NOBODY) is None:
-        raise ConnectionError("Web PubSub does not answer")
-
-
-async def _reached(call: Awaitable[Any]) -> bool:
-    """Whether a call came through; that something is not there is an answer too."""
-    try:
-        await asyncio.wait_for(call, PATIENCE)
-    except (tables.NotFound, blobs.BlobNotFound):
-        return True
-    except Exception:  # whatever a client raises when nobody answers
-        return False
-    return True

@@ -3,15 +3,12 @@
 import hashlib
 from datetime import UTC, datetime
 
-from starlette.responses import JSONResponse, Response
-
 from functions.stepflow.access import admit_socket
-from functions.stepflow.bodies import Answer, Envelope, failure
 from functions.stepflow.records import Connection, ExecutionStatus
 from functions.stepflow.store import connections, executions
 from functions.stepflow.updates import EVERYTHING, HUB, Message, group_of, instant, message, step_shown
 from shared import realtime, tables
-from shared.http.api import router
+from shared.http.sockets import socket_routes
 from shared.ids import derived_id
 from shared.realtime import Event
 from shared.sockets import Reply
@@ -26,26 +23,7 @@ STATUS_STEPS = 500
 ORIGIN = datetime(2020, 1, 1, tzinfo=UTC)
 """The moment that stands in a connection's id, which its own name makes unique."""
 
-routes = router("", "real time")
-
-
-class SocketAddress(Answer):
-    """Where to open the WebSocket."""
-
-    url: str
-
-
-@routes.get("/ws", status_code=426, responses={426: {"description": "Open a WebSocket at the named address"}})
-async def explain_socket() -> Response:
-    """Say that this address speaks WebSocket, and which does on this deployment."""
-    body = failure(426, f"Upgrade Required: open a WebSocket at {realtime.client_url(HUB)}")
-    return JSONResponse(body, 426, {"Upgrade": "websocket"})
-
-
-@routes.get("/realtime")
-async def get_socket_address() -> Envelope[SocketAddress]:
-    """The address of the WebSocket."""
-    return Envelope(data=SocketAddress(url=realtime.client_url(HUB)))
+routes = socket_routes(HUB, message="Upgrade Required: open a WebSocket at {url}")
 
 
 async def speak(event: Event, workflows: WorkflowClient) -> Reply:

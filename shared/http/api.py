@@ -1,52 +1,86 @@
-"""One documented API: a FastAPI app with its own prefix, error shape and OpenAPI page."""
+"""One documented API: a FastAPI app with its own prefix, error shape, envelope, guards and limits."""
 
 import logging
+import re
+import time
+import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import tables
-from shared.http.errors import ApiError, TooManyRequests, Unauthorized
+from shared.http import pages
+from shared.http.admission import Admission, Guard, limited
+from shared.http.errors import RAISED, ApiError, BadRequest, InvalidRequest, MethodNotAllowed, NotFound, api_error
 from shared.http.idempotency import serve_once
 from shared.http.openapi import describe
-from shared.http.ratelimit import RateLimit, address_of
+from shared.http.ratelimit import RateLimit
+from shared.http.routes import Envelope, Route
 from shared.settings import settings
 
 log = logging.getLogger(__name__)
 
-MAX_JSON_BODY = 10 * 1024 * 1024
-"""Bytes of a request body; more is answered with 413. A route may set `x-max-body-size` in its `openapi_extra`."""
+Render = Callable[[Request, ApiError], Any]
+"""(request, error) -> the JSON body of an error."""
 
-Render = Callable[[int, str], Any]
-"""(status, message) -> the JSON body of an error."""
+_ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_GOOD_PART = re.compile(rb"limit=0*[1-9][0-9]{0,11}|offset=[0-9]{1,12}|(?!limit=|offset=).*", re.DOTALL)
+_LOCATIONS = ("body", "query", "path", "header")
 
 
-def router(prefix: str, tag: str) -> APIRouter:
-    """The routes of one resource."""
-    return APIRouter(prefix=prefix, tags=[tag])
+@dataclass(frozen=True)
+class Cors:
+    """What browsers may do from other origins; `max_age` in seconds."""
+
+    origins: Sequence[str]
+    credentials: bool = False
+    methods: Sequence[str] = ("*",)
+    headers: Sequence[str] = ("*",)
+    max_age: int = 600
+
+    @classmethod
+    def of_settings(cls) -> "Cors | None":
+        """All that `RUNYARD_CORS_ORIGINS` allows; None where the platform answers preflight requests."""
+        origins = settings().cors_origins
+        return cls(origins.split(",")) if origins else None
+
+    def middleware(self) -> Middleware:
+        """What answers preflight requests and adds the headers."""
+        return Middleware(
+            CORSMiddleware,
+            allow_origins=list(self.origins),
+            allow_credentials=self.credentials,
+            allow_methods=list(self.methods),
+            allow_headers=list(self.headers),
+            expose_headers=["*"],
+            max_age=self.max_age,
+        )
+
+
+def message_only(request: Request, error: ApiError) -> Any:
+    """The plainest shape of an error: `{"error": "why"}`."""
+    return {"error": error.message}
 
 
 class _LastResort:
-    """Answers 500 in the API's shape for what nobody caught, and logs it while the invocation is still open.
+    """Answers 500 in the API's shape for what no handler took, and logs it while the invocation is still open.
 
-    Counts every answer in `answered`.
+    Counts every response in `answered`.
     """
 
-    def __init__(self, app: ASGIApp, render: Render, answered: Counter[tuple[str, str, int]]):
-        self.app, self.render, self.answered = app, render, answered
+    def __init__(self, app: ASGIApp, error: Callable[[Request, ApiError], Response], answered: Counter[Any]):
+        self.app, self.error, self.answered = app, error, answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -65,43 +99,19 @@ class _LastResort:
             log.exception("%s %s failed", scope["method"], scope["path"])
             if started:
                 raise
-            await JSONResponse(self.render(500, "Internal server error"), 500)(scope, receive, watch)
-
-
-def _depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
-    return dependant.call is call or any(_depends_on(part, call) for part in dependant.dependencies)
-
-
-def _limited(request: Request, limit: int) -> Receive:
-    """The request's `receive`, which raises 413 as soon as the body is known to be longer than `limit` bytes."""
-    what = "File" if request.headers.get("content-type", "").startswith("multipart/") else "Body"
-    if int(request.headers.get("content-length", 0)) > limit:
-        raise HTTPException(413, f"{what} too large")
-    size = 0
-
-    async def receive() -> Message:
-        nonlocal size
-        message = await request.receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            raise HTTPException(413, f"{what} too large")
-        return message
-
-    return receive
-
-
-def _idempotent(route: APIRoute) -> bool:
-    default = "POST" in (route.methods or ()) and route.status_code == 201
-    return (route.openapi_extra or {}).get("x-idempotent", default)
+            await self.error(Request(scope), ApiError("Internal server error"))(scope, receive, watch)
 
 
 class Api(FastAPI):
     """Serves `routers` below `/<prefix>`.
 
-    `render` gives errors their shape. `guard` is the dependency that finds out who calls; it runs before the body of a
-    route that depends on it is read, and answers something with an `id`. `limit` is the rate limit of each caller, by
-    that id, or by address. A route's `openapi_extra` may say `x-max-body-size` (bytes), `x-uncounted` (no rate limit)
-    and `x-idempotent`: whether it takes an `Idempotency-Key`, as every POST does that answers 201.
+    - `render` gives errors their shape, `envelope` wraps the data of every other JSON response.
+    - `guards` find out who calls, before the body of a route that depends on one is read; `limit` is the rate limit of
+      each caller, by the id that its guard found, or by address.
+    - `cors` says what browsers may do from other origins, by default what the settings say.
+    - `lenient_paging`: a `limit` or `offset` that is no number in range means the default, instead of 400.
+    - `tells_methods`: a known path with another method answers 405 with `Allow`, instead of 404.
+    - `not_found` is the message for unknown paths; `{method}` and `{path}` in it are filled in.
     """
 
     def __init__(
@@ -111,15 +121,21 @@ class Api(FastAPI):
         version: str,
         routers: Sequence[APIRouter],
         *,
-        render: Render,
-        guard: Callable[[Request], Awaitable[Any]] | None = None,
+        render: Render = message_only,
+        envelope: Envelope | None = None,
+        guards: Sequence[Guard] = (),
         limit: RateLimit | None = None,
-        validation_status: int = 400,
+        cors: Cors | None = None,
+        lenient_paging: bool = False,
+        tells_methods: bool = False,
         not_found: str = "Resource not found",
     ):
-        self.prefix, self._render, self._not_found, self._guard = prefix, render, not_found, guard
-        self._limit = limit
+        self.prefix, self.envelope = prefix, envelope
+        self._render, self._not_found = render, not_found
+        self._lenient_paging, self._tells_methods = lenient_paging, tells_methods
+        self._admission = Admission(guards, limit)
         self.answered: Counter[tuple[str, str, int]] = Counter()
+        cors = cors or Cors.of_settings()
         super().__init__(
             title=title,
             version=version,
@@ -129,141 +145,104 @@ class Api(FastAPI):
             servers=[{"url": f"/{prefix}"}],
             root_path_in_servers=False,
             telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-            middleware=self._middleware(),
+            middleware=[
+                *([cors.middleware()] if cors else []),
+                Middleware(_LastResort, error=self.error, answered=self.answered),
+            ],
         )
         # Extended, not included: an included router's routes would not carry their whole path.
-        for part in routers:
+        for part in (*routers, pages.routes):
             self.router.routes.extend(part.routes)
-        pages = APIRouter(include_in_schema=False)
-        pages.add_api_route("/docs", self._docs, methods=["GET"], name="docs")
-        pages.add_api_route("/openapi.json", self._schema, methods=["GET"], name="openapi")
-        self.router.routes.extend(pages.routes)
-        self._validation_status = validation_status
-        self.add_exception_handler(ApiError, self._api_error)
-        self.add_exception_handler(tables.NotFound, self._no_record)
-        self.add_exception_handler(tables.PreconditionFailed, self._changed)
-        self.add_exception_handler(tables.Unstorable, self._unstorable)
-        self.add_exception_handler(tables.Unavailable, self._unavailable)
+        self.own_routes = [route for route in self.router.routes if isinstance(route, Route)]
+        for kind in RAISED:
+            self.add_exception_handler(kind, self._raised)
         self.add_exception_handler(RequestValidationError, self._invalid)
-        self.add_exception_handler(HTTPException, self._http_error)
-
-    def _middleware(self) -> list[Middleware]:
-        stack = [Middleware(_LastResort, render=self._render, answered=self.answered)]
-        origins = settings().cors_origins
-        if origins:
-            stack.insert(
-                0,
-                Middleware(
-                    CORSMiddleware, allow_origins=origins.split(","), allow_methods=["*"], allow_headers=["*"],
-                    expose_headers=["*"],
-                ),
-            )  # fmt: skip
-        return stack
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The usual stack, around the route of this Function in place of a second search through all routes."""
-        router, self.router = self.router, self._pinned  # type: ignore[assignment]
+        """The usual stack, around the route of this Function in place of a search through all routes."""
+        router, self.router = self.router, self._serve  # type: ignore[assignment]
         try:
             return super().build_middleware_stack()
         finally:
             self.router = router
 
-    async def _pinned(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route: APIRoute | None = scope.get("runyard.route")
-        child = route.matches(scope)[1] if route else None
-        if not route or not child:  # no route given, or an encoded slash that the host matched in its own way
-            await self.router(scope, receive, send)
-            return
-        scope.update(child)
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the one route that the host has matched, with the host's values for its parameters."""
         request = Request(scope, receive)
-        extra: dict[str, Any] = route.openapi_extra or {}
+        given = request.headers.get("x-request-id", "")
+        request.state.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        request.state.started = time.perf_counter()
+        route: Route | None = scope.get("runyard.route")
+        if route is None:
+            raise self._unknown(request)
+        scope.update(route=route, endpoint=route.endpoint, path_params=_values(scope, route))
+        if self._lenient_paging:
+            scope["query_string"] = _without_bad_paging(scope["query_string"])
         # Before the body, which FastAPI would read first: a wrong one must hide neither a missing key nor the limit.
-        send, owner = await self._admit(request, send, route, counted=not extra.get("x-uncounted"))
-        limited = _limited(request, extra.get("x-max-body-size", MAX_JSON_BODY))
+        send, caller = await self._admission.admit(request, send, route)
+        body = limited(request, route.options.max_body)
         key = request.headers.get("idempotency-key")
-        if key is None or not _idempotent(route):
-            await route.handle(scope, limited, send)
+        if key is None or not route.idempotent:
+            await route.handle(scope, body, send)
             return
-        where = f"{self.prefix} {owner} {request.method} {scope['path']}"
-        await serve_once(where, key, limited, send, lambda receive, send: route.handle(scope, receive, send))
+        where = f"{self.prefix} {caller} {request.method} {scope['path']}"
+        await serve_once(where, key, body, send, lambda receive, send: route.handle(scope, receive, send))
 
-    async def _admit(self, request: Request, send: Send, route: APIRoute, *, counted: bool) -> tuple[Send, str]:
-        """Find out who calls and count the request: the `send` that shows the counts, and the caller's id ("")."""
-        caller, refusal = "", None
-        if self._guard and self._guards(route):
-            try:
-                caller = (await self._guard(request)).id
-            except Unauthorized as error:
-                refusal = error
-        headers: dict[str, str] = {}
-        if self._limit and counted:
-            verdict = await self._limit.count(caller or address_of(request))
-            headers = verdict.headers
-            if not verdict.allowed:
-                raise TooManyRequests("Rate limit exceeded", headers)
-        if refusal:
-            refusal.headers |= headers
-            raise refusal
+    def _unknown(self, request: Request) -> ApiError:
+        """The error for a path, or a method of it, that no Function has."""
+        path = request.scope["path"].removeprefix(f"/{self.prefix}") or "/"
+        # The host takes an encoded slash for a part of a name: decoded, the path would be another one.
+        if self._tells_methods and b"%2f" not in request.scope["raw_path"].lower():
+            matching = [route for route in self.own_routes if route.path_regex.match(path)]
+            if methods := sorted({method for route in matching for method in route.methods or ()}):
+                return MethodNotAllowed("Method Not Allowed", headers={"Allow": ", ".join(methods)})
+        return NotFound(self._not_found.format(method=request.method, path=path))
 
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers)
-            await send(message)
+    def error(self, request: Request, error: ApiError) -> Response:
+        """An error as this API answers it."""
+        return JSONResponse(self._render(request, error), error.status, error.headers)
 
-        return with_headers if headers else send, caller
-
-    def error(self, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-        """An error of this API."""
-        return JSONResponse(self._render(status, message), status, headers)
-
-    async def _api_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
-        return self.error(error.status, error.message, error.headers)
-
-    async def _no_record(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, tables.NotFound)
-        return self.error(404, f"{error.collection} not found")
-
-    async def _changed(self, request: Request, error: Exception) -> Response:
-        return self.error(412, "The record has changed since it was read")
-
-    async def _unstorable(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, tables.Unstorable)
-        return self.error(400, f"{error.field}: {error}")
-
-    async def _unavailable(self, request: Request, error: Exception) -> Response:
-        log.error("%s %s: the store is away: %s", request.method, request.url.path, error)
-        return self.error(503, "The storage service does not answer", {"Retry-After": "5"})
+    async def _raised(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, tables.Unavailable):
+            log.error("%s %s: the storage service is unavailable: %s", request.method, request.url.path, error)
+        return self.error(request, api_error(error))
 
     async def _invalid(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-        return self.error(self._validation_status, f"{where}: {first['msg']}" if where else str(first["msg"]))
-
-    async def _http_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if error.status_code in (404, 405):  # an unknown method of a known path is an unknown resource, as in the host
-            return self.error(404, self._not_found)
-        return self.error(error.status_code, str(error.detail), dict(error.headers or {}))
-
-    async def _docs(self) -> Response:
-        return HTMLResponse(Path(__file__).with_name("docs.html").read_text("utf-8"))
-
-    async def _schema(self) -> Response:
-        return JSONResponse(self.openapi())
+        found = error.errors()
+        details = [{"field": _field(each["loc"]), "message": str(each["msg"])} for each in found]
+        first = details[0]
+        message = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+        if found[0]["type"] == "json_invalid":
+            return self.error(request, BadRequest(message))
+        return self.error(request, InvalidRequest(message, details=details))
 
     def openapi(self) -> dict[str, Any]:
         """The description of this API, made once."""
         if not self.openapi_schema:
             self.openapi_schema = describe(
                 super().openapi(),
-                [route for route in self.router.routes if isinstance(route, APIRoute)],
-                error=self._render(400, "why"),
-                guarded=self._guards,
-                idempotent=_idempotent,
+                self.own_routes,
+                error=self._render(Request({"type": "http", "headers": []}), BadRequest("why")),
+                envelope=self.envelope,
+                guard_of=self._admission.guard_of,
             )
         return self.openapi_schema
 
-    def _guards(self, route: APIRoute) -> bool:
-        return self._guard is not None and _depends_on(route.dependant, self._guard)
+
+def _field(location: Sequence[Any]) -> str:
+    return ".".join(str(part) for part in location if part not in _LOCATIONS)
+
+
+def _values(scope: Scope, route: APIRoute) -> dict[str, str]:
+    """The host's values for the parameters of a route. The host decodes them, but for encoded slashes."""
+    given: dict[str, str] = scope["runyard.values"]
+    values = {name: given.get(name, "") for name in route.param_convertors}
+    if b"%2f" not in scope["raw_path"].lower():
+        return values
+    return {name: _ENCODED_SLASH.sub("/", value) for name, value in values.items()}
+
+
+def _without_bad_paging(query: bytes) -> bytes:
+    """The query without a `limit` or an `offset` that is no number in range."""
+    return b"&".join(part for part in query.split(b"&") if _GOOD_PART.fullmatch(part))

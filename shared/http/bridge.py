@@ -16,12 +16,12 @@ import azure.durable_functions as df
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request as HttpV2Request
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from shared.http.api import Api
+from shared.http.routes import Route
 
 METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 _ASGI = [
@@ -112,19 +112,18 @@ def _rank(template: str) -> str:
 
 def register(app: df.DFApp, api: Api) -> None:
     """Make a Function of each route of `api`, and one for everything else below its prefix."""
-    for route in api.router.routes:
-        if isinstance(route, APIRoute):
-            _register(app, api, route)
+    for route in api.own_routes:
+        _register(app, api, route)
     _add(app, api, f"{api.prefix}/{{*path}}", METHODS, f"{api.prefix}_9_unknown_path", None)
 
 
-def _register(app: df.DFApp, api: Api, route: APIRoute) -> None:
+def _register(app: df.DFApp, api: Api, route: Route) -> None:
     template = _template(api.prefix + route.path)
     methods = sorted(set(route.methods or ()) | ({"HEAD"} if "GET" in (route.methods or ()) else set()))
     _add(app, api, template, methods, f"{api.prefix}_{_rank(template)[1:] or 0}_{route.name}", route)
 
 
-def _add(app: df.DFApp, api: Api, template: str, methods: list[str], name: str, route: APIRoute | None) -> None:
+def _add(app: df.DFApp, api: Api, template: str, methods: list[str], name: str, route: Route | None) -> None:
     async def serve(req: Any, context: func.Context, client: str | None) -> Response:
         scope: Scope = {key: req.scope[key] for key in _ASGI if key in req.scope}
         if route and scope["method"] == "HEAD" and "HEAD" not in (route.methods or ()):
@@ -133,6 +132,7 @@ def _add(app: df.DFApp, api: Api, template: str, methods: list[str], name: str, 
             "root_path": f"/{api.prefix}",
             "state": {},
             "runyard.route": route,
+            "runyard.values": dict(req.path_params),
             "runyard.durable": (client, context),
         }
         return await LiveResponse(api, scope, req.receive).ready()

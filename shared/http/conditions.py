@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header
 from starlette.responses import Response
 
-from shared.http.errors import PreconditionFailed
+from shared.http.errors import CHANGED, PreconditionFailed
 from shared.tables import Record
 
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
@@ -23,7 +23,7 @@ def _wanted(given: Annotated[str | None, Header(alias="If-Match")] = None) -> st
         return None
     match = _TAG.fullmatch(given.strip())
     if match is None:
-        raise PreconditionFailed("The record has changed since it was read")
+        raise PreconditionFailed(CHANGED)
     return f'W/"{match[1]}"'
 
 

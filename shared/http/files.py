@@ -1,20 +1,82 @@
-"""Serving stored files: whole or in part, and not at all to those who have them already."""
+"""Files over HTTP: uploads measured as they stream into a blob, downloads whole, in part, or not at all."""
 
+import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any
 from urllib.parse import quote
 
+from fastapi import Depends, Header, Request
 from starlette.responses import Response, StreamingResponse
 
 from shared import blobs
-from shared.http.errors import RangeNotSatisfiable
+from shared.http.errors import RangeNotSatisfiable, TooLarge
+from shared.http.multipart import Part, read_form
+
+FORM_ROOM = 2 * 1024 * 1024
+"""Bytes of an upload beside its file: the form's own and its fields."""
+
+DOWNLOAD: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"*/*": {}}},
+    206: {"description": "The part that was asked for"},
+    304: {"description": "The file is still the one that the client has"},
+    416: {"description": "The file has no such part"},
+}
+"""What a route that serves a file answers, for OpenAPI."""
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 @dataclass(frozen=True)
-class Found:
+class Upload:
+    """A file that has been stored: its name and type as the client gave them, its size in bytes, its SHA-256 in hex."""
+
+    name: str
+    content_type: str | None
+    size: int
+    sha256: str
+
+
+async def receive_upload(
+    request: Request, container: str, blob: str, *, limit: int
+) -> tuple[dict[str, list[str]], Upload | None]:
+    """Stream the form's `file` into a blob: the text fields, and the upload (None when the form has no file).
+
+    `TooLarge` for a file over `limit` bytes, `BadRequest` for a malformed form; nothing is stored then.
+    """
+
+    async def save(part: Part, chunks: AsyncIterator[bytes]) -> Upload:
+        digest, size = sha256(), 0
+
+        async def measured() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > limit:
+                    raise TooLarge("File too large")
+                digest.update(chunk)
+                yield chunk
+
+        await blobs.put(container, blob, measured())
+        return Upload(part.filename or "", part.content_type, size, digest.hexdigest())
+
+    return await read_form(request, save)
+
+
+@contextlib.asynccontextmanager
+async def deleted_on_error(container: str, blob: str) -> AsyncGenerator[None]:
+    """Delete the blob when the block raises: a file without its record would never be found again."""
+    try:
+        yield
+    except BaseException:
+        await blobs.delete(container, blob)
+        raise
+
+
+@dataclass(frozen=True)
+class StoredFile:
     """A file: the name it is saved under, its size in bytes, its content type, its ETag without quotes, its blob."""
 
     name: str
@@ -25,37 +87,69 @@ class Found:
     blob: str
 
 
-async def serve_file(
-    file: Found, *, wanted: str | None = None, if_none_match: str | None = None, if_range: str | None = None
-) -> Response:
+@dataclass(frozen=True)
+class Conditions:
+    """What of a file a request asks for, and of which version; each the header's text, or None."""
+
+    range: str | None = None
+    if_none_match: str | None = None
+    if_range: str | None = None
+
+
+async def _conditions(
+    wanted: Annotated[str | None, Header(alias="Range")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+    if_range: Annotated[str | None, Header()] = None,
+) -> Conditions:
+    return Conditions(wanted, if_none_match, if_range)
+
+
+FileConditions = Annotated[Conditions, Depends(_conditions)]
+"""Parameter type of a route that serves a file."""
+
+
+async def serve_file(file: StoredFile, conditions: Conditions) -> Response:
     """200, 206 (one range; several are answered with the whole), 304 or 416. Raises `blobs.BlobNotFound`."""
     tag = f'"{file.tag}"'
-    if if_none_match is not None and {"*", tag} & {
-        given.strip().removeprefix("W/") for given in if_none_match.split(",")
-    }:
+    known = conditions.if_none_match
+    if known is not None and {"*", tag} & {each.strip().removeprefix("W/") for each in known.split(",")}:
         return Response(status_code=304, headers={"ETag": tag})
     start, length, status = 0, file.size, 200
     headers = {
         "Content-Type": file.content_type,  # as it is: a media type would be given a charset
         "ETag": tag,
         "Accept-Ranges": "bytes",
-        "Content-Disposition": _disposition(file.name),
+        "Content-Disposition": disposition(file.name),
         "X-Content-Type-Options": "nosniff",
     }
-    if wanted and if_range in (None, tag) and (part := _part(wanted, file.size)):
+    if conditions.range and conditions.if_range in (None, tag) and (part := _part(conditions.range, file.size)):
         start, length = part
         status = 206
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{file.size}"
     headers["Content-Length"] = str(length)
-    chunks = blobs.stream(file.container, file.blob, start, length or None)
-    first = await anext(chunks, b"")  # tells of a lost blob while there is a status to say it with
+    return StreamingResponse(await stream_blob(file.container, file.blob, start, length or None), status, headers)
+
+
+async def stream_blob(container: str, blob: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    """A blob's bytes, the first of which have arrived: `blobs.BlobNotFound` is raised while a status can still tell."""
+    chunks = blobs.stream(container, blob, offset, length)
+    first = await anext(chunks, b"")
 
     async def body() -> AsyncIterator[bytes]:
         yield first
         async for chunk in chunks:
             yield chunk
 
-    return StreamingResponse(body(), status, headers)
+    return body()
+
+
+def disposition(name: str) -> str:
+    """Content-Disposition of a file; a name that is not plain ASCII is in `filename*`, after a plain replacement."""
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in name)
+    header = f'attachment; filename="{plain}"'
+    if plain == name:
+        return header
+    return f"{header}; filename*=utf-8''{quote(name.encode('utf-8', 'replace'), safe='')}"
 
 
 def _part(wanted: str, size: int) -> tuple[int, int] | None:
@@ -68,11 +162,5 @@ def _part(wanted: str, size: int) -> tuple[int, int] | None:
     else:
         start, end = max(size - int(match[2]), 0), size - 1
     if start > end:
-        raise RangeNotSatisfiable("The file has no such part", {"Content-Range": f"bytes */{size}"})
+        raise RangeNotSatisfiable("The file has no such part", headers={"Content-Range": f"bytes */{size}"})
     return start, end - start + 1
-
-
-def _disposition(name: str) -> str:
-    if name.isascii() and name.isprintable() and '"' not in name:
-        return f'attachment; filename="{name}"'
-    return f"attachment; filename*=utf-8''{quote(name)}"

@@ -103,7 +103,7 @@ async def _claim(hashed: str) -> tuple[Claim, bool]:
             if found.status and age < KEPT:
                 return found, False
             if not found.status and age < UNDER_WAY:
-                raise Conflict("A request with this Idempotency-Key is under way", {"Retry-After": "1"})
+                raise Conflict("A request with this Idempotency-Key is under way", headers={"Retry-After": "1"})
             await claims.delete(found.id, if_match=found.etag)
         except (tables.NotFound, tables.PreconditionFailed):
             continue

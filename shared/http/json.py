@@ -3,23 +3,23 @@
 import math
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Strict
 
 MAX_DEPTH = 100
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The value itself; ValueError for numbers and texts that JSON does not have, and for deep nesting."""
+    """The value itself; ValueError for what JSON cannot hold, and for nesting deeper than `MAX_DEPTH`."""
     if depth > MAX_DEPTH:
         raise ValueError(f"must be nested at most {MAX_DEPTH} levels deep")
     match value:
         case float() if not math.isfinite(value):
-            raise ValueError("must not hold numbers that are none")
+            raise ValueError("must not contain NaN or Infinity")
         case str():
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise ValueError("must not hold halves of characters") from None
+                raise ValueError("must not contain half of a surrogate pair") from None
         case list():
             for item in cast("list[Any]", value):
                 plain(item, depth + 1)
@@ -31,6 +31,16 @@ def plain(value: Any, depth: int = 0) -> Any:
             pass
     return cast("Any", value)
 
+
+def not_blank(text: str) -> str:
+    """The text itself; ValueError when it has nothing but blanks."""
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+Text = Annotated[str, Strict(), AfterValidator(plain)]
+"""A text that storage keeps as it is."""
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(plain)]
 """An object of any members."""

@@ -1,30 +1,27 @@
-"""The OpenAPI description of an API, as it really answers: its own error shape, its keys, its headers."""
+"""The OpenAPI description of an API, as it really answers: its own error shape, envelope, keys and headers."""
 
 from collections.abc import Callable
 from typing import Any, cast
 
-from fastapi.routing import APIRoute
+from shared.http.admission import Guard
+from shared.http.routes import Envelope, Route
 
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", list: "array"}
-_KEYS = {
-    "key": {"type": "http", "scheme": "bearer"},
-    "key in the query": {"type": "apiKey", "in": "query", "name": "api_key"},
-}
 _IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "The same request under the same key gets the same answer again, for 24 hours",
+    "description": "The same request under the same key gets the same response again, for 24 hours",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 
 
 def describe(
     schema: dict[str, Any],
-    routes: list[APIRoute],
+    routes: list[Route],
     *,
     error: Any,
-    guarded: Callable[[APIRoute], bool],
-    idempotent: Callable[[APIRoute], bool],
+    envelope: Envelope | None,
+    guard_of: Callable[[Route], Guard | None],
 ) -> dict[str, Any]:
     """Complete FastAPI's schema in place; `error` is an example of an error's body."""
     schemas: dict[str, Any] = schema.setdefault("components", {}).setdefault("schemas", {})
@@ -35,20 +32,28 @@ def describe(
         "description": "Refused, or failed",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
     }
-    if any(guarded(route) for route in routes):
-        schema["components"]["securitySchemes"] = _KEYS
     for route in routes:
         for method in route.methods or ():
             operation = schema.get("paths", {}).get(route.path_format, {}).get(method.lower())
             if operation is None:
                 continue
             operation["responses"].pop("422", None)
+            if envelope and route.options.enveloped:
+                _wrap(operation["responses"], envelope)
             operation["responses"].setdefault("default", refused)
-            if guarded(route):
-                operation["security"] = [{name: []} for name in _KEYS]
-            if idempotent(route):
+            if guard := guard_of(route):
+                schema["components"].setdefault("securitySchemes", {}).update(guard.schemes)
+                operation["security"] = [{name: []} for name in guard.schemes]
+            if route.idempotent:
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     return schema
+
+
+def _wrap(responses: dict[str, Any], envelope: Envelope) -> None:
+    for status, response in responses.items():
+        content = response.get("content", {}).get("application/json")
+        if content is not None and status.startswith("2"):
+            content["schema"] = envelope.schema(content.get("schema", {}))
 
 
 def _shape(example: Any) -> dict[str, Any]:

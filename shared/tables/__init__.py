@@ -2,7 +2,16 @@
 
 from shared.tables.client import close
 from shared.tables.collection import Collection
-from shared.tables.errors import Conflict, NotFound, PreconditionFailed, Refused, Unavailable, Unstorable
+from shared.tables.errors import (
+    BadCursor,
+    Conflict,
+    MissingIndex,
+    NotFound,
+    PreconditionFailed,
+    Refused,
+    Unavailable,
+    Unstorable,
+)
 from shared.tables.listing import Page
 from shared.tables.rebuild import Rebuilt
 from shared.tables.record import Record
@@ -11,9 +20,11 @@ from shared.tables.sweep import sweep
 from shared.tables.totals import Hour, Totals
 
 __all__ = [
+    "BadCursor",
     "Collection",
     "Conflict",
     "Hour",
+    "MissingIndex",
     "NotFound",
     "Page",
     "PreconditionFailed",

@@ -12,7 +12,7 @@ from shared.tables import keys
 from shared.tables.cells import HOURS, ROOT, hour_of, hour_prefix
 from shared.tables.client import client
 from shared.tables.columns import WITHOUT, R
-from shared.tables.errors import NotFound
+from shared.tables.errors import BadCursor, NotFound
 from shared.tables.listing import Cursor, Filter, Page, Plan, Reader, plan
 from shared.tables.rebuild import Rebuild, Rebuilt
 from shared.tables.records import Records
@@ -68,7 +68,7 @@ class Collection(Records[R]):
         else:
             # Rows sort one way; the other way is the same list, counted from its end.
             if start.start:
-                raise ValueError(f"{cursor!r} is a cursor of the other direction")
+                raise BadCursor(f"{cursor!r} is a cursor of the other direction")
             total = await self._total(how)
             end = max(total - start.offset, 0)
             skip = max(end - limit, 0)

@@ -39,3 +39,11 @@ class Refused(Exception):
     def __init__(self, status: int, code: str, index: int | None, message: str):
         super().__init__(f"{status} {code}: {message}")
         self.status, self.code, self.index = status, code, index
+
+
+class BadCursor(ValueError):
+    """Temporary."""
+
+
+class MissingIndex(Exception):
+    """Temporary."""

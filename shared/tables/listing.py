@@ -14,6 +14,7 @@ from shared.ids import first_key
 from shared.tables import keys
 from shared.tables.cells import HOURS, Group, hour_of, load
 from shared.tables.columns import Columns, R
+from shared.tables.errors import BadCursor
 from shared.tables.schema import RECORDS, Index, Schema
 from shared.tables.wire import PAGE, Row, Wire
 
@@ -128,7 +129,7 @@ class Cursor(NamedTuple):
         """The cursor of this text; ValueError when it is none."""
         if match := _CURSOR.fullmatch(text):
             return cls(offset=int(match[3])) if match[3] else cls(int(match[1]), match[2])
-        raise ValueError(f"{text!r} is no cursor")
+        raise BadCursor(f"{text!r} is no cursor")
 
 
 class Reader:

@@ -12,6 +12,7 @@ from functions.gateway import dashboard, metrics, runs, store
 from functions.gateway.records import Run, RunStatus
 from shared.api_keys import Client
 from shared.http.api import Api
+from shared.http.paging import Paging
 from shared.ids import new_id
 from tests.shared.tables.conftest import Counting
 
@@ -23,23 +24,25 @@ pytestmark = pytest.mark.usefixtures("account")
 
 
 def request() -> Request:
-    app = Api("gateway", "Gateway", "1", [], render=lambda status, message: message)
+    app = Api("gateway", "Gateway", "1", [])
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "app": app}
     return Request(scope | {"server": ("h", 80), "scheme": "http"})
 
 
+def paging(order: str = "created_at", *, descending: bool = True) -> Paging:
+    return Paging(50, 0, None, order, descending, request(), Response())
+
+
 LISTS: dict[str, Callable[[], Awaitable[object]]] = {
-    "newest": lambda: runs.list_runs(ME, request(), Response()),
-    "oldest": lambda: runs.list_runs(ME, request(), Response(), sort_order="asc"),
-    "by status": lambda: runs.list_runs(ME, request(), Response(), status=RunStatus.COMPLETED),
-    "by client": lambda: runs.list_runs(ME, request(), Response(), client_id="c1"),
-    "by both": lambda: runs.list_runs(ME, request(), Response(), client_id="c1", status=RunStatus.COMPLETED),
-    "last changed": lambda: runs.list_runs(ME, request(), Response(), sort_by="updated_at"),
-    "last changed by status": lambda: runs.list_runs(
-        ME, request(), Response(), sort_by="updated_at", status=RunStatus.COMPLETED
-    ),
-    "last changed by client": lambda: runs.list_runs(ME, request(), Response(), sort_by="updated_at", client_id="c1"),
-    "by status order": lambda: runs.list_runs(ME, request(), Response(), sort_by="status", client_id="c1"),
+    "newest": lambda: runs.list_runs(ME, paging()),
+    "oldest": lambda: runs.list_runs(ME, paging(descending=False)),
+    "by status": lambda: runs.list_runs(ME, paging(), status=RunStatus.COMPLETED),
+    "by client": lambda: runs.list_runs(ME, paging(), client_id="c1"),
+    "by both": lambda: runs.list_runs(ME, paging(), client_id="c1", status=RunStatus.COMPLETED),
+    "last changed": lambda: runs.list_runs(ME, paging("updated_at")),
+    "last changed by status": lambda: runs.list_runs(ME, paging("updated_at"), status=RunStatus.COMPLETED),
+    "last changed by client": lambda: runs.list_runs(ME, paging("updated_at"), client_id="c1"),
+    "by status order": lambda: runs.list_runs(ME, paging("status"), client_id="c1"),
     "stats": lambda: dashboard.get_stats(ME),
     "stats of a client": lambda: dashboard.get_stats(ME, "c1"),
     "recent": lambda: dashboard.get_recent(ME),
@@ -82,7 +85,7 @@ async def test_lists_and_figures_cost_the_same_with_a_hundred_times_the_runs(cou
     small = await measure(counting)
     await fill(LARGE - SMALL)
     large = await measure(counting)
-    assert (await runs.list_runs(ME, request(), Response())).total == LARGE
+    assert (await runs.list_runs(ME, paging())).total == LARGE
     # One call more where an hour's counts tell how many rows to pass over; fewer where the first page fills sooner.
     grown = {name: (small[name], large[name]) for name in large if large[name][0] > small[name][0] + 1}
     assert grown == {}

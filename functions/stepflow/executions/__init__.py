@@ -5,19 +5,17 @@ from typing import Annotated
 
 from fastapi import Query
 
-from functions.stepflow import deletion, log_index
+from functions.stepflow import log_index
 from functions.stepflow.access import Caller, routes_for
-from functions.stepflow.bodies import (
+from functions.stepflow.artifacts import ArtifactShown
+from functions.stepflow.executions import deletion
+from functions.stepflow.executions.bodies import (
     ActiveExecutions,
-    ArtifactShown,
-    Envelope,
     ExecutionCreated,
     ExecutionDetail,
     ExecutionList,
     ExecutionShown,
-    LogPage,
-    LogShown,
-    Message,
+    NewExecution,
     Statistics,
     StepLog,
     StepShown,
@@ -25,10 +23,10 @@ from functions.stepflow.bodies import (
 )
 from functions.stepflow.job import KIND, tell_end
 from functions.stepflow.records import ACTIVE, Execution, ExecutionStatus
-from functions.stepflow.requests import NewExecution
 from functions.stepflow.store import artifacts_of, executions
-from shared.http.errors import BadRequest, NotFound
-from shared.http.paging import Limit, Offset
+from shared.http.bodies import Done
+from shared.http.errors import BadRequest
+from shared.http.paging import Paging, given, paging
 from shared.jobs import CANCEL, WORKFLOW
 from shared.workflows import Workflows
 
@@ -42,41 +40,37 @@ DETAIL_BYTES = 1024 * 1024
 
 
 @routes.post("", status_code=201)
-async def create_execution(body: NewExecution, caller: Caller, workflows: Workflows) -> Envelope[ExecutionCreated]:
+async def create_execution(body: NewExecution, caller: Caller, workflows: Workflows) -> ExecutionCreated:
     """Queue a command and answer at once; watch it over the WebSocket, or read it again."""
     execution = await executions.insert(body.record(caller.name))
     await workflows.start(WORKFLOW, execution.id, KIND)
-    return Envelope(data=ExecutionCreated.model_validate(execution))
+    return ExecutionCreated.model_validate(execution)
 
 
 @routes.get("")
 async def list_executions(
-    limit: Limit = 100,
-    offset: Offset = 0,
+    paging: Annotated[Paging, paging(100)],
     status: str | None = None,
     user: Annotated[str | None, Query()] = None,
-) -> Envelope[ExecutionList]:
+) -> ExecutionList:
     """All executions, newest first, or those of a status or a user."""
     if status is not None and status not in [*ExecutionStatus]:
         raise BadRequest(f"Unknown status: {status}")
-    given = {"status": ExecutionStatus(status) if status else None, "user": user}
-    where = {name: value for name, value in given.items() if value is not None}
-    page = await executions.page(where, limit=limit, offset=offset)
+    page = await paging.page(executions, given(status=ExecutionStatus(status) if status else None, user=user))
     shown = [ExecutionShown.model_validate(execution) for execution in page.items]
-    more = offset + len(shown) < page.total and bool(shown)
-    return Envelope(data=ExecutionList(executions=shown, total_count=page.total, has_more=more))
+    return ExecutionList(executions=shown, total_count=page.total, has_more=page.cursor is not None)
 
 
 @routes.get("/active")
-async def list_active_executions() -> Envelope[ActiveExecutions]:
+async def list_active_executions() -> ActiveExecutions:
     """Pending and running executions, newest first."""
     found = [execution async for execution in executions.all({"status": list(ACTIVE)})]
     found.sort(key=lambda execution: execution.created_at, reverse=True)
-    return Envelope(data=ActiveExecutions(executions=[ExecutionShown.model_validate(each) for each in found]))
+    return ActiveExecutions(executions=[ExecutionShown.model_validate(each) for each in found])
 
 
 @routes.get("/statistics")
-async def get_statistics() -> Envelope[Statistics]:
+async def get_statistics() -> Statistics:
     """How many executions there are, and how they went."""
     totals = await executions.totals({})
     counts = totals.by("status")
@@ -84,64 +78,35 @@ async def get_statistics() -> Envelope[Statistics]:
     ended = totals.count - active
     rate = 100 * counts[ExecutionStatus.COMPLETED] / ended if ended else 0.0
     mean = f"{totals.sum('seconds') / ended:.1f}s" if ended else "-"
-    return Envelope(
-        data=Statistics(
-            total_executions=totals.count, active_now=active, success_rate=f"{rate:.1f}%", avg_duration=mean
-        )
-    )
+    return Statistics(total_executions=totals.count, active_now=active, success_rate=f"{rate:.1f}%", avg_duration=mean)
 
 
 @routes.get("/{execution_id}")
-async def get_execution(execution_id: str) -> Envelope[ExecutionDetail]:
+async def get_execution(execution_id: str) -> ExecutionDetail:
     """One execution with its steps, the newest of its log, and its artifacts."""
     execution = await executions.get(execution_id)
     found, entries = await asyncio.gather(artifacts_of(execution.id), _newest(execution))
-    return Envelope(
-        data=ExecutionDetail(
-            execution=ExecutionShown.model_validate(execution),
-            steps=_steps(execution, entries),
-            artifacts=[ArtifactShown.model_validate(artifact) for artifact in found],
-        )
-    )
-
-
-@routes.get("/{execution_id}/logs")
-async def list_logs(
-    execution_id: str, limit: Limit = 1000, offset: Offset = 0, step_id: Annotated[str | None, Query()] = None
-) -> Envelope[LogPage]:
-    """An execution's log lines in their order, or those of one step; a page may end early before very long lines."""
-    execution = await executions.get(execution_id)
-    numbers = range(execution.lines)
-    if step_id is not None:
-        index = execution.step_index(step_id)
-        if index is None:
-            raise NotFound("Step not found")
-        numbers = log_index.lines_of(execution, execution.steps[index])
-    entries = await log_index.read(execution, numbers.start + offset, min(limit, len(numbers) - offset))
-    return Envelope(
-        data=LogPage(
-            logs=[_log_shown(execution, entry) for entry in entries],
-            total_count=len(numbers),
-            offset=offset,
-            has_more=bool(entries) and offset + len(entries) < len(numbers),
-        )
+    return ExecutionDetail(
+        execution=ExecutionShown.model_validate(execution),
+        steps=_steps(execution, entries),
+        artifacts=[ArtifactShown.model_validate(artifact) for artifact in found],
     )
 
 
 @routes.post("/{execution_id}/cancel")
-async def cancel_execution(execution_id: str, workflows: Workflows) -> Envelope[Message]:
+async def cancel_execution(execution_id: str, workflows: Workflows) -> Done:
     """Cancel a pending or running execution; its container is stopped and removed."""
     execution = await executions.update(execution_id, Execution.cancel)
     if not await workflows.signal(execution.id, CANCEL) or execution.settled:
         await tell_end(execution)
-    return Envelope(data=Message(message="Execution cancelled"))
+    return Done(message="Execution cancelled")
 
 
 @routes.delete("/{execution_id}")
-async def delete_execution(execution_id: str, workflows: Workflows) -> Envelope[Message]:
+async def delete_execution(execution_id: str, workflows: Workflows) -> Done:
     """Delete an execution with its log and artifacts; one that is active is cancelled before."""
     await deletion.delete_execution(execution_id, workflows)
-    return Envelope(data=Message(message="Execution deleted successfully"))
+    return Done(message="Execution deleted successfully")
 
 
 async def _newest(execution: Execution) -> list[log_index.Entry]:
@@ -157,13 +122,3 @@ def _steps(execution: Execution, entries: list[log_index.Entry]) -> list[StepSho
         own = entries[max(0, numbers.start - start) : max(0, numbers.stop - start)]
         shown.append(step_shown(execution, step, [StepLog.model_validate(entry) for entry in own], len(numbers)))
     return shown
-
-
-def _log_shown(execution: Execution, entry: log_index.Entry) -> LogShown:
-    step = log_index.step_of(execution, entry.number)
-    return LogShown(
-        timestamp=entry.timestamp,
-        content=entry.content,
-        step_id=execution.step_id(step.index) if step else None,
-        step_name=step.name if step else None,
-    )

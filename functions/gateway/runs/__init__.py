@@ -1,14 +1,18 @@
 """Runs: prompts and code executed in containers."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Query, Request, Response
+from fastapi import Query, Response
 from starlette.responses import StreamingResponse
 
 from functions.gateway import updates
-from functions.gateway.bodies import (
+from functions.gateway.job import KIND
+from functions.gateway.models import catalogue
+from functions.gateway.raise_alert import run_failed
+from functions.gateway.records import Run, RunStatus
+from functions.gateway.redaction import redacted, redacted_values
+from functions.gateway.runs.bodies import (
     NewRun,
     RunAccepted,
     RunDetail,
@@ -19,18 +23,14 @@ from functions.gateway.bodies import (
     RunState,
     RunSummary,
 )
-from functions.gateway.job import KIND
-from functions.gateway.models import catalogue
-from functions.gateway.raise_alert import run_failed
-from functions.gateway.records import Run, RunStatus
-from functions.gateway.redaction import redacted, redacted_values
 from functions.gateway.store import runs
 from shared import blobs
 from shared.api_keys import CurrentClient
-from shared.http.api import router
 from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import BadRequest
-from shared.http.paging import Cursor, Limit, Offset, SortOrder, link_next
+from shared.http.files import stream_blob
+from shared.http.paging import Paging, given, paging
+from shared.http.routes import router
 from shared.jobs import CANCEL, LOGS, WORKFLOW
 from shared.workflows import WorkflowClient, Workflows
 
@@ -69,26 +69,12 @@ async def create_run(body: NewRun, client: CurrentClient, workflows: Workflows, 
 @routes.get("")
 async def list_runs(
     client: CurrentClient,
-    request: Request,
-    response: Response,
-    limit: Limit = 50,
-    offset: Offset = 0,
-    cursor: Cursor = None,
+    paging: Annotated[Paging, paging(orders=("created_at", "updated_at", "status"))],
     status: RunStatus | None = None,
     client_id: str | None = None,
-    sort_by: Annotated[str, Query(pattern="^(created_at|updated_at|status)$")] = "created_at",
-    sort_order: SortOrder = "desc",
 ) -> RunList:
     """All runs, newest first, or those of a status or a client."""
-    where = {name: value for name, value in (("status", status), ("client_id", client_id)) if value is not None}
-    descending = sort_order == "desc"
-    try:
-        page = await runs.page(
-            where, limit=limit, offset=offset, order=sort_by, descending=descending, cursor=cursor
-        )  # fmt: skip
-    except ValueError as error:
-        raise BadRequest("cursor: must come from a Link header") from error
-    link_next(request, response, page)
+    page = await paging.page(runs, given(status=status, client_id=client_id))
     return RunList(runs=[RunSummary.model_validate(run) for run in page.items], total=page.total)
 
 
@@ -106,18 +92,10 @@ async def get_run_log(
 ) -> Response:
     """A run's output from a byte on, also while it runs: what a socket that was away has missed."""
     run = await runs.get(run_id)
-    chunks = blobs.stream(LOGS, run.id, offset)
     try:
-        first = await anext(chunks, b"")
+        return StreamingResponse(await stream_blob(LOGS, run.id, offset), media_type="text/plain")
     except blobs.BlobNotFound:  # nothing printed yet
         return Response(media_type="text/plain")
-
-    async def body() -> AsyncIterator[bytes]:
-        yield first
-        async for chunk in chunks:
-            yield chunk
-
-    return StreamingResponse(body(), media_type="text/plain")
 
 
 @routes.patch("/{run_id}", response_model=RunPatched, response_model_exclude_unset=True)

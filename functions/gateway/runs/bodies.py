@@ -1,0 +1,115 @@
+"""What clients send and get about runs."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from functions.gateway.records import RunStatus
+from shared.http.bodies import RequestBody, ResponseBody
+from shared.http.json import JsonObject, Text, not_blank, plain
+
+
+class RunOptions(RequestBody):
+    """`timeout` in seconds; `max_tokens` at most the model's. Other members are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    timeout: int = Field(300, ge=1, le=3600, strict=True)
+    max_tokens: int = Field(4096, ge=1, strict=True)
+
+    @model_validator(mode="after")
+    def _keep_plain_members(self) -> Self:
+        plain(self.model_extra)
+        return self
+
+
+class NewRun(RequestBody):
+    """A prompt for a model; for the models `python` and `bash` the prompt is the program."""
+
+    prompt: Annotated[str, Field(strict=True, max_length=100_000), AfterValidator(not_blank)]
+    model: str = Field("claude-sonnet-4-20250514", strict=True)
+    options: RunOptions = Field(default_factory=lambda: RunOptions())  # pyright: ignore[reportCallIssue]
+
+
+class RunPatch(RequestBody):
+    """What of a run a client may set; at least one of them."""
+
+    status: RunStatus | None = None
+    result: Text | None = None
+    error: Text | None = None
+    metadata: JsonObject = {}
+
+    @property
+    def changed(self) -> set[str]:
+        """The members that were sent."""
+        return {name for name in self.model_fields_set if name != "status" or self.status}
+
+
+class RunAccepted(ResponseBody):
+    """A run that waits for its container."""
+
+    id: str
+    status: RunStatus
+    prompt: str
+    model: str
+    started_at: datetime
+    artifact_count: int
+    options: dict[str, Any]
+
+
+class RunSummary(ResponseBody):
+    """A run in a list."""
+
+    id: str
+    status: RunStatus
+    prompt: str
+    model: str
+    started_at: datetime
+    completed_at: datetime | None
+    artifact_count: int
+    client_id: str
+
+
+class RunDetail(RunSummary):
+    """A run with what came of it."""
+
+    result: str | None
+    error: str | None
+    options: dict[str, Any]
+
+
+class RunList(ResponseBody):
+    """A page of runs; `total` counts all that match."""
+
+    runs: list[RunSummary]
+    total: int
+
+
+class RunRetried(ResponseBody):
+    """A run that repeats another."""
+
+    id: str
+    status: RunStatus
+    prompt: str
+    model: str
+    retry_of: str
+    started_at: datetime
+
+
+class RunPatched(ResponseBody):
+    """A run after a change; `error` and `metadata` where they were set."""
+
+    id: str
+    status: RunStatus
+    result: str | None
+    updated_at: datetime
+    error: str | None = None
+    metadata: dict[str, Any] = {}
+
+
+class RunState(ResponseBody):
+    """Where a run stands."""
+
+    id: str
+    status: RunStatus

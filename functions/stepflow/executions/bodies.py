@@ -1,0 +1,183 @@
+"""What clients send and get about executions."""
+
+import shlex
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints
+
+from functions.stepflow.artifacts import ArtifactShown
+from functions.stepflow.records import MAX_SECONDS, WORKSPACE, Execution, ExecutionStatus, seconds_between
+from functions.stepflow.transcript import Step, StepStatus
+from shared.http.bodies import RequestBody, ResponseBody
+from shared.http.json import not_blank
+
+MAX_COMMAND = 1_000_000
+MAX_ENVIRONMENT = 64 * 1024
+"""Bytes of all variables together."""
+
+
+def _one_command(given: object) -> object:
+    """A list of words becomes one command, quoted where it must be."""
+    if isinstance(given, list) and given and all(isinstance(word, str) for word in given):
+        return shlex.join(given)
+    return given
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+def _environment(variables: dict[str, str]) -> dict[str, str]:
+    for name, value in variables.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise ValueError(f"{name!r} cannot be a variable")
+    if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > MAX_ENVIRONMENT:
+        raise ValueError(f"must have at most {MAX_ENVIRONMENT} bytes")
+    return variables
+
+
+Text = Annotated[str, StringConstraints(strict=True)]
+
+
+class NewExecution(RequestBody):
+    """A command to run in a shell; null stands for what is left out.
+
+    `command` may be a list of words, `timeout` is in seconds. `environment` is shown as given: it is no place for
+    secrets.
+    """
+
+    command: Annotated[
+        str,
+        Field(strict=True, max_length=MAX_COMMAND),
+        BeforeValidator(_one_command, json_schema_input_type=str | list[str]),
+        AfterValidator(not_blank),
+    ]
+    name: Text | None = None
+    working_directory: Annotated[Text, Field(max_length=4096), AfterValidator(_no_nul)] | None = None
+    environment: Annotated[dict[str, Text], AfterValidator(_environment)] | None = None
+    tags: list[Text] | None = None
+    metadata: dict[str, JsonValue] | None = None
+    user: Annotated[str, StringConstraints(strict=True, max_length=200)] | None = None
+    timeout: Annotated[int, Field(strict=True, ge=1, le=MAX_SECONDS)] | None = None
+
+    def record(self, caller: str) -> Execution:
+        """The execution that is asked for; `caller` is its user where the body names none."""
+        return Execution(
+            name=self.name or self.command,
+            command=self.command,
+            working_directory=self.working_directory or WORKSPACE,
+            environment=self.environment or {},
+            tags=self.tags or [],
+            metadata=self.metadata or {},
+            user=self.user or caller,
+            timeout=self.timeout or MAX_SECONDS,
+        )
+
+
+class ExecutionCreated(ResponseBody):
+    """An execution that waits for its container."""
+
+    execution_id: str = Field(validation_alias="id")
+    status: ExecutionStatus
+    created_at: datetime
+
+
+class ExecutionShown(ResponseBody):
+    """An execution; `duration_seconds` runs on while it runs, and is null before its start."""
+
+    id: str
+    name: str
+    command: str
+    working_directory: str
+    status: ExecutionStatus
+    exit_code: int | None
+    error_message: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    environment: dict[str, str]
+    user: str
+    tags: list[str]
+    total_steps: int
+    completed_steps: int
+    current_step_index: int
+    duration_seconds: float | None
+    progress_percentage: float
+    metadata: dict[str, Any]
+
+
+class ExecutionList(ResponseBody):
+    """A page of executions; `total_count` counts all that match."""
+
+    executions: list[ExecutionShown]
+    total_count: int
+    has_more: bool
+
+
+class ActiveExecutions(ResponseBody):
+    """Pending and running executions, newest first."""
+
+    executions: list[ExecutionShown]
+
+
+class Statistics(ResponseBody):
+    """Figures for people: `success_rate` like `97.5%`, `avg_duration` like `12.3s`, or `-` when there is none."""
+
+    total_executions: int
+    active_now: int
+    success_rate: str
+    avg_duration: str
+
+
+class StepLog(ResponseBody):
+    """A log line of a step."""
+
+    timestamp: datetime
+    content: str
+    level: str = "info"
+
+
+class StepShown(ResponseBody):
+    """A step; `logs` holds those of its lines that are among the newest of the execution, `log_count` counts all."""
+
+    id: str
+    execution_id: str
+    name: str
+    description: str | None
+    index: int
+    status: StepStatus
+    exit_code: int | None
+    error_message: str | None
+    created_at: datetime
+    started_at: datetime
+    completed_at: datetime | None
+    estimated_duration: float | None
+    stop_on_error: bool
+    duration_seconds: float | None
+    metadata: dict[str, Any]
+    logs: list[StepLog]
+    log_count: int
+
+
+class ExecutionDetail(ResponseBody):
+    """An execution with its steps by index and its artifacts, oldest first."""
+
+    execution: ExecutionShown
+    steps: list[StepShown]
+    artifacts: list[ArtifactShown]
+
+
+def step_shown(execution: Execution, step: Step, logs: list[StepLog], log_count: int) -> StepShown:
+    """A step as the API shows it."""
+    return StepShown(
+        id=execution.step_id(step.index) or "",
+        execution_id=execution.id,
+        created_at=step.started_at,
+        duration_seconds=seconds_between(step.started_at, step.completed_at),
+        logs=logs,
+        log_count=log_count,
+        **step.model_dump(exclude={"first_line", "end_line"}),
+    )

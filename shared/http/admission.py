@@ -1,0 +1,105 @@
+"""Admission: who calls, how often, and how much may be sent; decided before the body of a request is read."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message, Receive, Send
+
+from shared.http.errors import Forbidden, TooManyRequests, Unauthorized
+from shared.http.ratelimit import RateLimit, address_of
+from shared.http.routes import Route
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A way of finding out who calls.
+
+    `identify` is the dependency that the routes take; it returns something with an `id`, or raises `Unauthorized` or
+    `Forbidden`. `schemes` are the security schemes of OpenAPI that open it, by name.
+    """
+
+    identify: Callable[[Request], Awaitable[Any]]
+    schemes: Mapping[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+
+    def covers(self, route: APIRoute) -> bool:
+        """Whether a route depends on this guard."""
+        return _depends_on(route.dependant, self.identify)
+
+
+def _depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
+    return dependant.call is call or any(_depends_on(part, call) for part in dependant.dependencies)
+
+
+class Admission:
+    """The guards and the rate limit of one API; a route is covered by the first guard it depends on."""
+
+    def __init__(self, guards: Sequence[Guard], limit: RateLimit | None):
+        self._guards, self._limit = guards, limit
+        self._known: dict[int, Guard | None] = {}
+
+    def guard_of(self, route: APIRoute) -> Guard | None:
+        """The guard of a route; None for a public one."""
+        key = id(route)  # routes have no hash, and live as long as their API
+        if key not in self._known:
+            self._known[key] = next((guard for guard in self._guards if guard.covers(route)), None)
+        return self._known[key]
+
+    async def admit(self, request: Request, send: Send, route: Route) -> tuple[Send, str]:
+        """Find out who calls and count the request: the `send` that shows the counts, and the caller's id ("").
+
+        Raises `Unauthorized`, `Forbidden`, `TooManyRequests`.
+        """
+        caller, refusal = "", None
+        if guard := self.guard_of(route):
+            try:
+                caller = (await guard.identify(request)).id
+            except (Unauthorized, Forbidden) as error:
+                refusal = error  # counted all the same, by address: else keys could be guessed without limit
+        headers: dict[str, str] = {}
+        if self._limit and route.options.counted:
+            verdict = await self._limit.count(caller or address_of(request))
+            headers = verdict.headers
+            if not verdict.allowed:
+                raise TooManyRequests("Rate limit exceeded", headers=headers)
+        if refusal:
+            refusal.headers |= headers
+            raise refusal
+        return _with_headers(send, headers), caller
+
+
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    if not headers:
+        return send
+
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(headers)
+        await send(message)
+
+    return with_headers
+
+
+def limited(request: Request, limit: int) -> Receive:
+    """The request's `receive`, which raises 413 as soon as the body is known to be longer than `limit` bytes."""
+    what = "File" if request.headers.get("content-type", "").startswith("multipart/") else "Body"
+    # Not an ApiError: FastAPI passes on nothing else that is raised while it reads a body.
+    too_large = HTTPException(413, f"{what} too large")
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise too_large
+    size = 0
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await request.receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise too_large
+        return message
+
+    return receive

@@ -1,0 +1,21 @@
+"""The base of request and response bodies."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class RequestBody(BaseModel):
+    """A JSON object that a client sends; members that are not declared are ignored."""
+
+    model_config = ConfigDict(extra="ignore", defer_build=True)
+
+
+class ResponseBody(BaseModel):
+    """A JSON object that a client gets; can be read from a record's attributes."""
+
+    model_config = ConfigDict(from_attributes=True, defer_build=True)
+
+
+class Done(ResponseBody):
+    """That something was done, in words."""
+
+    message: str
