@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from infra.local import webpubsub
-from infra.local.processes import free_ports
-from infra.local.webpubsub.server import allow_many_sockets
-from infra.local.webpubsub.tokens import client_token
+from infra.emulator import webpubsub
+from infra.emulator.processes import free_ports
+from infra.emulator.webpubsub.server import allow_many_sockets
+from infra.emulator.webpubsub.tokens import client_token
 from shared import realtime
 from shared.settings import settings
 

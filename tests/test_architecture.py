@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.processes import ROOT
+from infra.emulator.processes import ROOT
 
 HEAVY = (
     "azure.data.tables", "azure.storage.blob", "azure.storage.queue", "azure.mgmt", "azure.identity",

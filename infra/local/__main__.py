@@ -10,9 +10,9 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.emulator.processes import ROOT, NotReady, listening
 from infra.local import demo
 from infra.local.environment import PORTS, Environment
-from infra.local.processes import ROOT, NotReady, listening
 
 
 async def run() -> None:

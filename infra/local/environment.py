@@ -10,8 +10,11 @@ from pathlib import Path
 
 import aiohttp
 
-from infra.local import azurite, webpubsub
-from infra.local.processes import ROOT, Child, free_ports, listening, python
+from infra.emulator import azurite, webpubsub
+from infra.emulator.processes import ROOT, Child, free_ports, listening, python
+
+NODE_MODULES = ROOT / "infra/local/node_modules"
+"""Where `npm ci` installs Azurite and the command lines that the runner's image holds."""
 
 PORTS = {"host": 7071, "containers": 7072, "webpubsub": 7073, "blob": 10000, "queue": 10001, "table": 10002}
 """Where `make run` serves; the sample settings name the same."""
@@ -20,6 +23,9 @@ SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "s
 """Documented socket paths, and the hub each one opens, as a front door would pass them on."""
 
 IMAGE = "runyard/runner:1"
+
+WEBPUBSUB_KEY = "RunyardLocalWebPubSubAccessKeyThatEverybodyKnows="
+"""Access key of Web PubSub here; it is published, because the service listens on the loopback interface only."""
 
 
 @dataclass
@@ -58,7 +64,7 @@ class Environment:
             "AzureWebJobsStorage": azurite.connection_string(ports["blob"], ports["queue"], ports["table"]),
             "RUNYARD_PUBLIC_URL": self.url,
             "RUNYARD_ARM_ENDPOINT": f"http://127.0.0.1:{ports['containers']}",
-            "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"]),
+            "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"], WEBPUBSUB_KEY),
             "RUNYARD_RUNNER_IMAGE": IMAGE,
             **self.settings,
         }
@@ -100,15 +106,14 @@ class Environment:
         for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
         # The command lines that the Dockerfile installs; here they are development dependencies.
-        tools = ROOT / "infra/local/node_modules"
-        start = f'PATH="$PATH:{tools}/.bin" exec python3 {folder}/runner.py'
-        return {"entrypoint": ["sh", "-c", start], "read_only": [str(folder), str(tools)]}
+        start = f'PATH="$PATH:{NODE_MODULES}/.bin" exec python3 {folder}/runner.py'
+        return {"entrypoint": ["sh", "-c", start], "read_only": [str(folder), str(NODE_MODULES)]}
 
     async def start_storage(self) -> None:
         """Start the storage emulator, also again after it was stopped."""
         folder = self.state / "azurite" if self.keep else None
         ports = (self.ports["blob"], self.ports["queue"], self.ports["table"])
-        self.storage = await azurite.start(ports, folder=folder, log=self._log("azurite"))
+        self.storage = await azurite.start(ports, node_modules=NODE_MODULES, folder=folder, log=self._log("azurite"))
 
     async def _start_containers(self) -> None:
         port = self.ports["containers"]
@@ -117,7 +122,9 @@ class Environment:
         await self.containers.start(functools.partial(listening, port))
 
     async def _start_webpubsub(self, hubs: dict[str, object]) -> None:
-        self.webpubsub = await webpubsub.start(self.ports["webpubsub"], hubs, folder=self.state / "webpubsub")
+        self.webpubsub = await webpubsub.start(
+            self.ports["webpubsub"], hubs, folder=self.state / "webpubsub", key=WEBPUBSUB_KEY
+        )
 
     async def start_host(self) -> None:
         """Start the Functions host, also again after it was killed."""
@@ -145,7 +152,7 @@ class Environment:
                 return False
 
     def _child(self, name: str, *arguments: str, env: dict[str, str] | None = None) -> Child:
-        return Child(name, python(f"infra.local.{name}", *arguments), log=self._log(name), env=env)
+        return Child(name, python(f"infra.emulator.{name}", *arguments), log=self._log(name), env=env)
 
     def _log(self, name: str) -> Path:
         return self.state / "logs" / f"{name}.log"

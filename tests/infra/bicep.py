@@ -7,7 +7,7 @@ from pathlib import Path
 import tree_sitter_bicep
 from tree_sitter import Language, Node, Parser
 
-from infra.local.processes import ROOT
+from infra.emulator.processes import ROOT
 
 MAIN = ROOT / "infra/main.bicep"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.processes import ROOT
+from infra.emulator.processes import ROOT
 from tests.infra.bicep import MAIN, Template, module_file, string, text, walk
 
 FILES = [MAIN, *sorted((ROOT / "infra/modules").glob("*.bicep"))]

@@ -8,7 +8,7 @@ import pytest
 
 from functions.gateway.updates import HUB as GATEWAY_HUB
 from functions.stepflow.updates import HUB as STEPFLOW_HUB
-from infra.local.processes import ROOT
+from infra.emulator.processes import ROOT
 from shared.http.api import Api
 from shared.jobs import INPUTS
 from shared.realtime import SYSTEM_EVENTS

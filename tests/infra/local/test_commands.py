@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.emulator.processes import ROOT
 from infra.local.environment import PORTS
-from infra.local.processes import ROOT
 from tests.conftest import eventually
 
 

@@ -1,0 +1,253 @@
+"""Container groups: what was asked for, kept in files, and the life of the supervisor that runs each."""
+
+import asyncio
+import base64
+import fcntl
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.emulator.containers import sandbox, shares
+from infra.emulator.containers.bodies import TYPE, Json, shown
+from infra.emulator.containers.plans import GroupPlan, Plan
+from infra.emulator.containers.process import remove, send
+from infra.emulator.processes import ROOT
+
+log = logging.getLogger(__name__)
+
+SUPERVISOR = f"""
+import sys
+sys.path.append({str(ROOT)!r})
+from infra.emulator.containers.supervisor import main
+main()
+"""
+OUTLIVES_GRACE = 3
+"""Seconds after the grace within which a killed group must be gone."""
+
+
+class Group:
+    """One container group; `folder` holds everything of it."""
+
+    def __init__(self, folder: Path, subscription: str, resource_group: str, name: str, body: Json):
+        self.folder, self.subscription, self.resource_group, self.name = folder, subscription, resource_group, name
+        self.body = body
+        self.wanted = "running"  # or stopped, or deleted
+        self.pending = True  # accepted, and its supervisor not yet there
+        self.failure: list[Json] = []  # the event that tells why its supervisor could not be started
+        self.changing = asyncio.Lock()
+        self.removal: asyncio.Task[None] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def id_of(subscription: str, resource_group: str, name: str) -> str:
+        return f"/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/{TYPE}/{name}"
+
+    @property
+    def id(self) -> str:
+        return self.id_of(self.subscription, self.resource_group, self.name)
+
+    @property
+    def label(self) -> tuple[str | None, str]:
+        """Its name on the network and the location in which that is unique."""
+        address = self.body["properties"].get("ipAddress") or {}
+        return address.get("dnsNameLabel"), self.body["location"].lower()
+
+    def save(self) -> None:
+        """Keep it; it may hold secrets, so nobody else may read it."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = self.folder / "group.json.new"
+        names = {"subscription": self.subscription, "resource_group": self.resource_group, "name": self.name}
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump({**names, "wanted": self.wanted, "body": self.body}, file)
+        new.replace(self.folder / "group.json")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Group":
+        kept = json.loads((folder / "group.json").read_text())
+        group = cls(folder, kept["subscription"], kept["resource_group"], kept["name"], kept["body"])
+        group.wanted, group.pending = kept["wanted"], False
+        return group
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has a supervisor, which holds the lock from before its start to its end; not for a pending one."""
+        try:
+            lock = os.open(self.folder / "lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        if self.process:
+            self.process.poll()
+        return False
+
+    def lock(self) -> int:
+        """Take the lock for a supervisor, which is to inherit it; an open file."""
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        # Waits for those who only look whether it is taken: a process that another thread just forked may do so too.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return lock
+
+    def status(self) -> Json:
+        """What its supervisor wrote last; of one that was killed, what the end of its containers must have been."""
+        alive = self.pending or self.alive  # asked first: what a supervisor writes at its end is then there
+        try:
+            status = json.loads((self.folder / "status.json").read_text())
+        except FileNotFoundError:
+            return {"provisioned": False, "containers": {}}
+        if not alive and not status["ended"]:
+            status["provisioned"] = True
+            for view in status["containers"].values():
+                if view["currentState"]["state"] != "Terminated":
+                    view["currentState"] |= {"state": "Terminated", "exitCode": 137, "detailStatus": "Error"}
+        return status
+
+    def provisioning_state(self, status: Json) -> str:
+        if self.wanted == "deleted":
+            return "Deleting"
+        if self.failure:
+            return "Failed"
+        if self.wanted == "stopped" and not self.pending:
+            return "Succeeded"
+        return "Pending" if self.pending else "Succeeded" if status["provisioned"] else "Creating"
+
+    def state(self, status: Json) -> str:
+        """The state of the group as a whole."""
+        if self.wanted == "stopped":
+            return "Stopped"
+        if self.failure:
+            return "Failed"
+        if self.pending or not status["provisioned"]:
+            return "Pending"
+        states = [view["currentState"] for view in status["containers"].values()]
+        if any(state["state"] == "Running" for state in states):
+            return "Running"
+        if any(state.get("exitCode") for state in states):
+            return "Failed"
+        return "Succeeded" if all(state["state"] == "Terminated" for state in states) else "Waiting"
+
+    def view(self, *, instance: bool = True) -> Json:
+        """The resource as the service answers it; lists leave the instance views out."""
+        status = self.status()
+        body = shown(self.body)
+        properties = body["properties"]
+        properties.setdefault("restartPolicy", "Always")
+        properties.setdefault("sku", "Standard")
+        properties["provisioningState"] = self.provisioning_state(status)
+        if address := properties.get("ipAddress"):
+            address["ip"] = "127.0.0.1"
+            if label := address.get("dnsNameLabel"):
+                address["fqdn"] = f"{label}.{body['location']}.azurecontainer.io"
+        if instance:
+            properties["instanceView"] = {"events": self.failure, "state": self.state(status)}
+            for container in [*properties["containers"], *(properties.get("initContainers") or [])]:
+                if view := status["containers"].get(container["name"]):
+                    container["properties"]["instanceView"] = view
+        return {"id": self.id, "name": self.name, "type": TYPE, **body}
+
+    def send(self, word: str) -> None:
+        """Tell the supervisor; nothing happens when there is none, or none yet."""
+        try:
+            pipe = os.open(self.folder / "control", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return
+        os.write(pipe, word.encode())
+        os.close(pipe)
+
+    async def stop(self, seconds: float) -> None:
+        """End its containers and wait for that; a supervisor that has not done it after `seconds` dies with them."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self.alive:
+            self.send("stop\n")
+            await asyncio.sleep(0.02)
+            if asyncio.get_running_loop().time() > deadline:
+                log.warning("the supervisor of %s does not answer and is killed", self.name)
+                send(int((self.folder / "lock").read_text()), signal.SIGKILL)
+                deadline += 1
+
+    @property
+    def started(self) -> bool:
+        """Whether a supervisor has begun to tell."""
+        return (self.folder / "status.json").exists()
+
+    def start(self, images: dict[str, sandbox.Image], files: shares.Shares, grace: float, restart_delay: float) -> None:
+        """Start a supervisor and wait until it has taken over; blocks for some milliseconds."""
+        for name in ("logs", "roots", "volumes"):
+            remove(str(self.folder / name))
+            (self.folder / name).mkdir(mode=0o700)
+        for name in ("control", "status.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        os.mkfifo(self.folder / "control", 0o600)
+        properties = self.body["properties"]
+        sources = {volume["name"]: self.volume(volume, files) for volume in properties.get("volumes") or []}
+        plan = GroupPlan(
+            policy=properties.get("restartPolicy", "Always"),
+            init=[self.plan(one, images, sources) for one in properties.get("initContainers") or []],
+            containers=[self.plan(one, images, sources) for one in properties["containers"]],
+            grace=grace,
+            restart_delay=restart_delay,
+        )
+        lock = self.lock()
+        with os.fdopen(lock), (self.folder / "supervisor.log").open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", SUPERVISOR],
+                cwd=self.folder,
+                env={},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                pass_fds=[lock],  # the supervisor holds it as long as it lives
+                start_new_session=True,
+            )
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(self.process.pid).encode(), 0)
+        assert self.process.stdin and self.process.stdout
+        with self.process.stdin as writer, self.process.stdout as reader:
+            writer.write(json.dumps(plan).encode())
+            writer.close()
+            if reader.readline() != b"ready\n":
+                raise OSError("The supervisor did not start: " + (self.folder / "supervisor.log").read_text()[-500:])
+
+    def plan(self, container: Json, images: dict[str, sandbox.Image], sources: dict[str, tuple[Path, bool]]) -> Plan:
+        properties = container["properties"]
+        image = images[properties["image"]]
+        resources = properties.get("resources") or {"requests": {"cpu": 1, "memoryInGB": 1}}
+        limits = {**resources["requests"], **(resources.get("limits") or {})}
+        variables = properties.get("environmentVariables") or []
+        mounts = properties.get("volumeMounts") or []
+        return sandbox.plan(
+            self.folder,
+            container["name"],
+            self.name,
+            image,
+            properties.get("command") or image["entrypoint"],
+            {one["name"]: one.get("secureValue") or one.get("value") or "" for one in variables},
+            [
+                sandbox.Mount(
+                    source=str(sources[mount["name"]][0]),
+                    target=mount["mountPath"],
+                    read_only=sources[mount["name"]][1] or bool(mount.get("readOnly")),
+                )
+                for mount in mounts
+            ],
+            cores=limits["cpu"],
+            memory=limits["memoryInGB"],
+        )
+
+    def volume(self, volume: Json, files: shares.Shares) -> tuple[Path, bool]:
+        """The folder of a volume, and whether it is to read only."""
+        if share := volume.get("azureFile"):
+            return files.folder(share["storageAccountName"], share["shareName"]), bool(share.get("readOnly"))
+        folder = self.folder / "volumes" / volume["name"]
+        folder.mkdir(mode=0o700)
+        for name, value in (volume.get("secret") or {}).items():
+            (folder / name).write_bytes(base64.b64decode(value))
+        return folder, volume.get("secret") is not None

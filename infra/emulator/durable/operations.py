@@ -1,0 +1,159 @@
+"""What the management API reads and changes: queries, events, and the ends and second lives of instances."""
+
+import json
+from typing import Any
+
+from infra.emulator.durable.protocol import FAILURES, FINISHED, Instance, Kind, State, encode, event, now
+from infra.emulator.durable.rows import Query, instance_of
+from infra.emulator.durable.state import Store
+
+
+class Administration(Store):
+    """The store with everything the management API asks for."""
+
+    def history(self, id: str) -> list[dict[str, Any]]:
+        """The events of an instance, oldest first."""
+        rows = self._db.execute("SELECT event FROM history WHERE instance = ? ORDER BY position", (id,))
+        return [json.loads(text) for (text,) in rows]
+
+    def find(self, query: Query) -> list[Instance]:
+        """The instances that match, oldest first."""
+        where, values = query.sql()
+        sql = f"SELECT * FROM instance WHERE {where} ORDER BY created, id LIMIT ?"
+        return [instance_of(row) for row in self._db.execute(sql, (*values, query.top))]
+
+    def entities(self, prefix: str) -> list[tuple[str, str, str]]:
+        """The entities whose id begins so: id, state (JSON text), last change."""
+        sql = "SELECT id, state, updated FROM entity WHERE substr(id, 1, length(?)) = ? ORDER BY id"
+        return self._db.execute(sql, (prefix, prefix)).fetchall()
+
+    def raise_event(self, id: str, name: str, data: str) -> str | None:
+        """Queue an external event (JSON text); the status of the instance before, None when there is none."""
+        row = self._db.execute("SELECT status FROM instance WHERE id = ?", (id,)).fetchone()
+        if row and row[0] not in FINISHED:
+            self._message(id, None, event(Kind.EVENT_RAISED, Name=name, Input=data))
+        return row and row[0]
+
+    def terminate(self, id: str, reason: str) -> str | None:
+        """End an instance at once; its status before, None when there is none."""
+        instance = self.get(id)
+        if instance is None or instance.status in FINISHED:
+            return instance and instance.status
+        output = json.dumps(reason)
+        self._db.execute(
+            "UPDATE instance SET status = 'Terminated', output = ?, updated = ? WHERE id = ?", (output, now(), id)
+        )
+        self._histories.append(instance, [encode(event(Kind.EXECUTION_TERMINATED, Input=reason))])
+        self._finished(instance, "Terminated", output)
+        return instance.status
+
+    def suspend(self, id: str) -> str | None:
+        """Run no further step of an instance until it is resumed; its status before, None when there is none."""
+        return self._switch(id, ("Pending", "Running"), "Suspended")
+
+    def resume(self, id: str) -> str | None:
+        """Go on with a suspended instance; its status before, None when there is none."""
+        return self._switch(id, ("Suspended",), "Running")
+
+    def _switch(self, id: str, before: tuple[str, ...], after: str) -> str | None:
+        instance = self.get(id)
+        if instance and instance.status in before:
+            self._db.execute("UPDATE instance SET status = ?, updated = ? WHERE id = ?", (after, now(), id))
+            self._woken.instances.add(id)
+        return instance and instance.status
+
+    def purge(self, id: str) -> int:
+        """Delete a finished instance with all that is its; how many there were."""
+        sql = f"SELECT 1 FROM instance WHERE id = ? AND status IN {FINISHED}"
+        if not self._db.execute(sql, (id,)).fetchone():
+            return 0
+        self._delete(id)
+        return 1
+
+    def purge_found(self, query: Query) -> int:
+        """Delete the finished instances that match; how many."""
+        where, values = query.sql()
+        rows = self._db.execute(f"SELECT id FROM instance WHERE {where}", values).fetchall()
+        return sum(self.purge(id) for (id,) in rows)
+
+    def rewind(self, id: str) -> str | None:
+        """Take a failed instance back to before its last failure and run what failed again; its status before.
+
+        The answers that came after that moment, to what had been asked before it, are kept.
+        """
+        instance = self.get(id)
+        if instance is None or instance.status != "Failed":
+            return instance and instance.status
+        position, text = self._db.execute(
+            "SELECT position, state FROM checkpoint WHERE instance = ? ORDER BY gave_up DESC, position DESC", (id,)
+        ).fetchone()
+        state = State(**json.loads(text))
+        events = self.history(id)
+        kept, dropped = events[:position], events[position:]
+        self._histories.truncate(instance, position)
+        self._db.execute("DELETE FROM checkpoint WHERE instance = ? AND position >= ?", (id, position))
+        self._db.execute("DELETE FROM activity WHERE instance = ? AND task >= ?", (id, state.next_id))
+        self._db.execute(
+            "UPDATE instance SET status = 'Running', output = NULL, state = ?, updated = ? WHERE id = ?",
+            (text, now(), id),
+        )
+        for e in dropped:
+            if e["EventType"] == Kind.CHILD_CREATED:
+                self.terminate(e["InstanceId"], "its parent was rewound")
+        answers = self._answers_again(instance, kept, dropped, state)
+        for e in kept:
+            if e["EventType"] == Kind.TIMER_CREATED and self._still_open(e, [*kept, *answers], state):
+                self._set_timer(instance, e["EventId"], e["FireAt"])
+        self._woken.instances.add(id)
+        return instance.status
+
+    def _answers_again(
+        self, instance: Instance, kept: list[dict[str, Any]], dropped: list[dict[str, Any]], state: State
+    ) -> list[dict[str, Any]]:
+        """Queue what was answered after the moment, and what has arrived since the failure; repeat what failed."""
+        asked, asked_later = (
+            {json.loads(e["Input"])["id"] for e in events if e["EventType"] == Kind.EVENT_SENT}
+            for events in (kept, dropped)
+        )
+        waiting = self._db.execute(
+            "DELETE FROM message WHERE instance = ? RETURNING id, event", (instance.id,)
+        ).fetchall()
+        answers = []
+        for e in [*dropped, *(json.loads(text) for _, text in sorted(waiting))]:
+            if e["EventType"] == Kind.EVENT_RAISED:
+                if e["Name"] not in asked_later:
+                    # The reply of an entity belongs to this execution, an event from outside to none.
+                    self._message(instance.id, instance.execution if e["Name"] in asked else None, e)
+            elif self._gave_up(e, state):
+                self._repeat(instance, kept, e["TaskScheduledId"])
+            elif e.get("TaskScheduledId", e.get("TimerId", state.next_id)) < state.next_id:
+                self._message(instance.id, instance.execution, e)
+                answers.append(e)
+        return answers
+
+    def _gave_up(self, e: dict[str, Any], state: State) -> bool:
+        """Whether this is the failure of something that nothing was to try again."""
+        if e["EventType"] not in FAILURES or e["TaskScheduledId"] >= state.next_id:
+            return False
+        retry = state.retries.get(f"task {e['TaskScheduledId']}")
+        return retry is None or retry["attempt"] >= retry["action"]["retryOptions"]["maxNumberOfAttempts"]
+
+    def _still_open(self, e: dict[str, Any], events: list[dict[str, Any]], state: State) -> bool:
+        timer = e["EventId"]
+        wanted = timer in state.timers or f"timer {timer}" in state.retries
+        return wanted and not any(other.get("TimerId") == timer for other in events)
+
+    def _repeat(self, instance: Instance, kept: list[dict[str, Any]], task: int) -> None:
+        scheduled = next(e for e in kept if e["EventId"] == task)
+        if scheduled["EventType"] == Kind.TASK_SCHEDULED:
+            rows = self._db.execute(
+                "UPDATE activity SET failed = 0 WHERE instance = ? AND execution = ? AND task = ? RETURNING id",
+                (instance.id, instance.execution, task),
+            ).fetchall()
+            self._woken.activities += [number for (number,) in rows]
+            return
+        child = self.get(scheduled["InstanceId"])
+        if child and child.status == "Failed":
+            self.rewind(child.id)
+        elif child:
+            self.start(Instance(child.id, child.name, child.input, child.version, parent=child.parent))

@@ -1,0 +1,259 @@
+"""The replay rules: what one step of an orchestration adds to its history, and what it asks the engine to do.
+
+Nothing here does input or output. The SDK numbers everything it schedules by one counter, in the order in which
+its replay comes across it; `State` repeats that count, so the rules below must see things in the same order.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from infra.emulator.durable.protocol import (
+    FAILURES,
+    HTTP_ACTIVITY,
+    SUCCESSES,
+    TIME,
+    Action,
+    ActivityCall,
+    ChildCall,
+    EntityCall,
+    Instance,
+    Kind,
+    encode,
+    event,
+)
+
+FAILURE_MARK = "$OutOfProcData$:"
+
+
+class Turn:
+    """One step: the messages it consumes, the function's answer, and the effects of both.
+
+    What only concerns a retry comes first, for the function need not run for it; then everything else at once. So
+    the history has them in the order in which the ids are given here, and the SDK gives the same when it replays.
+    """
+
+    def __init__(self, instance: Instance, history: list[str], messages: list[tuple[int, dict[str, Any]]]):
+        self.instance, self.history, self.state = instance, history, instance.state
+        self.added: list[str] = []
+        self.consumed: list[int] = []
+        self.activities: list[ActivityCall] = []
+        self.children: list[ChildCall] = []
+        self.timers: dict[int, str] = {}
+        self.cancelled: list[int] = []
+        self.entity_calls: list[EntityCall] = []
+        self.continued: str | None = None
+        self.status, self.output, self.custom_status = "Running", None, instance.custom_status
+        self.before = self.state.dump()
+        self.gave_up = False  # whether something failed here that nothing tries again
+        self._fresh = 0  # how many of `added` the function sees as new
+        self._take(messages)
+
+    @property
+    def needs_function(self) -> bool:
+        """Whether the orchestrator must run to get on."""
+        return self._fresh > 0
+
+    def payload(self, schema: int) -> str:
+        """The trigger payload; `schema` is the highest replay schema to offer (0, 1 or 2 for V1 to V3)."""
+        split = len(self.added) - self._fresh
+        new = [text.removesuffix("true}") + "false}" for text in self.added[split:]]
+        head = {
+            "instanceId": self.instance.id,
+            "input": self.instance.input,
+            "isReplaying": False,
+            "parentInstanceId": self.instance.parent and self.instance.parent[0],
+            "upperSchemaVersion": min(1, schema),
+            "upperSchemaVersionNew": schema,
+        }
+        return f'{json.dumps(head)[:-1]}, "history": [{", ".join([*self.history, *self.added[:split], *new])}]}}'
+
+    def answer(self, text: str) -> None:
+        """Take the orchestrator's answer; one that cannot be carried out fails the instance."""
+        self._end_episode()
+        try:
+            answer = json.loads(text)
+            if "customStatus" in answer:
+                self.custom_status = json.dumps(answer["customStatus"])
+            self._act(list(leaves(action for group in answer["actions"] for action in group)))
+            if answer.get("error"):
+                self.fail(answer["error"])
+            elif answer["isDone"] and self.continued is None:
+                self._finish("Completed", json.dumps(answer.get("output")), Kind.EXECUTION_COMPLETED)
+        except NotImplementedError as unsupported:
+            self.fail(str(unsupported))
+        except (KeyError, TypeError, ValueError) as error:
+            self.fail(f"its answer is not one of the protocol: {error!r}")
+
+    def failed(self, message: str) -> None:
+        """Take the error of an orchestrator that raised: its answer stands after a mark in the message."""
+        text, mark, rest = message.partition(FAILURE_MARK)
+        if not mark:
+            return self.fail(text)
+        try:
+            answer, _ = json.JSONDecoder().raw_decode(rest)
+        except ValueError:
+            return self.fail(text.strip())
+        return self.answer(json.dumps({**answer, "error": answer.get("error") or text.strip()}))
+
+    def fail(self, reason: str) -> None:
+        """End the instance as failed."""
+        text = json.dumps(f"Orchestrator function '{self.instance.name}' failed: {reason}")
+        self._finish("Failed", text, Kind.EXECUTION_FAILED)
+
+    def _take(self, messages: list[tuple[int, dict[str, Any]]]) -> None:
+        batch = [] if self.history else [self._started()]
+        open_waits = dict(self.state.waits)
+        for number, message in messages:
+            if self._concerns_retry(message):
+                self._retry(message)
+            elif message["EventType"] == Kind.EVENT_RAISED:
+                # Hold an event back until a wait for it is open: the SDK keeps only the newest early event
+                # of a name, and gives that one to every later wait.
+                if not open_waits.get(message["Name"]):
+                    continue
+                open_waits[message["Name"]] -= 1
+                batch.append(message)
+            else:
+                self.gave_up |= message["EventType"] in FAILURES
+                self.state.retries.pop(_retry_key(message), None)
+                batch.append(message)
+            self.consumed.append(number)
+        if batch:
+            self.state.waits = {name: count for name, count in open_waits.items() if count}
+            self._begin_episode(*batch)
+            self._fresh = 1 + len(batch)
+
+    def _started(self) -> dict[str, Any]:
+        of = {"InstanceId": self.instance.id, "ExecutionId": self.instance.execution}
+        return event(
+            Kind.EXECUTION_STARTED, Name=self.instance.name, Version=self.instance.version, OrchestrationInstance=of
+        )
+
+    def _begin_episode(self, *events: dict[str, Any]) -> None:
+        self._add(event(Kind.ORCHESTRATOR_STARTED), *events)
+
+    def _end_episode(self) -> None:
+        self._add(event(Kind.ORCHESTRATOR_COMPLETED))
+
+    def _add(self, *events: dict[str, Any]) -> None:
+        self.added += map(encode, events)
+
+    def _id(self) -> int:
+        self.state.next_id += 1
+        return self.state.next_id - 1
+
+    def _concerns_retry(self, message: dict[str, Any]) -> bool:
+        """Whether the SDK only schedules something again for this message and the function does not get on."""
+        retry = self.state.retries.get(_retry_key(message))
+        if retry is None or message["EventType"] in SUCCESSES:
+            return False
+        return message["EventType"] != Kind.TIMER_FIRED or not _is_last(retry)
+
+    def _retry(self, message: dict[str, Any]) -> None:
+        self._begin_episode(message)
+        self._end_episode()
+        retry = self.state.retries.pop(_retry_key(message))
+        if message["EventType"] == Kind.TIMER_FIRED:
+            self._schedule(retry["action"], retry["attempt"] + 1)
+        else:
+            # The SDK waits for a timer after the last attempt too: only when that fires does the task fail.
+            self.gave_up |= _is_last(retry)
+            interval = timedelta(milliseconds=retry["action"]["retryOptions"]["firstRetryIntervalInMilliseconds"])
+            timer = self._timer((datetime.now(UTC) + interval).strftime(TIME))
+            self.state.retries[f"timer {timer}"] = retry
+
+    def _act(self, actions: list[dict[str, Any]]) -> None:
+        timers = enumerate(self.state.timers.copy())
+        for old in actions[: self.state.seen]:
+            if old["actionType"] == Action.CREATE_TIMER:
+                position, timer = next(timers)
+                if old.get("isCanceled") and timer >= 0:
+                    self.cancelled.append(timer)
+                    self.state.timers[position] = -1
+        new, self.state.seen = actions[self.state.seen :], len(actions)
+        for action in new:
+            match action["actionType"]:
+                case (
+                    Action.CALL_ACTIVITY
+                    | Action.CALL_ACTIVITY_WITH_RETRY
+                    | Action.CALL_CHILD
+                    | Action.CALL_CHILD_WITH_RETRY
+                    | Action.CALL_HTTP
+                ):
+                    self._schedule(action, attempt=1)
+                case Action.CONTINUE_AS_NEW:
+                    self._id()
+                    self.continued = action["input"]
+                case Action.CREATE_TIMER:
+                    timer = self._timer(action["fireAt"])
+                    self.state.timers.append(timer)
+                    if action.get("isCanceled"):
+                        del self.timers[timer]
+                case Action.WAIT_FOR_EVENT:  # has no id: its name is its key
+                    name = action["externalEventName"]
+                    self.state.waits[name] = self.state.waits.get(name, 0) + 1
+                case Action.CALL_ENTITY | Action.SIGNAL_ENTITY:
+                    self._send(action)
+                case unknown:
+                    raise NotImplementedError(f"action {unknown} is not supported")
+
+    def _timer(self, due: str) -> int:
+        timer = self._id()
+        self._add(event(Kind.TIMER_CREATED, timer, FireAt=due))
+        self.timers[timer] = due
+        return timer
+
+    def _schedule(self, action: dict[str, Any], attempt: int) -> None:
+        task = self._id()
+        if "retryOptions" in action:
+            self.state.retries[f"task {task}"] = {"action": action, "attempt": attempt}
+        if action["actionType"] in (Action.CALL_CHILD, Action.CALL_CHILD_WITH_RETRY):
+            id = action.get("instanceId") or f"{self.instance.execution}:{task}"
+            name, version = action["functionName"], action.get("version")
+            self.children.append(ChildCall(task, name, action.get("input"), id, version))
+            self._add(event(Kind.CHILD_CREATED, task, Name=name, Version=version, InstanceId=id))
+            return
+        if action["actionType"] == Action.CALL_HTTP:
+            call = ActivityCall(task, HTTP_ACTIVITY, json.dumps(action["httpRequest"]))
+        else:
+            call = ActivityCall(task, action["functionName"], action.get("input") or "null")
+        self.activities.append(call)
+        self._add(event(Kind.TASK_SCHEDULED, task, Name=call.name, Version=None))
+
+    def _send(self, action: dict[str, Any]) -> None:
+        id, reply = self._id(), str(uuid.uuid4())
+        message = {"op": action["operation"], "id": reply, "parent": self.instance.id}
+        signal = action["actionType"] == Action.SIGNAL_ENTITY
+        if signal:
+            message["signal"] = True
+        else:
+            self.state.waits[reply] = 1
+        self._add(event(Kind.EVENT_SENT, id, InstanceId=action["instanceId"], Name="op", Input=json.dumps(message)))
+        data = None if action.get("input") is None else json.dumps(action["input"])
+        self.entity_calls.append(EntityCall(action["instanceId"], action["operation"], data, None if signal else reply))
+
+    def _finish(self, status: str, output: str, kind: Kind) -> None:
+        self.status, self.output, self.continued = status, output, None
+        self._add(event(kind))
+
+
+def _is_last(retry: dict[str, Any]) -> bool:
+    return retry["attempt"] >= retry["action"]["retryOptions"]["maxNumberOfAttempts"]
+
+
+def _retry_key(message: dict[str, Any]) -> str:
+    if message["EventType"] == Kind.TIMER_FIRED:
+        return f"timer {message['TimerId']}"
+    return f"task {message.get('TaskScheduledId')}"
+
+
+def leaves(actions: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """The actions inside nested WhenAll and WhenAny, in order."""
+    for action in actions:
+        if action["actionType"] in (Action.WHEN_ANY, Action.WHEN_ALL):
+            yield from leaves(action["compoundActions"])
+        else:
+            yield action

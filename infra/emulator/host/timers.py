@@ -1,0 +1,139 @@
+"""Timer functions: fired on their schedule, never twice at once, and late ones once after a restart."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from azure.functions.timer import TimerRequest
+
+from infra.emulator.host.index import Function
+from infra.emulator.host.ncrontab import Schedule
+from infra.emulator.host.operations import Failure, Invoker
+from infra.emulator.host.settings import Refused
+
+# A schedule denser than this is not monitored: missing one of its runs costs nothing.
+MONITOR_SECONDS = 60
+# A machine that slept must notice the new time.
+LONGEST_SLEEP = 30.0
+
+
+class Timers:
+    """The timer functions of an app; the record of their last runs is kept in `folder`.
+
+    Raises:
+        Refused: a schedule is malformed.
+    """
+
+    def __init__(self, functions: list[Function], invoker: Invoker, folder: Path):
+        self._invoker = invoker
+        self._timers = {f.name: Timer(f, folder) for f in functions if f.kind == "timerTrigger"}
+        self._runs: set[asyncio.Task[None]] = set()
+
+    def fire(self, function: Function, *, past_due: bool = False) -> asyncio.Task[None]:
+        """Run a timer function once, in the background; its failure is in the log."""
+        task = asyncio.create_task(self._run(self._timers[function.name], past_due))
+        self._runs.add(task)
+        task.add_done_callback(self._runs.discard)
+        return task
+
+    @contextlib.asynccontextmanager
+    async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
+        """Every timer on its schedule; at the end the runs in flight have `drain_seconds` to finish."""
+        loops = [asyncio.create_task(self._keep(timer)) for timer in self._timers.values()]
+        try:
+            yield
+        finally:
+            for task in loops:
+                task.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            if runs := set(self._runs):
+                await asyncio.wait(runs, timeout=drain_seconds)
+            for task in runs:
+                task.cancel()
+            await asyncio.gather(*runs, return_exceptions=True)
+
+    async def _keep(self, timer: "Timer") -> None:
+        past_due = timer.next_due() <= datetime.now(UTC)
+        if past_due or timer.function.trigger.get("runOnStartup"):
+            await asyncio.shield(self.fire(timer.function, past_due=past_due))
+        while True:
+            # From now, not from the last run: times that passed during a run are skipped.
+            due = timer.schedule.after(datetime.now(UTC))
+            await _until(due)
+            await asyncio.shield(self.fire(timer.function))
+
+    async def _run(self, timer: "Timer", past_due: bool) -> None:
+        started = datetime.now(UTC)
+        request = TimerRequest(past_due=past_due, schedule_status=timer.status(), schedule={"AdjustForDST": True})
+        with contextlib.suppress(Failure), self._invoker.invocation(timer.function) as invocation:
+            await self._invoker.run(timer.function, invocation, **{timer.function.trigger["name"]: request})
+        # Written afterwards: a run that was cut off counts as missed.
+        timer.record(started)
+
+
+class Timer:
+    """The schedule of one timer function, and the file that remembers its last run.
+
+    Raises:
+        Refused: the schedule is malformed.
+    """
+
+    def __init__(self, function: Function, folder: Path):
+        self.function = function
+        try:
+            self.schedule = Schedule(resolve(function.trigger["schedule"]))
+        except ValueError as error:
+            raise Refused(f"{function.name}: {error}") from None
+        first = self.schedule.after(datetime.now(UTC))
+        dense = (self.schedule.after(first) - first).total_seconds() < MONITOR_SECONDS
+        self._monitored = not dense and function.trigger.get("useMonitor") is not False
+        self._file = folder / f"{function.name}.json"
+
+    def next_due(self) -> datetime:
+        """When it should run after the last recorded time; in the past when a run was missed."""
+        if not self.status():
+            self.record(datetime.now(UTC))
+        last = self.status().get("Last")
+        return self.schedule.after(datetime.fromisoformat(last) if last else datetime.now(UTC))
+
+    def status(self) -> dict[str, Any]:
+        """`Last`, `Next` and `LastUpdated` as ISO times; empty for a timer that is not monitored."""
+        if not self._monitored or not self._file.exists():
+            return {}
+        return json.loads(self._file.read_text())
+
+    def record(self, last: datetime) -> None:
+        """Remember that it ran at this time."""
+        if not self._monitored:
+            return
+        now = datetime.now(UTC)
+        times = {"Last": last, "Next": self.schedule.after(now), "LastUpdated": now}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._file.with_suffix(".new")
+        temporary.write_text(json.dumps({name: time.isoformat() for name, time in times.items()}))
+        temporary.replace(self._file)
+
+
+async def _until(moment: datetime) -> None:
+    while True:
+        wait = (moment - datetime.now(UTC)).total_seconds()
+        if wait <= 0:
+            return
+        await asyncio.sleep(min(wait, LONGEST_SLEEP))
+
+
+def resolve(expression: str) -> str:
+    """A binding expression with each `%NAME%` replaced by that app setting; `ValueError` when there is none."""
+
+    def setting(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise ValueError(f"the app setting {match[1]} is not set")
+        return os.environ[match[1]]
+
+    return re.sub("%([^%]+)%", setting, expression)

@@ -1,0 +1,159 @@
+"""Who is connected: hubs, connections, groups, users and permissions, in memory."""
+
+import asyncio
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from infra.emulator.webpubsub.messages import JSON_PROTOCOL, Frame, Message, control
+from infra.emulator.webpubsub.settings import HubSettings
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 16 * 2**20  # bytes waiting for one client, before it counts as too slow
+FRAME_COST = 256  # what a queued frame costs beside its content
+
+
+class Goodbye(NamedTuple):
+    """The end of a connection, queued behind the frames sent before it."""
+
+    code: int
+    reason: str
+
+
+class Connection:
+    """One client; frames to it wait in a queue of bounded size, so that nobody waits for a slow client."""
+
+    def __init__(self, hub: "Hub", *, user_id: str | None, roles: Iterable[str] = ()):
+        self.id = secrets.token_urlsafe(16)
+        self.hub = hub
+        self.user_id = user_id
+        self.roles = set(roles)
+        self.groups: set[str] = set()
+        self.subprotocol: str | None = None
+        self.state: str | None = None  # the handler's own, kept between events as it was sent
+        self.acks: set[int] = set()  # the requests carried out, by the client's numbers
+        self.closing = False
+        self.reason = ""  # why the service closed it
+        self._outbox: asyncio.Queue[Frame | Goodbye] = asyncio.Queue()
+        self._waiting = 0
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def speaks_json(self) -> bool:
+        """Whether the client uses the JSON subprotocol."""
+        return self.subprotocol == JSON_PROTOCOL
+
+    def may(self, permission: str, group: str) -> bool:
+        """Whether the client has `joinLeaveGroup` or `sendToGroup` for the group, or for all."""
+        return not self.roles.isdisjoint((f"webpubsub.{permission}", f"webpubsub.{permission}.{group}"))
+
+    def send(self, message: Message) -> None:
+        """Queue a message in the form this client understands."""
+        self.put(message.json if self.speaks_json else message.plain)
+
+    def put(self, frame: Frame) -> None:
+        """Queue a frame; a client with too much waiting is cut off."""
+        if self.closing:
+            return
+        self._waiting += len(frame.data) + FRAME_COST
+        if self._waiting > BACKLOG:
+            log.warning("%s reads too slowly: %d bytes waited, connection cut", self.id, self._waiting)
+            self.hub.remove(self)
+            self.closing, self.reason = True, "The client reads too slowly"
+            if self._transport is not None:
+                self._transport.abort()
+            return
+        self._outbox.put_nowait(frame)
+
+    def close(self, reason: str = "", code: int = WSCloseCode.OK) -> None:
+        """End the connection after what was sent to it; it is no longer a member of anything at once."""
+        if self.closing:
+            return
+        self.hub.remove(self)
+        if self.speaks_json:
+            self.put(control({"type": "system", "event": "disconnected", "message": reason}))
+        self.closing, self.reason = True, reason
+        self._outbox.put_nowait(Goodbye(code, reason))
+
+    def end(self) -> None:
+        """Let the writer end, too, once the client has gone."""
+        self._outbox.put_nowait(Goodbye(WSCloseCode.OK, ""))
+
+    async def write(self, ws: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
+        """Send what is queued until the connection ends."""
+        self._transport = transport
+        while True:
+            item = await self._outbox.get()
+            if isinstance(item, Goodbye):
+                # A close frame holds 125 bytes of whole characters, two of them the code.
+                reason = item.reason.encode()[:123].decode(errors="ignore")
+                await ws.close(code=item.code, message=reason.encode())
+                return
+            try:
+                await ws.send_frame(item.data, WSMsgType.BINARY if item.binary else WSMsgType.TEXT)
+            except ConnectionError:
+                return  # the reader sees the end, too, and cleans up
+            self._waiting -= len(item.data) + FRAME_COST
+
+
+class Hub:
+    """The connections of one hub."""
+
+    def __init__(self, name: str, settings: HubSettings):
+        self.name = name
+        self.settings = settings
+        self.connections: dict[str, Connection] = {}
+        self.groups: defaultdict[str, dict[str, Connection]] = defaultdict(dict)
+        self.users: defaultdict[str, dict[str, Connection]] = defaultdict(dict)
+
+    def add(self, connection: Connection) -> None:
+        """Make it a member of the hub, of its user and of its groups."""
+        self.connections[connection.id] = connection
+        if connection.user_id is not None:
+            self.users[connection.user_id][connection.id] = connection
+        for group in connection.groups:
+            self.groups[group][connection.id] = connection
+
+    def remove(self, connection: Connection) -> None:
+        """Forget it; harmless when it is gone."""
+        if self.connections.pop(connection.id, None) is None:
+            return
+        for group in list(connection.groups):
+            self.leave(connection, group)
+        if connection.user_id is not None:
+            _discard(self.users, connection.user_id, connection)
+
+    def join(self, connection: Connection, group: str) -> None:
+        """Put it into a group; harmless when it is in, or gone."""
+        if connection.id not in self.connections:
+            return
+        connection.groups.add(group)
+        self.groups[group][connection.id] = connection
+
+    def leave(self, connection: Connection, group: str) -> None:
+        """Take it out of a group; harmless when it is not in."""
+        connection.groups.discard(group)
+        _discard(self.groups, group, connection)
+
+
+def _discard(members: dict[str, dict[str, Connection]], name: str, connection: Connection) -> None:
+    if name in members:
+        members[name].pop(connection.id, None)
+        if not members[name]:
+            del members[name]
+
+
+class Hubs(dict[str, Hub]):
+    """All hubs by name; one that the settings do not name has no handlers and no anonymous clients."""
+
+    def __init__(self, settings: dict[str, HubSettings]):
+        super().__init__({name: Hub(name, hub) for name, hub in settings.items()})
+
+    def __missing__(self, name: str) -> Hub:
+        self[name] = Hub(name, HubSettings())
+        return self[name]
