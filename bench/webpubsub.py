@@ -14,8 +14,8 @@ from aiohttp import web
 
 from infra.emulator import webpubsub
 from infra.emulator.processes import free_ports
-from infra.emulator.webpubsub.server import allow_many_sockets
 from infra.emulator.webpubsub.tokens import client_token
+from infra.emulator.webpubsub.wire import allow_many_sockets
 from shared import realtime
 from shared.settings import settings
 

@@ -49,7 +49,7 @@ async def show() -> None:
         try:
             await environment.start()
             await demo.show(environment.url)
-        except demo.Failed as error:
+        except demo.DemoFailed as error:
             raise NotReady(f"\nFAILED: {error}\n{environment.host.tail() if environment.host else ''}") from error
         finally:
             await environment.stop()

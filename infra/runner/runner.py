@@ -29,7 +29,7 @@ from typing import Any
 
 from capture import Capture
 from files import keep
-from push import PATIENCE, Api, Over, Pusher
+from push import PATIENCE, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
 STEP = 0.05  # seconds between two looks at a reader
@@ -40,7 +40,7 @@ def main() -> int:
     """Run the job; answers the exit code of the container."""
     job = json.loads(os.environ.pop("RUNYARD_JOB"))
     root, directory = Path.cwd(), Path(job["directory"]).resolve()
-    api = Api(job["url"], job["token"])
+    api = JobApi(job["url"], job["token"])
     values = [os.environ.get(name, "").encode() for name in job["secrets"]]
     redactor = Redactor([line for value in values for line in value.splitlines()], words=job.get("mask_words", True))
     try:
@@ -55,7 +55,7 @@ def main() -> int:
             pusher = Pusher(api)
             sink: Pusher | Capture = pusher
             if job.get("capture"):
-                sink = Capture(job["capture"], directory, root, Api(job["url"], job["token"]), pusher)
+                sink = Capture(job["capture"], directory, root, JobApi(job["url"], job["token"]), pusher)
             variables = {**os.environ, **job.get("environment", {}), "PYTHONUNBUFFERED": "1"}
             end |= run(job["command"], directory, variables, job["timeout"], redactor, pusher, sink)
         end["size"] = pusher.close()
@@ -109,7 +109,7 @@ def run(
         sys.exit(143)
 
     signal.signal(signal.SIGTERM, stop)
-    reader = Reader(process, redactor, sink)
+    reader = OutputReader(process, redactor, sink)
     reader.start()
     reason, deadline = "exited", time.monotonic() + timeout
     while process.poll() is None:
@@ -126,7 +126,7 @@ def run(
     return {"exit_code": 128 - code if code < 0 else code, "reason": reason}
 
 
-class Reader(threading.Thread):
+class OutputReader(threading.Thread):
     """Passes a command's output on until its end."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | Capture"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from infra.emulator.containers.operations import Service
+from infra.emulator.containers.operations import ContainerGroups
 from infra.emulator.containers.sandbox import bubblewrap
 from infra.emulator.containers.wire import application
 
@@ -22,7 +22,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     bubblewrap()  # once, and its warning at the top of the log
-    service = Service(options.state.resolve(), options.images, grace=options.grace, restart_delay=options.restart_delay)
+    service = ContainerGroups(
+        options.state.resolve(), options.images, grace=options.grace, restart_delay=options.restart_delay
+    )
     web.run_app(application(service), host="127.0.0.1", port=options.port, print=None, shutdown_timeout=3)
 
 

@@ -16,7 +16,7 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d}Z"
 
 
-class Writer:
+class LogWriter:
     """Appends output to `path`; `path`.1 holds what came before, so that together they hold the newest `KEPT` bytes."""
 
     def __init__(self, path: str):

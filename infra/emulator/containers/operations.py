@@ -13,9 +13,10 @@ from typing import Any
 
 from infra.emulator.containers import sandbox
 from infra.emulator.containers.bodies import TYPE, ArmError, Json, check, fixed, invalid, not_found
+from infra.emulator.containers.launch import start_supervisor
 from infra.emulator.containers.process import remove
 from infra.emulator.containers.shares import Shares
-from infra.emulator.containers.state import OUTLIVES_GRACE, Group
+from infra.emulator.containers.state import OUTLIVES_GRACE, ContainerGroup
 from infra.emulator.containers.supervisor import event
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ LABEL_TAKEN = "The DNS name label '{}' in container group '{}' not available. Tr
 ACCEPTED = ("location", "tags", "identity", "zones", "properties")
 
 
-class Limits:
+class RegionLimits:
     """What the region has to give; tests change it."""
 
     def __init__(self) -> None:
@@ -47,14 +48,14 @@ class Limits:
         self.full_locations: list[str] = []
 
 
-class Service:
+class ContainerGroups:
     """The container groups of every subscription, kept under `folder`."""
 
     def __init__(self, folder: Path, images: Path, *, grace: float = 2, restart_delay: float = 1):
         self.folder, self.images_file, self.grace, self.restart_delay = folder, images, grace, restart_delay
-        self.groups: dict[str, Group] = {}
+        self.groups: dict[str, ContainerGroup] = {}
         self.shares = Shares(folder / "shares")
-        self.limits = Limits()
+        self.limits = RegionLimits()
         self.work: set[asyncio.Task[None]] = set()
         self.closing = False
         self.starters = ThreadPoolExecutor(4)  # of their own: many starts must not keep a log from being read
@@ -82,7 +83,7 @@ class Service:
             if not (folder / "group.json").exists():  # its deletion was interrupted, or its creation before the answer
                 await asyncio.to_thread(remove, str(folder))
                 continue
-            group = Group.load(folder)
+            group = ContainerGroup.load(folder)
             self.groups[group.id.lower()] = group
             if group.wanted == "deleted":
                 group.removal = self.begin(self.remove(group))
@@ -91,14 +92,14 @@ class Service:
             else:
                 self.begin(self.adopt(group))
 
-    async def adopt(self, group: Group) -> None:
+    async def adopt(self, group: ContainerGroup) -> None:
         """Go on with a group that is to run."""
         while group.alive and not group.started:  # noqa: ASYNC110 - an earlier process ended while it started this
             await asyncio.sleep(0.02)
         if not group.alive and self.is_due(group):
             self.launch(group)
 
-    def is_due(self, group: Group) -> bool:
+    def is_due(self, group: ContainerGroup) -> bool:
         """Whether a group without a supervisor should run: it never did, or its policy wants its containers back."""
         status = group.status()
         policy = group.body["properties"].get("restartPolicy", "Always")
@@ -117,20 +118,20 @@ class Service:
     def patience(self) -> float:
         return self.grace + OUTLIVES_GRACE
 
-    def find(self, subscription: str, resource_group: str, name: str) -> Group:
+    def find(self, subscription: str, resource_group: str, name: str) -> ContainerGroup:
         try:
-            return self.groups[Group.id_of(subscription, resource_group, name).lower()]
+            return self.groups[ContainerGroup.id_of(subscription, resource_group, name).lower()]
         except KeyError:
             raise not_found(TYPE, name, resource_group) from None
 
-    def select(self, subscription: str, resource_group: str | None = None) -> Iterator[Group]:
+    def select(self, subscription: str, resource_group: str | None = None) -> Iterator[ContainerGroup]:
         for group in self.groups.values():
             if group.subscription.lower() != subscription.lower():
                 continue
             if resource_group is None or group.resource_group.lower() == resource_group.lower():
                 yield group
 
-    def create(self, subscription: str, resource_group: str, name: str, body: Json) -> tuple[Group, bool]:
+    def create(self, subscription: str, resource_group: str, name: str, body: Json) -> tuple[ContainerGroup, bool]:
         """Accept a group, or a change of one; the group and whether it is new."""
         body = {key: body[key] for key in ACCEPTED if body.get(key) is not None}
         try:
@@ -142,12 +143,12 @@ class Service:
         for container in self.containers(body):
             if (image := container["properties"]["image"]) not in images:
                 raise invalid("InaccessibleImage", IMAGE_REFUSED.format(image, name))
-        identity = Group.id_of(subscription, resource_group, name).lower()
+        identity = ContainerGroup.id_of(subscription, resource_group, name).lower()
         group = self.groups.get(identity)
         self.check_room(name, body, group)
         if group is None:
             folder = self.folder / "groups" / hashlib.sha256(identity.encode()).hexdigest()[:24]
-            group = Group(folder, subscription, resource_group, name, body)
+            group = ContainerGroup(folder, subscription, resource_group, name, body)
             self.launch(group)
             self.groups[identity] = group
             return group, True
@@ -166,7 +167,7 @@ class Service:
     def containers(body: Json) -> list[Json]:
         return [*body["properties"]["containers"], *(body["properties"].get("initContainers") or [])]
 
-    def check_room(self, name: str, body: Json, known: Group | None) -> None:
+    def check_room(self, name: str, body: Json, known: ContainerGroup | None) -> None:
         """Refuse a group for which the region has no room, or whose name on the network is taken."""
         location = body["location"]
         others = [group for group in self.groups.values() if group is not known]
@@ -180,39 +181,41 @@ class Service:
         if label and any((label, location) == group.label for group in others):
             raise invalid("DnsNameLabelNotAvailable", LABEL_TAKEN.format(label, name))
 
-    def check_steady(self, group: Group) -> None:
+    def check_steady(self, group: ContainerGroup) -> None:
         """Refuse to change a group that is changing."""
         if group.provisioning_state(group.status()) in ("Pending", "Creating", "Deleting"):
             message = f"The container group '{group.name}' is still transitioning, please retry later."
             raise ArmError(HTTPStatus.CONFLICT, "ContainerGroupTransitioning", message)
 
-    def launch(self, group: Group) -> None:
+    def launch(self, group: ContainerGroup) -> None:
         """Have the group run, from its beginning."""
         group.wanted, group.pending, group.failure = "running", True, []
         group.save()
         self.begin(self.run(group))
 
-    async def run(self, group: Group) -> None:
+    async def run(self, group: ContainerGroup) -> None:
         async with group.changing:
             if self.closing or group.wanted == "deleted":
                 return
             try:
                 await group.stop(self.patience)
-                start = functools.partial(group.start, self.images(), self.shares, self.grace, self.restart_delay)
+                start = functools.partial(
+                    start_supervisor, group, self.images(), self.shares, self.grace, self.restart_delay
+                )
                 await asyncio.get_running_loop().run_in_executor(self.starters, start)
             except (OSError, KeyError, ValueError) as error:
                 log.warning("%s cannot be started: %s", group.name, error)
                 group.failure = [event("Failed", str(error), "Warning")]
             group.pending = False
 
-    def tag(self, group: Group, tags: dict[str, str]) -> None:
+    def tag(self, group: ContainerGroup, tags: dict[str, str]) -> None:
         """Give the group these tags instead of those it has."""
         if group.removal:
             self.check_steady(group)
         group.body["tags"] = tags
         group.save()
 
-    async def stop(self, group: Group) -> None:
+    async def stop(self, group: ContainerGroup) -> None:
         """End the containers of the group; it stays and can be started."""
         if group.removal:
             self.check_steady(group)
@@ -220,11 +223,11 @@ class Service:
         group.save()
         await self.halt(group)
 
-    async def halt(self, group: Group) -> None:
+    async def halt(self, group: ContainerGroup) -> None:
         async with group.changing:
             await group.stop(self.patience)
 
-    def delete(self, group: Group) -> asyncio.Task[None]:
+    def delete(self, group: ContainerGroup) -> asyncio.Task[None]:
         """Begin to remove the group and all that is of it."""
         if group.removal is None:
             group.wanted = "deleted"
@@ -232,7 +235,7 @@ class Service:
             group.removal = self.begin(self.remove(group))
         return group.removal
 
-    async def remove(self, group: Group) -> None:
+    async def remove(self, group: ContainerGroup) -> None:
         async with group.changing:
             await group.stop(self.patience)
             await asyncio.to_thread(remove, str(group.folder))

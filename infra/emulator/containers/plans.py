@@ -3,7 +3,7 @@
 from typing import TypedDict
 
 
-class Plan(TypedDict):
+class ContainerPlan(TypedDict):
     """How to run one container."""
 
     name: str
@@ -25,7 +25,7 @@ class GroupPlan(TypedDict):
     """One run of a group."""
 
     policy: str  # Always, OnFailure or Never
-    init: list[Plan]
-    containers: list[Plan]
+    init: list[ContainerPlan]
+    containers: list[ContainerPlan]
     grace: float  # seconds between TERM and KILL
     restart_delay: float  # seconds before a first restart, doubled at each

@@ -15,17 +15,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from infra.emulator.containers.plans import Plan
+    from infra.emulator.containers.plans import ContainerPlan
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 """Linux may be built without these lists, other systems have no /proc: `ps` has to serve then."""
 
 
-class Process:
+class ContainerProcess:
     """The processes of one container, from its start to the end of the last of them."""
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: ContainerPlan):
         self.plan = plan
         self.silent = False  # its output is closed though it lives
         fresh_root(plan)
@@ -71,7 +71,7 @@ class Process:
             return None
 
 
-def fresh_root(plan: Plan) -> None:
+def fresh_root(plan: ContainerPlan) -> None:
     """Every start of a container finds the files of its image and nothing of the run before."""
     root = plan["root"]
     remove(root)
@@ -96,7 +96,7 @@ def call(*command: str) -> int:
     return exit_code(os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)[1])
 
 
-def _become(plan: Plan, output: int) -> NoReturn:
+def _become(plan: ContainerPlan, output: int) -> NoReturn:
     """Turn this forked process into the container."""
     try:
         signal.set_wakeup_fd(-1)
@@ -119,7 +119,7 @@ def _become(plan: Plan, output: int) -> NoReturn:
         os._exit(127)
 
 
-def limit(plan: Plan) -> None:
+def limit(plan: ContainerPlan) -> None:
     """Put the limits of the request on this process and all that it starts."""
     for name, value in plan["limits"].items():
         number = getattr(resource, f"RLIMIT_{name}")
@@ -132,7 +132,7 @@ def limit(plan: Plan) -> None:
         os.sched_setaffinity(0, (cores[first:] + cores[:first])[: plan["cores"]])
 
 
-def init(plan: Plan) -> int:
+def init(plan: ContainerPlan) -> int:
     """Be the init of a container without a sandbox: adopt its orphans, and leave none behind when the command ends."""
     signal.signal(signal.SIGTERM, orphaned)
     if sys.platform == "linux":

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from infra.emulator.containers.plans import Plan
+from infra.emulator.containers.plans import ContainerPlan
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +87,12 @@ def plan(
     *,
     cores: float,
     memory: float,
-) -> Plan:
+) -> ContainerPlan:
     """How container `name` of the group in `folder` is to run; `memory` in GiB."""
     root = folder / "roots" / name
     program = bubblewrap()
     working_dir = image.get("working_dir", "/")
-    common = Plan(
+    common = ContainerPlan(
         name=name,
         argv=command,
         environment=environment(variables, "/root", "/tmp"),
@@ -147,7 +147,9 @@ def volumes(mounts: list[Mount]) -> list[str]:
     ]
 
 
-def bare(common: Plan, root: Path, working_dir: str, variables: dict[str, str], mounts: list[Mount]) -> Plan:
+def bare(
+    common: ContainerPlan, root: Path, working_dir: str, variables: dict[str, str], mounts: list[Mount]
+) -> ContainerPlan:
     """Without a sandbox: its folder is its working directory, and volumes are links there."""
     common["environment"] = environment(variables, f"{root}/root", f"{root}/tmp")
     common["working_dir"] = f"{root}{working_dir}"

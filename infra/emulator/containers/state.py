@@ -1,35 +1,24 @@
 """Container groups: what was asked for, kept in files, and the life of the supervisor that runs each."""
 
 import asyncio
-import base64
 import fcntl
 import json
 import logging
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-from infra.emulator.containers import sandbox, shares
 from infra.emulator.containers.bodies import TYPE, Json, shown
-from infra.emulator.containers.plans import GroupPlan, Plan
-from infra.emulator.containers.process import remove, send
-from infra.emulator.processes import ROOT
+from infra.emulator.containers.process import send
 
 log = logging.getLogger(__name__)
 
-SUPERVISOR = f"""
-import sys
-sys.path.append({str(ROOT)!r})
-from infra.emulator.containers.supervisor import main
-main()
-"""
 OUTLIVES_GRACE = 3
 """Seconds after the grace within which a killed group must be gone."""
 
 
-class Group:
+class ContainerGroup:
     """One container group; `folder` holds everything of it."""
 
     def __init__(self, folder: Path, subscription: str, resource_group: str, name: str, body: Json):
@@ -66,7 +55,7 @@ class Group:
         new.replace(self.folder / "group.json")
 
     @classmethod
-    def load(cls, folder: Path) -> "Group":
+    def load(cls, folder: Path) -> "ContainerGroup":
         kept = json.loads((folder / "group.json").read_text())
         group = cls(folder, kept["subscription"], kept["resource_group"], kept["name"], kept["body"])
         group.wanted, group.pending = kept["wanted"], False
@@ -88,13 +77,6 @@ class Group:
         if self.process:
             self.process.poll()
         return False
-
-    def lock(self) -> int:
-        """Take the lock for a supervisor, which is to inherit it; an open file."""
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        # Waits for those who only look whether it is taken: a process that another thread just forked may do so too.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return lock
 
     def status(self) -> Json:
         """What its supervisor wrote last; of one that was killed, what the end of its containers must have been."""
@@ -177,77 +159,3 @@ class Group:
     def started(self) -> bool:
         """Whether a supervisor has begun to tell."""
         return (self.folder / "status.json").exists()
-
-    def start(self, images: dict[str, sandbox.Image], files: shares.Shares, grace: float, restart_delay: float) -> None:
-        """Start a supervisor and wait until it has taken over; blocks for some milliseconds."""
-        for name in ("logs", "roots", "volumes"):
-            remove(str(self.folder / name))
-            (self.folder / name).mkdir(mode=0o700)
-        for name in ("control", "status.json"):
-            (self.folder / name).unlink(missing_ok=True)
-        os.mkfifo(self.folder / "control", 0o600)
-        properties = self.body["properties"]
-        sources = {volume["name"]: self.volume(volume, files) for volume in properties.get("volumes") or []}
-        plan = GroupPlan(
-            policy=properties.get("restartPolicy", "Always"),
-            init=[self.plan(one, images, sources) for one in properties.get("initContainers") or []],
-            containers=[self.plan(one, images, sources) for one in properties["containers"]],
-            grace=grace,
-            restart_delay=restart_delay,
-        )
-        lock = self.lock()
-        with os.fdopen(lock), (self.folder / "supervisor.log").open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", SUPERVISOR],
-                cwd=self.folder,
-                env={},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                pass_fds=[lock],  # the supervisor holds it as long as it lives
-                start_new_session=True,
-            )
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(self.process.pid).encode(), 0)
-        assert self.process.stdin and self.process.stdout
-        with self.process.stdin as writer, self.process.stdout as reader:
-            writer.write(json.dumps(plan).encode())
-            writer.close()
-            if reader.readline() != b"ready\n":
-                raise OSError("The supervisor did not start: " + (self.folder / "supervisor.log").read_text()[-500:])
-
-    def plan(self, container: Json, images: dict[str, sandbox.Image], sources: dict[str, tuple[Path, bool]]) -> Plan:
-        properties = container["properties"]
-        image = images[properties["image"]]
-        resources = properties.get("resources") or {"requests": {"cpu": 1, "memoryInGB": 1}}
-        limits = {**resources["requests"], **(resources.get("limits") or {})}
-        variables = properties.get("environmentVariables") or []
-        mounts = properties.get("volumeMounts") or []
-        return sandbox.plan(
-            self.folder,
-            container["name"],
-            self.name,
-            image,
-            properties.get("command") or image["entrypoint"],
-            {one["name"]: one.get("secureValue") or one.get("value") or "" for one in variables},
-            [
-                sandbox.Mount(
-                    source=str(sources[mount["name"]][0]),
-                    target=mount["mountPath"],
-                    read_only=sources[mount["name"]][1] or bool(mount.get("readOnly")),
-                )
-                for mount in mounts
-            ],
-            cores=limits["cpu"],
-            memory=limits["memoryInGB"],
-        )
-
-    def volume(self, volume: Json, files: shares.Shares) -> tuple[Path, bool]:
-        """The folder of a volume, and whether it is to read only."""
-        if share := volume.get("azureFile"):
-            return files.folder(share["storageAccountName"], share["shareName"]), bool(share.get("readOnly"))
-        folder = self.folder / "volumes" / volume["name"]
-        folder.mkdir(mode=0o700)
-        for name, value in (volume.get("secret") or {}).items():
-            (folder / name).write_bytes(base64.b64decode(value))
-        return folder, volume.get("secret") is not None

@@ -18,14 +18,14 @@ import signal
 import sys
 import time
 
-from infra.emulator.containers.logs import Writer, now
-from infra.emulator.containers.process import Process, exit_code
+from infra.emulator.containers.logs import LogWriter, now
+from infra.emulator.containers.process import ContainerProcess, exit_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from infra.emulator.containers.plans import GroupPlan, Plan
+    from infra.emulator.containers.plans import ContainerPlan, GroupPlan
 
 WATCH = 0.25
 """Seconds between two looks at the memory of containers that use much of theirs."""
@@ -46,10 +46,10 @@ def event(name: str, message: str, kind: str = "Normal") -> dict[str, Any]:
 class Container:
     """One container through all its restarts; `view` is its instance view as the service shows it."""
 
-    def __init__(self, plan: Plan, policy: str, delay: float):
+    def __init__(self, plan: ContainerPlan, policy: str, delay: float):
         self.plan, self.policy, self.first_delay, self.delay = plan, policy, delay, delay
-        self.process: Process | None = None
-        self.log: Writer | None = None
+        self.process: ContainerProcess | None = None
+        self.log: LogWriter | None = None
         self.began = 0.0
         self.due: float | None = None  # when it is started again
         self.kill_at: float | None = None
@@ -73,8 +73,8 @@ class Container:
         self.due, self.kill_at, self.out_of_memory, self.began = None, None, False, time.monotonic()
         self.view["currentState"] = {"state": "Running", "startTime": now(), "detailStatus": ""}
         try:
-            self.log = Writer(self.plan["log"])
-            self.process = Process(self.plan)
+            self.log = LogWriter(self.plan["log"])
+            self.process = ContainerProcess(self.plan)
         except OSError as error:  # no more processes, a full disk
             self.view["currentState"] |= {"state": "Terminated", "exitCode": 128, "detailStatus": "Error"}
             self.note("Failed", f"Error: Failed to start container {self.plan['name']}: {error}", "Warning")

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from infra.emulator.containers import logs, shares
 from infra.emulator.containers.bodies import TYPE, ArmError, Json, invalid, not_found, not_implemented
-from infra.emulator.containers.operations import Service
-from infra.emulator.containers.state import Group
+from infra.emulator.containers.operations import ContainerGroups
+from infra.emulator.containers.state import ContainerGroup
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ SHARES = RESOURCE_GROUP + "/providers/Microsoft.Storage/storageAccounts/{account
 POLL = {"x-ms-retry-after-ms": "50"}
 """When to ask again after a long-running operation: the service's half minute would be a long time here."""
 
-Handler = Callable[["Operations", web.Request, dict[str, str]], Awaitable[web.StreamResponse]]
+Handler = Callable[["ArmApi", web.Request, dict[str, str]], Awaitable[web.StreamResponse]]
 ROUTES: list[tuple[str, re.Pattern[str], Handler]] = []
 
 
@@ -42,10 +42,10 @@ def route(method: str, template: str) -> Callable[[Handler], Handler]:
     return register
 
 
-class Operations:
+class ArmApi:
     """Answers every request on behalf of one service."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: ContainerGroups):
         self.service = service
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
@@ -71,7 +71,7 @@ class Operations:
                 return await handler(self, request, match.groupdict())
         raise not_implemented(f"The operation {request.method} {request.path}")
 
-    def found(self, path: dict[str, str]) -> Group:
+    def found(self, path: dict[str, str]) -> ContainerGroup:
         return self.service.find(path["subscription"], path["resource_group"], path["name"])
 
     @route("PUT", GROUP)
@@ -218,11 +218,11 @@ async def json_body(request: web.Request) -> Any:
     return body
 
 
-def operation(request: web.Request, group: Group) -> dict[str, str]:
+def operation(request: web.Request, group: ContainerGroup) -> dict[str, str]:
     return {"Azure-AsyncOperation": operation_url(request, group, "operations"), **POLL}
 
 
-def operation_url(request: web.Request, group: Group, kind: str) -> str:
+def operation_url(request: web.Request, group: ContainerGroup, kind: str) -> str:
     """Where to ask how it goes. It names the group, so the answer needs no memory and survives this process."""
     token = base64.urlsafe_b64encode(json.dumps([group.resource_group, group.name]).encode()).decode()
     path = LOCATION.format(subscription=group.subscription, location=group.body["location"])
@@ -237,7 +237,7 @@ def from_token(token: str) -> tuple[str, str]:
     return resource_group, name
 
 
-def application(service: Service) -> web.Application:
+def application(service: ContainerGroups) -> web.Application:
     """The server of one service; it takes up and ends its containers with its own start and end."""
 
     async def life(app: web.Application) -> AsyncIterator[None]:
@@ -247,5 +247,5 @@ def application(service: Service) -> web.Application:
 
     app = web.Application(client_max_size=4 * 1024 * 1024)
     app.cleanup_ctx.append(life)
-    app.router.add_route("*", "/{path:.*}", Operations(service).dispatch)
+    app.router.add_route("*", "/{path:.*}", ArmApi(service).dispatch)
     return app

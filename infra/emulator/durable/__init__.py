@@ -9,7 +9,7 @@ from starlette.requests import Request
 from infra.emulator.durable.database import DatabaseUnusable
 from infra.emulator.durable.engine import Dispatcher, FunctionFailed, Invoke
 from infra.emulator.durable.links import client_binding
-from infra.emulator.durable.wire import Management
+from infra.emulator.durable.wire import ManagementApi
 
 __all__ = ["DatabaseUnusable", "Engine", "FunctionFailed", "Invoke"]
 
@@ -41,7 +41,7 @@ class Engine:
             database, invoke, max_activities=max_activities, max_orchestrators=max_orchestrators,
             max_entities=max_entities, turn_seconds=turn_seconds, schema=schema, known=known,
         )  # fmt: skip
-        self._management = Management(self._dispatcher, base_url, hub)
+        self._management = ManagementApi(self._dispatcher, base_url, hub)
         self._binding = client_binding(base_url, hub)
 
     async def start(self) -> None:

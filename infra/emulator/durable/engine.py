@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from infra.emulator.durable import entities
 from infra.emulator.durable.callhttp import HttpFailed, Later, call_http
 from infra.emulator.durable.lanes import PAUSE, Lane
-from infra.emulator.durable.operations import Administration
+from infra.emulator.durable.operations import ManagementStore
 from infra.emulator.durable.protocol import HTTP_ACTIVITY, TIME
 from infra.emulator.durable.rows import Woken
 from infra.emulator.durable.turn import Turn
@@ -52,10 +52,10 @@ class Dispatcher:
         self.known = known
         self._database, self._invoke, self._turn_seconds, self._schema = database, invoke, turn_seconds, schema
         self._widths = (max_orchestrators, max_activities, max_entities)
-        self._store: Administration | None = None
+        self._store: ManagementStore | None = None
 
     @property
-    def store(self) -> Administration:
+    def store(self) -> ManagementStore:
         """What `call` calls. Raises NotRunning."""
         if self._store is None:
             raise NotRunning
@@ -66,7 +66,7 @@ class Dispatcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="durable-store")
         self._loop = asyncio.get_running_loop()
         try:
-            self._store = await self._loop.run_in_executor(self._thread, Administration, self._database)
+            self._store = await self._loop.run_in_executor(self._thread, ManagementStore, self._database)
         except BaseException:
             self._thread.shutdown()
             raise

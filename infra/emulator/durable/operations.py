@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from infra.emulator.durable.protocol import FAILURES, FINISHED, Instance, Kind, State, encode, event, now
-from infra.emulator.durable.rows import Query, instance_of
-from infra.emulator.durable.state import Store
+from infra.emulator.durable.protocol import FAILURES, FINISHED, EventType, ExecutionState, Instance, encode, event, now
+from infra.emulator.durable.rows import InstanceQuery, instance_of
+from infra.emulator.durable.state import DurableStore
 
 
-class Administration(Store):
+class ManagementStore(DurableStore):
     """The store with everything the management API asks for."""
 
     def history(self, id: str) -> list[dict[str, Any]]:
@@ -16,7 +16,7 @@ class Administration(Store):
         rows = self._db.execute("SELECT event FROM history WHERE instance = ? ORDER BY position", (id,))
         return [json.loads(text) for (text,) in rows]
 
-    def find(self, query: Query) -> list[Instance]:
+    def find(self, query: InstanceQuery) -> list[Instance]:
         """The instances that match, oldest first."""
         where, values = query.sql()
         sql = f"SELECT * FROM instance WHERE {where} ORDER BY created, id LIMIT ?"
@@ -31,7 +31,7 @@ class Administration(Store):
         """Queue an external event (JSON text); the status of the instance before, None when there is none."""
         row = self._db.execute("SELECT status FROM instance WHERE id = ?", (id,)).fetchone()
         if row and row[0] not in FINISHED:
-            self._message(id, None, event(Kind.EVENT_RAISED, Name=name, Input=data))
+            self._message(id, None, event(EventType.EVENT_RAISED, Name=name, Input=data))
         return row and row[0]
 
     def terminate(self, id: str, reason: str) -> str | None:
@@ -43,7 +43,7 @@ class Administration(Store):
         self._db.execute(
             "UPDATE instance SET status = 'Terminated', output = ?, updated = ? WHERE id = ?", (output, now(), id)
         )
-        self._histories.append(instance, [encode(event(Kind.EXECUTION_TERMINATED, Input=reason))])
+        self._histories.append(instance, [encode(event(EventType.EXECUTION_TERMINATED, Input=reason))])
         self._finished(instance, "Terminated", output)
         return instance.status
 
@@ -70,7 +70,7 @@ class Administration(Store):
         self._delete(id)
         return 1
 
-    def purge_found(self, query: Query) -> int:
+    def purge_found(self, query: InstanceQuery) -> int:
         """Delete the finished instances that match; how many."""
         where, values = query.sql()
         rows = self._db.execute(f"SELECT id FROM instance WHERE {where}", values).fetchall()
@@ -87,7 +87,7 @@ class Administration(Store):
         position, text = self._db.execute(
             "SELECT position, state FROM checkpoint WHERE instance = ? ORDER BY gave_up DESC, position DESC", (id,)
         ).fetchone()
-        state = State(**json.loads(text))
+        state = ExecutionState(**json.loads(text))
         events = self.history(id)
         kept, dropped = events[:position], events[position:]
         self._histories.truncate(instance, position)
@@ -98,21 +98,21 @@ class Administration(Store):
             (text, now(), id),
         )
         for e in dropped:
-            if e["EventType"] == Kind.CHILD_CREATED:
+            if e["EventType"] == EventType.CHILD_CREATED:
                 self.terminate(e["InstanceId"], "its parent was rewound")
         answers = self._answers_again(instance, kept, dropped, state)
         for e in kept:
-            if e["EventType"] == Kind.TIMER_CREATED and self._still_open(e, [*kept, *answers], state):
+            if e["EventType"] == EventType.TIMER_CREATED and self._still_open(e, [*kept, *answers], state):
                 self._set_timer(instance, e["EventId"], e["FireAt"])
         self._woken.instances.add(id)
         return instance.status
 
     def _answers_again(
-        self, instance: Instance, kept: list[dict[str, Any]], dropped: list[dict[str, Any]], state: State
+        self, instance: Instance, kept: list[dict[str, Any]], dropped: list[dict[str, Any]], state: ExecutionState
     ) -> list[dict[str, Any]]:
         """Queue what was answered after the moment, and what has arrived since the failure; repeat what failed."""
         asked, asked_later = (
-            {json.loads(e["Input"])["id"] for e in events if e["EventType"] == Kind.EVENT_SENT}
+            {json.loads(e["Input"])["id"] for e in events if e["EventType"] == EventType.EVENT_SENT}
             for events in (kept, dropped)
         )
         waiting = self._db.execute(
@@ -120,7 +120,7 @@ class Administration(Store):
         ).fetchall()
         answers = []
         for e in [*dropped, *(json.loads(text) for _, text in sorted(waiting))]:
-            if e["EventType"] == Kind.EVENT_RAISED:
+            if e["EventType"] == EventType.EVENT_RAISED:
                 if e["Name"] not in asked_later:
                     # The reply of an entity belongs to this execution, an event from outside to none.
                     self._message(instance.id, instance.execution if e["Name"] in asked else None, e)
@@ -131,21 +131,21 @@ class Administration(Store):
                 answers.append(e)
         return answers
 
-    def _gave_up(self, e: dict[str, Any], state: State) -> bool:
+    def _gave_up(self, e: dict[str, Any], state: ExecutionState) -> bool:
         """Whether this is the failure of something that nothing was to try again."""
         if e["EventType"] not in FAILURES or e["TaskScheduledId"] >= state.next_id:
             return False
         retry = state.retries.get(f"task {e['TaskScheduledId']}")
         return retry is None or retry["attempt"] >= retry["action"]["retryOptions"]["maxNumberOfAttempts"]
 
-    def _still_open(self, e: dict[str, Any], events: list[dict[str, Any]], state: State) -> bool:
+    def _still_open(self, e: dict[str, Any], events: list[dict[str, Any]], state: ExecutionState) -> bool:
         timer = e["EventId"]
         wanted = timer in state.timers or f"timer {timer}" in state.retries
         return wanted and not any(other.get("TimerId") == timer for other in events)
 
     def _repeat(self, instance: Instance, kept: list[dict[str, Any]], task: int) -> None:
         scheduled = next(e for e in kept if e["EventId"] == task)
-        if scheduled["EventType"] == Kind.TASK_SCHEDULED:
+        if scheduled["EventType"] == EventType.TASK_SCHEDULED:
             rows = self._db.execute(
                 "UPDATE activity SET failed = 0 WHERE instance = ? AND execution = ? AND task = ? RETURNING id",
                 (instance.id, instance.execution, task),

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 
 from infra.emulator.durable.protocol import TIME
-from infra.emulator.durable.rows import Query
+from infra.emulator.durable.rows import InstanceQuery
 
 TOKEN = "x-ms-continuation-token"
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """An answer other than success: status and message."""
 
     def __init__(self, status: int, message: str):
@@ -29,7 +29,7 @@ async def json_body(request: Request) -> str | None:
         json.loads(body)
         return body.decode()
     except ValueError:
-        raise Refused(400, "Only application/json request content is supported") from None
+        raise RequestRefused(400, "Only application/json request content is supported") from None
 
 
 def unquoted(body: str | None) -> tuple[str | None, bool]:
@@ -52,7 +52,7 @@ def patience(request: Request) -> tuple[float, float] | None:
     try:
         return float(parameters["timeout"]), float(parameters.get("pollingInterval", "1"))
     except ValueError as error:
-        raise Refused(400, f"not a number of seconds: {error}") from None
+        raise RequestRefused(400, f"not a number of seconds: {error}") from None
 
 
 def flag(request: Request, name: str, *, default: bool = False) -> bool:
@@ -61,7 +61,7 @@ def flag(request: Request, name: str, *, default: bool = False) -> bool:
     return default if value is None else value.lower() == "true"
 
 
-def query(request: Request) -> Query:
+def query(request: Request) -> InstanceQuery:
     """The filters and the page of a query."""
     parameters = request.query_params
     after = ("", "")
@@ -69,7 +69,7 @@ def query(request: Request) -> Query:
         if token := request.headers.get(TOKEN):
             created, _, id = base64.urlsafe_b64decode(token).decode().partition(" ")
             after = (created, id)
-        return Query(
+        return InstanceQuery(
             created_from=_moment(parameters.get("createdTimeFrom")),
             created_to=_moment(parameters.get("createdTimeTo")),
             statuses=tuple(filter(None, parameters.get("runtimeStatus", "").split(","))),
@@ -78,7 +78,7 @@ def query(request: Request) -> Query:
             top=max(1, int(parameters.get("top") or 100)),
         )
     except ValueError as error:
-        raise Refused(400, f"not a valid query: {error}") from None
+        raise RequestRefused(400, f"not a valid query: {error}") from None
 
 
 def _moment(text: str | None) -> str:

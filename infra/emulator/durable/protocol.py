@@ -12,7 +12,7 @@ HTTP_ACTIVITY = "BuiltIn::HttpActivity"
 FINISHED = ("Completed", "Failed", "Terminated")
 
 
-class Kind(IntEnum):
+class EventType(IntEnum):
     """The numbers of the history events."""
 
     EXECUTION_STARTED = 0
@@ -33,11 +33,11 @@ class Kind(IntEnum):
     EVENT_RAISED = 15
 
 
-FAILURES = (Kind.TASK_FAILED, Kind.CHILD_FAILED)
-SUCCESSES = (Kind.TASK_COMPLETED, Kind.CHILD_COMPLETED)
+FAILURES = (EventType.TASK_FAILED, EventType.CHILD_FAILED)
+SUCCESSES = (EventType.TASK_COMPLETED, EventType.CHILD_COMPLETED)
 
 
-class Action(IntEnum):
+class ActionType(IntEnum):
     """The numbers of the actions an orchestrator answers with."""
 
     CALL_ACTIVITY = 0
@@ -59,7 +59,7 @@ def now() -> str:
     return datetime.now(UTC).strftime(TIME)
 
 
-def event(kind: Kind, number: int = -1, **fields: Any) -> dict[str, Any]:
+def event(kind: EventType, number: int = -1, **fields: Any) -> dict[str, Any]:
     """A history event of this moment."""
     return {"EventType": int(kind), "EventId": number, "Timestamp": now(), **fields}
 
@@ -70,7 +70,7 @@ def encode(what: dict[str, Any]) -> str:
 
 
 @dataclass
-class State:
+class ExecutionState:
     """What the engine must remember of one execution besides its history."""
 
     next_id: int = 0
@@ -100,7 +100,7 @@ class Instance:
     created: str = field(default_factory=now)
     updated: str = field(default_factory=now)
     parent: tuple[str, str, int] | None = None  # instance, execution, task
-    state: State = field(default_factory=State)
+    state: ExecutionState = field(default_factory=ExecutionState)
 
 
 @dataclass(frozen=True)

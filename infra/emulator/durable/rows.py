@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.emulator.durable.protocol import Instance, Kind, State, event
+from infra.emulator.durable.protocol import EventType, ExecutionState, Instance, event
 
 CACHE_CHARACTERS = 64 << 20
 
@@ -22,7 +22,7 @@ class Woken:
 
 
 @dataclass(frozen=True)
-class Query:
+class InstanceQuery:
     """Which instances: those that meet everything that is set. Times as histories write them, both ends included."""
 
     created_from: str = ""
@@ -62,11 +62,11 @@ def instance_of(row: tuple[Any, ...]) -> Instance:
     (id, name, version, execution, status, input, quoted, output, custom_status, created, updated, parent, state) = row
     return Instance(
         id, name, input, version, execution, status, bool(quoted), output, custom_status, created, updated,
-        tuple(json.loads(parent)) if parent else None, State(**json.loads(state)),
+        tuple(json.loads(parent)) if parent else None, ExecutionState(**json.loads(state)),
     )  # fmt: skip
 
 
-def result_event(kind: Kind, task: int, result: str | None, error: str | None) -> dict[str, Any]:
+def result_event(kind: EventType, task: int, result: str | None, error: str | None) -> dict[str, Any]:
     """The end of an activity or sub-orchestration: a JSON text, or the reason of a failure."""
     outcome: dict[str, Any] = {"Result": result} if error is None else {"Reason": error, "Details": ""}
     return event(kind, TaskScheduledId=task, **outcome)

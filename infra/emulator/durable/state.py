@@ -1,6 +1,6 @@
 """The state of the engine, as transactions: what the dispatcher asks for and what it reports.
 
-Every method is one transaction when called through `run`, all on one thread. `Store` itself knows work: steps,
+Every method is one transaction when called through `run`, all on one thread. `DurableStore` itself knows work: steps,
 activities, timers and entities; `administration.py` adds what the management API needs.
 """
 
@@ -11,7 +11,16 @@ from typing import Any, TypeVar
 
 from infra.emulator.durable.database import connect
 from infra.emulator.durable.entities import Operation
-from infra.emulator.durable.protocol import FINISHED, ActivityCall, EntityCall, Instance, Kind, State, event, now
+from infra.emulator.durable.protocol import (
+    FINISHED,
+    ActivityCall,
+    EntityCall,
+    EventType,
+    ExecutionState,
+    Instance,
+    event,
+    now,
+)
 from infra.emulator.durable.rows import Histories, Woken, instance_of, instance_row, result_event
 from infra.emulator.durable.turn import Turn
 
@@ -19,7 +28,7 @@ T = TypeVar("T")
 ENTITY_BATCH = 50
 
 
-class Store:
+class DurableStore:
     """Create, use and close it on one thread. Raises DatabaseUnusable when the file is not usable."""
 
     def __init__(self, path: Path):
@@ -78,7 +87,7 @@ class Store:
     def commit(self, turn: Turn) -> bool:
         """Store a step with all its effects; False when the instance was ended or replaced during it."""
         instance = turn.instance
-        state = State() if turn.continued is not None else turn.state
+        state = ExecutionState() if turn.continued is not None else turn.state
         # A suspension that came during the step stays.
         done = self._db.execute(
             "UPDATE instance SET output = ?, custom_status = ?, updated = ?, state = ?,"
@@ -132,7 +141,7 @@ class Store:
             child = Instance(call.id, call.name, call.input, call.version, parent=(id, execution, call.task))
             if not self.start(child):
                 reason = f"An orchestration instance with the id '{call.id}' is already running."
-                self._message(id, execution, result_event(Kind.CHILD_FAILED, call.task, None, reason))
+                self._message(id, execution, result_event(EventType.CHILD_FAILED, call.task, None, reason))
 
     def _begin_again(self, instance: Instance, input: str) -> None:
         execution = Instance(instance.id, instance.name, input).execution
@@ -156,10 +165,10 @@ class Store:
         if instance.parent:
             parent, execution, task = instance.parent
             if status == "Completed":
-                self._message(parent, execution, result_event(Kind.CHILD_COMPLETED, task, output, None))
+                self._message(parent, execution, result_event(EventType.CHILD_COMPLETED, task, output, None))
             else:
                 reason = str(json.loads(output)) if output else status
-                self._message(parent, execution, result_event(Kind.CHILD_FAILED, task, None, reason))
+                self._message(parent, execution, result_event(EventType.CHILD_FAILED, task, None, reason))
 
     def _message(self, instance: str, execution: str | None, what: dict[str, Any]) -> None:
         """Queue a message, unless its instance has gone or begun again."""
@@ -195,7 +204,7 @@ class Store:
         row = self._db.execute(f"{done} id = ? RETURNING instance, execution, task", (number,)).fetchone()
         if row:
             instance, execution, task = row
-            kind = Kind.TASK_COMPLETED if error is None else Kind.TASK_FAILED
+            kind = EventType.TASK_COMPLETED if error is None else EventType.TASK_FAILED
             self._message(instance, execution, result_event(kind, task, result, error))
 
     def fire_timers(self) -> str | None:
@@ -205,7 +214,7 @@ class Store:
         ).fetchall()
         for instance, execution, task, fire_at in due:
             self._db.execute("DELETE FROM timer WHERE instance = ? AND task = ?", (instance, task))
-            self._message(instance, execution, event(Kind.TIMER_FIRED, TimerId=task, FireAt=fire_at))
+            self._message(instance, execution, event(EventType.TIMER_FIRED, TimerId=task, FireAt=fire_at))
         return self._db.execute("SELECT min(due) FROM timer").fetchone()[0]
 
     def _set_timer(self, instance: Instance, timer: int, due: str) -> None:
@@ -245,6 +254,6 @@ class Store:
                 "DELETE FROM operation WHERE id = ? RETURNING instance, execution, reply", (number,)
             ).fetchone()
             if row and row[2]:
-                self._message(row[0], row[1], event(Kind.EVENT_RAISED, Name=row[2], Input=reply))
+                self._message(row[0], row[1], event(EventType.EVENT_RAISED, Name=row[2], Input=reply))
         if self._db.execute("SELECT 1 FROM operation WHERE entity = ?", (id,)).fetchone():
             self._woken.entities.add(id)

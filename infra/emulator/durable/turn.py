@@ -1,7 +1,7 @@
 """The replay rules: what one step of an orchestration adds to its history, and what it asks the engine to do.
 
 Nothing here does input or output. The SDK numbers everything it schedules by one counter, in the order in which
-its replay comes across it; `State` repeats that count, so the rules below must see things in the same order.
+its replay comes across it; `ExecutionState` repeats that count, so the rules below must see things in the same order.
 """
 
 import json
@@ -15,12 +15,12 @@ from infra.emulator.durable.protocol import (
     HTTP_ACTIVITY,
     SUCCESSES,
     TIME,
-    Action,
+    ActionType,
     ActivityCall,
     ChildCall,
     EntityCall,
+    EventType,
     Instance,
-    Kind,
     encode,
     event,
 )
@@ -81,7 +81,7 @@ class Turn:
             if answer.get("error"):
                 self.fail(answer["error"])
             elif answer["isDone"] and self.continued is None:
-                self._finish("Completed", json.dumps(answer.get("output")), Kind.EXECUTION_COMPLETED)
+                self._finish("Completed", json.dumps(answer.get("output")), EventType.EXECUTION_COMPLETED)
         except NotImplementedError as unsupported:
             self.fail(str(unsupported))
         except (KeyError, TypeError, ValueError) as error:
@@ -101,7 +101,7 @@ class Turn:
     def fail(self, reason: str) -> None:
         """End the instance as failed."""
         text = json.dumps(f"Orchestrator function '{self.instance.name}' failed: {reason}")
-        self._finish("Failed", text, Kind.EXECUTION_FAILED)
+        self._finish("Failed", text, EventType.EXECUTION_FAILED)
 
     def _take(self, messages: list[tuple[int, dict[str, Any]]]) -> None:
         batch = [] if self.history else [self._started()]
@@ -109,7 +109,7 @@ class Turn:
         for number, message in messages:
             if self._concerns_retry(message):
                 self._retry(message)
-            elif message["EventType"] == Kind.EVENT_RAISED:
+            elif message["EventType"] == EventType.EVENT_RAISED:
                 # Hold an event back until a wait for it is open: the SDK keeps only the newest early event
                 # of a name, and gives that one to every later wait.
                 if not open_waits.get(message["Name"]):
@@ -129,14 +129,17 @@ class Turn:
     def _started(self) -> dict[str, Any]:
         of = {"InstanceId": self.instance.id, "ExecutionId": self.instance.execution}
         return event(
-            Kind.EXECUTION_STARTED, Name=self.instance.name, Version=self.instance.version, OrchestrationInstance=of
+            EventType.EXECUTION_STARTED,
+            Name=self.instance.name,
+            Version=self.instance.version,
+            OrchestrationInstance=of,
         )
 
     def _begin_episode(self, *events: dict[str, Any]) -> None:
-        self._add(event(Kind.ORCHESTRATOR_STARTED), *events)
+        self._add(event(EventType.ORCHESTRATOR_STARTED), *events)
 
     def _end_episode(self) -> None:
-        self._add(event(Kind.ORCHESTRATOR_COMPLETED))
+        self._add(event(EventType.ORCHESTRATOR_COMPLETED))
 
     def _add(self, *events: dict[str, Any]) -> None:
         self.added += map(encode, events)
@@ -150,13 +153,13 @@ class Turn:
         retry = self.state.retries.get(_retry_key(message))
         if retry is None or message["EventType"] in SUCCESSES:
             return False
-        return message["EventType"] != Kind.TIMER_FIRED or not _is_last(retry)
+        return message["EventType"] != EventType.TIMER_FIRED or not _is_last(retry)
 
     def _retry(self, message: dict[str, Any]) -> None:
         self._begin_episode(message)
         self._end_episode()
         retry = self.state.retries.pop(_retry_key(message))
-        if message["EventType"] == Kind.TIMER_FIRED:
+        if message["EventType"] == EventType.TIMER_FIRED:
             self._schedule(retry["action"], retry["attempt"] + 1)
         else:
             # The SDK waits for a timer after the last attempt too: only when that fires does the task fail.
@@ -168,7 +171,7 @@ class Turn:
     def _act(self, actions: list[dict[str, Any]]) -> None:
         timers = enumerate(self.state.timers.copy())
         for old in actions[: self.state.seen]:
-            if old["actionType"] == Action.CREATE_TIMER:
+            if old["actionType"] == ActionType.CREATE_TIMER:
                 position, timer = next(timers)
                 if old.get("isCanceled") and timer >= 0:
                     self.cancelled.append(timer)
@@ -177,32 +180,32 @@ class Turn:
         for action in new:
             match action["actionType"]:
                 case (
-                    Action.CALL_ACTIVITY
-                    | Action.CALL_ACTIVITY_WITH_RETRY
-                    | Action.CALL_CHILD
-                    | Action.CALL_CHILD_WITH_RETRY
-                    | Action.CALL_HTTP
+                    ActionType.CALL_ACTIVITY
+                    | ActionType.CALL_ACTIVITY_WITH_RETRY
+                    | ActionType.CALL_CHILD
+                    | ActionType.CALL_CHILD_WITH_RETRY
+                    | ActionType.CALL_HTTP
                 ):
                     self._schedule(action, attempt=1)
-                case Action.CONTINUE_AS_NEW:
+                case ActionType.CONTINUE_AS_NEW:
                     self._id()
                     self.continued = action["input"]
-                case Action.CREATE_TIMER:
+                case ActionType.CREATE_TIMER:
                     timer = self._timer(action["fireAt"])
                     self.state.timers.append(timer)
                     if action.get("isCanceled"):
                         del self.timers[timer]
-                case Action.WAIT_FOR_EVENT:  # has no id: its name is its key
+                case ActionType.WAIT_FOR_EVENT:  # has no id: its name is its key
                     name = action["externalEventName"]
                     self.state.waits[name] = self.state.waits.get(name, 0) + 1
-                case Action.CALL_ENTITY | Action.SIGNAL_ENTITY:
+                case ActionType.CALL_ENTITY | ActionType.SIGNAL_ENTITY:
                     self._send(action)
                 case unknown:
                     raise NotImplementedError(f"action {unknown} is not supported")
 
     def _timer(self, due: str) -> int:
         timer = self._id()
-        self._add(event(Kind.TIMER_CREATED, timer, FireAt=due))
+        self._add(event(EventType.TIMER_CREATED, timer, FireAt=due))
         self.timers[timer] = due
         return timer
 
@@ -210,32 +213,34 @@ class Turn:
         task = self._id()
         if "retryOptions" in action:
             self.state.retries[f"task {task}"] = {"action": action, "attempt": attempt}
-        if action["actionType"] in (Action.CALL_CHILD, Action.CALL_CHILD_WITH_RETRY):
+        if action["actionType"] in (ActionType.CALL_CHILD, ActionType.CALL_CHILD_WITH_RETRY):
             id = action.get("instanceId") or f"{self.instance.execution}:{task}"
             name, version = action["functionName"], action.get("version")
             self.children.append(ChildCall(task, name, action.get("input"), id, version))
-            self._add(event(Kind.CHILD_CREATED, task, Name=name, Version=version, InstanceId=id))
+            self._add(event(EventType.CHILD_CREATED, task, Name=name, Version=version, InstanceId=id))
             return
-        if action["actionType"] == Action.CALL_HTTP:
+        if action["actionType"] == ActionType.CALL_HTTP:
             call = ActivityCall(task, HTTP_ACTIVITY, json.dumps(action["httpRequest"]))
         else:
             call = ActivityCall(task, action["functionName"], action.get("input") or "null")
         self.activities.append(call)
-        self._add(event(Kind.TASK_SCHEDULED, task, Name=call.name, Version=None))
+        self._add(event(EventType.TASK_SCHEDULED, task, Name=call.name, Version=None))
 
     def _send(self, action: dict[str, Any]) -> None:
         id, reply = self._id(), str(uuid.uuid4())
         message = {"op": action["operation"], "id": reply, "parent": self.instance.id}
-        signal = action["actionType"] == Action.SIGNAL_ENTITY
+        signal = action["actionType"] == ActionType.SIGNAL_ENTITY
         if signal:
             message["signal"] = True
         else:
             self.state.waits[reply] = 1
-        self._add(event(Kind.EVENT_SENT, id, InstanceId=action["instanceId"], Name="op", Input=json.dumps(message)))
+        self._add(
+            event(EventType.EVENT_SENT, id, InstanceId=action["instanceId"], Name="op", Input=json.dumps(message))
+        )
         data = None if action.get("input") is None else json.dumps(action["input"])
         self.entity_calls.append(EntityCall(action["instanceId"], action["operation"], data, None if signal else reply))
 
-    def _finish(self, status: str, output: str, kind: Kind) -> None:
+    def _finish(self, status: str, output: str, kind: EventType) -> None:
         self.status, self.output, self.continued = status, output, None
         self._add(event(kind))
 
@@ -245,7 +250,7 @@ def _is_last(retry: dict[str, Any]) -> bool:
 
 
 def _retry_key(message: dict[str, Any]) -> str:
-    if message["EventType"] == Kind.TIMER_FIRED:
+    if message["EventType"] == EventType.TIMER_FIRED:
         return f"timer {message['TimerId']}"
     return f"task {message.get('TaskScheduledId')}"
 
@@ -253,7 +258,7 @@ def _retry_key(message: dict[str, Any]) -> str:
 def leaves(actions: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """The actions inside nested WhenAll and WhenAny, in order."""
     for action in actions:
-        if action["actionType"] in (Action.WHEN_ANY, Action.WHEN_ALL):
+        if action["actionType"] in (ActionType.WHEN_ANY, ActionType.WHEN_ALL):
             yield from leaves(action["compoundActions"])
         else:
             yield action

@@ -3,21 +3,21 @@
 import json
 from typing import Any
 
-from infra.emulator.durable.protocol import FAILURES, SUCCESSES, Instance, Kind
+from infra.emulator.durable.protocol import FAILURES, SUCCESSES, EventType, Instance
 
 SHOWN = {
-    Kind.EXECUTION_STARTED: "ExecutionStarted",
-    Kind.EXECUTION_COMPLETED: "ExecutionCompleted",
-    Kind.EXECUTION_FAILED: "ExecutionCompleted",
-    Kind.EXECUTION_TERMINATED: "ExecutionTerminated",
-    Kind.TASK_COMPLETED: "TaskCompleted",
-    Kind.TASK_FAILED: "TaskFailed",
-    Kind.CHILD_COMPLETED: "SubOrchestrationInstanceCompleted",
-    Kind.CHILD_FAILED: "SubOrchestrationInstanceFailed",
-    Kind.TIMER_CREATED: "TimerCreated",
-    Kind.TIMER_FIRED: "TimerFired",
-    Kind.EVENT_SENT: "EventSent",
-    Kind.EVENT_RAISED: "EventRaised",
+    EventType.EXECUTION_STARTED: "ExecutionStarted",
+    EventType.EXECUTION_COMPLETED: "ExecutionCompleted",
+    EventType.EXECUTION_FAILED: "ExecutionCompleted",
+    EventType.EXECUTION_TERMINATED: "ExecutionTerminated",
+    EventType.TASK_COMPLETED: "TaskCompleted",
+    EventType.TASK_FAILED: "TaskFailed",
+    EventType.CHILD_COMPLETED: "SubOrchestrationInstanceCompleted",
+    EventType.CHILD_FAILED: "SubOrchestrationInstanceFailed",
+    EventType.TIMER_CREATED: "TimerCreated",
+    EventType.TIMER_FIRED: "TimerFired",
+    EventType.EVENT_SENT: "EventSent",
+    EventType.EVENT_RAISED: "EventRaised",
 }
 
 
@@ -44,14 +44,14 @@ def second(moment: str) -> str:
 def history(instance: Instance, events: list[dict[str, Any]], outputs: bool) -> list[dict[str, Any]]:
     """The `historyEvents` of a status; results and the output only when `outputs`."""
     scheduled = {e["EventId"]: e for e in events if e["EventId"] >= 0}
-    answered = {e["TimerId"] for e in events if e["EventType"] == Kind.TIMER_FIRED}
+    answered = {e["TimerId"] for e in events if e["EventType"] == EventType.TIMER_FIRED}
     entries = []
     for e in events:
         kind = e["EventType"]
-        if kind not in SHOWN or (kind == Kind.TIMER_CREATED and e["EventId"] in answered):
+        if kind not in SHOWN or (kind == EventType.TIMER_CREATED and e["EventId"] in answered):
             continue
         entry: dict[str, Any] = {"EventType": SHOWN[kind], "Timestamp": e["Timestamp"]}
-        if kind == Kind.EXECUTION_STARTED:
+        if kind == EventType.EXECUTION_STARTED:
             entry |= {"FunctionName": e["Name"], "Input": json.loads(instance.input or "null")}
         elif kind in SUCCESSES or kind in FAILURES:
             cause = scheduled[e["TaskScheduledId"]]
@@ -60,7 +60,7 @@ def history(instance: Instance, events: list[dict[str, Any]], outputs: bool) -> 
                 entry |= {"Reason": e["Reason"], "Details": e["Details"]}
             elif outputs:
                 entry["Result"] = json.loads(e["Result"] or "null")
-        elif kind in (Kind.EXECUTION_COMPLETED, Kind.EXECUTION_FAILED):
+        elif kind in (EventType.EXECUTION_COMPLETED, EventType.EXECUTION_FAILED):
             entry["OrchestrationStatus"] = instance.status
             if outputs:
                 entry["Result"] = json.loads(instance.output or "null")

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from infra.emulator.durable import views
 from infra.emulator.durable.engine import Dispatcher, NotRunning
 from infra.emulator.durable.links import BASE, management_urls
-from infra.emulator.durable.parameters import TOKEN, Refused, flag, json_body, patience, query, unquoted
+from infra.emulator.durable.parameters import TOKEN, RequestRefused, flag, json_body, patience, query, unquoted
 from infra.emulator.durable.protocol import FINISHED, EntityCall, Instance
 
 BAD_ID = re.compile(r"^@|[/\\#?\x00-\x1f\x7f-\x9f]")
@@ -22,7 +22,7 @@ NOT_FAILED = ("Pending", "Running", "Suspended", "Completed", "Terminated")
 log = logging.getLogger(__name__)
 
 
-class Json(JSONResponse):
+class PythonJsonResponse(JSONResponse):
     """JSON as the functions wrote it: NaN, and halves of surrogate pairs, are values in Python."""
 
     def render(self, content: Any) -> bytes:
@@ -30,7 +30,7 @@ class Json(JSONResponse):
         return json.dumps(content).encode()
 
 
-class Management:
+class ManagementApi:
     """Answers the requests under `BASE`."""
 
     def __init__(self, work: Dispatcher, base_url: str, hub: str):
@@ -42,10 +42,10 @@ class Management:
         try:
             return await self._route(request, parts)
         except NotRunning:
-            return Json({"Message": "the durable engine is not running"}, 503)
-        except Refused as refused:
+            return PythonJsonResponse({"Message": "the durable engine is not running"}, 503)
+        except RequestRefused as refused:
             body = {"Message": str(refused), "ExceptionMessage": str(refused)}
-            return Response(status_code=404) if refused.status == 404 else Json(body, refused.status)
+            return Response(status_code=404) if refused.status == 404 else PythonJsonResponse(body, refused.status)
 
     async def _route(self, request: Request, parts: list[str]) -> Response:
         match request.method, *parts:
@@ -81,11 +81,15 @@ class Management:
                     Response(state, media_type="application/json") if state is not None else Response(status_code=404)
                 )
         log.error("not supported by the durable engine: %s %s", request.method, request.scope["path"])
-        raise Refused(501, f"not supported by the local durable engine: {request.method} {request.scope['path']}")
+        raise RequestRefused(
+            501, f"not supported by the local durable engine: {request.method} {request.scope['path']}"
+        )
 
     async def _start(self, request: Request, name: str, id: str) -> Response:
         if not 0 < len(id) <= 100 or BAD_ID.search(id):
-            raise Refused(400, f"'{id}' is not an instance id: 1 to 100 characters, none of / \\ # ?, no leading @")
+            raise RequestRefused(
+                400, f"'{id}' is not an instance id: 1 to 100 characters, none of / \\ # ?, no leading @"
+            )
         waits = patience(request)
         text, quoted = unquoted(await json_body(request))
         instance = Instance(id, name, text, request.query_params.get("version"), quoted_input=quoted)
@@ -95,13 +99,13 @@ class Management:
     async def _begin(self, instance: Instance) -> None:
         if not self._work.known(instance.name):
             reason = "does not exist, is disabled, or is not an orchestrator function"
-            raise Refused(400, f"The function '{instance.name}' {reason}.")
+            raise RequestRefused(400, f"The function '{instance.name}' {reason}.")
         if not await self._work.call(self._work.store.start, instance):
-            raise Refused(409, f"An orchestration instance with the id '{instance.id}' is already running.")
+            raise RequestRefused(409, f"An orchestration instance with the id '{instance.id}' is already running.")
 
     def _accepted(self, id: str) -> Response:
         links = management_urls(self._base_url, self._hub, id)
-        return Json(links, 202, {"Location": links["statusQueryGetUri"], "Retry-After": "10"})
+        return PythonJsonResponse(links, 202, {"Location": links["statusQueryGetUri"], "Retry-After": "10"})
 
     async def _wait(self, id: str, timeout: float, interval: float) -> Response:
         loop = asyncio.get_running_loop()
@@ -111,7 +115,9 @@ class Management:
             if instance.status == "Completed":
                 return Response(instance.output, media_type="application/json")
             if instance.status in FINISHED:
-                return Json(views.status(instance, input_too=True), 500 if instance.status == "Failed" else 200)
+                return PythonJsonResponse(
+                    views.status(instance, input_too=True), 500 if instance.status == "Failed" else 200
+                )
             if loop.time() >= deadline:
                 return self._accepted(id)
             await asyncio.sleep(min(interval, max(0.0, deadline - loop.time())))
@@ -119,7 +125,7 @@ class Management:
     async def _get(self, id: str) -> Instance:
         instance = await self._work.call(self._work.store.get, id)
         if instance is None:
-            raise Refused(404, f"no instance {id}")
+            raise RequestRefused(404, f"no instance {id}")
         return instance
 
     async def _status(self, request: Request, id: str) -> Response:
@@ -130,9 +136,9 @@ class Management:
             status["historyEvents"] = views.history(instance, events, flag(request, "showHistoryOutput"))
         if instance.status not in FINISHED:
             location = management_urls(self._base_url, self._hub, id)["statusQueryGetUri"]
-            return Json(status, 202, {"Location": location, "Retry-After": "10"})
+            return PythonJsonResponse(status, 202, {"Location": location, "Retry-After": "10"})
         failed = instance.status == "Failed" and flag(request, "returnInternalServerErrorOnFailure")
-        return Json(status, 500 if failed else 200)
+        return PythonJsonResponse(status, 500 if failed else 200)
 
     async def _list(self, request: Request) -> Response:
         wanted = query(request)
@@ -141,12 +147,12 @@ class Management:
         if len(found) == wanted.top:
             headers[TOKEN] = base64.urlsafe_b64encode(f"{found[-1].created} {found[-1].id}".encode()).decode()
         input_too = flag(request, "showInput", default=True)
-        return Json([views.status(instance, input_too) for instance in found], headers=headers)
+        return PythonJsonResponse([views.status(instance, input_too) for instance in found], headers=headers)
 
     async def _purge(self, work: Any) -> Response:
         if not (deleted := await work):
-            raise Refused(404, "no such instance has finished")
-        return Json({"instancesDeleted": deleted})
+            raise RequestRefused(404, "no such instance has finished")
+        return PythonJsonResponse({"instancesDeleted": deleted})
 
     async def _raise_event(self, request: Request, id: str, name: str) -> Response:
         data = await json_body(request)
@@ -181,7 +187,7 @@ class Management:
             _, name, key = id.split("@", 2)
             entry = {"entityId": {"name": name, "key": key}, "lastOperationTime": views.second(updated)}
             found.append({**entry, "state": json.loads(state)} if state_too else entry)
-        return Json(found)
+        return PythonJsonResponse(found)
 
 
 def _steered(before: str | None, gone: tuple[str, ...]) -> Response:

@@ -11,8 +11,8 @@ from azure.functions.meta import Datum
 
 from infra.emulator.durable import DatabaseUnusable, Engine, FunctionFailed
 from infra.emulator.host.index import DURABLE_TRIGGERS, Function
-from infra.emulator.host.operations import Failure, Invoker
-from infra.emulator.host.settings import HostConfiguration, Refused
+from infra.emulator.host.operations import InvocationFailed, Invoker
+from infra.emulator.host.settings import HostConfiguration, InvalidApp
 from infra.emulator.host.wire import DURABLE_PATH, listen, serving
 
 
@@ -42,7 +42,7 @@ class DurableFunctions:
                     return ActivityTriggerConverter.encode(result, expected_type=None).value
                 wrapped = func.EntityContext if kind == "entityTrigger" else func.OrchestrationContext
                 return await self._invoker.run(function, invocation, wrapped(payload))
-        except Failure as failure:
+        except InvocationFailed as failure:
             error = failure.__cause__
             # The text of a failed orchestrator carries its actions: it must stay as it is.
             text = f"{type(error).__name__}: {error}" if kind == "activityTrigger" else str(error)
@@ -58,7 +58,7 @@ async def running(
     Functions reach it on a port of its own: the public one closes while they are still finishing.
 
     Raises:
-        Refused: the file is not one of this engine's.
+        InvalidApp: the file is not one of this engine's.
     """
     durable = DurableFunctions(functions, invoker)
     state.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ async def running(
         try:
             await engine.start()
         except DatabaseUnusable as error:
-            raise Refused(str(error)) from error
+            raise InvalidApp(str(error)) from error
         try:
             yield engine
         finally:

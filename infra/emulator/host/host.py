@@ -19,7 +19,7 @@ from infra.emulator.host.routes import RouteTable
 from infra.emulator.host.settings import HostConfiguration, apply_app_settings
 from infra.emulator.host.sockets import SocketProxy
 from infra.emulator.host.timers import Timers
-from infra.emulator.host.wire import Admin, Front, serving
+from infra.emulator.host.wire import AdminApi, Front, serving
 
 log = logging.getLogger("host")
 
@@ -41,7 +41,7 @@ class Host:
     """One app, imported and checked.
 
     Raises:
-        Refused: a rule of the host is broken.
+        InvalidApp: a rule of the host is broken.
         Exception: whatever the import of the app raises.
     """
 
@@ -75,7 +75,7 @@ class Host:
         """Serve until `stop` is set, then finish what is in flight; `started` is called once requests are taken.
 
         Raises:
-            Refused: the host's own state cannot be used.
+            InvalidApp: the host's own state cannot be used.
         """
         drain = self.options.drain_seconds
         async with contextlib.AsyncExitStack() as stack:
@@ -121,7 +121,9 @@ class Host:
             }
             for f in self.functions
         ]
-        return Front(functions, SocketProxy(self.options.sockets), Admin(self.functions, described, self._fire), engine)
+        return Front(
+            functions, SocketProxy(self.options.sockets), AdminApi(self.functions, described, self._fire), engine
+        )
 
     def _fire(self, function: Function, given: str) -> None:
         """Run a function that has no caller, now and in the background.

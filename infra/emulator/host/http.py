@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from infra.emulator.host.index import Function
-from infra.emulator.host.operations import Failure, Invoker, Trace
+from infra.emulator.host.operations import InvocationFailed, Invoker, TraceContext
 from infra.emulator.host.routes import RouteTable
 
 log = logging.getLogger("host")
@@ -47,9 +47,9 @@ class HttpFunctions:
         known = dict(headers)
         trace = None
         if b"traceparent" in known:
-            trace = Trace(known[b"traceparent"].decode(), known.get(b"tracestate", b"").decode())
+            trace = TraceContext(known[b"traceparent"].decode(), known.get(b"tracestate", b"").decode())
         # A response that had started stays unfinished: the server closes the connection, so that the client can tell.
-        with contextlib.suppress(Failure):
+        with contextlib.suppress(InvocationFailed):
             with self.invoker.invocation(function, trace) as invocation:
                 headers.append((b"x-ms-invocation-id", invocation.invocation_id.encode()))
                 scope = {**scope, "headers": headers, "path_params": values}

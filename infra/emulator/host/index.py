@@ -15,7 +15,7 @@ from typing import Any
 import azure.functions as func
 from starlette.requests import Request
 
-from infra.emulator.host.settings import Refused
+from infra.emulator.host.settings import InvalidApp
 
 FUNCTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}")
 BINDING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}|\$return")
@@ -56,39 +56,39 @@ def load(app: Path) -> list[Function]:
     """Import `function_app` of this folder and index it, in name order.
 
     Raises:
-        Refused: a rule of the host is broken; the message names the function.
+        InvalidApp: a rule of the host is broken; the message names the function.
         Exception: whatever the import of the app raises.
     """
     sys.path.insert(0, str(app))
     module = importlib.import_module("function_app")
     apps = [value for value in vars(module).values() if isinstance(value, func.FunctionRegister)]
     if len({id(found) for found in apps}) != 1:
-        raise Refused(f"function_app must hold one function app at module level, not {len(apps)}")
+        raise InvalidApp(f"function_app must hold one function app at module level, not {len(apps)}")
     try:
         indexed = apps[0].get_functions()
     except ValueError as error:
-        raise Refused(str(error)) from error
+        raise InvalidApp(str(error)) from error
     functions = [_function(f) for f in indexed]
     seen: dict[str, str] = {}
     for function in functions:
         other = seen.setdefault(function.name.upper(), function.name)
         if other != function.name:
-            raise Refused(f"{function.name}: its name differs from {other} by case only")
+            raise InvalidApp(f"{function.name}: its name differs from {other} by case only")
     return sorted(functions, key=lambda f: f.name.upper())
 
 
 def _function(indexed: Any) -> Function:
     name: str = indexed.get_function_name()
     if not FUNCTION_NAME.fullmatch(name) or name.lower() == "host":
-        raise Refused(f"{name}: not a valid function name")
+        raise InvalidApp(f"{name}: not a valid function name")
     bindings: list[dict[str, Any]] = [json.loads(text) for text in indexed.get_raw_bindings()]
     for binding in bindings:
         if binding["type"] not in BINDINGS:
-            raise Refused(f"{name}: the local host has no {binding['type']} binding")
+            raise InvalidApp(f"{name}: the local host has no {binding['type']} binding")
         if not BINDING_NAME.fullmatch(binding["name"]):
-            raise Refused(f"{name}: the binding name {binding['name']!r} must be letters and digits")
+            raise InvalidApp(f"{name}: the binding name {binding['name']!r} must be letters and digits")
     if len({binding["name"].lower() for binding in bindings}) < len(bindings):
-        raise Refused(f"{name}: two of its bindings have one name")
+        raise InvalidApp(f"{name}: two of its bindings have one name")
     call = indexed.get_user_function()
     trigger = next(binding for binding in bindings if binding["type"] in TRIGGERS)
     return Function(
@@ -101,7 +101,7 @@ def _function(indexed: Any) -> Function:
 
 
 def _check_parameters(name: str, call: Callable[..., Any], trigger: dict[str, Any], bound: set[str]) -> bool:
-    """Whether the function wants its invocation context; `Refused` when parameters and bindings do not fit."""
+    """Whether the function wants its invocation context; `InvalidApp` when parameters and bindings do not fit."""
     parameters = set(inspect.signature(call).parameters)
     wants_context = "context" in parameters and "context" not in bound
     declared = parameters - {"context"} if wants_context else parameters
@@ -109,12 +109,12 @@ def _check_parameters(name: str, call: Callable[..., Any], trigger: dict[str, An
     if declared != bound:
         # The durable library wraps an orchestrator and an entity in a function whose one parameter is `context`.
         hint = " (write context_name='context')" if trigger["type"] in ("orchestrationTrigger", "entityTrigger") else ""
-        raise Refused(f"{name}: parameters {sorted(declared)} do not fit the bindings {sorted(bound)}{hint}")
+        raise InvalidApp(f"{name}: parameters {sorted(declared)} do not fit the bindings {sorted(bound)}{hint}")
     annotation = annotation_of(call, trigger["name"])
     if isinstance(annotation, types.GenericAlias | types.UnionType):
-        raise Refused(f"{name}: {trigger['name']} is annotated with {annotation}; the worker takes plain types only")
+        raise InvalidApp(f"{name}: {trigger['name']} is annotated with {annotation}; the worker takes plain types only")
     if trigger["type"] == "httpTrigger" and not (isinstance(annotation, type) and issubclass(annotation, Request)):
-        raise Refused(
+        raise InvalidApp(
             f"{name}: {trigger['name']} must be annotated with azurefunctions.extensions.http.fastapi.Request"
         )
     return wants_context

@@ -21,7 +21,7 @@ log = logging.getLogger("host")
 
 
 @dataclass
-class Trace:
+class TraceContext:
     """W3C trace context."""
 
     trace_parent: str
@@ -30,7 +30,7 @@ class Trace:
 
 
 @dataclass
-class Retry:
+class RetryContext:
     """How often this invocation was tried before: the host itself never repeats one."""
 
     retry_count: int = 0
@@ -44,9 +44,9 @@ class Invocation:
 
     function_name: str
     function_directory: str
-    trace_context: Trace
+    trace_context: TraceContext
     invocation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    retry_context: Retry = field(default_factory=Retry)
+    retry_context: RetryContext = field(default_factory=RetryContext)
     thread_local_storage: threading.local = field(default_factory=threading.local)
     outcome: str = "succeeded"
 
@@ -54,7 +54,7 @@ class Invocation:
 current: contextvars.ContextVar[Invocation | None] = contextvars.ContextVar("invocation", default=None)
 
 
-class Failure(Exception):
+class InvocationFailed(Exception):
     """An invocation failed, and the log says how."""
 
 
@@ -82,16 +82,16 @@ class Invoker:
         self._turns = ThreadPoolExecutor(MOST_TURNS, thread_name_prefix="orchestrator")
 
     @contextlib.contextmanager
-    def invocation(self, function: Function, trace: Trace | None = None) -> Iterator[Invocation]:
+    def invocation(self, function: Function, trace: TraceContext | None = None) -> Iterator[Invocation]:
         """The frame of one invocation: everything logged inside carries its id, and its end is logged.
 
         Raises:
-            Failure: what was raised inside, which is its cause; it is in the log.
+            InvocationFailed: what was raised inside, which is its cause; it is in the log.
         """
         invocation = Invocation(
             function_name=function.name,
             function_directory=str(self.app),
-            trace_context=trace or Trace(f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-00"),
+            trace_context=trace or TraceContext(f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-00"),
         )
         token, started = current.set(invocation), time.perf_counter()
         try:
@@ -101,7 +101,7 @@ class Invoker:
             raise
         except Exception as error:
             log.error("failed after %.0f ms: %s", (time.perf_counter() - started) * 1000, error, exc_info=True)
-            raise Failure from error
+            raise InvocationFailed from error
         else:
             log.info("%s in %.0f ms", invocation.outcome, (time.perf_counter() - started) * 1000)
         finally:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from infra.emulator.host.host import Host, Options
 from infra.emulator.host.operations import InvocationFormatter
-from infra.emulator.host.settings import Refused
+from infra.emulator.host.settings import InvalidApp
 
 # What a process and its supervisor tell each other, one byte each.
 LOADED, GO, STOP = b"l", b"g", b"s"
@@ -32,7 +32,7 @@ def serve(options: Options, listener: socket.socket, supervisor: socket.socket |
                 return 0
         print(host.table(), flush=True)
         asyncio.run(_run(host, supervisor))
-    except Refused as error:
+    except InvalidApp as error:
         print(f"ERROR {error}", flush=True)
         return 1
     except Exception:

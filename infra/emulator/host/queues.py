@@ -17,8 +17,8 @@ from azure.functions.queue import QueueMessageInConverter
 
 from infra.emulator.azurite import connection_string
 from infra.emulator.host.index import Function, annotation_of
-from infra.emulator.host.operations import Failure, Invoker
-from infra.emulator.host.settings import HostConfiguration, Refused, time_span
+from infra.emulator.host.operations import InvocationFailed, Invoker
+from infra.emulator.host.settings import HostConfiguration, InvalidApp, time_span
 from infra.emulator.host.timers import resolve
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ log = logging.getLogger("host")
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueueSettings:
     """The `queues` section of host.json, seconds for times."""
 
     batch_size: int
@@ -43,14 +43,14 @@ class Limits:
     lease_seconds: int = 600
 
     @classmethod
-    def of(cls, configuration: HostConfiguration) -> "Limits":
-        """Raises Refused."""
+    def of(cls, configuration: HostConfiguration) -> "QueueSettings":
+        """Raises InvalidApp."""
         encoding = configuration.get("extensions.queues.messageEncoding", "base64")
         if encoding not in ("base64", "none"):
-            raise Refused(f"host.json: extensions.queues.messageEncoding cannot be {encoding!r}")
+            raise InvalidApp(f"host.json: extensions.queues.messageEncoding cannot be {encoding!r}")
         size = configuration.get("extensions.queues.batchSize", 16)
         if not 1 <= size <= MOST_AT_ONCE:
-            raise Refused(f"host.json: extensions.queues.batchSize must be 1 to {MOST_AT_ONCE}")
+            raise InvalidApp(f"host.json: extensions.queues.batchSize must be 1 to {MOST_AT_ONCE}")
         return cls(
             batch_size=size,
             new_batch_threshold=configuration.get("extensions.queues.newBatchThreshold", 8 * (os.cpu_count() or 1)),
@@ -65,12 +65,12 @@ class Queues:
     """The queue functions of an app.
 
     Raises:
-        Refused: host.json, or the connection of a function, cannot be used.
+        InvalidApp: host.json, or the connection of a function, cannot be used.
     """
 
     def __init__(self, functions: list[Function], invoker: Invoker, configuration: HostConfiguration):
         own = [function for function in functions if function.kind == "queueTrigger"]
-        limits = Limits.of(configuration)
+        limits = QueueSettings.of(configuration)
         self._queues = {function.name: Queue(function, invoker, limits) for function in own}
         self._fired: set[asyncio.Task[bool]] = set()
 
@@ -93,16 +93,16 @@ class Queues:
 class Queue:
     """One queue and the function that its messages go to."""
 
-    def __init__(self, function: Function, invoker: Invoker, limits: Limits):
+    def __init__(self, function: Function, invoker: Invoker, limits: QueueSettings):
         self.function, self._invoker, self._limits = function, invoker, limits
         setting = function.trigger.get("connection") or "AzureWebJobsStorage"
         self._connection = os.environ.get(setting, "")
         if not self._connection:
-            raise Refused(f"{function.name}: the app setting {setting} is not set")
+            raise InvalidApp(f"{function.name}: the app setting {setting} is not set")
         try:
             self._name = resolve(function.trigger["queueName"])
         except ValueError as error:
-            raise Refused(f"{function.name}: {error}") from None
+            raise InvalidApp(f"{function.name}: {error}") from None
         self._work: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
 
@@ -208,7 +208,7 @@ class Queue:
             with self._invoker.invocation(self.function) as invocation:
                 value = self._value(body(), metadata)
                 await self._invoker.run(self.function, invocation, **{self.function.trigger["name"]: value})
-        except Failure:
+        except InvocationFailed:
             return False
         return True
 

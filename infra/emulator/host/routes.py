@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from infra.emulator.host.constraints import Check, constraint
 from infra.emulator.host.index import Function
-from infra.emulator.host.settings import Refused
+from infra.emulator.host.settings import InvalidApp
 
 PARAMETER = re.compile(
     r"""\{ (?P<stars>\*{0,2}) (?P<name>[^{}:?=*]+)
@@ -19,7 +19,7 @@ CONSTRAINT = re.compile(r":([A-Za-z]+)(?:\(((?:[^()]|\([^()]*\))*)\))?")
 
 
 @dataclass(frozen=True)
-class Parameter:
+class RouteParameter:
     """One `{name:constraint=default?}` of a template."""
 
     name: str
@@ -30,14 +30,14 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Segment:
+class RouteSegment:
     """What stands between two slashes of a template."""
 
     pattern: re.Pattern[str]
-    parameters: list[Parameter]
+    parameters: list[RouteParameter]
 
 
-class Template:
+class RouteTemplate:
     """One route template.
 
     Raises:
@@ -48,7 +48,7 @@ class Template:
         self.text = text.strip("/")
         if "//" in text:
             raise ValueError("consecutive slashes")
-        self.segments: list[Segment] = []
+        self.segments: list[RouteSegment] = []
         names: set[str] = set()
         for part in _split(self.text):
             segment = _segment(part)
@@ -100,14 +100,14 @@ def _split(text: str) -> list[str]:
     return parts if text else []
 
 
-def _segment(text: str) -> Segment:
+def _segment(text: str) -> RouteSegment:
     pattern, end, parameters = "", 0, []
     for match in PARAMETER.finditer(text):
         pattern += re.escape(text[end : match.start()]) + "(.+)"
         end = match.end()
         checks = [constraint(kind, argument or None) for kind, argument in CONSTRAINT.findall(match["constraints"])]
         parameters.append(
-            Parameter(match["name"], checks, bool(match["optional"]), match["default"], bool(match["stars"]))
+            RouteParameter(match["name"], checks, bool(match["optional"]), match["default"], bool(match["stars"]))
         )
     literal = text[end:]
     if re.search("[{}]", PARAMETER.sub("", text)):
@@ -116,17 +116,17 @@ def _segment(text: str) -> Segment:
         p.optional or p.catch_all or p.default is not None for p in parameters
     ):
         raise ValueError(f"{text!r}: an optional or catch-all parameter must be a segment of its own")
-    return Segment(re.compile(pattern + re.escape(literal), re.IGNORECASE | re.DOTALL), parameters)
+    return RouteSegment(re.compile(pattern + re.escape(literal), re.IGNORECASE | re.DOTALL), parameters)
 
 
 @dataclass(frozen=True)
-class Route:
+class FunctionRoute:
     """Where one HTTP function answers; no methods means all of them."""
 
     function: Function
     path: str
     methods: frozenset[str]
-    template: Template
+    template: RouteTemplate
 
 
 class RouteTable:
@@ -135,27 +135,27 @@ class RouteTable:
     `conflicts` holds one line for each function that is dropped because an earlier one has its template and a method.
 
     Raises:
-        Refused: a template is malformed or begins with a reserved word.
+        InvalidApp: a template is malformed or begins with a reserved word.
     """
 
     def __init__(self, functions: Iterable[Function], prefix: str):
-        self.routes: list[Route] = []
+        self.routes: list[FunctionRoute] = []
         self.conflicts: list[str] = []
         for function in sorted((f for f in functions if f.kind == "httpTrigger"), key=lambda f: f.name.upper()):
             path = (function.trigger.get("route") or function.name).strip("/")
             if path.lower().startswith(("admin", "runtime")):
-                raise Refused(f"{function.name}: the route {path!r} begins with a reserved word")
+                raise InvalidApp(f"{function.name}: the route {path!r} begins with a reserved word")
             methods = frozenset(str(method).upper() for method in function.trigger.get("methods") or ())
             try:
-                template = Template(f"{prefix}/{path}" if prefix else path)
+                template = RouteTemplate(f"{prefix}/{path}" if prefix else path)
             except (ValueError, re.error) as error:
-                raise Refused(f"{function.name}: the route {path!r} is malformed: {error}") from None
+                raise InvalidApp(f"{function.name}: the route {path!r} is malformed: {error}") from None
             if other := self._conflict(template, methods):
                 self.conflicts.append(f"{function.name}: dropped, its route {path!r} is the route of {other}")
             else:
-                self.routes.append(Route(function, template.text, methods, template))
+                self.routes.append(FunctionRoute(function, template.text, methods, template))
 
-    def _conflict(self, template: Template, methods: frozenset[str]) -> str | None:
+    def _conflict(self, template: RouteTemplate, methods: frozenset[str]) -> str | None:
         for other in self.routes:
             same = other.path.lower() == template.text.lower()
             if same and (not methods or not other.methods or methods & other.methods):

@@ -9,7 +9,7 @@ from typing import Any
 SETTING_PREFIX = "AzureFunctionsJobHost__"
 
 
-class Refused(RuntimeError):
+class InvalidApp(RuntimeError):
     """The host cannot serve this app; the message says why and names the function or the file."""
 
 
@@ -19,7 +19,7 @@ def apply_app_settings(app: Path) -> None:
         if (app / name).exists():
             for key, value in _read_object(app / name).get("Values", {}).items():
                 if not isinstance(value, str):
-                    raise Refused(f"{name}: the value of {key} must be a string")
+                    raise InvalidApp(f"{name}: the value of {key} must be a string")
                 os.environ.setdefault(key, value)
             return
 
@@ -29,10 +29,10 @@ class HostConfiguration:
 
     def __init__(self, app: Path):
         if not (app / "host.json").exists():
-            raise Refused(f"{app} has no host.json")
+            raise InvalidApp(f"{app} has no host.json")
         self._values = _read_object(app / "host.json")
         if self._values.get("version") != "2.0":
-            raise Refused('host.json: "version" must be "2.0"')
+            raise InvalidApp('host.json: "version" must be "2.0"')
         for key, value in os.environ.items():
             if key.startswith(SETTING_PREFIX):
                 *parents, last = key.removeprefix(SETTING_PREFIX).split("__")
@@ -51,7 +51,7 @@ class HostConfiguration:
         try:
             return value if default is None else type(default)(value)
         except (TypeError, ValueError):
-            raise Refused(f"host.json: {path} cannot be {value!r}") from None
+            raise InvalidApp(f"host.json: {path} cannot be {value!r}") from None
 
     @property
     def route_prefix(self) -> str:
@@ -71,14 +71,14 @@ def time_span(text: str) -> float:
         hours, minutes, seconds = clock.split(":")
         return timedelta(days=int(days), hours=int(hours), minutes=int(minutes), seconds=float(seconds)).total_seconds()
     except ValueError:
-        raise Refused(f"{text!r} is not a time span: write hh:mm:ss") from None
+        raise InvalidApp(f"{text!r} is not a time span: write hh:mm:ss") from None
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except ValueError as error:
-        raise Refused(f"{path.name} is not JSON: {error}") from None
+        raise InvalidApp(f"{path.name} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise Refused(f"{path.name} must hold a JSON object")
+        raise InvalidApp(f"{path.name} must hold a JSON object")
     return value

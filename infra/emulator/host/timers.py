@@ -2,20 +2,19 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from azure.functions.timer import TimerRequest
 
 from infra.emulator.host.index import Function
 from infra.emulator.host.ncrontab import Schedule
-from infra.emulator.host.operations import Failure, Invoker
-from infra.emulator.host.settings import Refused
+from infra.emulator.host.operations import InvocationFailed, Invoker
+from infra.emulator.host.settings import InvalidApp
+from infra.emulator.host.state import TimerRecord
 
 # A schedule denser than this is not monitored: missing one of its runs costs nothing.
 MONITOR_SECONDS = 60
@@ -27,7 +26,7 @@ class Timers:
     """The timer functions of an app; the record of their last runs is kept in `folder`.
 
     Raises:
-        Refused: a schedule is malformed.
+        InvalidApp: a schedule is malformed.
     """
 
     def __init__(self, functions: list[Function], invoker: Invoker, folder: Path):
@@ -71,17 +70,17 @@ class Timers:
     async def _run(self, timer: "Timer", past_due: bool) -> None:
         started = datetime.now(UTC)
         request = TimerRequest(past_due=past_due, schedule_status=timer.status(), schedule={"AdjustForDST": True})
-        with contextlib.suppress(Failure), self._invoker.invocation(timer.function) as invocation:
+        with contextlib.suppress(InvocationFailed), self._invoker.invocation(timer.function) as invocation:
             await self._invoker.run(timer.function, invocation, **{timer.function.trigger["name"]: request})
         # Written afterwards: a run that was cut off counts as missed.
         timer.record(started)
 
 
 class Timer:
-    """The schedule of one timer function, and the file that remembers its last run.
+    """The schedule of one timer function, and the record of its last run.
 
     Raises:
-        Refused: the schedule is malformed.
+        InvalidApp: the schedule is malformed.
     """
 
     def __init__(self, function: Function, folder: Path):
@@ -89,11 +88,11 @@ class Timer:
         try:
             self.schedule = Schedule(resolve(function.trigger["schedule"]))
         except ValueError as error:
-            raise Refused(f"{function.name}: {error}") from None
+            raise InvalidApp(f"{function.name}: {error}") from None
         first = self.schedule.after(datetime.now(UTC))
         dense = (self.schedule.after(first) - first).total_seconds() < MONITOR_SECONDS
         self._monitored = not dense and function.trigger.get("useMonitor") is not False
-        self._file = folder / f"{function.name}.json"
+        self._record = TimerRecord(folder, function.name)
 
     def next_due(self) -> datetime:
         """When it should run after the last recorded time; in the past when a run was missed."""
@@ -102,22 +101,14 @@ class Timer:
         last = self.status().get("Last")
         return self.schedule.after(datetime.fromisoformat(last) if last else datetime.now(UTC))
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, str]:
         """`Last`, `Next` and `LastUpdated` as ISO times; empty for a timer that is not monitored."""
-        if not self._monitored or not self._file.exists():
-            return {}
-        return json.loads(self._file.read_text())
+        return self._record.read() if self._monitored else {}
 
     def record(self, last: datetime) -> None:
         """Remember that it ran at this time."""
-        if not self._monitored:
-            return
-        now = datetime.now(UTC)
-        times = {"Last": last, "Next": self.schedule.after(now), "LastUpdated": now}
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._file.with_suffix(".new")
-        temporary.write_text(json.dumps({name: time.isoformat() for name, time in times.items()}))
-        temporary.replace(self._file)
+        if self._monitored:
+            self._record.write(last=last, due=self.schedule.after(datetime.now(UTC)))
 
 
 async def _until(moment: datetime) -> None:

@@ -25,7 +25,7 @@ Fire = Callable[[Function, str], None]
 class Front:
     """The ASGI app of the public port: the host's own paths come before those of the functions."""
 
-    def __init__(self, functions: HttpFunctions, sockets: SocketProxy, admin: "Admin", engine: Any | None):
+    def __init__(self, functions: HttpFunctions, sockets: SocketProxy, admin: "AdminApi", engine: Any | None):
         self.functions, self.sockets, self.admin, self.engine = functions, sockets, admin, engine
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -48,7 +48,7 @@ def _home() -> Response:
     return PlainTextResponse("Your function app is up and running.")
 
 
-class Admin:
+class AdminApi:
     """`/admin`: the state of the host, its functions, and firing one that is not called over HTTP."""
 
     def __init__(self, functions: list[Function], described: list[dict[str, Any]], fire: Fire):

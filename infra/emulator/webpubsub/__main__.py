@@ -6,7 +6,7 @@ import logging
 import signal
 from pathlib import Path
 
-from infra.emulator.webpubsub import KEY, server, settings
+from infra.emulator.webpubsub import KEY, settings, wire
 
 
 async def main() -> None:
@@ -21,7 +21,7 @@ async def main() -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with server.serving(arguments.port, settings.read(arguments.hubs), key=arguments.key):
+    async with wire.serving(arguments.port, settings.read(arguments.hubs), key=arguments.key):
         await ended.wait()
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import orjson
 
-from infra.emulator.webpubsub.messages import Malformed, Message, Payload, control
-from infra.emulator.webpubsub.state import Connection
-from infra.emulator.webpubsub.upstream import Failed, Upstream
+from infra.emulator.webpubsub.messages import Malformed, OutgoingMessage, Payload, control
+from infra.emulator.webpubsub.state import HubConnection
+from infra.emulator.webpubsub.upstream import DeliveryFailed, Upstream
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +20,18 @@ class Declined(Exception):
         self.name = name
 
 
-async def plain(upstream: Upstream, connection: Connection, data: bytes, binary: bool) -> None:
-    """Deliver the frame as a `message` event and send the reply; `Failed` is for the caller to drop the connection."""
+async def plain(upstream: Upstream, connection: HubConnection, data: bytes, binary: bool) -> None:
+    """Deliver the frame as a `message` event and send the handler's reply to the client.
+
+    Raises:
+        DeliveryFailed: no handler took the event; the caller drops the connection.
+    """
     reply = await upstream.user_event(connection, "message", Payload("binary" if binary else "text", data))
     if reply is not None:
-        connection.send(Message(reply))
+        connection.send(OutgoingMessage(reply))
 
 
-async def subprotocol(upstream: Upstream, connection: Connection, data: bytes, binary: bool) -> None:
+async def subprotocol(upstream: Upstream, connection: HubConnection, data: bytes, binary: bool) -> None:
     """Carry out a request and ack it when it has an `ackId`.
 
     A request without one has no other way to learn that it was declined: then, and when the frame is `Malformed`, the
@@ -57,7 +61,7 @@ async def subprotocol(upstream: Upstream, connection: Connection, data: bytes, b
     return connection.put(control(answer))
 
 
-async def _carry_out(upstream: Upstream, connection: Connection, request: dict[str, Any]) -> None:
+async def _carry_out(upstream: Upstream, connection: HubConnection, request: dict[str, Any]) -> None:
     hub = connection.hub
     match request.get("type"):
         case "joinGroup":
@@ -66,7 +70,7 @@ async def _carry_out(upstream: Upstream, connection: Connection, request: dict[s
             hub.leave(connection, _permitted(connection, request, "joinLeaveGroup"))
         case "sendToGroup":
             group = _permitted(connection, request, "sendToGroup")
-            message = Message(Payload.of_request(request), group=group, from_user=connection.user_id)
+            message = OutgoingMessage(Payload.of_request(request), group=group, from_user=connection.user_id)
             for member in list(hub.groups.get(group, {}).values()):
                 if not (request.get("noEcho") and member is connection):
                     member.send(message)
@@ -75,16 +79,16 @@ async def _carry_out(upstream: Upstream, connection: Connection, request: dict[s
             payload = Payload.of_request(request)
             try:
                 reply = await upstream.user_event(connection, event, payload)
-            except Failed as error:
+            except DeliveryFailed as error:
                 log.error("event %s of %s: %s", event, connection.id, error)
                 raise Declined("InvocationFailed", "The event handler is missing or failed") from None
             if reply is not None:
-                connection.send(Message(reply))
+                connection.send(OutgoingMessage(reply))
         case other:
             raise Malformed(f"unknown type {other!r}")
 
 
-def _permitted(connection: Connection, request: dict[str, Any], permission: str) -> str:
+def _permitted(connection: HubConnection, request: dict[str, Any], permission: str) -> str:
     """The group that the request names; `Declined` when the client has no permission for it."""
     group = _name(request, "group")
     if not connection.may(permission, group):

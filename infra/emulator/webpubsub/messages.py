@@ -73,7 +73,7 @@ class Payload(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Message:
+class OutgoingMessage:
     """A payload on its way to clients, from the server or from a member of a group."""
 
     payload: Payload

@@ -11,7 +11,7 @@ from infra.emulator.webpubsub.upstream import Upstream
 
 
 @dataclass(frozen=True)
-class Service:
+class WebPubSubService:
     """One running stand-in."""
 
     hubs: Hubs
@@ -25,8 +25,8 @@ class Service:
         return token if scheme.lower() == "bearer" else request.query.get("access_token")
 
     def claims(self, token: str, request: web.Request) -> dict[str, Any]:
-        """The claims of a token made out for the address of this request; `tokens.Refused` otherwise."""
+        """The claims of a token made out for the address of this request; `tokens.InvalidToken` otherwise."""
         return tokens.claims(token, key=self.key, hosts={self.host, request.host.lower()}, path=request.path)
 
 
-SERVICE = web.AppKey("service", Service)
+SERVICE = web.AppKey("service", WebPubSubService)

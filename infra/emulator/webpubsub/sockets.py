@@ -8,9 +8,9 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from infra.emulator.webpubsub import dialogues, tokens
 from infra.emulator.webpubsub.messages import JSON_PROTOCOL, LARGEST, Malformed, control
-from infra.emulator.webpubsub.service import SERVICE, Service
-from infra.emulator.webpubsub.state import Connection, Hub
-from infra.emulator.webpubsub.upstream import Failed, Upstream
+from infra.emulator.webpubsub.service import SERVICE, WebPubSubService
+from infra.emulator.webpubsub.state import Hub, HubConnection
+from infra.emulator.webpubsub.upstream import DeliveryFailed, Upstream
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +44,20 @@ async def connect(request: web.Request) -> web.StreamResponse:
     return ws
 
 
-async def _admit(service: Service, hub: Hub, request: web.Request, offered: list[str]) -> Connection | web.Response:
+async def _admit(
+    service: WebPubSubService, hub: Hub, request: web.Request, offered: list[str]
+) -> HubConnection | web.Response:
     """The connection that token, hub settings and `connect` handler grant; the answer when one of them refuses."""
     claims: dict[str, Any] = {}
     if token := service.token(request):
         try:
             claims = service.claims(token, request)
-        except tokens.Refused as error:
+        except tokens.InvalidToken as error:
             return web.Response(status=401, text=f"Invalid access token: {error}")
     elif not hub.settings.anonymous:
         return web.Response(status=401, text=f"Hub {hub.name} admits no client without an access token")
 
-    connection = Connection(hub, user_id=claims.get("sub"), roles=tokens.listed(claims.get("role")))
+    connection = HubConnection(hub, user_id=claims.get("sub"), roles=tokens.listed(claims.get("role")))
     connection.groups.update(tokens.listed(claims.get("webpubsub.group")))
     try:
         granted = await service.upstream.connect(
@@ -68,7 +70,7 @@ async def _admit(service: Service, hub: Hub, request: web.Request, offered: list
                 "clientCertificates": [],
             },
         )
-    except Failed as error:
+    except DeliveryFailed as error:
         log.warning("connect of %s refused: %s", connection.id, error)
         if error.answer is not None and 400 <= error.answer.status < 500:
             status, content_type, body = error.answer
@@ -89,7 +91,7 @@ async def _admit(service: Service, hub: Hub, request: web.Request, offered: list
 
 
 async def _serve(
-    upstream: Upstream, connection: Connection, ws: web.WebSocketResponse, transport: asyncio.Transport | None
+    upstream: Upstream, connection: HubConnection, ws: web.WebSocketResponse, transport: asyncio.Transport | None
 ) -> None:
     """Read, write and deliver events of one connection until it ends."""
     inbox: asyncio.Queue[WSMessage | None] = asyncio.Queue(INBOX)
@@ -108,7 +110,7 @@ async def _serve(
         connection.end()
 
 
-async def _work(upstream: Upstream, connection: Connection, inbox: "asyncio.Queue[WSMessage | None]") -> None:
+async def _work(upstream: Upstream, connection: HubConnection, inbox: "asyncio.Queue[WSMessage | None]") -> None:
     """Tell the app of the connection and of its frames, one after the other, so that it hears them in order."""
     await upstream.notify(connection, "connected", {})
     handle = dialogues.subprotocol if connection.speaks_json else dialogues.plain
@@ -118,7 +120,7 @@ async def _work(upstream: Upstream, connection: Connection, inbox: "asyncio.Queu
         binary = frame.type is WSMsgType.BINARY
         try:
             await handle(upstream, connection, frame.data if binary else frame.data.encode(), binary)
-        except (Failed, dialogues.Declined) as error:
+        except (DeliveryFailed, dialogues.Declined) as error:
             log.error("connection %s dropped: %s", connection.id, error)
             connection.close("The message was declined")
         except Malformed as error:

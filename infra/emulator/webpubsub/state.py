@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from infra.emulator.webpubsub.messages import JSON_PROTOCOL, Frame, Message, control
+from infra.emulator.webpubsub.messages import JSON_PROTOCOL, Frame, OutgoingMessage, control
 from infra.emulator.webpubsub.settings import HubSettings
 
 log = logging.getLogger(__name__)
@@ -18,14 +18,14 @@ BACKLOG = 16 * 2**20  # bytes waiting for one client, before it counts as too sl
 FRAME_COST = 256  # what a queued frame costs beside its content
 
 
-class Goodbye(NamedTuple):
+class CloseRequest(NamedTuple):
     """The end of a connection, queued behind the frames sent before it."""
 
     code: int
     reason: str
 
 
-class Connection:
+class HubConnection:
     """One client; frames to it wait in a queue of bounded size, so that nobody waits for a slow client."""
 
     def __init__(self, hub: "Hub", *, user_id: str | None, roles: Iterable[str] = ()):
@@ -39,7 +39,7 @@ class Connection:
         self.acks: set[int] = set()  # the requests carried out, by the client's numbers
         self.closing = False
         self.reason = ""  # why the service closed it
-        self._outbox: asyncio.Queue[Frame | Goodbye] = asyncio.Queue()
+        self._outbox: asyncio.Queue[Frame | CloseRequest] = asyncio.Queue()
         self._waiting = 0
         self._transport: asyncio.Transport | None = None
 
@@ -52,7 +52,7 @@ class Connection:
         """Whether the client has `joinLeaveGroup` or `sendToGroup` for the group, or for all."""
         return not self.roles.isdisjoint((f"webpubsub.{permission}", f"webpubsub.{permission}.{group}"))
 
-    def send(self, message: Message) -> None:
+    def send(self, message: OutgoingMessage) -> None:
         """Queue a message in the form this client understands."""
         self.put(message.json if self.speaks_json else message.plain)
 
@@ -78,18 +78,18 @@ class Connection:
         if self.speaks_json:
             self.put(control({"type": "system", "event": "disconnected", "message": reason}))
         self.closing, self.reason = True, reason
-        self._outbox.put_nowait(Goodbye(code, reason))
+        self._outbox.put_nowait(CloseRequest(code, reason))
 
     def end(self) -> None:
         """Let the writer end, too, once the client has gone."""
-        self._outbox.put_nowait(Goodbye(WSCloseCode.OK, ""))
+        self._outbox.put_nowait(CloseRequest(WSCloseCode.OK, ""))
 
     async def write(self, ws: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
         """Send what is queued until the connection ends."""
         self._transport = transport
         while True:
             item = await self._outbox.get()
-            if isinstance(item, Goodbye):
+            if isinstance(item, CloseRequest):
                 # A close frame holds 125 bytes of whole characters, two of them the code.
                 reason = item.reason.encode()[:123].decode(errors="ignore")
                 await ws.close(code=item.code, message=reason.encode())
@@ -107,11 +107,11 @@ class Hub:
     def __init__(self, name: str, settings: HubSettings):
         self.name = name
         self.settings = settings
-        self.connections: dict[str, Connection] = {}
-        self.groups: defaultdict[str, dict[str, Connection]] = defaultdict(dict)
-        self.users: defaultdict[str, dict[str, Connection]] = defaultdict(dict)
+        self.connections: dict[str, HubConnection] = {}
+        self.groups: defaultdict[str, dict[str, HubConnection]] = defaultdict(dict)
+        self.users: defaultdict[str, dict[str, HubConnection]] = defaultdict(dict)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: HubConnection) -> None:
         """Make it a member of the hub, of its user and of its groups."""
         self.connections[connection.id] = connection
         if connection.user_id is not None:
@@ -119,7 +119,7 @@ class Hub:
         for group in connection.groups:
             self.groups[group][connection.id] = connection
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: HubConnection) -> None:
         """Forget it; harmless when it is gone."""
         if self.connections.pop(connection.id, None) is None:
             return
@@ -128,20 +128,20 @@ class Hub:
         if connection.user_id is not None:
             _discard(self.users, connection.user_id, connection)
 
-    def join(self, connection: Connection, group: str) -> None:
+    def join(self, connection: HubConnection, group: str) -> None:
         """Put it into a group; harmless when it is in, or gone."""
         if connection.id not in self.connections:
             return
         connection.groups.add(group)
         self.groups[group][connection.id] = connection
 
-    def leave(self, connection: Connection, group: str) -> None:
+    def leave(self, connection: HubConnection, group: str) -> None:
         """Take it out of a group; harmless when it is not in."""
         connection.groups.discard(group)
         _discard(self.groups, group, connection)
 
 
-def _discard(members: dict[str, dict[str, Connection]], name: str, connection: Connection) -> None:
+def _discard(members: dict[str, dict[str, HubConnection]], name: str, connection: HubConnection) -> None:
     if name in members:
         members[name].pop(connection.id, None)
         if not members[name]:

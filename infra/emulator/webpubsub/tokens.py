@@ -7,25 +7,25 @@ from urllib.parse import unquote, urlsplit
 import jwt
 
 
-class Refused(Exception):
+class InvalidToken(Exception):
     """The token is not good for this address; the message says why."""
 
 
 def claims(token: str, *, key: str, hosts: set[str], path: str) -> dict[str, Any]:
-    """The claims of a token made out for `path` on one of `hosts`; `Refused` otherwise."""
+    """The claims of a token made out for `path` on one of `hosts`; `InvalidToken` otherwise."""
     try:
         content: dict[str, Any] = jwt.decode(
             token, key, algorithms=["HS256"], options={"require": ["exp", "aud"], "verify_aud": False}, leeway=5
         )
     except jwt.InvalidTokenError as error:
-        raise Refused(str(error)) from None
+        raise InvalidToken(str(error)) from None
     named = content["aud"]
     audiences: list[str] = named if isinstance(named, list) else [str(named)]
     for audience in audiences:
         url = urlsplit(audience)  # REST tokens name the query, too; it is no part of the address
         if url.netloc.lower() in hosts and unquote(url.path) == path:
             return content
-    raise Refused(f"The token is for {named}")
+    raise InvalidToken(f"The token is for {named}")
 
 
 def client_token(

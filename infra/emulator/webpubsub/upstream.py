@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from infra.emulator.webpubsub.messages import CONTENT_TYPES, Malformed, Payload
 from infra.emulator.webpubsub.settings import Handler
-from infra.emulator.webpubsub.state import Connection
+from infra.emulator.webpubsub.state import HubConnection
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=60)
 PLAIN = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
 
 
-class Answer(NamedTuple):
+class HandlerResponse(NamedTuple):
     """What a handler answered."""
 
     status: int
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Granted(BaseModel):
+class ConnectResponse(BaseModel):
     """What a `connect` handler may give to a client."""
 
     userId: str | None = None  # noqa: N815
@@ -41,10 +41,10 @@ class Granted(BaseModel):
     subprotocol: str | None = None
 
 
-class Failed(Exception):
+class DeliveryFailed(Exception):
     """No handler took the event; `answer` is the one that was no success, where there was one."""
 
-    def __init__(self, reason: str, answer: Answer | None = None):
+    def __init__(self, reason: str, answer: HandlerResponse | None = None):
         super().__init__(reason)
         self.answer = answer
 
@@ -69,29 +69,37 @@ class Upstream:
         """Give the connections back."""
         await self._session.close()
 
-    async def connect(self, connection: Connection, client: dict[str, Any]) -> Granted:
-        """Ask whether the client may connect, and as what; `Failed` when the handler refuses or cannot be asked."""
+    async def connect(self, connection: HubConnection, client: dict[str, Any]) -> ConnectResponse:
+        """Ask the `connect` handler whether the client may connect, and with which user id, groups and roles.
+
+        Raises:
+            DeliveryFailed: the handler refuses the client, or does not answer.
+        """
         if connection.hub.settings.handler("connect", system=True) is None:
-            return Granted()
+            return ConnectResponse()
         answer = await self._deliver(connection, "connect", "application/json", orjson.dumps(client), system=True)
         try:
-            return Granted.model_validate_json(answer.body) if answer.body else Granted()
+            return ConnectResponse.model_validate_json(answer.body) if answer.body else ConnectResponse()
         except ValidationError as error:
-            raise Failed(f"The answer to connect cannot be read: {error}") from None
+            raise DeliveryFailed(f"The answer to connect cannot be read: {error}") from None
 
-    async def notify(self, connection: Connection, event: str, content: dict[str, str]) -> None:
+    async def notify(self, connection: HubConnection, event: str, content: dict[str, str]) -> None:
         """Tell of `connected` or `disconnected`; an error is logged and changes nothing."""
         if connection.hub.settings.handler(event, system=True) is None:
             return
         try:
             await self._deliver(connection, event, "application/json", orjson.dumps(content), system=True)
-        except Failed as error:
+        except DeliveryFailed as error:
             log.error("%s of %s: %s", event, connection.id, error)
 
-    async def user_event(self, connection: Connection, event: str, payload: Payload) -> Payload | None:
-        """Deliver what a client sent; the reply for it, if any. `Failed` without a handler or without a 2xx answer."""
+    async def user_event(self, connection: HubConnection, event: str, payload: Payload) -> Payload | None:
+        """Deliver what a client sent; the handler's reply to the client, None when it has none.
+
+        Raises:
+            DeliveryFailed: no handler is registered for the event, or its answer is not a 2xx.
+        """
         if connection.hub.settings.handler(event, system=False) is None:
-            raise Failed(f"No handler is registered for the event {event!r} of hub {connection.hub.name!r}")
+            raise DeliveryFailed(f"No handler is registered for the event {event!r} of hub {connection.hub.name!r}")
         content_type = payload.content_type + ("; charset=utf-8" if payload.type == "text" else "")
         answer = await self._deliver(connection, event, content_type, payload.data, system=False)
         if answer.status == 204 or not answer.body:
@@ -100,11 +108,11 @@ class Upstream:
         try:
             return Payload.of_body(known, answer.body)
         except Malformed as error:
-            raise Failed(f"The answer to {event}: {error}") from None
+            raise DeliveryFailed(f"The answer to {event}: {error}") from None
 
     async def _deliver(
-        self, connection: Connection, event: str, content_type: str, body: bytes, *, system: bool
-    ) -> Answer:
+        self, connection: HubConnection, event: str, content_type: str, body: bytes, *, system: bool
+    ) -> HandlerResponse:
         hub = connection.hub
         handler = hub.settings.handler(event, system=system)
         assert handler is not None
@@ -131,12 +139,12 @@ class Upstream:
         try:
             await self._validate(handler, hub.name)
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                answer = Answer(response.status, response.content_type, await response.read())
+                answer = HandlerResponse(response.status, response.content_type, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Failed(f"{_shown(url)}: {type(error).__name__} {error}") from None
+            raise DeliveryFailed(f"{_shown(url)}: {type(error).__name__} {error}") from None
         if not 200 <= answer.status < 300:
             said = answer.body[:200].decode(errors="replace")
-            raise Failed(f"{_shown(url)} answered {answer.status} {said}", answer)
+            raise DeliveryFailed(f"{_shown(url)} answered {answer.status} {said}", answer)
         blocking = not system or event == "connect"
         if blocking and "ce-connectionState" in response.headers:
             connection.state = response.headers["ce-connectionState"]
@@ -154,7 +162,9 @@ class Upstream:
             async with self._session.options(url, headers=asked, allow_redirects=False) as response:
                 allowed = [o.strip() for o in response.headers.get("WebHook-Allowed-Origin", "").split(",")]
             if "*" not in allowed and self._origin not in allowed:
-                raise Failed(f"OPTIONS {_shown(url)} answered {response.status} without allowing {self._origin}")
+                raise DeliveryFailed(
+                    f"OPTIONS {_shown(url)} answered {response.status} without allowing {self._origin}"
+                )
             self._validated.add(url)
 
 

@@ -6,34 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.emulator.containers.service import IMAGES, Groups, Machine
+from tests.infra.emulator.containers.harness import IMAGES, EmulatorProcess, Groups
 
 
 @pytest.fixture(scope="session")
-async def machine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Machine]:
+async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmulatorProcess]:
     """The stand-in, running."""
     folder = tmp_path_factory.mktemp("containers")
     images = folder / "images.json"
     images.write_text(json.dumps(IMAGES))
-    machine = Machine(folder / "state", images)
-    await machine.start()
-    yield machine
-    await machine.stop()
+    emulator = EmulatorProcess(folder / "state", images)
+    await emulator.start()
+    yield emulator
+    await emulator.stop()
 
 
 @pytest.fixture(scope="session")
-async def groups(machine: Machine) -> AsyncIterator[Groups]:
+async def groups(emulator: EmulatorProcess) -> AsyncIterator[Groups]:
     """A client of it, with short words for the long calls."""
-    async with Groups(machine.port) as groups:
+    async with Groups(emulator.port) as groups:
         yield groups
 
 
 @pytest.fixture
-async def own_machine(tmp_path: Path) -> AsyncIterator[Machine]:
+async def own_emulator(tmp_path: Path) -> AsyncIterator[EmulatorProcess]:
     """A stand-in that the test may kill."""
     images = tmp_path / "images.json"
     images.write_text(json.dumps(IMAGES))
-    machine = Machine(tmp_path / "state", images)
-    await machine.start()
-    yield machine
-    await machine.stop()
+    emulator = EmulatorProcess(tmp_path / "state", images)
+    await emulator.start()
+    yield emulator
+    await emulator.stop()

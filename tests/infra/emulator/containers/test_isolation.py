@@ -12,13 +12,21 @@ from azure.mgmt.containerinstance.models import Volume, VolumeMount
 
 from infra.emulator.containers.sandbox import bubblewrap
 from infra.emulator.processes import ROOT, free_ports
-from tests.infra.emulator.containers.service import IMAGES, Groups, Machine, container, eventually, group, processes
+from tests.infra.emulator.containers.harness import (
+    IMAGES,
+    EmulatorProcess,
+    Groups,
+    container,
+    eventually,
+    group,
+    processes,
+)
 
 sandboxed = pytest.mark.skipif(bubblewrap() is None, reason="no sandbox on this machine")
 
 
 @pytest.fixture(scope="module")
-async def plain_machine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Machine]:
+async def plain_machine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmulatorProcess]:
     """A stand-in whose bubblewrap is there and may not do anything."""
     folder = tmp_path_factory.mktemp("plain")
     images, bwrap = folder / "images.json", folder / "bin/bwrap"
@@ -26,14 +34,14 @@ async def plain_machine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     bwrap.parent.mkdir()
     bwrap.write_text("#!/bin/sh\necho No permissions to create a new namespace >&2; exit 1\n")
     bwrap.chmod(0o755)
-    machine = Machine(folder / "state", images, environment={"PATH": str(bwrap.parent)})
-    await machine.start()
-    yield machine
-    await machine.stop()
+    emulator = EmulatorProcess(folder / "state", images, environment={"PATH": str(bwrap.parent)})
+    await emulator.start()
+    yield emulator
+    await emulator.stop()
 
 
 @pytest.fixture(scope="module")
-async def plain(plain_machine: Machine) -> AsyncIterator[Groups]:
+async def plain(plain_machine: EmulatorProcess) -> AsyncIterator[Groups]:
     async with Groups(plain_machine.port) as groups:
         yield groups
 
@@ -88,11 +96,13 @@ class TestSandbox:
         assert (await groups.last(name)).exit_code == 2
         assert "No such file" in await groups.logs(name)
 
-    async def test_what_the_image_names_is_in_sight_and_cannot_be_changed(self, groups: Groups, machine: Machine):
-        program = machine.state.parent / "program.sh"
+    async def test_what_the_image_names_is_in_sight_and_cannot_be_changed(
+        self, groups: Groups, emulator: EmulatorProcess
+    ):
+        program = emulator.state.parent / "program.sh"
         program.write_text("echo ran with $1\n")
         image = {"entrypoint": ["/bin/sh", str(program), "one"], "read_only": [str(program)], "working_dir": "/srv/it"}
-        machine.images.write_text(json.dumps({**IMAGES, "test/program:1": image}))
+        emulator.images.write_text(json.dumps({**IMAGES, "test/program:1": image}))
         name = await groups.run(image="test/program:1")
         assert await groups.logs(name) == "ran with one\n"
         name = await groups.run(f"pwd; echo changed > {program}", image="test/program:1")
@@ -110,15 +120,15 @@ class TestSandbox:
         assert "/etc/shadow: No such file" in refused
         assert (users, host, user) == ("2", name, "0") and int(count) < 8
 
-    async def test_neighbours_are_out_of_sight(self, groups: Groups, machine: Machine):
-        name = await groups.run(f"echo mine > /tmp/mine; ls {machine.state}")
+    async def test_neighbours_are_out_of_sight(self, groups: Groups, emulator: EmulatorProcess):
+        name = await groups.run(f"echo mine > /tmp/mine; ls {emulator.state}")
         assert "No such file" in await groups.logs(name)
         other = await groups.run("ls /tmp")
         assert await groups.logs(other) == ""
 
 
 class TestPlain:
-    async def test_the_log_warns_that_nothing_is_isolated(self, plain: Groups, plain_machine: Machine):
+    async def test_the_log_warns_that_nothing_is_isolated(self, plain: Groups, plain_machine: EmulatorProcess):
         log = plain_machine.log.read_text()
         assert "containers are NOT isolated" in log and "No permissions to create a new namespace" in log
 
@@ -137,7 +147,7 @@ class TestPlain:
         assert (await plain.last(forbidden)).exit_code == 126
         assert (await plain.last(await plain.run("kill -KILL $$"))).exit_code == 137
 
-    async def test_orphans_die_with_the_supervisor(self, plain: Groups, plain_machine: Machine):
+    async def test_orphans_die_with_the_supervisor(self, plain: Groups, plain_machine: EmulatorProcess):
         name = await plain.create(group(container("(setsid sleep 606.75 &) ; echo up; sleep 600")))
         await plain.said(name, "up")
         (supervisor,) = [

@@ -3,7 +3,7 @@
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
 
-from tests.infra.emulator.containers.service import Groups, Machine, container, group, processes
+from tests.infra.emulator.containers.harness import EmulatorProcess, Groups, container, group, processes
 
 
 class TestCreate:
@@ -28,7 +28,7 @@ class TestCreate:
         name = await groups.run("kill -SEGV $$")
         assert (await groups.last(name)).exit_code == 139
 
-    async def test_secure_values_reach_the_container_and_nobody_else(self, groups: Groups, machine: Machine):
+    async def test_secure_values_reach_the_container_and_nobody_else(self, groups: Groups, emulator: EmulatorProcess):
         name = await groups.run("echo $PLAIN-$SECURE", environment={"PLAIN": "one"}, secure={"SECURE": "hidden-7"})
         assert await groups.logs(name) == "one-hidden-7\n"
         (only,) = (await groups.get(name)).containers
@@ -38,7 +38,7 @@ class TestCreate:
         ]
         holders = [
             file
-            for file in machine.state.rglob("*")
+            for file in emulator.state.rglob("*")
             if file.is_file() and "/logs/" not in str(file) and b"hidden-7" in file.read_bytes()
         ]
         assert all(file.stat().st_mode & 0o777 == 0o600 for file in holders)
@@ -97,20 +97,20 @@ class TestRestart:
 
 
 class TestDelete:
-    async def test_nothing_of_it_is_left(self, groups: Groups, machine: Machine):
-        before = set(machine.state.glob("groups/*"))
+    async def test_nothing_of_it_is_left(self, groups: Groups, emulator: EmulatorProcess):
+        before = set(emulator.state.glob("groups/*"))
         name = await groups.create(group(container("echo up; sleep 600")))
         await groups.said(name, "up")
         await groups.delete(name)
         with pytest.raises(ResourceNotFoundError):
             await groups.get(name)
-        assert set(machine.state.glob("groups/*")) == before
+        assert set(emulator.state.glob("groups/*")) == before
 
-    async def test_folders_that_may_not_be_changed_go_too(self, groups: Groups, machine: Machine):
+    async def test_folders_that_may_not_be_changed_go_too(self, groups: Groups, emulator: EmulatorProcess):
         name = await groups.run("mkdir -p kept/deep; touch kept/deep/file; chmod -R 500 kept")
-        before = len(list(machine.state.glob("groups/*")))
+        before = len(list(emulator.state.glob("groups/*")))
         await groups.delete(name)
-        assert len(list(machine.state.glob("groups/*"))) == before - 1
+        assert len(list(emulator.state.glob("groups/*"))) == before - 1
 
     async def test_processes_that_left_the_session_end_too(self, groups: Groups):
         name = await groups.create(group(container("(setsid sleep 601.5 &) ; echo up; sleep 600")))

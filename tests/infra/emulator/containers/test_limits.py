@@ -1,6 +1,6 @@
 """What a container asked for is also what it gets at most."""
 
-from tests.infra.emulator.containers.service import Groups, container, group
+from tests.infra.emulator.containers.harness import Groups, container, group
 
 MEBIBYTES = "import time; held = bytearray({} << 20); held[::4096] = b'x' * len(held[::4096]); print('held'); {}"
 

@@ -16,7 +16,7 @@ from azure.mgmt.containerinstance.models import (
 )
 
 from infra.emulator.processes import ROOT
-from tests.infra.emulator.containers.service import SUBSCRIPTION, Groups, container, group
+from tests.infra.emulator.containers.harness import SUBSCRIPTION, Groups, container, group
 
 TABLE = (ROOT / "infra/emulator/README.md").read_text().partition("## Container Instances")[2].partition("\n## ")[0]
 ROWS = {call: here for here, call in re.findall(r"^\| .+ \| (\S+) +\| `(.+)` \|$", TABLE, re.MULTILINE)}
@@ -197,8 +197,8 @@ async def test_any_token_will_do(groups: Groups):
         assert answer.status == 200
 
 
-async def test_any_other_operation_is_refused_and_logged(groups: Groups, machine: Any):
+async def test_any_other_operation_is_refused_and_logged(groups: Groups, emulator: Any):
     path = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/virtualMachines/one"
     status, error = await groups.call("PUT", path, {})
     assert (status, error["error"]["code"]) == (501, "NotImplemented")
-    assert f"501 PUT {path}" in machine.log.read_text()
+    assert f"501 PUT {path}" in emulator.log.read_text()

@@ -12,7 +12,7 @@ from azure.mgmt.containerinstance.models import (
 )
 
 from infra.emulator.processes import free_ports
-from tests.infra.emulator.containers.service import Groups, container, eventually, group
+from tests.infra.emulator.containers.harness import Groups, container, eventually, group
 
 COUNT = "echo again >> count/runs; test $(wc -l < count/runs) -ge 3"
 """Fails twice, then succeeds; the volume `count` outlives the runs."""

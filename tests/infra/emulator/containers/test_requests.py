@@ -9,7 +9,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.mgmt.containerinstance.models import IpAddress, Port
 
-from tests.infra.emulator.containers.service import SUBSCRIPTION, Groups, Machine, container, eventually, group
+from tests.infra.emulator.containers.harness import SUBSCRIPTION, EmulatorProcess, Groups, container, eventually, group
 
 PROVIDER = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/tests/providers/Microsoft.ContainerInstance"
 RESOURCES = {"requests": {"cpu": 1, "memoryInGB": 0.5}}
@@ -133,9 +133,9 @@ class TestRoom:
         with pytest.raises(ResourceExistsError, match="ContainerGroupQuotaReached"):
             await groups.create(group(container("true")))
 
-    async def test_an_image_that_has_been_removed(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
-            own_machine.images.write_text("{}")
+    async def test_an_image_that_has_been_removed(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
+            own_emulator.images.write_text("{}")
             with pytest.raises(HttpResponseError, match="InaccessibleImage"):
                 await groups.create(group(container("true")))
 
@@ -198,8 +198,8 @@ class TestConflict:
 
 
 class TestManyAtOnce:
-    async def test_a_hundred_groups_are_accepted_and_run(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_a_hundred_groups_are_accepted_and_run(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             wanted = [f"crowd-{number}" for number in range(100)]
             body = group(container("echo here; exec sleep 600", memory=0.1))
             began = time.monotonic()

@@ -8,91 +8,91 @@ import signal
 
 from azure.core.exceptions import AzureError
 
-from tests.infra.emulator.containers.service import Groups, Machine, container, eventually, group, processes
+from tests.infra.emulator.containers.harness import EmulatorProcess, Groups, container, eventually, group, processes
 
 
 class TestServiceKilled:
-    async def test_a_running_container_goes_on(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_a_running_container_goes_on(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             beat = "echo $SECRET; while :; do echo beat; sleep 0.05; done"
             name = await groups.create(group(container(beat, secure={"SECRET": "kept"})))
             await groups.said(name, "beat")
             started = (await groups.last(name)).start_time
-            await own_machine.kill()
-            await own_machine.start()
+            await own_emulator.kill()
+            await own_emulator.start()
             before = len(await groups.logs(name))
             await eventually(lambda: groups.logs(name), lambda log: len(log) > before)
             assert (await groups.last(name)).start_time == started
             await groups.sdk.stop("tests", name)
             assert await groups.state(name) == "Stopped"
 
-    async def test_an_exit_code_is_not_lost(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_an_exit_code_is_not_lost(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             name = await groups.create(group(container("echo up; until test -e end; do sleep 0.02; done; exit 42")))
             await groups.said(name, "up")
-            await own_machine.kill()
-            (root,) = own_machine.state.glob("groups/*/roots/main")
+            await own_emulator.kill()
+            (root,) = own_emulator.state.glob("groups/*/roots/main")
             (root / "end").touch()
-            await eventually(lambda: status(own_machine), lambda status: '"exitCode": 42' in status)
-            await own_machine.start()
+            await eventually(lambda: status(own_emulator), lambda status: '"exitCode": 42' in status)
+            await own_emulator.start()
             assert await groups.state(name) == "Failed"
             assert (await groups.last(name)).exit_code == 42
             assert await groups.logs(name) == "up\n"
 
-    async def test_a_container_is_restarted_by_its_policy_meanwhile(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_a_container_is_restarted_by_its_policy_meanwhile(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             name = await groups.create(group(container("echo $SECRET", secure={"SECRET": "kept"}), policy="Always"))
             await groups.said(name, "kept")
-            await own_machine.kill()
-            before = await status(own_machine)
-            await eventually(lambda: status(own_machine), lambda now: now != before)
-            await own_machine.start()
+            await own_emulator.kill()
+            before = await status(own_emulator)
+            await eventually(lambda: status(own_emulator), lambda now: now != before)
+            await own_emulator.start()
             assert ((await groups.view(name)).restart_count or 0) >= 1
             assert set((await groups.logs(name)).split()) == {"kept"}
 
-    async def test_a_deletion_that_was_interrupted_is_completed(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_a_deletion_that_was_interrupted_is_completed(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             name = await groups.create(group(container("trap '' TERM; echo up; while :; do sleep 0.1; done")))
             await groups.said(name, "up")
             await groups.sdk.begin_delete("tests", name, polling=False)
-            await own_machine.kill()
-            await own_machine.start()
-            await eventually(lambda: folders(own_machine), lambda found: found == 0)
+            await own_emulator.kill()
+            await own_emulator.start()
+            await eventually(lambda: folders(own_emulator), lambda found: found == 0)
             assert [one async for one in groups.sdk.list()] == []
 
-    async def test_what_is_left_of_an_interrupted_deletion_goes(self, own_machine: Machine):
-        await own_machine.kill()
-        (own_machine.state / "groups/half/volumes/gone").mkdir(parents=True)
-        await own_machine.start()
-        assert await folders(own_machine) == 0
+    async def test_what_is_left_of_an_interrupted_deletion_goes(self, own_emulator: EmulatorProcess):
+        await own_emulator.kill()
+        (own_emulator.state / "groups/half/volumes/gone").mkdir(parents=True)
+        await own_emulator.start()
+        assert await folders(own_emulator) == 0
 
-    async def test_a_stopped_group_stays_stopped_and_can_be_started(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_a_stopped_group_stays_stopped_and_can_be_started(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             body = group(container("echo $SECRET; sleep 600", secure={"SECRET": "kept"}))
             await groups.sdk.begin_create_or_update("tests", name := "at-once", body, polling=False)
             await groups.sdk.stop("tests", name)
-            await own_machine.kill()
-            await own_machine.start()
+            await own_emulator.kill()
+            await own_emulator.start()
             assert await groups.state(name) == "Stopped"
             await (await groups.sdk.begin_start("tests", name)).wait()
             assert await groups.said(name, "kept") == "kept\n"
 
-    async def test_groups_that_were_just_accepted_are_not_lost(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_groups_that_were_just_accepted_are_not_lost(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             wanted = [f"early-{number}" for number in range(20)]
             body = group(container("sleep 0.2; echo done"))
             await asyncio.gather(
                 *(groups.sdk.begin_create_or_update("tests", name, body, polling=False) for name in wanted)
             )
-            await own_machine.kill()
-            await own_machine.start()
+            await own_emulator.kill()
+            await own_emulator.start()
             for name in wanted:
                 assert await groups.ended(name) == "Succeeded"
                 assert await groups.logs(name) == "done\n"
 
 
 class TestServiceKilledAgainAndAgain:
-    async def test_every_group_comes_to_rest_and_nothing_is_left_of_the_deleted(self, own_machine: Machine):
+    async def test_every_group_comes_to_rest_and_nothing_is_left_of_the_deleted(self, own_emulator: EmulatorProcess):
         chance = random.Random(7)
         names = [f"any-{number}" for number in range(8)]
         commands = [
@@ -123,12 +123,12 @@ class TestServiceKilledAgainAndAgain:
                             await sdk.begin_create_or_update("tests", name, body, **options)
                 await asyncio.sleep(chance.random() / 20)
 
-        async with Groups(own_machine.port) as groups:
+        async with Groups(own_emulator.port) as groups:
             actors = [asyncio.create_task(act(groups)) for _ in range(4)]
             for _ in range(3):
                 await asyncio.sleep(chance.uniform(0.3, 1))
-                await own_machine.kill()
-                await own_machine.start()
+                await own_emulator.kill()
+                await own_emulator.start()
             stop.set()
             await asyncio.gather(*actors)
 
@@ -138,62 +138,62 @@ class TestServiceKilledAgainAndAgain:
 
             await eventually(restless, lambda found: not found)
             await asyncio.gather(*(groups.delete(name) for name in names))
-            assert await folders(own_machine) == 0
+            assert await folders(own_emulator) == 0
             await eventually(lambda: processes("sleep 609.5"), lambda found: not found)
 
 
 class TestServiceEnded:
-    async def test_its_containers_end_with_it(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_its_containers_end_with_it(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             name = await groups.create(group(container("echo up; exec sleep 606.5")))
             await groups.said(name, "up")
-            await own_machine.stop()
+            await own_emulator.stop()
             assert not await processes("sleep 606.5")
-            await own_machine.start()
+            await own_emulator.start()
             assert (await groups.last(name)).exit_code == 143
 
-    async def test_those_that_are_to_run_always_come_back(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_those_that_are_to_run_always_come_back(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             long = container("echo $SECRET; exec sleep 600", secure={"SECRET": "kept"})
             name = await groups.create(group(long, policy="Always"))
             await groups.said(name, "kept")
-            await own_machine.stop()
-            await own_machine.start()
+            await own_emulator.stop()
+            await own_emulator.start()
             await eventually(lambda: groups.state(name), lambda state: state == "Running")
             assert await groups.said(name, "kept") == "kept\n"
 
 
 class TestSupervisorKilled:
-    async def test_its_containers_die_and_that_is_told(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_its_containers_die_and_that_is_told(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             name = await groups.create(group(container("echo up; exec sleep 607.5")))
             await groups.said(name, "up")
-            os.kill(supervisor(own_machine), signal.SIGKILL)
+            os.kill(supervisor(own_emulator), signal.SIGKILL)
             assert await groups.ended(name) == "Failed"
             assert (await groups.last(name)).exit_code == 137
             await eventually(lambda: processes("sleep 607.5"), lambda found: not found)
 
-    async def test_one_that_hangs_cannot_keep_a_group_from_deletion(self, own_machine: Machine):
-        async with Groups(own_machine.port) as groups:
+    async def test_one_that_hangs_cannot_keep_a_group_from_deletion(self, own_emulator: EmulatorProcess):
+        async with Groups(own_emulator.port) as groups:
             name = await groups.create(group(container("echo up; exec sleep 608.5")))
             await groups.said(name, "up")
-            os.kill(supervisor(own_machine), signal.SIGSTOP)
+            os.kill(supervisor(own_emulator), signal.SIGSTOP)
             await groups.delete(name)
-            assert await folders(own_machine) == 0
+            assert await folders(own_emulator) == 0
             await eventually(lambda: processes("sleep 608.5"), lambda found: not found)
 
 
-async def status(machine: Machine) -> str:
+async def status(emulator: EmulatorProcess) -> str:
     """What the supervisor of the only group wrote."""
-    (only,) = machine.state.glob("groups/*/status.json")
+    (only,) = emulator.state.glob("groups/*/status.json")
     return only.read_text()
 
 
-def supervisor(machine: Machine) -> int:
+def supervisor(emulator: EmulatorProcess) -> int:
     """The process that keeps the only group."""
-    (only,) = machine.state.glob("groups/*/lock")
+    (only,) = emulator.state.glob("groups/*/lock")
     return int(only.read_text())
 
 
-async def folders(machine: Machine) -> int:
-    return len(list(machine.state.glob("groups/*")))
+async def folders(emulator: EmulatorProcess) -> int:
+    return len(list(emulator.state.glob("groups/*")))

@@ -5,7 +5,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerinstance.models import AzureFileVolume, GitRepoVolume, Volume, VolumeMount
 
 from infra.emulator.containers.sandbox import bubblewrap
-from tests.infra.emulator.containers.service import SUBSCRIPTION, Groups, Machine, container, group
+from tests.infra.emulator.containers.harness import SUBSCRIPTION, EmulatorProcess, Groups, container, group
 
 ACCOUNT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/tests/providers/Microsoft.Storage/storageAccounts/files"
 SHARES = f"{ACCOUNT}/fileServices/default/shares"
@@ -44,7 +44,7 @@ class TestSecret:
 
 
 class TestAzureFile:
-    async def test_a_share_outlives_the_groups_that_use_it(self, groups: Groups, machine: Machine):
+    async def test_a_share_outlives_the_groups_that_use_it(self, groups: Groups, emulator: EmulatorProcess):
         await groups.call("PUT", f"{SHARES}/kept", {"properties": {"shareQuota": 1}})
         share = AzureFileVolume(share_name="kept", storage_account_name="files", storage_account_key="hidden-key")
         volume = Volume(name="work", azure_file=share)
@@ -56,7 +56,7 @@ class TestAzureFile:
         second = await groups.create(group(mounted("cat mnt/it/file", volume), volumes=[volume]))
         await groups.ended(second)
         assert await groups.logs(second) == "data\n"
-        assert (machine.state / "shares/files/kept/file").read_text() == "data\n"
+        assert (emulator.state / "shares/files/kept/file").read_text() == "data\n"
 
     @pytest.mark.skipif(bubblewrap() is None, reason="only a sandbox can forbid it")
     async def test_read_only_is_kept(self, groups: Groups):

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from azure.durable_functions.models.utils import http_utils
 
-from tests.infra.emulator.durable.harness import Functions, Hub, Server
+from tests.infra.emulator.durable.harness import EngineServer, Functions, TaskHub
 
 # A notice of the SDK about a mode it may have one day, given once per process.
 NOTICE = pytest.mark.filterwarnings("ignore:azure.functions df_loads was called without expected_type")
-NewHub = Callable[..., Awaitable[Hub]]
+NewTaskHub = Callable[..., Awaitable[TaskHub]]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -28,19 +28,19 @@ async def _client_session() -> AsyncIterator[None]:
 
 
 @pytest.fixture(scope="session")
-async def server() -> AsyncIterator[Server]:
-    server = Server()
+async def server() -> AsyncIterator[EngineServer]:
+    server = EngineServer()
     await server.start()
     yield server
     await server.stop()
 
 
 @pytest.fixture
-async def new_hub(server: Server, tmp_path: Path) -> AsyncIterator[NewHub]:
-    hubs: list[Hub] = []
+async def new_hub(server: EngineServer, tmp_path: Path) -> AsyncIterator[NewTaskHub]:
+    hubs: list[TaskHub] = []
 
-    async def start(functions: Functions, **options: Any) -> Hub:
-        hub = Hub(functions, server, tmp_path / f"durable-{len(hubs)}.db", **options)
+    async def start(functions: Functions, **options: Any) -> TaskHub:
+        hub = TaskHub(functions, server, tmp_path / f"durable-{len(hubs)}.db", **options)
         hubs.append(await hub.start())
         return hub
 

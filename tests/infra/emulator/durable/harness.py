@@ -19,7 +19,7 @@ FINISHED = {"Completed", "Failed", "Terminated"}
 
 
 @dataclass(frozen=True)
-class Status:
+class InstanceStatus:
     """What the client tells of an instance."""
 
     id: str
@@ -56,7 +56,7 @@ class Functions:
             raise FunctionFailed(f"{type(error).__name__}: {error}") from error
 
 
-class Server:
+class EngineServer:
     """An HTTP server of this process, which passes every request to the engine that is current."""
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class Server:
         await self._serving
 
 
-class Hub:
+class TaskHub:
     """An engine on a file of its own, served over HTTP, and the SDK's client for it."""
 
-    def __init__(self, functions: Functions, server: Server, database: Path, **options: Any):
+    def __init__(self, functions: Functions, server: EngineServer, database: Path, **options: Any):
         self._server = server
         self.database = database
         self.base_url = server.base_url
@@ -92,7 +92,7 @@ class Hub:
         options = {"known": functions.known, **options}
         self._new = lambda: Engine(database, functions, base_url=server.base_url, **options)
 
-    async def start(self) -> "Hub":
+    async def start(self) -> "TaskHub":
         self.engine = self._new()
         self._server.engine = self.engine
         await self.engine.start()
@@ -107,24 +107,24 @@ class Hub:
         await self.stop()
         await self.start()
 
-    async def run(self, name: str, input: Any = None) -> Status:
+    async def run(self, name: str, input: Any = None) -> InstanceStatus:
         """Start an orchestration and wait for its end."""
         return await self.finished(await self.client.start_new(name, client_input=input))
 
-    async def status(self, id: str, **options: bool) -> Status | None:
+    async def status(self, id: str, **options: bool) -> InstanceStatus | None:
         """The status of an instance, None when there is none."""
         status = await self.client.get_status(id, **options)
         if not status or not status.runtime_status:
             return None
         history = getattr(status, "historyEvents", None)
         value = status.runtime_status.value
-        return Status(id, value, status.output, status.input_, status.custom_status, history)
+        return InstanceStatus(id, value, status.output, status.input_, status.custom_status, history)
 
-    async def finished(self, id: str, seconds: float = 30) -> Status:
+    async def finished(self, id: str, seconds: float = 30) -> InstanceStatus:
         """The status, as soon as the instance has ended."""
         return await self.reached(id, *FINISHED, seconds=seconds)
 
-    async def reached(self, id: str, *wanted: str, seconds: float = 30) -> Status:
+    async def reached(self, id: str, *wanted: str, seconds: float = 30) -> InstanceStatus:
         """The status, as soon as it is one of these."""
         deadline = time.monotonic() + seconds
         while True:

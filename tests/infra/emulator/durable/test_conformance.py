@@ -13,7 +13,7 @@ import pytest
 
 from infra.emulator.processes import ROOT, free_ports
 from tests.infra.emulator.durable.cases import ACTIVITIES, CASES, ENTITIES, ORCHESTRATORS, Case
-from tests.infra.emulator.durable.harness import Functions, Hub
+from tests.infra.emulator.durable.harness import Functions, TaskHub
 
 OTHER_PYTHON = os.environ.get("DURABLE2_PYTHON")  # one >= 3.13 that has azure-functions-durable 2
 SCHEDULED, STARTED_TURN, ENDED_TURN = {4, 7, 10, 14}, 12, 13
@@ -78,13 +78,13 @@ functions = Recorder(app)
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["V1", "V2", "V3"])
-async def hub(request: pytest.FixtureRequest, new_hub: Callable[..., Awaitable[Hub]]) -> Hub:
+async def hub(request: pytest.FixtureRequest, new_hub: Callable[..., Awaitable[TaskHub]]) -> TaskHub:
     functions.shown = {}
     return await new_hub(functions, schema=request.param)
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_case_gives_what_it_must(hub: Hub, name: str):
+async def test_a_case_gives_what_it_must(hub: TaskHub, name: str):
     case = CASES[name]
     id = await hub.client.start_new(case.orchestrator.__name__, client_input=case.input)
     async with httpx.AsyncClient() as http:

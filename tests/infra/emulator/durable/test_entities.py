@@ -8,7 +8,7 @@ import azure.durable_functions as df
 import httpx
 import pytest
 
-from tests.infra.emulator.durable.harness import Functions, Hub, eventually
+from tests.infra.emulator.durable.harness import Functions, TaskHub, eventually
 
 Steps = Generator[Any, Any, Any]
 app = df.DFApp()
@@ -66,33 +66,33 @@ functions = Functions(app)
 
 
 @pytest.fixture
-async def hub(new_hub: Callable[..., Awaitable[Hub]]) -> Hub:
+async def hub(new_hub: Callable[..., Awaitable[TaskHub]]) -> TaskHub:
     return await new_hub(functions)
 
 
-async def balance(hub: Hub, key: str) -> Any:
+async def balance(hub: TaskHub, key: str) -> Any:
     state = await hub.client.read_entity_state(df.EntityId("account", key))
     return state.entity_state if state.entity_exists else None
 
 
-async def test_an_orchestration_calls_signals_and_hears_errors(hub: Hub):
+async def test_an_orchestration_calls_signals_and_hears_errors(hub: TaskHub):
     error, left = (await hub.run("transfer", "mine")).output
     assert error == "only 12 left"
     assert left == -88  # what an operation did before it raised stays done
 
 
-async def test_names_are_lower_cased_and_keys_are_not(hub: Hub):
+async def test_names_are_lower_cased_and_keys_are_not(hub: TaskHub):
     await hub.run("transfer", "Mine")
     assert await balance(hub, "Mine") == -88
     assert await balance(hub, "mine") is None
 
 
-async def test_calls_at_once_run_one_batch_at_a_time(hub: Hub):
+async def test_calls_at_once_run_one_batch_at_a_time(hub: TaskHub):
     assert (await hub.run("depositors", "busy")).output == 120
     assert batches["busy"] == [0, 1]
 
 
-async def test_signals_of_the_client_arrive_in_order(hub: Hub):
+async def test_signals_of_the_client_arrive_in_order(hub: TaskHub):
     id = df.EntityId("account", "signalled")
     for amount in (5, 6):
         await hub.client.signal_entity(id, "add", amount)
@@ -109,7 +109,7 @@ async def test_signals_of_the_client_arrive_in_order(hub: Hub):
     await eventually(closed)
 
 
-async def test_state_and_waiting_signals_survive_a_restart(hub: Hub):
+async def test_state_and_waiting_signals_survive_a_restart(hub: TaskHub):
     id = df.EntityId("account", "kept")
     await asyncio.gather(*(hub.client.signal_entity(id, "add", 1) for _ in range(30)))
     await hub.restart_engine()
@@ -120,11 +120,11 @@ async def test_state_and_waiting_signals_survive_a_restart(hub: Hub):
     await eventually(settled)
 
 
-async def test_an_unknown_entity_is_an_error_of_the_caller(hub: Hub):
+async def test_an_unknown_entity_is_an_error_of_the_caller(hub: TaskHub):
     assert "nobody" in (await hub.run("caller_of_nobody")).output
 
 
-async def test_entities_are_listed(hub: Hub):
+async def test_entities_are_listed(hub: TaskHub):
     await hub.run("transfer", "listed")
     async with httpx.AsyncClient() as http:
         found = (await http.get(f"{hub.api}/entities/Account?fetchState=true")).json()

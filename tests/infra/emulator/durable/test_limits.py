@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from infra.emulator.durable import Engine, FunctionFailed
-from infra.emulator.durable.operations import Administration
+from infra.emulator.durable.operations import ManagementStore
 from tests.infra.emulator.durable.harness import eventually
 
 BASE = "http://engine/runtime/webhooks/durabletask"
@@ -194,7 +194,7 @@ async def test_a_step_that_cannot_be_stored_is_tried_again(opened: Opened, monke
     monkeypatch.setattr("infra.emulator.durable.lanes.PAUSE", 0.01)
     failures = {"commit": 2, "activity_done": 2, "load": 2}
     for method in failures:
-        original = getattr(Administration, method)
+        original = getattr(ManagementStore, method)
 
         def failing(self: Any, *arguments: Any, method: str = method, original: Any = original) -> Any:
             result = original(self, *arguments)
@@ -203,7 +203,7 @@ async def test_a_step_that_cannot_be_stored_is_tried_again(opened: Opened, monke
                 raise sqlite3.OperationalError("database or disk is full")
             return result
 
-        monkeypatch.setattr(Administration, method, failing)
+        monkeypatch.setattr(ManagementStore, method, failing)
     gauge = Gauge()
     for kind in gauge.go:
         gauge.go[kind].set()
@@ -265,14 +265,14 @@ async def test_an_answer_that_arrives_while_its_orchestration_begins_again_is_no
 
 async def test_what_was_asked_for_is_done_though_the_asker_has_gone(opened: Opened, monkeypatch: pytest.MonkeyPatch):
     begun, gone = threading.Event(), threading.Event()
-    start = Administration.start
+    start = ManagementStore.start
 
-    def slow(self: Administration, instance: Any) -> bool:
+    def slow(self: ManagementStore, instance: Any) -> bool:
         begun.set()
         gone.wait(20)
         return start(self, instance)
 
-    monkeypatch.setattr(Administration, "start", slow)
+    monkeypatch.setattr(ManagementStore, "start", slow)
     gauge = Gauge()
     for kind in gauge.go:
         gauge.go[kind].set()

@@ -13,7 +13,7 @@ from azure.durable_functions.models.OrchestrationRuntimeStatus import Orchestrat
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from tests.infra.emulator.durable.harness import Functions, Hub, Server, eventually
+from tests.infra.emulator.durable.harness import EngineServer, Functions, TaskHub, eventually
 
 Steps = Generator[Any, Any, Any]
 app = df.DFApp()
@@ -171,7 +171,7 @@ def caller(ctx: Any) -> Steps:
 functions = Functions(app)
 
 
-class Kitchen(Server):
+class Kitchen(EngineServer):
     """A service that accepts an order at once and serves it when it is done."""
 
     def __init__(self) -> None:
@@ -192,32 +192,34 @@ class Kitchen(Server):
 
 
 @pytest.fixture
-async def hub(new_hub: Callable[..., Awaitable[Hub]]) -> Hub:
+async def hub(new_hub: Callable[..., Awaitable[TaskHub]]) -> TaskHub:
     gate.clear()
     return await new_hub(functions)
 
 
 class TestStart:
-    async def test_with_an_id(self, hub: Hub):
+    async def test_with_an_id(self, hub: TaskHub):
         assert await hub.client.start_new("echoes", "mine", 1) == "mine"
         assert (await hub.finished("mine")).output == 1
 
-    async def test_the_status_shows_the_input_as_the_sdk_sent_it(self, hub: Hub):
+    async def test_the_status_shows_the_input_as_the_sdk_sent_it(self, hub: TaskHub):
         status = await hub.run("echoes", {"x": 1})
         assert (status.input, status.output) == ('{"x": 1}', {"x": 1})
 
-    async def test_an_unknown_function_is_refused(self, hub: Hub):
+    async def test_an_unknown_function_is_refused(self, hub: TaskHub):
         with pytest.raises(Exception, match="'nothing' does not exist"):
             await hub.client.start_new("nothing")
         with pytest.raises(Exception, match="'echo' does not exist"):
             await hub.client.start_new("echo")
 
-    async def test_an_unknown_function_fails_when_the_engine_cannot_know(self, new_hub: Callable[..., Awaitable[Hub]]):
+    async def test_an_unknown_function_fails_when_the_engine_cannot_know(
+        self, new_hub: Callable[..., Awaitable[TaskHub]]
+    ):
         hub = await new_hub(functions, known=lambda name: True)
         status = await hub.run("nothing")
         assert (status.status, "does not exist" in status.output) == ("Failed", True)
 
-    async def test_an_id_in_use_is_refused_until_its_instance_has_ended(self, hub: Hub):
+    async def test_an_id_in_use_is_refused_until_its_instance_has_ended(self, hub: TaskHub):
         await hub.client.start_new("waits", "mine")
         with pytest.raises(Exception, match="already running"):
             await hub.client.start_new("echoes", "mine")
@@ -226,11 +228,11 @@ class TestStart:
         assert (await hub.finished("mine")).output == 2
 
     @pytest.mark.parametrize("id", ["@x", "a%23b", "a%3Fb", "a%5Cb", "a%0Ab", "x" * 101])
-    async def test_an_id_that_azure_refuses_is_refused(self, hub: Hub, id: str):
+    async def test_an_id_that_azure_refuses_is_refused(self, hub: TaskHub, id: str):
         async with httpx.AsyncClient() as http:
             assert (await http.post(f"{hub.api}/orchestrators/echoes/{id}")).status_code == 400
 
-    async def test_plain_json_over_http(self, hub: Hub):
+    async def test_plain_json_over_http(self, hub: TaskHub):
         async with httpx.AsyncClient() as http:
             started = await http.post(f"{hub.api}/orchestrators/echoes", json=[1, "two"])
             assert (started.status_code, started.headers["Retry-After"]) == (202, "10")
@@ -239,13 +241,13 @@ class TestStart:
             assert (status["input"], status["output"]) == ([1, "two"], [1, "two"])
             assert (await http.post(f"{hub.api}/orchestrators/echoes", content="{")).status_code == 400
 
-    async def test_an_id_may_be_in_any_language(self, hub: Hub):
+    async def test_an_id_may_be_in_any_language(self, hub: TaskHub):
         await hub.client.start_new("echoes", "größe 42", 1)
         assert (await hub.finished("größe 42")).output == 1
         links = hub.client.create_http_management_payload("mine")
         assert links["statusQueryGetUri"].startswith(f"{hub.api}/instances/mine?")
 
-    async def test_and_wait(self, hub: Hub):
+    async def test_and_wait(self, hub: TaskHub):
         async with httpx.AsyncClient() as http:
             answer = await http.post(f"{hub.api}/orchestrators/echoes?timeout=20&pollingInterval=0.01", json="x")
             assert (answer.status_code, answer.json()) == (200, "x")
@@ -257,10 +259,10 @@ class TestStart:
 
 
 class TestStatus:
-    async def test_of_nothing(self, hub: Hub):
+    async def test_of_nothing(self, hub: TaskHub):
         assert await hub.status("nothing") is None
 
-    async def test_of_each_state_over_http(self, hub: Hub):
+    async def test_of_each_state_over_http(self, hub: TaskHub):
         async with httpx.AsyncClient() as http:
 
             async def status(id: str, query: str = "") -> tuple[int, str]:
@@ -274,7 +276,7 @@ class TestStatus:
             assert await status(failed) == (200, "Failed")
             assert await status(failed, "?returnInternalServerErrorOnFailure=true") == (500, "Failed")
 
-    async def test_the_custom_status_follows_the_orchestrator(self, hub: Hub):
+    async def test_the_custom_status_follows_the_orchestrator(self, hub: TaskHub):
         await hub.client.start_new("waits", "mine")
         assert (await hub.reached("mine", "Running")).custom_status == "waiting"
         await hub.client.raise_event("mine", "first")
@@ -284,7 +286,7 @@ class TestStatus:
 
         await eventually(half_way)
 
-    async def test_the_history_on_request(self, hub: Hub):
+    async def test_the_history_on_request(self, hub: TaskHub):
         id = (await hub.run("ward", "history")).id
         status = await hub.status(id, show_history=True, show_history_output=True)
         assert status
@@ -300,7 +302,7 @@ class TestStatus:
 
 
 class TestQuery:
-    async def test_by_status_prefix_and_time(self, hub: Hub):
+    async def test_by_status_prefix_and_time(self, hub: TaskHub):
         for id in ("a-1", "a-2", "b-1"):
             await hub.client.start_new("echoes", id, 1)
             await hub.finished(id)
@@ -316,7 +318,7 @@ class TestQuery:
         assert await ids(created_time_to=middle) == ["a-1", "a-2", "b-1"]
         assert len(await hub.client.get_status_all()) == 4
 
-    async def test_page_by_page(self, hub: Hub):
+    async def test_page_by_page(self, hub: TaskHub):
         for number in range(5):
             await hub.client.start_new("echoes", f"n-{number}", number)
         found, headers = [], {}
@@ -331,13 +333,13 @@ class TestQuery:
         assert found == [f"n-{number}" for number in range(5)]
 
     @pytest.mark.parametrize("query", ["top=x", "createdTimeFrom=yesterday"])
-    async def test_that_makes_no_sense(self, hub: Hub, query: str):
+    async def test_that_makes_no_sense(self, hub: TaskHub, query: str):
         async with httpx.AsyncClient() as http:
             assert (await http.get(f"{hub.api}/instances?{query}")).status_code == 400
 
 
 class TestPurge:
-    async def test_by_filter_spares_what_runs(self, hub: Hub):
+    async def test_by_filter_spares_what_runs(self, hub: TaskHub):
         await hub.client.start_new("waits", "running")
         for id in ("x", "y"):
             await hub.client.start_new("echoes", id, 1)
@@ -351,14 +353,14 @@ class TestPurge:
 
 
 class TestEvents:
-    async def test_to_nobody_and_to_the_dead(self, hub: Hub):
+    async def test_to_nobody_and_to_the_dead(self, hub: TaskHub):
         with pytest.raises(Exception, match="No instance"):
             await hub.client.raise_event("nobody", "first")
         id = (await hub.run("echoes")).id
         with pytest.raises(Exception, match="gone"):
             await hub.client.raise_event(id, "first")
 
-    async def test_as_plain_json_arrive_as_values(self, hub: Hub):
+    async def test_as_plain_json_arrive_as_values(self, hub: TaskHub):
         await hub.client.start_new("waits", "mine")
         async with httpx.AsyncClient() as http:
             for name in ("second", "first"):  # the second one waits until it is asked for
@@ -369,7 +371,7 @@ class TestEvents:
 
 
 class TestSuspend:
-    async def test_a_suspended_instance_stands_still_and_goes_on(self, hub: Hub):
+    async def test_a_suspended_instance_stands_still_and_goes_on(self, hub: TaskHub):
         await hub.client.start_new("waits", "mine")
         await hub.reached("mine", "Running")
         await hub.client.suspend("mine", "a pause")
@@ -383,7 +385,7 @@ class TestSuspend:
         assert (await hub.finished("mine")).output == ["1", "2"]
 
     @pytest.mark.parametrize("operation", ["suspend", "resume", "terminate"])
-    async def test_of_nobody_and_of_the_dead(self, hub: Hub, operation: str):
+    async def test_of_nobody_and_of_the_dead(self, hub: TaskHub, operation: str):
         with pytest.raises(Exception, match="No instance"):
             await getattr(hub.client, operation)("nobody", "why")
         ended = await hub.run("echoes", 1)
@@ -392,7 +394,7 @@ class TestSuspend:
 
 
 class TestRestart:
-    async def test_under_a_new_id_and_under_the_same(self, hub: Hub):
+    async def test_under_a_new_id_and_under_the_same(self, hub: TaskHub):
         id = (await hub.run("echoes", "again")).id
         links: Any = await hub.client.restart(id)
         assert links["id"] != id
@@ -400,14 +402,14 @@ class TestRestart:
         await hub.client.restart(id, restart_with_new_instance_id=False)
         assert (await hub.finished(id)).output == "again"
 
-    async def test_of_what_runs_under_the_same_id_is_refused(self, hub: Hub):
+    async def test_of_what_runs_under_the_same_id_is_refused(self, hub: TaskHub):
         await hub.client.start_new("waits", "mine")
         with pytest.raises(Exception, match="409"):
             await hub.client.restart("mine", restart_with_new_instance_id=False)
 
 
 class TestRewind:
-    async def test_runs_again_what_failed_and_nothing_else(self, hub: Hub):
+    async def test_runs_again_what_failed_and_nothing_else(self, hub: TaskHub):
         calls.clear()
         await hub.client.start_new("ward", "mine", "rewound")
         assert (await hub.finished("mine")).status == "Failed"
@@ -421,7 +423,7 @@ class TestRewind:
         assert counts["rewound one"] == 2
         assert counts['"rewound before"'] == counts['"rewound beside"'] == counts['"rewound after"'] == 1
 
-    async def test_gives_a_retried_activity_one_more_chance_in_a_sub_orchestration(self, hub: Hub):
+    async def test_gives_a_retried_activity_one_more_chance_in_a_sub_orchestration(self, hub: TaskHub):
         calls.clear()
         id = await hub.client.start_new("head_ward", client_input="retried")
         assert (await hub.finished(id)).status == "Failed"
@@ -433,7 +435,7 @@ class TestRewind:
         assert (await hub.finished(id)).output == "retried is well"
         assert len(calls) == 4
 
-    async def test_does_not_bring_back_a_cancelled_timer(self, hub: Hub):
+    async def test_does_not_bring_back_a_cancelled_timer(self, hub: TaskHub):
         id = (await hub.run("hurried", "hurried")).id
         healthy.add("hurried")
         await hub.client.rewind(id, "well")
@@ -442,7 +444,7 @@ class TestRewind:
         assert status
         assert [entry["EventType"] for entry in status.history].count("TimerFired") == 1
 
-    async def test_keeps_what_entities_did_before_and_ends_what_was_started_after_the_failure(self, hub: Hub):
+    async def test_keeps_what_entities_did_before_and_ends_what_was_started_after_the_failure(self, hub: TaskHub):
         id = (await hub.run("banker", "bank")).id
         await hub.reached(f"{id}-tidying", "Running")
         await hub.client.rewind(id, "still ill")
@@ -456,7 +458,7 @@ class TestRewind:
         assert (await hub.finished(id)).output == 2
         assert (await hub.finished(f"{id}-tidying")).status == "Terminated"
 
-    async def test_runs_again_what_failed_after_the_orchestration_had(self, hub: Hub):
+    async def test_runs_again_what_failed_after_the_orchestration_had(self, hub: TaskHub):
         id = (await hub.run("two_patients", "late")).id
         gate.set()
         await eventually(lambda: "late two" in calls)
@@ -467,7 +469,7 @@ class TestRewind:
         assert status.output == ["late one is well", "late two is well"]
         assert (calls.count("late one"), calls.count("late two")) == (2, 2)
 
-    async def test_drops_what_was_asked_for_after_the_failure(self, hub: Hub):
+    async def test_drops_what_was_asked_for_after_the_failure(self, hub: TaskHub):
         id = (await hub.run("untidy", "untidy")).id
         await eventually(lambda: "in vain" in calls)
         healthy.add("untidy")
@@ -476,7 +478,7 @@ class TestRewind:
         gate.set()
         assert (await hub.finished(id)).output == "wanted"
 
-    async def test_starts_a_terminated_sub_orchestration_again(self, hub: Hub):
+    async def test_starts_a_terminated_sub_orchestration_again(self, hub: TaskHub):
         id = await hub.client.start_new("guardian", "guardian")
         await hub.reached("ward-of-it", "Running")
         await hub.client.terminate("ward-of-it", "by mistake")
@@ -487,14 +489,14 @@ class TestRewind:
             await hub.client.raise_event("ward-of-it", event, event)
         assert (await hub.finished(id)).output == ['"first"', '"second"']
 
-    async def test_of_an_error_of_the_orchestrator_runs_its_last_step_again(self, hub: Hub):
+    async def test_of_an_error_of_the_orchestrator_runs_its_last_step_again(self, hub: TaskHub):
         calls.clear()
         id = (await hub.run("raises")).id
         await hub.client.rewind(id, "")
         status = await hub.finished(id)
         assert (status.status, "as always" in status.output, calls) == ("Failed", True, ["1"])
 
-    async def test_of_nobody_and_of_what_has_not_failed(self, hub: Hub):
+    async def test_of_nobody_and_of_what_has_not_failed(self, hub: TaskHub):
         with pytest.raises(Exception, match="No instance"):
             await hub.client.rewind("nobody", "")
         id = (await hub.run("echoes")).id
@@ -503,7 +505,7 @@ class TestRewind:
 
 
 class TestCallHttp:
-    async def test_an_answer_that_comes_later_is_asked_for_again_even_after_a_restart(self, hub: Hub):
+    async def test_an_answer_that_comes_later_is_asked_for_again_even_after_a_restart(self, hub: TaskHub):
         kitchen = Kitchen()
         await kitchen.start()
         id = await hub.client.start_new("caller", client_input=kitchen.request)
@@ -516,22 +518,22 @@ class TestCallHttp:
         assert answer["headers"]["Content-Type"] == "application/json"
         assert kitchen.ordered == ['{"dish": "soup"}']
 
-    async def test_an_answer_that_is_an_error(self, hub: Hub):
+    async def test_an_answer_that_is_an_error(self, hub: TaskHub):
         answer = (await hub.run("caller", {"method": "GET", "uri": f"{hub.api}/instances/nobody"})).output
         assert answer["statusCode"] == 404
 
-    async def test_no_answer(self, hub: Hub):
+    async def test_no_answer(self, hub: TaskHub):
         answer = (await hub.run("caller", {"method": "GET", "uri": "http://127.0.0.1:1/"})).output
         assert "GET http://127.0.0.1:1/ failed" in answer
 
 
-async def test_what_the_engine_does_not_have_is_said_aloud(hub: Hub, caplog: pytest.LogCaptureFixture):
+async def test_what_the_engine_does_not_have_is_said_aloud(hub: TaskHub, caplog: pytest.LogCaptureFixture):
     async with httpx.AsyncClient() as http:
         assert (await http.post(f"{hub.api}/instances/x/makeCoffee")).status_code == 501
     assert "POST /runtime/webhooks/durabletask/instances/x/makeCoffee" in caplog.text
 
 
-async def test_payloads_of_ten_megabytes(hub: Hub):
+async def test_payloads_of_ten_megabytes(hub: TaskHub):
     big = "x" * 10_000_000
     async with httpx.AsyncClient() as http:
         started = await http.post(f"{hub.api}/orchestrators/echoes", json=big)

@@ -14,7 +14,7 @@ from typing import Any
 import azure.durable_functions as df
 import pytest
 
-from tests.infra.emulator.durable.harness import Functions, Hub, eventually
+from tests.infra.emulator.durable.harness import Functions, TaskHub, eventually
 
 Steps = Generator[Any, Any, Any]
 app = df.DFApp()
@@ -137,43 +137,43 @@ functions = Functions(app)
 
 
 @pytest.fixture
-async def hub(new_hub: Callable[..., Awaitable[Hub]]) -> Hub:
+async def hub(new_hub: Callable[..., Awaitable[TaskHub]]) -> TaskHub:
     gate.clear()
     attempts.clear()
     return await new_hub(functions)
 
 
-async def test_errors_of_activities_say_whose_they_are(hub: Hub):
+async def test_errors_of_activities_say_whose_they_are(hub: TaskHub):
     assert "Activity function 'refuse' failed: ValueError: no luck" in (await hub.run("caught")).output
 
 
-async def test_errors_nobody_catches_are_the_output(hub: Hub):
+async def test_errors_nobody_catches_are_the_output(hub: TaskHub):
     status = await hub.run("uncaught", "no luck")
     assert status.status == "Failed"
     assert status.output.startswith("Orchestrator function 'uncaught' failed: ")
     assert "no luck" in status.output
 
 
-async def test_an_activity_that_does_not_exist_is_an_error(hub: Hub):
+async def test_an_activity_that_does_not_exist_is_an_error(hub: TaskHub):
     assert "'not_there' does not exist" in (await hub.run("missing")).output
 
 
 @pytest.mark.parametrize(("what", "value"), [("half", "\ud800"), ("big", 2**70), ("none", None)])
-async def test_values_only_python_knows_pass_unharmed(hub: Hub, what: str, value: Any):
+async def test_values_only_python_knows_pass_unharmed(hub: TaskHub, what: str, value: Any):
     assert (await hub.run("passes", what)).output == value
 
 
-async def test_not_a_number_passes_too(hub: Hub):
+async def test_not_a_number_passes_too(hub: TaskHub):
     assert math.isnan((await hub.run("passes", "nan")).output)
 
 
-async def test_the_sdk_sends_events_as_text(hub: Hub):
+async def test_the_sdk_sends_events_as_text(hub: TaskHub):
     id = await hub.client.start_new("listener")
     await hub.client.raise_event(id, "event", {"yes": True})
     assert (await hub.finished(id)).output == '{"yes": true}'
 
 
-async def test_events_survive_continue_as_new(hub: Hub):
+async def test_events_survive_continue_as_new(hub: TaskHub):
     id = await hub.client.start_new("mailbox", client_input=[])
     for letter in "abc":
         await hub.client.raise_event(id, "letter", letter)
@@ -181,12 +181,12 @@ async def test_events_survive_continue_as_new(hub: Hub):
     assert (status.output, status.input) == (['"a"', '"b"', '"c"'], ['"a"', '"b"'])
 
 
-async def test_the_version_of_an_instance_reaches_its_orchestrator(hub: Hub):
+async def test_the_version_of_an_instance_reaches_its_orchestrator(hub: TaskHub):
     id = await hub.client.start_new("sleeper", None, 0, "2.1")
     assert (await hub.finished(id)).output == "2.1"
 
 
-async def test_a_timer_that_came_due_while_the_engine_was_away_fires_at_once(hub: Hub):
+async def test_a_timer_that_came_due_while_the_engine_was_away_fires_at_once(hub: TaskHub):
     id = await hub.client.start_new("sleeper", client_input=300)
     await hub.reached(id, "Running")
     await hub.stop()
@@ -198,7 +198,7 @@ async def test_a_timer_that_came_due_while_the_engine_was_away_fires_at_once(hub
     assert time.monotonic() - begin < 5
 
 
-async def test_a_cancelled_timer_does_not_fire(hub: Hub):
+async def test_a_cancelled_timer_does_not_fire(hub: TaskHub):
     id = await hub.client.start_new("canceller")
     await hub.client.raise_event(id, "event")
     await hub.finished(id)
@@ -208,7 +208,7 @@ async def test_a_cancelled_timer_does_not_fire(hub: Hub):
     assert (kinds["TimerCreated"], kinds["TimerFired"]) == (1, 1)
 
 
-async def test_an_event_finds_an_instance_that_waited_through_a_restart(hub: Hub):
+async def test_an_event_finds_an_instance_that_waited_through_a_restart(hub: TaskHub):
     id = await hub.client.start_new("listener")
     await hub.reached(id, "Running")
     await hub.restart_engine()
@@ -216,7 +216,7 @@ async def test_an_event_finds_an_instance_that_waited_through_a_restart(hub: Hub
     assert (await hub.finished(id)).output == '"yes"'
 
 
-async def test_an_activity_that_was_running_when_the_engine_stopped_runs_again(hub: Hub):
+async def test_an_activity_that_was_running_when_the_engine_stopped_runs_again(hub: TaskHub):
     id = await hub.client.start_new("keeper", client_input="kept")
     await eventually(lambda: attempts["held"] == 1)
     await hub.restart_engine()
@@ -225,14 +225,14 @@ async def test_an_activity_that_was_running_when_the_engine_stopped_runs_again(h
     assert (await hub.finished(id)).output == "kept"
 
 
-async def test_what_belongs_to_an_earlier_execution_is_not_taken_for_this_one(hub: Hub):
+async def test_what_belongs_to_an_earlier_execution_is_not_taken_for_this_one(hub: TaskHub):
     id = await hub.client.start_new("forgetful", client_input="old")
     await eventually(lambda: attempts["held"] == 2)
     gate.set()
     assert (await hub.finished(id)).output == "new"
 
 
-async def test_what_an_activity_gives_after_its_orchestration_has_ended_changes_nothing(hub: Hub):
+async def test_what_an_activity_gives_after_its_orchestration_has_ended_changes_nothing(hub: TaskHub):
     ended = await hub.run("hasty")
     assert ended.output == "ended"
     gate.set()
@@ -243,7 +243,7 @@ async def test_what_an_activity_gives_after_its_orchestration_has_ended_changes_
         assert database.execute("SELECT count(*) FROM message").fetchone() == (0,)
 
 
-async def test_a_terminated_instance_stays_terminated(hub: Hub):
+async def test_a_terminated_instance_stays_terminated(hub: TaskHub):
     id = await hub.client.start_new("listener")
     await hub.reached(id, "Running")
     await hub.client.terminate(id, "enough of it")
@@ -251,7 +251,7 @@ async def test_a_terminated_instance_stays_terminated(hub: Hub):
     assert (status.status, status.output) == ("Terminated", "enough of it")
 
 
-async def test_what_is_terminated_during_its_step_drops_the_step(hub: Hub):
+async def test_what_is_terminated_during_its_step_drops_the_step(hub: TaskHub):
     id = await hub.client.start_new("keeper", client_input=1)
     await eventually(lambda: attempts["held"] == 1)
     await hub.client.terminate(id, "now")
@@ -260,7 +260,7 @@ async def test_what_is_terminated_during_its_step_drops_the_step(hub: Hub):
     assert (await hub.finished(id)).status == "Terminated"
 
 
-async def test_a_terminated_sub_orchestration_is_an_error_of_its_parent(hub: Hub):
+async def test_a_terminated_sub_orchestration_is_an_error_of_its_parent(hub: TaskHub):
     child = uuid.uuid4().hex
     id = await hub.client.start_new("parent", client_input=["listener", child])
     await hub.reached(child, "Running")
@@ -268,7 +268,7 @@ async def test_a_terminated_sub_orchestration_is_an_error_of_its_parent(hub: Hub
     assert "enough of it" in (await hub.finished(id)).output
 
 
-async def test_a_sub_orchestration_cannot_take_the_id_of_one_that_runs(hub: Hub):
+async def test_a_sub_orchestration_cannot_take_the_id_of_one_that_runs(hub: TaskHub):
     await hub.client.start_new("listener", "taken")
     assert "already running" in (await hub.run("parent", ["listener", "taken"])).output
     await hub.client.terminate("taken", "")
@@ -278,14 +278,14 @@ async def test_a_sub_orchestration_cannot_take_the_id_of_one_that_runs(hub: Hub)
     assert (await hub.finished(id)).output == "1"
 
 
-async def test_retried_sub_orchestrations_are_instances_of_their_own(hub: Hub):
+async def test_retried_sub_orchestrations_are_instances_of_their_own(hub: TaskHub):
     assert (await hub.run("stubborn_parent", "again")).status == "Failed"
     assert attempts["again"] == 3
     names = Counter(status.name for status in await hub.client.get_status_all())
     assert names == {"stubborn_parent": 1, "uncaught": 3}
 
 
-async def test_a_purged_instance_is_gone(hub: Hub):
+async def test_a_purged_instance_is_gone(hub: TaskHub):
     id = (await hub.run("caught")).id
     assert (await hub.client.purge_instance_history(id)).instances_deleted == 1
     assert await hub.status(id) is None

@@ -14,7 +14,7 @@ from typing import Any
 import azure.durable_functions as df
 import pytest
 
-from tests.infra.emulator.durable.harness import Functions, Hub
+from tests.infra.emulator.durable.harness import Functions, TaskHub
 
 INSTANCES = 40
 Step = dict[str, Any]
@@ -156,7 +156,7 @@ functions = Functions(app)
 @pytest.mark.parametrize("schema", [0, 1, 2], ids=["V1", "V2", "V3"])
 @pytest.mark.parametrize(("seed", "cache"), [(1, 64 << 20), (2, 1)], ids=["in memory", "from the file"])
 async def test_random_programs(
-    new_hub: Callable[..., Awaitable[Hub]], schema: int, seed: int, cache: int, monkeypatch: pytest.MonkeyPatch
+    new_hub: Callable[..., Awaitable[TaskHub]], schema: int, seed: int, cache: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("infra.emulator.durable.rows.CACHE_CHARACTERS", cache)
     hub = await new_hub(functions, schema=schema)

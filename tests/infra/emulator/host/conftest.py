@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from tests.infra.emulator.host.harness import Served, write_app
+from tests.infra.emulator.host.harness import ServedApp, write_app
 
-Serve = Callable[..., Awaitable[Served]]
+Serve = Callable[..., Awaitable[ServedApp]]
 
 
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     """Serve an app with this code: `await serve(source, "--option", host_json={...}, env={...})`."""
-    started: list[Served] = []
+    started: list[ServedApp] = []
 
     async def start(
         source: str, *options: str, host_json: dict[str, Any] | None = None, env: dict[str, str] | None = None
-    ) -> Served:
+    ) -> ServedApp:
         app = write_app(tmp_path / f"app{len(started)}", source, host_json=host_json)
-        served = Served(app, tmp_path / f"state{len(started)}", list(options), env)
+        served = ServedApp(app, tmp_path / f"state{len(started)}", list(options), env)
         started.append(served)
         await served.start()
         return served

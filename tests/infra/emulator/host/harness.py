@@ -38,7 +38,7 @@ def write_app(folder: Path, source: str, *, host_json: dict[str, Any] | None = N
     return folder
 
 
-class Served:
+class ServedApp:
     """A host that serves an app, and an HTTP client for it."""
 
     def __init__(self, app: Path, state: Path, options: list[str], env: dict[str, str] | None):

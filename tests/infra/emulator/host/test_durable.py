@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import Served, eventually
+from tests.infra.emulator.host.harness import ServedApp, eventually
 
 APP = """
 @app.route(route="start/{name}/{id}", methods=["POST"])
@@ -102,7 +102,7 @@ async def nightly(timer: func.TimerRequest, client: df.DurableOrchestrationClien
 """
 
 
-async def ended(served: Served, id: str) -> dict[str, Any]:
+async def ended(served: ServedApp, id: str) -> dict[str, Any]:
     """The status of an instance once it is at its end."""
 
     async def status() -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import Served, eventually, write_app
+from tests.infra.emulator.host.harness import ServedApp, eventually, write_app
 
 APP = '''
 @app.route(route="echo/{name}", methods=["GET", "POST", "OPTIONS"])
@@ -136,17 +136,17 @@ async def form(req: Request) -> dict:
 
 
 @pytest.fixture(scope="module")
-async def web(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+async def web(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
     """One host for every test that leaves it as it was."""
     folder = tmp_path_factory.mktemp("web")
-    served = Served(write_app(folder / "app", APP), folder / "state", [], None)
+    served = ServedApp(write_app(folder / "app", APP), folder / "state", [], None)
     await served.start()
     yield served
     await served.stop()
 
 
 class TestRequests:
-    async def test_method_path_values_query_headers_and_body_arrive(self, web: Served):
+    async def test_method_path_values_query_headers_and_body_arrive(self, web: ServedApp):
         answer = await web.http.post(
             "/api/echo/J%C3%BCrgen%20M?a=1&b=%20&a=2", content="hello", headers={"x-custom": "yes"}
         )
@@ -157,23 +157,23 @@ class TestRequests:
         assert ["x-custom", "yes"] in seen["headers"]
         assert answer.headers["x-answer"] == "42"
 
-    async def test_an_encoded_slash_stays_part_of_its_value(self, web: Served):
+    async def test_an_encoded_slash_stays_part_of_its_value(self, web: ServedApp):
         assert (await web.http.get("/api/echo/a%2Fb")).json()["values"] == {"name": "a%2Fb"}
 
-    async def test_a_preflight_reaches_the_function_that_lists_options(self, web: Served):
+    async def test_a_preflight_reaches_the_function_that_lists_options(self, web: ServedApp):
         answer = await web.http.options(
             "/api/echo/x", headers={"origin": "http://a", "access-control-request-method": "GET"}
         )
         assert (answer.status_code, answer.json()["method"]) == (200, "OPTIONS")
 
-    async def test_a_preflight_of_a_function_without_options_is_not_found(self, web: Served):
+    async def test_a_preflight_of_a_function_without_options_is_not_found(self, web: ServedApp):
         assert (await web.http.options("/api/context")).status_code == 404
 
-    async def test_multipart_forms_arrive(self, web: Served):
+    async def test_multipart_forms_arrive(self, web: ServedApp):
         answer = await web.http.post("/api/form", data={"note": "n"}, files={"file": ("a.bin", b"x" * 3_000_000)})
         assert answer.json() == {"note": "n", "size": 3_000_000, "file": "a.bin"}
 
-    async def test_a_chunked_body_arrives(self, web: Served):
+    async def test_a_chunked_body_arrives(self, web: ServedApp):
         async def chunks():
             for _ in range(20):
                 yield b"x" * 1000
@@ -181,18 +181,18 @@ class TestRequests:
         answer = await web.http.post("/api/upload", content=chunks())
         assert answer.json() == {"size": 20_000}
 
-    async def test_the_context_names_the_invocation_and_carries_the_trace(self, web: Served):
+    async def test_the_context_names_the_invocation_and_carries_the_trace(self, web: ServedApp):
         parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         seen = (await web.http.get("/api/context", headers={"traceparent": parent})).json()
         assert re.fullmatch("[0-9a-f-]{36}", seen["id"])
         assert seen["header"] == seen["id"]
         assert (seen["name"], seen["folder"], seen["parent"], seen["retries"]) == ("context", str(web.app), parent, 0)
 
-    async def test_the_invocation_id_is_the_hosts_even_when_the_caller_sends_one(self, web: Served):
+    async def test_the_invocation_id_is_the_hosts_even_when_the_caller_sends_one(self, web: ServedApp):
         seen = (await web.http.get("/api/context", headers={"x-ms-invocation-id": "mine"})).json()
         assert seen["header"] == seen["id"] != "mine"
 
-    async def test_plain_functions_run_at_the_same_time(self, web: Served):
+    async def test_plain_functions_run_at_the_same_time(self, web: ServedApp):
         started = time.monotonic()
         await asyncio.gather(*(web.http.get("/api/thread?seconds=1") for _ in range(4)))
         assert time.monotonic() - started < 3
@@ -211,70 +211,70 @@ class TestResponses:
             ("model", {"size": 3}),
         ],
     )
-    async def test_plain_results_are_sent_as_json(self, web: Served, kind: str, value: object):
+    async def test_plain_results_are_sent_as_json(self, web: ServedApp, kind: str, value: object):
         answer = await web.http.get(f"/api/result/{kind}")
         assert answer.json() == value
         assert answer.headers["content-type"] == "application/json"
 
-    async def test_head_has_the_headers_of_get_and_no_body(self, web: Served):
+    async def test_head_has_the_headers_of_get_and_no_body(self, web: ServedApp):
         answer = await web.http.head("/api/head")
         assert (answer.status_code, answer.headers["content-length"], answer.content) == (200, "5", b"")
         assert answer.headers["x-method"] == "HEAD"
 
-    async def test_a_connection_serves_on_after_head(self, web: Served):
+    async def test_a_connection_serves_on_after_head(self, web: ServedApp):
         await web.http.head("/api/head")
         assert (await web.http.get("/api/head")).text == "12345"
 
-    async def test_an_exception_is_a_plain_500_and_its_traceback_is_in_the_log(self, web: Served):
+    async def test_an_exception_is_a_plain_500_and_its_traceback_is_in_the_log(self, web: ServedApp):
         answer = await web.http.get("/api/broken")
         assert (answer.status_code, answer.text) == (500, "Internal Server Error")
         assert answer.headers["content-type"].startswith("text/plain")
         assert re.search(r"ERROR broken [0-9a-f-]{36}: failed after \d+ ms: the reason\nTraceback", web.log)
 
-    async def test_no_response_is_a_500(self, web: Served):
+    async def test_no_response_is_a_500(self, web: ServedApp):
         assert (await web.http.get("/api/nothing")).status_code == 500
 
-    async def test_a_response_is_sent_while_it_is_made(self, web: Served):
+    async def test_a_response_is_sent_while_it_is_made(self, web: ServedApp):
         async with web.http.stream("GET", "/api/stream") as answer:
             lines = answer.aiter_lines()
             assert await anext(lines) == "first"
             await web.http.post("/api/release")
             assert await anext(lines) == "second"
 
-    async def test_a_response_that_breaks_off_is_not_taken_for_a_whole_one(self, web: Served):
+    async def test_a_response_that_breaks_off_is_not_taken_for_a_whole_one(self, web: ServedApp):
         with pytest.raises(httpx.RemoteProtocolError):
             await web.http.get("/api/breaks-off")
         assert "in the middle" in web.log
 
 
 class TestLog:
-    async def test_lines_of_a_function_carry_its_name_and_invocation(self, web: Served):
+    async def test_lines_of_a_function_carry_its_name_and_invocation(self, web: ServedApp):
         seen = (await web.http.get("/api/context")).json()["id"]
         await eventually(lambda: f"INFO context {seen}: a line from inside" in web.log)
         await eventually(lambda: re.search(rf"INFO context {seen}: GET /api/context -> 200 in \d+ ms", web.log))
 
-    async def test_lines_from_a_thread_do_too(self, web: Served):
+    async def test_lines_from_a_thread_do_too(self, web: ServedApp):
         seen = (await web.http.get("/api/thread")).json()["id"]
         await eventually(lambda: f"INFO thread {seen}: a line from a thread" in web.log)
 
-    async def test_a_path_cannot_write_lines_of_its_own(self, web: Served):
+    async def test_a_path_cannot_write_lines_of_its_own(self, web: ServedApp):
         await web.http.get("/api/echo/x%0AFORGED")
         await eventually(lambda: "/api/echo/x%0AFORGED" in web.log)
         assert "\nFORGED" not in web.log
 
 
 class TestDisconnects:
-    async def test_a_stream_ends_when_its_reader_goes(self, web: Served):
+    async def test_a_stream_ends_when_its_reader_goes(self, web: ServedApp):
         async with web.http.stream("GET", "/api/endless") as answer:
             await anext(answer.aiter_raw())
         await eventually(lambda: "the stream was closed" in web.log)
 
-    async def test_a_function_can_see_that_its_client_has_gone(self, web: Served):
+    async def test_a_function_can_see_that_its_client_has_gone(self, web: ServedApp):
         with pytest.raises(httpx.ReadTimeout):
             await web.http.post("/api/waits", content=b"x", timeout=0.3)
         await eventually(lambda: "the client has gone" in web.log)
 
-    async def test_an_upload_that_breaks_off_fails_its_function(self, web: Served):
+    async def test_an_upload_that_breaks_off_fails_its_function(self, web: ServedApp):
         async def broken():
             yield b"x" * 1000
             raise ConnectionError("unplugged")
@@ -285,7 +285,7 @@ class TestDisconnects:
 
 
 class TestBodyLimit:
-    async def test_a_hundred_megabytes_pass_with_bounded_memory(self, web: Served):
+    async def test_a_hundred_megabytes_pass_with_bounded_memory(self, web: ServedApp):
         await web.http.post("/api/upload", content=b"warm")
         before, highest = memory(web.pid), 0
 
@@ -300,7 +300,7 @@ class TestBodyLimit:
         assert answer.json() == {"size": 104_857_600}
         assert highest - before < 32 * 1024
 
-    async def test_a_longer_body_is_refused_by_its_length_alone(self, web: Served):
+    async def test_a_longer_body_is_refused_by_its_length_alone(self, web: ServedApp):
         reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
         writer.write(b"POST /api/upload HTTP/1.1\r\nhost: x\r\ncontent-length: 104857601\r\n\r\n")
         assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 413")
@@ -317,7 +317,7 @@ class TestBodyLimit:
         assert (await served.http.post("/api/upload", content=b"x" * 1_000_000)).json() == {"size": 1_000_000}
         assert (await served.http.post("/api/upload", content=b"x" * 1_000_001)).status_code == 413
 
-    async def test_an_answer_before_the_end_of_the_body_arrives(self, web: Served):
+    async def test_an_answer_before_the_end_of_the_body_arrives(self, web: ServedApp):
         answer = await web.http.post("/api/refuses", content=b"x" * 20_000_000)
         assert (answer.status_code, answer.text) == (403, "no")
 

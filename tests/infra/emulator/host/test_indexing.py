@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.emulator.host.index import Function, load
-from infra.emulator.host.settings import HostConfiguration, Refused, apply_app_settings, time_span
+from infra.emulator.host.settings import HostConfiguration, InvalidApp, apply_app_settings, time_span
 from infra.emulator.processes import NotReady
 from tests.infra.emulator.host.conftest import Serve
 from tests.infra.emulator.host.harness import write_app
@@ -67,27 +67,27 @@ def counter(ctx): ...
 
     @pytest.mark.parametrize("name", ["1st", "a.b", "x" * 129, "host", "Host", "ä"])
     def test_a_bad_function_name_is_refused(self, load_app: Load, name: str):
-        with pytest.raises(Refused, match="not a valid function name"):
+        with pytest.raises(InvalidApp, match="not a valid function name"):
             load_app(http(name))
 
     def test_names_that_differ_by_case_only_are_refused(self, load_app: Load):
-        with pytest.raises(Refused, match="by case only"):
+        with pytest.raises(InvalidApp, match="by case only"):
             load_app(http("Run", route="a") + http("run", route="b"))
 
     def test_one_name_twice_is_refused(self, load_app: Load):
-        with pytest.raises(Refused, match="run"):
+        with pytest.raises(InvalidApp, match="run"):
             load_app(http("run", route="a") + http("run", route="b"))
 
     def test_a_binding_name_with_an_underscore_is_refused(self, load_app: Load):
-        with pytest.raises(Refused, match=r"^work: the binding name 'the_input'"):
+        with pytest.raises(InvalidApp, match=r"^work: the binding name 'the_input'"):
             load_app("@app.activity_trigger(input_name='the_input')\ndef work(the_input): ...")
 
     def test_a_parameter_without_a_binding_is_refused(self, load_app: Load):
-        with pytest.raises(Refused, match=r"^run: parameters \['other', 'req'\] do not fit"):
+        with pytest.raises(InvalidApp, match=r"^run: parameters \['other', 'req'\] do not fit"):
             load_app(http("run", parameters="req: Request, other: str"))
 
     def test_a_request_of_the_classic_kind_is_refused(self, load_app: Load):
-        with pytest.raises(Refused, match=r"^run: req must be annotated"):
+        with pytest.raises(InvalidApp, match=r"^run: req must be annotated"):
             load_app(http("run", parameters="req: func.HttpRequest"))
 
     @pytest.mark.parametrize(
@@ -99,26 +99,26 @@ def counter(ctx): ...
         ],
     )
     def test_a_trigger_that_the_host_does_not_have_is_refused(self, load_app: Load, decorator: str):
-        with pytest.raises(Refused, match=r"^run: the local host has no \w+Trigger binding"):
+        with pytest.raises(InvalidApp, match=r"^run: the local host has no \w+Trigger binding"):
             load_app(f"@app.{decorator}\ndef run(x): ...")
 
     def test_an_orchestrator_whose_context_has_another_name_is_refused(self, load_app: Load):
-        with pytest.raises(Refused, match=r"^work: .*write context_name='context'"):
+        with pytest.raises(InvalidApp, match=r"^work: .*write context_name='context'"):
             load_app("@app.orchestration_trigger(context_name='ctx')\ndef work(ctx): ...")
 
     def test_an_annotation_that_is_no_plain_type_is_refused(self, load_app: Load):
-        with pytest.raises(Refused, match=r"^work: data is annotated with dict\[str, str\]"):
+        with pytest.raises(InvalidApp, match=r"^work: data is annotated with dict\[str, str\]"):
             load_app("@app.activity_trigger(input_name='data')\ndef work(data: dict[str, str]): ...")
 
     def test_two_apps_are_refused(self, load_app: Load):
-        with pytest.raises(Refused, match="one function app"):
+        with pytest.raises(InvalidApp, match="one function app"):
             load_app("other = func.FunctionApp()")
 
     def test_one_app_under_two_names_is_fine(self, load_app: Load):
         assert [f.name for f in load_app("other = app\n" + http("run"))] == ["run"]
 
     def test_no_app_is_refused(self, load_app: Load):
-        with pytest.raises(Refused, match="one function app"):
+        with pytest.raises(InvalidApp, match="one function app"):
             load_app("app = None")
 
     def test_a_file_that_does_not_import_raises_its_own_error(self, load_app: Load):
@@ -145,13 +145,13 @@ class TestConfiguration:
         assert self.configuration(tmp_path, {"functionTimeout": "-1"}).function_timeout is None
 
     def test_a_missing_host_json_is_refused(self, tmp_path: Path):
-        with pytest.raises(Refused, match=r"no host\.json"):
+        with pytest.raises(InvalidApp, match=r"no host\.json"):
             HostConfiguration(tmp_path)
 
     @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"version": "1.0"}'])
     def test_a_host_json_that_is_not_one_is_refused(self, tmp_path: Path, text: str):
         (tmp_path / "host.json").write_text(text)
-        with pytest.raises(Refused, match=r"host\.json"):
+        with pytest.raises(InvalidApp, match=r"host\.json"):
             HostConfiguration(tmp_path)
 
     @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ class TestConfiguration:
 
     @pytest.mark.parametrize("text", ["", "5", "00:05", "a:b:c"])
     def test_what_is_not_a_time_span_is_refused(self, text: str):
-        with pytest.raises(Refused, match="time span"):
+        with pytest.raises(InvalidApp, match="time span"):
             time_span(text)
 
 
@@ -196,7 +196,7 @@ class TestAppSettings:
 
     def test_a_value_that_is_not_a_string_is_refused(self, tmp_path: Path):
         self.settings(tmp_path, "local.settings.json", '{"A": 1}')
-        with pytest.raises(Refused, match=r"local\.settings\.json: the value of A must be a string"):
+        with pytest.raises(InvalidApp, match=r"local\.settings\.json: the value of A must be a string"):
             apply_app_settings(tmp_path)
 
 

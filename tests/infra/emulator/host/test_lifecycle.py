@@ -12,7 +12,7 @@ import pytest
 
 from infra.emulator.processes import Child, NotReady, python
 from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import Served, eventually, serving, write_app
+from tests.infra.emulator.host.harness import ServedApp, eventually, serving, write_app
 
 APP = """
 @app.route(route="things/{id:int}", methods=["GET", "DELETE"])
@@ -47,7 +47,7 @@ def hourly(timer: func.TimerRequest): ...
 """
 
 
-async def stopped(served: Served, number: int = signal.SIGTERM) -> int:
+async def stopped(served: ServedApp, number: int = signal.SIGTERM) -> int:
     """The exit code after a signal."""
     assert served.child and served.child.process
     served.child.process.send_signal(number)
@@ -55,23 +55,23 @@ async def stopped(served: Served, number: int = signal.SIGTERM) -> int:
 
 
 @pytest.fixture(scope="module")
-async def described(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+async def described(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
     """One host for the tests that only ask it about itself."""
     folder = tmp_path_factory.mktemp("described")
-    served = Served(write_app(folder / "app", APP), folder / "state", [], None)
+    served = ServedApp(write_app(folder / "app", APP), folder / "state", [], None)
     await served.start()
     yield served
     await served.stop()
 
 
 class TestDescription:
-    async def test_the_start_prints_every_function_and_its_address(self, described: Served):
+    async def test_the_start_prints_every_function_and_its_address(self, described: ServedApp):
         assert f"    things: [DELETE,GET] {described.url}/api/things/{{id:int}}\n" in described.log
         assert f"    anything: [*] {described.url}/api/any\n" in described.log
         assert "    hourly: timerTrigger\n" in described.log
         assert f"Serving {described.url}\n" in described.log
 
-    async def test_admin_lists_the_functions_with_their_routes(self, described: Served):
+    async def test_admin_lists_the_functions_with_their_routes(self, described: ServedApp):
         functions = {item["name"]: item for item in (await described.http.get("/admin/functions")).json()}
         assert list(functions) == ["anything", "hangs", "hourly", "slow", "streams", "things"]
         assert functions["things"] == {
@@ -83,13 +83,13 @@ class TestDescription:
         }
         assert (await described.http.get("/admin/functions/Things")).json() == functions["things"]
 
-    async def test_admin_tells_the_state_of_the_host(self, described: Served):
+    async def test_admin_tells_the_state_of_the_host(self, described: ServedApp):
         assert (await described.http.get("/admin/host/ping")).status_code == 200
         status = (await described.http.get("/admin/host/status")).json()
         assert status["state"] == "Running"
         assert 0 <= status["processUptime"] < 60_000
 
-    async def test_what_admin_does_not_have_is_said_aloud(self, described: Served):
+    async def test_what_admin_does_not_have_is_said_aloud(self, described: ServedApp):
         answers = {
             path: (await described.http.post(path, json={})).status_code
             for path in (
@@ -102,7 +102,7 @@ class TestDescription:
         assert list(answers.values()) == [404, 501, 501, 501]
         assert (await described.http.post("/admin/functions/hourly", content="not json")).status_code == 400
 
-    async def test_the_home_page_answers_at_the_root(self, described: Served):
+    async def test_the_home_page_answers_at_the_root(self, described: ServedApp):
         assert (await described.http.get("/")).status_code == 200
         assert (await described.http.get("/else")).status_code == 404
 

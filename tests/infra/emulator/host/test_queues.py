@@ -14,10 +14,10 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from infra.emulator.host.index import Function
 from infra.emulator.host.operations import Invoker
-from infra.emulator.host.queues import Limits, Queue
+from infra.emulator.host.queues import Queue, QueueSettings
 from infra.emulator.processes import NotReady
 from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import Served, eventually
+from tests.infra.emulator.host.harness import ServedApp, eventually
 
 APP = """
 import json
@@ -36,7 +36,7 @@ async def work(message: func.QueueMessage):
 """
 
 
-def got(served: Served) -> list[Any]:
+def got(served: ServedApp) -> list[Any]:
     """What the function said of each message, in order."""
     return [json.loads(line.split("GOT ")[1]) for line in served.log.splitlines() if "GOT " in line]
 
@@ -146,7 +146,7 @@ async def test_the_lease_is_renewed_while_a_message_is_worked_on(
     monkeypatch.setenv("STORAGE", storage)
     trigger = {"type": "queueTrigger", "name": "message", "queueName": queue.queue_name, "connection": "STORAGE"}
     function = Function(name="work", trigger=trigger, call=work, clients=(), wants_context=False)
-    limits = Limits(16, 16, 5, 0, 1, True, lease_seconds=2)
+    limits = QueueSettings(16, 16, 5, 0, 1, True, lease_seconds=2)
     await queue.send_message(text("long"))
     async with Queue(function, Invoker(tmp_path, timeout=None, threads=1), limits).running(drain_seconds=5):
         await eventually(lambda: _empty(queue))

@@ -12,7 +12,7 @@ import pytest
 
 from infra.emulator.host.reload import watched_files
 from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import Served, eventually, write_app
+from tests.infra.emulator.host.harness import ServedApp, eventually, write_app
 
 VERSION = """
 @app.route(route="version", methods=["GET"])
@@ -36,12 +36,12 @@ async def step(number: int) -> None:
 """
 
 
-async def version(served: Served) -> int:
+async def version(served: ServedApp) -> int:
     # A connection of its own: one that idles may be closed at the very moment of a request.
     return (await served.http.get("/api/version", headers={"connection": "close"})).json()["version"]
 
 
-async def becomes(served: Served, number: int) -> None:
+async def becomes(served: ServedApp, number: int) -> None:
     async def is_it() -> bool:
         return await version(served) == number
 

@@ -3,8 +3,8 @@
 import pytest
 
 from infra.emulator.host.index import Function
-from infra.emulator.host.routes import RouteTable, Template, path_segments
-from infra.emulator.host.settings import Refused
+from infra.emulator.host.routes import RouteTable, RouteTemplate, path_segments
+from infra.emulator.host.settings import InvalidApp
 
 
 def function(name: str, route: str | None = None, *methods: str) -> Function:
@@ -18,7 +18,7 @@ def reached(table: RouteTable, path: str, method: str = "GET") -> tuple[str, dic
 
 
 def values(template: str, path: str) -> dict[str, str] | None:
-    return Template(template).match(path_segments(path))
+    return RouteTemplate(template).match(path_segments(path))
 
 
 class TestOrder:
@@ -73,7 +73,7 @@ class TestReserved:
     @pytest.mark.parametrize("route", ["admin", "admin/users", "Administrators", "runtime/x", "/runtime"])
     @pytest.mark.parametrize("prefix", ["", "api"])
     def test_reserved_beginnings_are_refused_by_name(self, route: str, prefix: str):
-        with pytest.raises(Refused, match="keeper: "):
+        with pytest.raises(InvalidApp, match="keeper: "):
             RouteTable([function("keeper", route)], prefix)
 
     def test_a_reserved_word_further_on_is_fine(self):
@@ -84,7 +84,7 @@ class TestReserved:
         ["a//b", "{id}/{ID}", "{*rest}/more", "a/{id", "id}/a", "{id:nope}", "{id:min(x)}", "x-{id?}", "{id:range(1)}"],
     )
     def test_malformed_templates_are_refused_by_name(self, route: str):
-        with pytest.raises(Refused, match="keeper: "):
+        with pytest.raises(InvalidApp, match="keeper: "):
             RouteTable([function("keeper", route)], "")
 
 
@@ -148,7 +148,7 @@ class TestMatching:
         ],
     )
     def test_constraints(self, constraint: str, fits: list[str], others: list[str]):
-        template = Template("x/{id:" + constraint + "}")
+        template = RouteTemplate("x/{id:" + constraint + "}")
         assert [text for text in fits + others if template.match(["x", text]) is not None] == fits
 
     def test_a_constraint_lets_the_next_function_have_the_request(self):

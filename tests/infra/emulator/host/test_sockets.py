@@ -14,7 +14,7 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from infra.emulator.processes import free_ports
-from tests.infra.emulator.host.harness import Served, eventually, write_app
+from tests.infra.emulator.host.harness import ServedApp, eventually, write_app
 
 APP = """
 @app.route(route="gateway/ws", methods=["GET"])
@@ -26,7 +26,7 @@ async def plain(req: Request) -> Response:
 KNOWN = Subprotocol("json.webpubsub.azure.v1")
 
 
-class Service:
+class SocketService:
     """What stands behind the proxy: answers each frame with what it knows, and follows orders."""
 
     def __init__(self) -> None:
@@ -55,8 +55,8 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-async def service() -> AsyncIterator[tuple[Service, int]]:
-    service = Service()
+async def service() -> AsyncIterator[tuple[SocketService, int]]:
+    service = SocketService()
     async with serve_sockets(
         service.handle,
         "127.0.0.1",
@@ -69,18 +69,20 @@ async def service() -> AsyncIterator[tuple[Service, int]]:
 
 
 @pytest.fixture(scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory, service: tuple[Service, int]) -> AsyncIterator[Served]:
+async def served(
+    tmp_path_factory: pytest.TempPathFactory, service: tuple[SocketService, int]
+) -> AsyncIterator[ServedApp]:
     folder: Path = tmp_path_factory.mktemp("sockets")
     app = write_app(folder / "app", APP, host_json={"extensions": {"http": {"routePrefix": ""}}})
     options = ["--socket", f"/gateway/ws=ws://127.0.0.1:{service[1]}/client/hubs/gateway"]
     options += ["--socket", f"/dead/ws=ws://127.0.0.1:{free_ports(1)[0]}/client/hubs/dead"]
-    served = Served(app, folder / "state", options, None)
+    served = ServedApp(app, folder / "state", options, None)
     await served.start()
     yield served
     await served.stop()
 
 
-def open_socket(served: Served, path: str, *subprotocols: str, headers: dict[str, str] | None = None) -> connect:
+def open_socket(served: ServedApp, path: str, *subprotocols: str, headers: dict[str, str] | None = None) -> connect:
     return connect(
         f"ws://127.0.0.1:{served.port}{path}",
         subprotocols=[Subprotocol(name) for name in subprotocols] or None,
@@ -94,7 +96,7 @@ async def greeted(socket: ClientConnection) -> str:
     return str(await socket.recv())
 
 
-async def test_frames_pass_both_ways_as_they_are(served: Served):
+async def test_frames_pass_both_ways_as_they_are(served: ServedApp):
     async with open_socket(served, "/gateway/ws") as socket:
         await greeted(socket)
         for frame in ("text", "ü" * 70_000, b"\x00\xff", b"x" * 1_000_000, "", b""):
@@ -102,7 +104,7 @@ async def test_frames_pass_both_ways_as_they_are(served: Served):
             assert await socket.recv() == frame
 
 
-async def test_path_query_subprotocol_and_headers_are_passed_on(served: Served):
+async def test_path_query_subprotocol_and_headers_are_passed_on(served: ServedApp):
     path = "/gateway/ws?access_token=a%20b&id=7"
     async with open_socket(served, path, "other", "json.webpubsub.azure.v1", headers={"x-user": "me"}) as socket:
         expected = "/client/hubs/gateway?access_token=a%20b&id=7 json.webpubsub.azure.v1 me"
@@ -110,7 +112,7 @@ async def test_path_query_subprotocol_and_headers_are_passed_on(served: Served):
         assert socket.subprotocol == "json.webpubsub.azure.v1"
 
 
-async def test_the_service_closes_with_its_code_and_reason(served: Served):
+async def test_the_service_closes_with_its_code_and_reason(served: ServedApp):
     async with open_socket(served, "/gateway/ws") as socket:
         await greeted(socket)
         await socket.send("close")
@@ -119,14 +121,16 @@ async def test_the_service_closes_with_its_code_and_reason(served: Served):
         assert (socket.close_code, socket.close_reason) == (4001, "as asked")
 
 
-async def test_the_client_closes_with_its_code_and_reason(served: Served, service: tuple[Service, int]):
+async def test_the_client_closes_with_its_code_and_reason(served: ServedApp, service: tuple[SocketService, int]):
     async with open_socket(served, "/gateway/ws") as socket:
         await greeted(socket)
         await socket.close(4002, "done here")
     await eventually(lambda: (4002, "done here") in service[0].closed)
 
 
-async def test_a_client_that_vanishes_leaves_no_connection_behind(served: Served, service: tuple[Service, int]):
+async def test_a_client_that_vanishes_leaves_no_connection_behind(
+    served: ServedApp, service: tuple[SocketService, int]
+):
     async with open_socket(served, "/gateway/ws") as socket:
         await greeted(socket)
         before = len(service[0].closed)
@@ -134,7 +138,7 @@ async def test_a_client_that_vanishes_leaves_no_connection_behind(served: Served
         await eventually(lambda: len(service[0].closed) > before)
 
 
-async def test_a_service_that_vanishes_closes_the_client(served: Served):
+async def test_a_service_that_vanishes_closes_the_client(served: ServedApp):
     async with open_socket(served, "/gateway/ws") as socket:
         await greeted(socket)
         await socket.send("vanish")
@@ -145,17 +149,17 @@ async def test_a_service_that_vanishes_closes_the_client(served: Served):
 @pytest.mark.parametrize(
     ("path", "status"), [("/gateway/ws?token=bad", 401), ("/dead/ws", 502), ("/elsewhere", 404), ("/gateway/wsx", 404)]
 )
-async def test_refused_upgrades(served: Served, path: str, status: int):
+async def test_refused_upgrades(served: ServedApp, path: str, status: int):
     with pytest.raises(InvalidStatus) as refused:
         async with open_socket(served, path):
             pass
     assert refused.value.response.status_code == status
 
 
-async def test_plain_http_on_a_socket_path_goes_to_the_functions(served: Served):
+async def test_plain_http_on_a_socket_path_goes_to_the_functions(served: ServedApp):
     answer = await served.http.get("/gateway/ws")
     assert (answer.status_code, answer.text) == (426, "use a WebSocket")
 
 
-async def test_nothing_of_this_is_an_error_in_the_log(served: Served):
+async def test_nothing_of_this_is_an_error_in_the_log(served: ServedApp):
     assert "Traceback" not in served.log

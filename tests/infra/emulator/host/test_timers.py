@@ -10,12 +10,12 @@ import pytest
 
 from infra.emulator.processes import NotReady
 from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import Served, eventually
+from tests.infra.emulator.host.harness import ServedApp, eventually
 
 NEVER = "0 0 0 1 1 *"
 
 
-def runs(served: Served, name: str) -> list[Any]:
+def runs(served: ServedApp, name: str) -> list[Any]:
     """What each finished run of `name` wrote to the log, as JSON after the word RUN."""
     return [
         json.loads(line.split("RUN ")[1]) for line in served.log.splitlines() if f" {name} " in line and "RUN " in line

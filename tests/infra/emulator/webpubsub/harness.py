@@ -13,9 +13,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from infra.emulator.processes import free_ports
-from infra.emulator.webpubsub import KEY, connection_string, server
+from infra.emulator.webpubsub import KEY, connection_string, wire
 from infra.emulator.webpubsub.messages import JSON_PROTOCOL
-from infra.emulator.webpubsub.service import Service
+from infra.emulator.webpubsub.service import WebPubSubService
 from infra.emulator.webpubsub.settings import HUBS
 
 
@@ -78,7 +78,7 @@ class Bench:
     """Everything one test needs."""
 
     port: int
-    service: Service
+    service: WebPubSubService
     handler: EventHandler
     stack: AsyncExitStack
 
@@ -137,7 +137,7 @@ async def running() -> AsyncIterator[Bench]:
         }
     )
     try:
-        async with server.serving(port, hubs, key=KEY) as service:
+        async with wire.serving(port, hubs, key=KEY) as service:
             async with AsyncExitStack() as stack:
                 yield Bench(port, service, handler, stack)
     finally:

@@ -10,7 +10,7 @@ from infra.emulator.webpubsub.filters import Filter, InvalidFilter
 
 
 @dataclass
-class Receiver:
+class ExampleReceiver:
     id: str = "c-1"
     user_id: str | None = "user-ab-de"
     groups: set[str] = field(default_factory=lambda: {"g1", "g2"})
@@ -55,7 +55,7 @@ class Receiver:
     ],
 )
 def test_it_selects(text: str, wanted: bool):
-    assert Filter.parse(text).matches(Receiver()) is wanted
+    assert Filter.parse(text).matches(ExampleReceiver()) is wanted
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_it_selects(text: str, wanted: bool):
     ],
 )
 def test_receivers_without_a_user_are_compared_as_null(text: str, wanted: bool):
-    assert Filter.parse(text).matches(Receiver(user_id=None, groups=set())) is wanted
+    assert Filter.parse(text).matches(ExampleReceiver(user_id=None, groups=set())) is wanted
 
 
 @pytest.mark.parametrize(
@@ -130,5 +130,5 @@ def test_any_text_is_a_filter_or_is_refused(text: str):
         parsed = Filter.parse(text)
     except InvalidFilter:
         return
-    for receiver in (Receiver(), Receiver(user_id=None, groups=set())):
+    for receiver in (ExampleReceiver(), ExampleReceiver(user_id=None, groups=set())):
         assert parsed.matches(receiver) in (True, False)

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from infra.emulator.webpubsub import dialogues
 from infra.emulator.webpubsub.messages import Malformed
 from infra.emulator.webpubsub.settings import HubSettings
-from infra.emulator.webpubsub.state import Connection, Hub
+from infra.emulator.webpubsub.state import Hub, HubConnection
 from infra.emulator.webpubsub.upstream import Upstream
 from shared.realtime import Event
 from tests.infra.emulator.webpubsub.harness import Bench, Heard, eventually, read, read_json
@@ -235,7 +235,7 @@ class TestAnyFrame:
         async def hear() -> None:
             upstream = Upstream("127.0.0.1:1", "key")
             hub = Hub("h", HubSettings())
-            connection = Connection(hub, user_id=None, roles=["webpubsub.joinLeaveGroup", "webpubsub.sendToGroup"])
+            connection = HubConnection(hub, user_id=None, roles=["webpubsub.joinLeaveGroup", "webpubsub.sendToGroup"])
             hub.add(connection)
             with suppress(dialogues.Declined, Malformed):
                 await dialogues.subprotocol(upstream, connection, data, False)

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from infra.emulator.processes import ROOT
-from infra.emulator.webpubsub import rest
+from infra.emulator.webpubsub import wire
 from tests.infra.emulator.webpubsub.harness import Bench, eventually, read, read_json
 
 ODD = "a/b c%41?é:'"  # everything that a path segment has to encode
@@ -339,8 +339,8 @@ class TestTheTable:
 
     def test_has_a_line_for_every_route(self):
         routes = {
-            f"{route.method} {route.path.replace(rest.HUB, '{hub}')}"
-            for route in rest.routes()
+            f"{route.method} {route.path.replace(wire.HUB, '{hub}')}"
+            for route in wire.routes()
             if isinstance(route, web.RouteDef) and route.method != "*"
         }
         assert routes == {row[0] for row in self.ROWS if row[1] != "501"}

@@ -33,7 +33,7 @@ T = TypeVar("T")
 names = (f"group-{number}" for number in itertools.count())
 
 
-class Machine:
+class EmulatorProcess:
     """The stand-in as a process, which can be ended and started again on the same state."""
 
     def __init__(self, state: Path, images: Path, *, environment: dict[str, str] | None = None):
