@@ -1,4 +1,4 @@
-"""Starting, waiting for and ending the child processes of a local environment."""
+"""Child processes: starting them, waiting until they are ready, ending them."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+"""The folder of this source tree, from which its modules can be run with `python -m`."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on at this moment."""
+    """Ports of the loopback interface on which no process listens at this moment."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for s in sockets:
@@ -28,7 +29,7 @@ Ready = Callable[[], Awaitable[bool]]
 
 
 class NotReady(RuntimeError):
-    """A child ended, or did not answer in time; the message ends with the last lines of its log."""
+    """A child ended early or was not ready in time; the message ends with the last lines of its log."""
 
 
 class Child:
@@ -39,7 +40,10 @@ class Child:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self, ready: Ready, *, seconds: float = 60) -> None:
-        """Start it and wait until `ready()` is true; `NotReady` if it ends before that or takes too long."""
+        """Start it and wait until `ready()` is true.
+
+        Raises:
+            NotReady: it ended before that, or took longer than `seconds`."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -52,15 +56,15 @@ class Child:
                 start_new_session=True,
             )
         try:
-            await self._answering(self.process, ready, seconds)
-        except BaseException:  # Ctrl-C too: nobody else knows of this process yet
+            await self._until_ready(self.process, ready, seconds)
+        except BaseException:  # Ctrl-C too: no other code knows this process yet
             await self.kill()
             raise
 
-    async def _answering(self, process: asyncio.subprocess.Process, ready: Ready, seconds: float) -> None:
+    async def _until_ready(self, process: asyncio.subprocess.Process, ready: Ready, seconds: float) -> None:
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
-            # A port that answers may be somebody else's: the child must be alive too.
+            # Another process may be the one that answers on the port, so the child must be alive too.
             if process.returncode is not None:
                 raise NotReady(f"{self.name} ended with {process.returncode}:\n{self.tail()}")
             with contextlib.suppress(OSError):
@@ -71,7 +75,7 @@ class Child:
             await asyncio.sleep(0.03)
 
     async def stop(self, seconds: float = 10) -> None:
-        """End it: SIGTERM, and SIGKILL to its session when it has not gone after `seconds`."""
+        """End it with SIGTERM, and its whole session with SIGKILL when it still runs after `seconds`."""
         if self.process is None or self.process.returncode is not None:
             return
         self.process.terminate()
@@ -81,9 +85,9 @@ class Child:
             await self.kill()
 
     async def kill(self) -> None:
-        """End its whole session at once, as a power cut would."""
+        """End its whole session with SIGKILL, which gives it no time to clean up."""
         if self.process is not None and self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself, and nobody has looked yet
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself and was not waited for yet
                 os.killpg(self.process.pid, signal.SIGKILL)
             await self.process.wait()
 
@@ -95,7 +99,7 @@ class Child:
 
 
 async def listening(port: int) -> bool:
-    """Whether something accepts connections on this loopback port."""
+    """True when a process accepts connections on this loopback port; raises OSError when none does."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.close()
     return True

@@ -1,4 +1,4 @@
-"""The main job in one go: a run over HTTP, its live events, its result and its artifacts."""
+"""The demonstration: submit a run over HTTP, print its live events, and check its result and artifacts."""
 
 import asyncio
 import csv
@@ -15,11 +15,11 @@ SECONDS = 120
 
 
 class DemoFailed(RuntimeError):
-    """The demo did not do what it shows; the message says what."""
+    """The demonstration failed; the message says why."""
 
 
 async def show(url: str) -> None:
-    """Submit a run to the gateway at `url` and print what comes of it; `DemoFailed` when anything goes wrong."""
+    """Submit a run to the gateway at `url` and print its events, result and artifacts. Raises DemoFailed."""
     api = f"{url}/gateway"
     async with aiohttp.ClientSession() as http:
         client = await _json(http.post(f"{api}/api/auth/login", json={"name": f"demo-{time.time_ns()}"}), 200)
@@ -28,7 +28,7 @@ async def show(url: str) -> None:
         async with http.ws_connect(f"{api}/ws") as socket:
             await socket.send_json({"type": "auth", "api_key": client["api_key"]})
             if (first := await socket.receive_json(timeout=SECONDS))["type"] != "auth_success":
-                raise DemoFailed(f"the socket did not take the key: {first}")
+                raise DemoFailed(f"the socket did not accept the key: {first}")
             print("WS   /gateway/ws              ->  authenticated")
             body = {"prompt": PROGRAM.read_text(), "model": "python", "options": {"timeout": 60}}
             run = await _json(http.post(f"{api}/api/runs", json=body, headers=headers), 201)
@@ -54,7 +54,7 @@ async def show(url: str) -> None:
 
 
 def _check(files: dict[str, bytes]) -> None:
-    """The files are whole, and say what the program found."""
+    """Check that the files are complete and contain what the program found. Raises DemoFailed."""
     missing = {"letters.csv", "letters.png", "claude.log"} - files.keys()
     if missing:
         raise DemoFailed(f"artifacts are missing: {', '.join(sorted(missing))}")
@@ -70,7 +70,7 @@ def _check(files: dict[str, bytes]) -> None:
 
 
 async def _follow(socket: aiohttp.ClientWebSocketResponse, run_id: str) -> tuple[str, str]:
-    """Print a run's events as they come; answers its final status and all it printed."""
+    """Print a run's events as they arrive; returns its final status and its whole output."""
     start, printed = time.monotonic(), ""
     while True:
         event = await socket.receive_json()

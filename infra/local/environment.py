@@ -17,10 +17,10 @@ NODE_MODULES = ROOT / "infra/local/node_modules"
 """Where `npm ci` installs Azurite and the command lines that the runner's image holds."""
 
 PORTS = {"host": 7071, "containers": 7072, "webpubsub": 7073, "blob": 10000, "queue": 10001, "table": 10002}
-"""Where `make run` serves; the sample settings name the same."""
+"""The ports of `make run`, which the sample settings name too."""
 
 SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow"}
-"""Documented socket paths, and the hub each one opens, as a front door would pass them on."""
+"""The documented socket paths, and the hub to which the host forwards each of them."""
 
 IMAGE = "runyard/runner:1"
 
@@ -30,9 +30,10 @@ WEBPUBSUB_KEY = "RunyardLocalWebPubSubAccessKeyThatEverybodyKnows="
 
 @dataclass
 class Environment:
-    """`state` holds logs and all data that outlives it.
+    """All services with one set of ports; `state` is the folder for logs and data.
 
-    Storage is in memory when `keep` is false; no host is started when `serve` is false.
+    Without `keep`, storage is in memory; without `serve`, the Functions host is not started. `settings` override the
+    app settings that are made here; with `reload`, the host loads the app again when a file changes.
     """
 
     state: Path
@@ -48,17 +49,17 @@ class Environment:
 
     @classmethod
     def temporary(cls, state: Path, **settings: str) -> "Environment":
-        """One on free ports, that keeps nothing but its logs."""
+        """An environment on free ports, whose storage is in memory."""
         return cls(state, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)), keep=False, settings=settings)
 
     @property
     def url(self) -> str:
-        """Where the host serves."""
+        """The base URL of the Functions host."""
         return f"http://127.0.0.1:{self.ports['host']}"
 
     @property
     def app_settings(self) -> dict[str, str]:
-        """The settings with which the app finds the rest of this environment."""
+        """The app settings that name the services of this environment."""
         ports = self.ports
         return {
             "AzureWebJobsStorage": azurite.connection_string(ports["blob"], ports["queue"], ports["table"]),
@@ -70,7 +71,7 @@ class Environment:
         }
 
     async def start(self) -> None:
-        """Start everything; `NotReady` says which part did not come up. What was started is stopped then."""
+        """Start all services. Raises NotReady when one does not start; the others are stopped then."""
         self.state.mkdir(parents=True, exist_ok=True)
         self._write("images.json", {IMAGE: self._build_image()})
         handler = {
@@ -93,24 +94,24 @@ class Environment:
             raise
 
     async def stop(self) -> None:
-        """Stop everything that was started: the host first, so that it finds the others while it drains."""
+        """Stop all services, the host first, because running functions need the others."""
         if self.host:
             await self.host.stop()
         await asyncio.gather(*(child.stop() for child in (self.storage, self.containers, self.webpubsub) if child))
 
     def _build_image(self) -> dict[str, object]:
-        """The runner's image: what its Dockerfile copies, in a folder that containers see."""
+        """The entry of the runner's image: its Dockerfile's files are copied to a folder that containers can read."""
         folder = self.state / "runner"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
-        # The command lines that the Dockerfile installs; here they are development dependencies.
+        # The Dockerfile installs these command lines; here they are development dependencies.
         start = f'PATH="$PATH:{NODE_MODULES}/.bin" exec python3 {folder}/runner.py'
         return {"entrypoint": ["sh", "-c", start], "read_only": [str(folder), str(NODE_MODULES)]}
 
     async def start_storage(self) -> None:
-        """Start the storage emulator, also again after it was stopped."""
+        """Start the storage emulator, at first or after it was stopped."""
         folder = self.state / "azurite" if self.keep else None
         ports = (self.ports["blob"], self.ports["queue"], self.ports["table"])
         self.storage = await azurite.start(ports, node_modules=NODE_MODULES, folder=folder, log=self._log("azurite"))
@@ -127,7 +128,7 @@ class Environment:
         )
 
     async def start_host(self) -> None:
-        """Start the Functions host, also again after it was killed."""
+        """Start the Functions host, at first or after it was killed."""
         sockets: list[str] = []
         for path, hub in SOCKETS.items():
             sockets += ["--socket", f"{path}=ws://127.0.0.1:{self.ports['webpubsub']}/client/hubs/{hub}"]
@@ -141,9 +142,9 @@ class Environment:
             *sockets,
         ]
         self.host = self._child("host", *arguments, *(["--reload"] if self.reload else []), env=self.app_settings)
-        await self.host.start(self._answers)
+        await self.host.start(self._responds)
 
-    async def _answers(self) -> bool:
+    async def _responds(self) -> bool:
         async with aiohttp.ClientSession() as session:
             try:
                 async with session.get(f"{self.url}/admin/host/ping") as answer:

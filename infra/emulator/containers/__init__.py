@@ -1,1 +1,1 @@
-"""Azure Container Instances on one machine: the management wire in front of real processes."""
+"""An emulator of Container Instances: the management API of the service in front of real processes."""

@@ -1,4 +1,4 @@
-"""The management wire's shapes: errors, the checks of a container group's body, and what of it may be shown."""
+"""Bodies of requests and answers: errors, validation of container groups, and removal of secrets."""
 
 import base64
 import copy
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class ArmError(Exception):
-    """An answer that is an error: HTTP status, the service's code, a sentence."""
+    """An error response: HTTP status, the service's error code, and a message."""
 
     def __init__(self, status: HTTPStatus, code: str, message: str):
         super().__init__(message)
@@ -42,7 +42,11 @@ def not_found(kind: str, name: str, resource_group: str) -> ArmError:
 
 
 def check(name: str, body: Json) -> None:
-    """Refuse what the service refuses, and what this machine cannot do; `ArmError`."""
+    """Validate the body of the container group `name` as the service does.
+
+    Raises:
+        ArmError: the body is invalid, or (501) asks for something that is not supported.
+    """
     if not LABEL.fullmatch(name):
         raise invalid("InvalidContainerGroupName", f"The container group name '{name}' is invalid.")
     if not body.get("location"):
@@ -62,12 +66,12 @@ def check(name: str, body: Json) -> None:
     containers = properties.get("containers") or []
     if not containers:
         raise invalid("MissingContainers", f"The container group '{name}' has no containers.")
-    everyone = [*(properties.get("initContainers") or []), *containers]
-    names = [one.get("name") for one in everyone]
+    all_containers = [*(properties.get("initContainers") or []), *containers]
+    names = [one.get("name") for one in all_containers]
     if len(set(names)) < len(names):
         raise invalid("DuplicateContainerName", f"The container group '{name}' has two containers of the same name.")
     volumes = {volume["name"] for volume in properties.get("volumes") or []}
-    for one in everyone:
+    for one in all_containers:
         check_container(name, one, volumes)
     for one in containers:
         requests = (one["properties"].get("resources") or {}).get("requests") or {}
@@ -123,7 +127,7 @@ def check_container(group: str, container: Json, volumes: set[str]) -> None:
 
 
 def fixed(body: Json) -> Json:
-    """What an update must not change: the group has to be deleted for that."""
+    """The properties that an update must not change; changing them requires deleting the group."""
     properties = body["properties"]
     return {
         "location": body["location"].lower(),
@@ -134,7 +138,7 @@ def fixed(body: Json) -> Json:
 
 
 def shown(body: Json) -> Json:
-    """A copy of a group's body without any of its secrets."""
+    """A copy of a group's body without its secrets."""
     body = copy.deepcopy(body)
     properties = body["properties"]
     for container in [*properties["containers"], *(properties.get("initContainers") or [])]:

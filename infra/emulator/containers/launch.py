@@ -70,7 +70,7 @@ def start_supervisor(
 def _lock(group: ContainerGroup) -> int:
     """Take the group's lock, which the supervisor inherits; the file descriptor of the open file."""
     lock = os.open(group.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    # Waits for processes that hold the lock only to test it: one that another thread has just forked may do so too.
+    # Waits for a process that holds the lock for a moment to test it; a process forked by another thread may do that.
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 

@@ -1,6 +1,6 @@
-"""The log of one container: pieces of output, each after a line with its time and its length in bytes."""
+"""The log of one container: pieces of output, each preceded by a line with its time and its length in bytes."""
 
-# The supervisor loads this and must start fast, so: no pathlib.
+# The supervisor imports this module and must start fast, so pathlib is not used.
 # ruff: noqa: PTH105, PTH123
 
 import os
@@ -11,13 +11,13 @@ KEPT = 4 * 1024 * 1024
 
 
 def now() -> str:
-    """This moment in UTC, as the service writes it."""
+    """The present time in UTC, in the format of the service."""
     seconds = time.time()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d}Z"
 
 
 class LogWriter:
-    """Appends output to `path`; `path`.1 holds what came before, so that together they hold the newest `KEPT` bytes."""
+    """Appends output to `path`; a full file becomes `path`.1, so that both hold at least the newest `KEPT` bytes."""
 
     def __init__(self, path: str):
         self.path = path
@@ -38,7 +38,7 @@ class LogWriter:
 
 
 def read(path: str, *, tail: int | None = None, timestamps: bool = False) -> str:
-    """The newest output, `KEPT` bytes of it and the last `tail` lines at most; empty when there is none yet."""
+    """The newest output: at most `KEPT` bytes and the last `tail` lines; empty before the first output."""
     pieces = [piece for part in (path + ".1", path) for piece in stored(part)]
     output = b"".join(output for _, output in pieces) if not timestamps else stamped(pieces)
     output = output[-KEPT:]
@@ -65,7 +65,7 @@ def stored(path: str) -> list[tuple[bytes, bytes]]:
 
 
 def stamped(pieces: list[tuple[bytes, bytes]]) -> bytes:
-    """The output with the time of its beginning before each line."""
+    """The output with the time at which each line began before it."""
     lines: list[bytes] = []
     for moment, output in pieces:
         for line in split(output):
@@ -77,6 +77,6 @@ def stamped(pieces: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def split(output: bytes) -> list[bytes]:
-    """Lines with their ends; a carriage return does not end one."""
+    """The lines with their newlines; a carriage return does not end a line."""
     *lines, rest = output.split(b"\n")
     return [*(line + b"\n" for line in lines), *([rest] if rest else [])]

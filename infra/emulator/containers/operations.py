@@ -1,4 +1,4 @@
-"""The service: which groups there are, and the operations that change them, each answered before its work is done."""
+"""What requests do to container groups. Each operation returns before its work is done in the background."""
 
 import asyncio
 import functools
@@ -16,7 +16,7 @@ from infra.emulator.containers.bodies import TYPE, ArmError, Json, check, fixed,
 from infra.emulator.containers.launch import start_supervisor
 from infra.emulator.containers.process import remove
 from infra.emulator.containers.shares import Shares
-from infra.emulator.containers.state import OUTLIVES_GRACE, ContainerGroup
+from infra.emulator.containers.state import ContainerGroup
 from infra.emulator.containers.supervisor import event
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ ACCEPTED = ("location", "tags", "identity", "zones", "properties")
 
 
 class RegionLimits:
-    """What the region has to give; tests change it."""
+    """The quota of groups, and the locations without room; requests to /local/limits change them."""
 
     def __init__(self) -> None:
         self.groups = 1000
@@ -49,23 +49,30 @@ class RegionLimits:
 
 
 class ContainerGroups:
-    """The container groups of every subscription, kept under `folder`."""
+    """The container groups of every subscription, kept under `folder`; `images` is the JSON file of the images.
 
-    def __init__(self, folder: Path, images: Path, *, grace: float = 2, restart_delay: float = 1):
-        self.folder, self.images_file, self.grace, self.restart_delay = folder, images, grace, restart_delay
+    In seconds: `grace` from SIGTERM to SIGKILL of a container, `kill_after` from then until a group that still runs is
+    killed with its supervisor, `restart_delay` before the first restart of a container.
+    """
+
+    def __init__(
+        self, folder: Path, images: Path, *, grace: float = 2, kill_after: float = 3, restart_delay: float = 1
+    ):
+        self.folder, self.images_file = folder, images
+        self.grace, self.kill_after, self.restart_delay = grace, kill_after, restart_delay
         self.groups: dict[str, ContainerGroup] = {}
         self.shares = Shares(folder / "shares")
         self.limits = RegionLimits()
         self.work: set[asyncio.Task[None]] = set()
         self.closing = False
-        self.starters = ThreadPoolExecutor(4)  # of their own: many starts must not keep a log from being read
+        self.starters = ThreadPoolExecutor(4)  # separate threads, so that many starts do not delay the reading of logs
 
     def images(self) -> dict[str, sandbox.Image]:
-        """The images that can be pulled, read anew each time."""
+        """The images by name, read from the file at each call."""
         return json.loads(self.images_file.read_text())
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do this after the answer."""
+        """Run this in the background; a failure is logged."""
         task = asyncio.create_task(work)
         self.work.add(task)
         task.add_done_callback(self.done)
@@ -77,10 +84,10 @@ class ContainerGroups:
             log.error("work on a container group failed", exc_info=error)
 
     async def open(self) -> None:
-        """Take up again the groups of an earlier process: its containers may run on, have ended, or be due."""
+        """Continue with the groups of an earlier process, whose containers may run, have ended, or be due to start."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in self.folder.glob("groups/*"):
-            if not (folder / "group.json").exists():  # its deletion was interrupted, or its creation before the answer
+            if not (folder / "group.json").exists():  # its deletion, or its creation, was interrupted
                 await asyncio.to_thread(remove, str(folder))
                 continue
             group = ContainerGroup.load(folder)
@@ -93,14 +100,14 @@ class ContainerGroups:
                 self.begin(self.adopt(group))
 
     async def adopt(self, group: ContainerGroup) -> None:
-        """Go on with a group that is to run."""
-        while group.alive and not group.started:  # noqa: ASYNC110 - an earlier process ended while it started this
+        """Continue with a group that is to run."""
+        while group.alive and not group.started:  # noqa: ASYNC110 - an earlier process ended while it started the supervisor
             await asyncio.sleep(0.02)
         if not group.alive and self.is_due(group):
             self.launch(group)
 
     def is_due(self, group: ContainerGroup) -> bool:
-        """Whether a group without a supervisor should run: it never did, or its policy wants its containers back."""
+        """Whether to start a group that has no supervisor: it never ran, or its restart policy requires it."""
         status = group.status()
         policy = group.body["properties"].get("restartPolicy", "Always")
         states = [view["currentState"] for view in status["containers"].values()]
@@ -109,14 +116,15 @@ class ContainerGroups:
         return policy == "OnFailure" and any(state.get("exitCode") != 0 for state in states)
 
     async def close(self) -> None:
-        """End every container; those whose policy wants it come back at the next `open`."""
+        """End every container; the next `open` starts them again where the restart policy requires it."""
         self.closing = True
         await asyncio.gather(*self.work, return_exceptions=True)
         await asyncio.gather(*(group.stop(self.patience) for group in self.groups.values()))
 
     @property
     def patience(self) -> float:
-        return self.grace + OUTLIVES_GRACE
+        """Seconds within which a group must have ended after a stop."""
+        return self.grace + self.kill_after
 
     def find(self, subscription: str, resource_group: str, name: str) -> ContainerGroup:
         try:
@@ -132,7 +140,11 @@ class ContainerGroups:
                 yield group
 
     def create(self, subscription: str, resource_group: str, name: str, body: Json) -> tuple[ContainerGroup, bool]:
-        """Accept a group, or a change of one; the group and whether it is new."""
+        """Accept a new group or a change of an existing one; returns the group, and whether it is new.
+
+        Raises:
+            ArmError: the request is invalid, not supported, or the region has no room.
+        """
         body = {key: body[key] for key in ACCEPTED if body.get(key) is not None}
         try:
             check(name, body)
@@ -157,7 +169,7 @@ class ContainerGroups:
             raise invalid("InvalidContainerGroupUpdate", UPDATE_REFUSED.format(name))
         same = {**group.body, "tags": None} == {**body, "tags": None}
         group.body = body
-        if same and not group.failure:  # nothing but tags: its containers need not know
+        if same and not group.failure:  # only the tags differ, so its containers need no restart
             group.save()
         else:
             self.launch(group)
@@ -168,7 +180,7 @@ class ContainerGroups:
         return [*body["properties"]["containers"], *(body["properties"].get("initContainers") or [])]
 
     def check_room(self, name: str, body: Json, known: ContainerGroup | None) -> None:
-        """Refuse a group for which the region has no room, or whose name on the network is taken."""
+        """Raise ArmError when the region has no room for a group, or its DNS name label is taken."""
         location = body["location"]
         others = [group for group in self.groups.values() if group is not known]
         if location in self.limits.full_locations:
@@ -182,13 +194,13 @@ class ContainerGroups:
             raise invalid("DnsNameLabelNotAvailable", LABEL_TAKEN.format(label, name))
 
     def check_steady(self, group: ContainerGroup) -> None:
-        """Refuse to change a group that is changing."""
+        """Raise ArmError when the group is being changed or deleted."""
         if group.provisioning_state(group.status()) in ("Pending", "Creating", "Deleting"):
             message = f"The container group '{group.name}' is still transitioning, please retry later."
             raise ArmError(HTTPStatus.CONFLICT, "ContainerGroupTransitioning", message)
 
     def launch(self, group: ContainerGroup) -> None:
-        """Have the group run, from its beginning."""
+        """Start the group in the background; running containers are stopped first."""
         group.wanted, group.pending, group.failure = "running", True, []
         group.save()
         self.begin(self.run(group))
@@ -209,14 +221,14 @@ class ContainerGroups:
             group.pending = False
 
     def tag(self, group: ContainerGroup, tags: dict[str, str]) -> None:
-        """Give the group these tags instead of those it has."""
+        """Replace the tags of the group."""
         if group.removal:
             self.check_steady(group)
         group.body["tags"] = tags
         group.save()
 
     async def stop(self, group: ContainerGroup) -> None:
-        """End the containers of the group; it stays and can be started."""
+        """End the containers of the group, which can be started again."""
         if group.removal:
             self.check_steady(group)
         group.wanted = "stopped"
@@ -228,7 +240,7 @@ class ContainerGroups:
             await group.stop(self.patience)
 
     def delete(self, group: ContainerGroup) -> asyncio.Task[None]:
-        """Begin to remove the group and all that is of it."""
+        """Begin to remove the group and its folder; the task ends when both are removed."""
         if group.removal is None:
             group.wanted = "deleted"
             group.save()

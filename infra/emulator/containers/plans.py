@@ -1,4 +1,4 @@
-"""What a supervisor is told: how to run the containers of a group, once."""
+"""The input of a supervisor: how to run the containers of a group, from one start of the group to its end."""
 
 from typing import TypedDict
 
@@ -9,16 +9,16 @@ class ContainerPlan(TypedDict):
     name: str
     argv: list[str]
     environment: dict[str, str]
-    sandboxed: bool  # argv starts bubblewrap, which has an init of its own
-    root: str  # the folder of its files, made anew at each start
-    working_dir: str  # of the machine
+    sandboxed: bool  # whether argv starts bubblewrap, which has its own init process
+    root: str  # the folder of its files, created anew at each start
+    working_dir: str  # a path of the machine
     log: str
-    directories: list[str]  # of a fresh root
-    files: dict[str, str]  # of a fresh root, with their text
-    links: dict[str, str]  # of a fresh root, with their target
+    directories: list[str]  # to create in a new root
+    files: dict[str, str]  # to create in a new root, with their text
+    links: dict[str, str]  # to create in a new root, with their target
     cores: int
     memory: int  # bytes
-    limits: dict[str, int]  # of the operating system, by their names in `resource` without RLIMIT_
+    limits: dict[str, int]  # of the operating system, by their names in the module `resource` without RLIMIT_
 
 
 class GroupPlan(TypedDict):
@@ -27,5 +27,5 @@ class GroupPlan(TypedDict):
     policy: str  # Always, OnFailure or Never
     init: list[ContainerPlan]
     containers: list[ContainerPlan]
-    grace: float  # seconds between TERM and KILL
-    restart_delay: float  # seconds before a first restart, doubled at each
+    grace: float  # seconds between SIGTERM and SIGKILL
+    restart_delay: float  # seconds before the first restart, doubled for each further one

@@ -1,6 +1,6 @@
-"""One running container: its processes, their limits and their end."""
+"""The processes of one running container: their start, limits, memory and end."""
 
-# The supervisor loads this and must start fast, so: no pathlib, no typing.
+# The supervisor imports this module and must start fast, so pathlib and typing are not used.
 # ruff: noqa: PTH103, PTH110, PTH112, PTH123, PTH208, PTH211
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
-"""Linux may be built without these lists, other systems have no /proc: `ps` has to serve then."""
+"""False where Linux is built without these lists, and on systems without /proc; `ps` is used there."""
 
 
 class ContainerProcess:
@@ -27,7 +27,7 @@ class ContainerProcess:
 
     def __init__(self, plan: ContainerPlan):
         self.plan = plan
-        self.silent = False  # its output is closed though it lives
+        self.silent = False  # its output is closed although it still runs
         fresh_root(plan)
         self.output, write = os.pipe()
         self.pid = os.fork()
@@ -37,7 +37,7 @@ class ContainerProcess:
         os.set_blocking(self.output, False)
 
     def main(self) -> int | None:
-        """The process that runs the container's command; None when it is not there yet, or no more."""
+        """The id of the process that runs the container's command; None before it starts and after it ends."""
         pid = self.pid
         for _ in range(2 if self.plan["sandboxed"] else 1):
             below = children(pid)
@@ -47,24 +47,24 @@ class ContainerProcess:
         return pid
 
     def terminate(self) -> None:
-        """Ask the command to end, as the service does: only it gets the signal."""
+        """Send SIGTERM to the command; like in the service, its child processes do not get the signal."""
         for _ in range(40):
             if main := self.main():
                 send(main, signal.SIGTERM)
                 return
-            time.sleep(0.005)  # it is just being started, or just ending
+            time.sleep(0.005)  # it is starting or ending at this moment
 
     def kill(self) -> None:
-        """End every process of the container; those in a sandbox go with its init."""
+        """Kill every process of the container; in a sandbox they end when its init process is killed."""
         for pid in descendants(self.pid) or [self.pid]:
             send(pid, signal.SIGKILL)
 
     def memory(self) -> int:
-        """Bytes that belong to the container alone."""
+        """The private memory of all its processes in bytes."""
         return sum(private_memory(pid) for pid in descendants(self.pid))
 
     def read(self) -> bytes | None:
-        """Output that is there now; b"" at its end, None when there is none at the moment."""
+        """The available output; b"" at the end of the output, None when there is none at the moment."""
         try:
             return os.read(self.output, 65536)
         except BlockingIOError:
@@ -72,7 +72,7 @@ class ContainerProcess:
 
 
 def fresh_root(plan: ContainerPlan) -> None:
-    """Every start of a container finds the files of its image and nothing of the run before."""
+    """Create the container's files anew, so that a start finds nothing of the run before."""
     root = plan["root"]
     remove(root)
     for folder in plan["directories"]:
@@ -85,29 +85,29 @@ def fresh_root(plan: ContainerPlan) -> None:
 
 
 def remove(folder: str) -> None:
-    """Remove a folder and all that is below, also what its owner has forbidden to change."""
+    """Remove a folder and everything below it, also what is write-protected."""
     if call("/bin/rm", "-rf", "--", folder) != 0:
         call("/bin/chmod", "-R", "u+rwX", "--", folder)
         call("/bin/rm", "-rf", "--", folder)
 
 
 def call(*command: str) -> int:
-    """Run a program and answer its exit code; lighter than `subprocess`, and safe beside threads."""
+    """Run a program and return its exit code; faster than `subprocess`, and safe in a process with threads."""
     return exit_code(os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)[1])
 
 
 def _become(plan: ContainerPlan, output: int) -> NoReturn:
-    """Turn this forked process into the container."""
+    """Turn this forked process into the first process of the container."""
     try:
         signal.set_wakeup_fd(-1)
-        # Python ignores the last two, and a program inherits what is ignored.
+        # Python ignores the last two, and programs inherit ignored signals.
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.closerange(3, 1024)  # an init does not exec: it would hold the supervisor's control pipe open
+        os.closerange(3, 1024)  # `init` does not exec, so it would keep the supervisor's control pipe open
         limit(plan)
         os.chdir(plan["working_dir"])
         if plan["sandboxed"]:
@@ -120,7 +120,7 @@ def _become(plan: ContainerPlan, output: int) -> NoReturn:
 
 
 def limit(plan: ContainerPlan) -> None:
-    """Put the limits of the request on this process and all that it starts."""
+    """Set the limits of the plan for this process and every process that it starts."""
     for name, value in plan["limits"].items():
         number = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(number)[1]
@@ -133,7 +133,7 @@ def limit(plan: ContainerPlan) -> None:
 
 
 def init(plan: ContainerPlan) -> int:
-    """Be the init of a container without a sandbox: adopt its orphans, and leave none behind when the command ends."""
+    """Act as the init process of a container without a sandbox: adopt orphans, and end all of them with the command."""
     signal.signal(signal.SIGTERM, orphaned)
     if sys.platform == "linux":
         import ctypes
@@ -141,7 +141,7 @@ def init(plan: ContainerPlan) -> int:
         prctl = ctypes.CDLL(None).prctl
         prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
         prctl(1, int(signal.SIGTERM))  # PR_SET_PDEATHSIG
-    # Held back meanwhile: a signal for the command must not find this handler in it.
+    # Blocked meanwhile, so that a signal for the command cannot run this handler in the command's process.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     command = os.fork()
     if command == 0:
@@ -162,13 +162,13 @@ def init(plan: ContainerPlan) -> int:
 
 
 def orphaned(*_: object) -> NoReturn:
-    """The supervisor is gone: so is the container."""
+    """End the container because its supervisor has ended."""
     kill_below()
     os._exit(137)
 
 
 def kill_below() -> None:
-    """End every process below this one."""
+    """Kill every descendant of this process and wait for them."""
     while rest := descendants(os.getpid()):
         for pid in rest:
             send(pid, signal.SIGKILL)
@@ -179,7 +179,7 @@ def kill_below() -> None:
 
 
 def exit_code(status: int) -> int:
-    """The exit code of a wait status as shells count: 128 + the signal that ended it."""
+    """The exit code of a wait status; as in a shell, 128 + the number of the signal for a killed process."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
@@ -192,7 +192,7 @@ def send(pid: int, number: int) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """Child processes, of every thread, oldest first."""
+    """The ids of the child processes of all threads, oldest first."""
     if not LISTS_CHILDREN:
         return [child for child, parent, _ in processes() if parent == pid]
     found: list[int] = []
@@ -206,7 +206,7 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process below this one; parents before their children."""
+    """The ids of all processes below this one, parents before their children."""
     found = children(pid)
     for child in found:
         found += children(child)
@@ -214,7 +214,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def private_memory(pid: int) -> int:
-    """Bytes of memory that this process shares with no file, where the system tells that; else all that it holds."""
+    """The memory of a process that is shared with no file, in bytes; all its memory where the system has no /proc."""
     if not os.path.isdir("/proc/self"):
         return sum(size for process, _, size in processes() if process == pid)
     try:
@@ -226,7 +226,7 @@ def private_memory(pid: int) -> int:
 
 
 def processes() -> list[tuple[int, int, int]]:
-    """Every process of a machine that does not list children: its id, its parent and the bytes it holds in memory."""
+    """Every process of this machine, from `ps`: its id, the id of its parent, and its resident memory in bytes."""
     with os.popen("ps -A -o pid=,ppid=,rss=") as lines:
         rows = [line.split() for line in lines]
     return [(int(pid), int(parent), int(kib) * 1024) for pid, parent, kib in rows]

@@ -1,4 +1,4 @@
-"""From a container's request to the plan of its processes: in bubblewrap where that works, else as a plain process."""
+"""The plan of a container's processes: in bubblewrap where it works, else as a plain process."""
 
 import functools
 import logging
@@ -15,13 +15,13 @@ log = logging.getLogger(__name__)
 
 GIB = 1024**3
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-"""What a container sees of the machine's programs, to read only."""
+"""Programs of the machine that every container can read."""
 CONFIGURATION = (
     "/etc/alternatives", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
     "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf", "/etc/pki", "/etc/protocols", "/etc/resolv.conf",
     "/etc/services", "/etc/ssl",
 )  # fmt: skip
-"""What it sees of the machine's settings: nothing that names its users or secrets."""
+"""Configuration of the machine that every container can read; none of it names users or secrets."""
 ISOLATION = (
     "--unshare-user", "--uid", "0", "--gid", "0", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
     "--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL",
@@ -30,12 +30,12 @@ PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Image(TypedDict):
-    """What an image is here: a command, and what it needs of the machine."""
+    """An image: a command, and what it needs of this machine."""
 
     entrypoint: list[str]
-    read_only: NotRequired[list[str]]  # paths of the machine that it sees
+    read_only: NotRequired[list[str]]  # paths of the machine that the container can read
     working_dir: NotRequired[str]
-    limits: NotRequired[dict[str, int]]  # of the operating system: "CPU" seconds, "FSIZE" bytes, "NOFILE" files, ...
+    limits: NotRequired[dict[str, int]]  # of the operating system, such as "CPU" seconds, "FSIZE" bytes, "NOFILE" files
 
 
 class Mount(TypedDict):
@@ -48,7 +48,7 @@ class Mount(TypedDict):
 
 @functools.cache
 def bubblewrap() -> str | None:
-    """Where bubblewrap is, if it may make namespaces here."""
+    """The path of bubblewrap; None when it is not installed or the system does not let it create namespaces."""
     program = shutil.which("bwrap")
     if program:
         probe = [program, *ISOLATION, "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "/bin/sh", "-c", ":"]
@@ -58,20 +58,20 @@ def bubblewrap() -> str | None:
         reason = answer.stderr.decode(errors="replace").strip()
     else:
         reason = "bwrap is not installed"
-    log.warning("containers are NOT isolated from this machine, they are plain processes: %s", reason)
+    log.warning("containers are NOT isolated from this machine, they run as plain processes: %s", reason)
     return None
 
 
 @functools.cache
 def runtimes() -> tuple[str, ...]:
-    """Where Python and Node live when the system's folders do not hold them: what every image may count on."""
+    """Folders of Python and Node outside of the system's folders; every image can use these programs."""
     node = shutil.which("node")
     homes = [sys.base_prefix, *([str(Path(node).resolve().parents[1])] if node else [])]
     return tuple(dict.fromkeys(home for home in homes if not home.startswith("/usr")))
 
 
 def environment(variables: dict[str, str], home: str, temporary: str) -> dict[str, str]:
-    """What a container's command sees: what the request gives, and the least that programs need."""
+    """The environment of a container's command: the variables of the request, and the ones that most programs need."""
     path = ":".join([*(f"{home}/bin" for home in runtimes()), PROGRAMS])
     return {"PATH": path, "HOME": home, "TMPDIR": temporary, "LANG": "C.UTF-8", **variables}
 
@@ -88,7 +88,10 @@ def plan(
     cores: float,
     memory: float,
 ) -> ContainerPlan:
-    """How container `name` of the group in `folder` is to run; `memory` in GiB."""
+    """The plan for the container `name` of the group in `folder`.
+
+    `host` is the host name in the container, `cores` its processors, `memory` its limit in GiB.
+    """
     root = folder / "roots" / name
     program = bubblewrap()
     working_dir = image.get("working_dir", "/")
@@ -115,7 +118,12 @@ def plan(
         "/etc/hosts": f"127.0.0.1 localhost {host}\n::1 localhost\n",
         "/etc/hostname": f"{host}\n",
     }
-    shell = ["/bin/sh", "-c", 'exec "$@"', "sh"]  # answers 127 and 126 for what is not there or not a program
+    shell = [
+        "/bin/sh",
+        "-c",
+        'exec "$@"',
+        "sh",
+    ]  # exits with 127 for a missing command and 126 for one that cannot be executed
     common["argv"] = [
         program, *ISOLATION, "--hostname", host,
         "--bind", str(root), "/", *view(image), "--proc", "/proc", "--dev", "/dev", *volumes(mounts),
@@ -125,7 +133,7 @@ def plan(
 
 
 def view(image: Image) -> list[str]:
-    """The arguments that show a container the programs of this machine and the paths of its image."""
+    """The bubblewrap arguments for the programs of this machine and the paths of the image, all read-only."""
     arguments: list[str] = []
     for path in map(Path, SYSTEM):
         if path.is_symlink():
@@ -150,7 +158,7 @@ def volumes(mounts: list[Mount]) -> list[str]:
 def bare(
     common: ContainerPlan, root: Path, working_dir: str, variables: dict[str, str], mounts: list[Mount]
 ) -> ContainerPlan:
-    """Without a sandbox: its folder is its working directory, and volumes are links there."""
+    """The plan without a sandbox: its root is a folder, in which volumes are links."""
     common["environment"] = environment(variables, f"{root}/root", f"{root}/tmp")
     common["working_dir"] = f"{root}{working_dir}"
     common["directories"] += [str(Path(mount["target"]).parent) for mount in mounts]

@@ -1,4 +1,4 @@
-"""File shares of storage accounts: each a folder, made and removed through the management wire."""
+"""File shares of storage accounts; each share is a folder."""
 
 import json
 from pathlib import Path
@@ -10,20 +10,20 @@ TYPE = "Microsoft.Storage/storageAccounts/fileServices/shares"
 
 
 class Shares:
-    """The shares of every account, in `folder`/<account>/<share>; what is known of one stands beside it."""
+    """The shares of all accounts, in `folder`/<account>/<share>; each has its properties in <share>.json beside it."""
 
     def __init__(self, folder: Path):
         self.root = folder
 
     def folder(self, account: str, share: str) -> Path:
-        """Where the files of a share are; FileNotFoundError when there is no such share."""
+        """The folder with the files of a share. Raises FileNotFoundError when the share does not exist."""
         folder = self.root / account.lower() / share.lower()
         if not LABEL.fullmatch(share.lower()) or not LABEL.fullmatch(account.lower()) or not folder.is_dir():
             raise FileNotFoundError(f"The share '{share}' of the storage account '{account}' does not exist.")
         return folder
 
     def create(self, account: str, share: str, properties: Json) -> bool:
-        """Make it, or change what is known of it; whether it is new."""
+        """Create a share or change its properties; returns whether it is new. Raises ArmError for an invalid name."""
         if not LABEL.fullmatch(share) or len(share) < 3 or not LABEL.fullmatch(account):
             raise invalid("InvalidResourceName", f"The share name '{share}' is invalid.")
         folder = self.root / account / share
@@ -48,7 +48,7 @@ class Shares:
         return sorted(share.name for share in folder.iterdir() if share.is_dir())
 
     def delete(self, account: str, share: str) -> bool:
-        """Remove it and its files; whether it was there."""
+        """Remove a share with its files; returns whether it existed."""
         try:
             folder = self.folder(account, share)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Container groups: what was asked for, kept in files, and the life of the supervisor that runs each."""
+"""Container groups, each in a folder of its own: the requested body, and the status that its supervisor writes."""
 
 import asyncio
 import fcntl
@@ -14,19 +14,16 @@ from infra.emulator.containers.process import send
 
 log = logging.getLogger(__name__)
 
-OUTLIVES_GRACE = 3
-"""Seconds after the grace within which a killed group must be gone."""
-
 
 class ContainerGroup:
-    """One container group; `folder` holds everything of it."""
+    """One container group; `folder` holds all its files."""
 
     def __init__(self, folder: Path, subscription: str, resource_group: str, name: str, body: Json):
         self.folder, self.subscription, self.resource_group, self.name = folder, subscription, resource_group, name
         self.body = body
         self.wanted = "running"  # or stopped, or deleted
-        self.pending = True  # accepted, and its supervisor not yet there
-        self.failure: list[Json] = []  # the event that tells why its supervisor could not be started
+        self.pending = True  # accepted, but its supervisor does not run yet
+        self.failure: list[Json] = []  # the event that says why its supervisor could not be started
         self.changing = asyncio.Lock()
         self.removal: asyncio.Task[None] | None = None
         self.process: subprocess.Popen[bytes] | None = None
@@ -41,12 +38,12 @@ class ContainerGroup:
 
     @property
     def label(self) -> tuple[str | None, str]:
-        """Its name on the network and the location in which that is unique."""
+        """Its DNS name label (None without one) and the location in which the label must be unique."""
         address = self.body["properties"].get("ipAddress") or {}
         return address.get("dnsNameLabel"), self.body["location"].lower()
 
     def save(self) -> None:
-        """Keep it; it may hold secrets, so nobody else may read it."""
+        """Write it to its folder, readable by the owner only because it may hold secrets."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self.folder / "group.json.new"
         names = {"subscription": self.subscription, "resource_group": self.resource_group, "name": self.name}
@@ -63,7 +60,7 @@ class ContainerGroup:
 
     @property
     def alive(self) -> bool:
-        """Whether it has a supervisor, which holds the lock from before its start to its end; not for a pending one."""
+        """Whether its supervisor runs, which holds the lock until it ends. Not valid while the group is pending."""
         try:
             lock = os.open(self.folder / "lock", os.O_RDONLY)
         except FileNotFoundError:
@@ -79,8 +76,13 @@ class ContainerGroup:
         return False
 
     def status(self) -> Json:
-        """What its supervisor wrote last; of one that was killed, what the end of its containers must have been."""
-        alive = self.pending or self.alive  # asked first: what a supervisor writes at its end is then there
+        """The status that its supervisor wrote last.
+
+        When the supervisor was killed, its running containers are reported as terminated with exit code 137.
+        """
+        alive = (
+            self.pending or self.alive
+        )  # tested before reading: a supervisor that has ended has written its last status
         try:
             status = json.loads((self.folder / "status.json").read_text())
         except FileNotFoundError:
@@ -117,7 +119,7 @@ class ContainerGroup:
         return "Succeeded" if all(state["state"] == "Terminated" for state in states) else "Waiting"
 
     def view(self, *, instance: bool = True) -> Json:
-        """The resource as the service answers it; lists leave the instance views out."""
+        """The resource in the JSON of the service; lists omit the instance views."""
         status = self.status()
         body = shown(self.body)
         properties = body["properties"]
@@ -135,27 +137,27 @@ class ContainerGroup:
                     container["properties"]["instanceView"] = view
         return {"id": self.id, "name": self.name, "type": TYPE, **body}
 
-    def send(self, word: str) -> None:
-        """Tell the supervisor; nothing happens when there is none, or none yet."""
+    def send(self, command: str) -> None:
+        """Send a command to the supervisor; does nothing when no supervisor runs, or it is not ready yet."""
         try:
             pipe = os.open(self.folder / "control", os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             return
-        os.write(pipe, word.encode())
+        os.write(pipe, command.encode())
         os.close(pipe)
 
     async def stop(self, seconds: float) -> None:
-        """End its containers and wait for that; a supervisor that has not done it after `seconds` dies with them."""
+        """End its containers and wait until they have ended; after `seconds` the supervisor is killed with them."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self.alive:
             self.send("stop\n")
             await asyncio.sleep(0.02)
             if asyncio.get_running_loop().time() > deadline:
-                log.warning("the supervisor of %s does not answer and is killed", self.name)
+                log.warning("the supervisor of %s does not end and is killed", self.name)
                 send(int((self.folder / "lock").read_text()), signal.SIGKILL)
                 deadline += 1
 
     @property
     def started(self) -> bool:
-        """Whether a supervisor has begun to tell."""
+        """Whether a supervisor has written a status."""
         return (self.folder / "status.json").exists()

@@ -1,12 +1,12 @@
-"""Keeps the containers of one group: starts, restarts, limits and ends them, and writes down what became of them.
+"""Runs the containers of one group: starts, restarts, limits and ends them, and records their states.
 
-A process of its own for each run of a group, so that containers and the truth about them outlive the server. It reads
-a `GroupPlan` from standard input (no secret stands in a command line), says `ready`, obeys the words that come through
-the pipe `control`, writes `status.json` at every change, and ends with its last container. While it lives it holds the
-file lock that it was given. Light imports only: a hundred of these start on two cores.
+Each run of a group has a supervisor process of its own, so that containers and their states outlive the server. The
+supervisor reads a `GroupPlan` from standard input (so that no secret is in a command line), prints `ready`, obeys the
+commands from the pipe `control`, writes `status.json` at every change, and ends with its last container. Until then it
+holds the file lock that it inherits. Its imports are few, because a hundred supervisors may start on two cores.
 """
 
-# It must start fast, so: no pathlib, no typing.
+# It must start fast, so pathlib and typing are not used.
 # ruff: noqa: PTH105, PTH123
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ if TYPE_CHECKING:
     from infra.emulator.containers.plans import ContainerPlan, GroupPlan
 
 WATCH = 0.25
-"""Seconds between two looks at the memory of containers that use much of theirs."""
+"""Seconds between two memory checks while a container uses more than a quarter of its memory."""
 IDLE = 1.0
-"""Seconds between two looks when none uses a quarter of its memory."""
+"""Seconds between two memory checks otherwise."""
 QUIET = 600
-"""Seconds a container must run before its next restart is prompt again."""
+"""Seconds after which a running container gets the first restart delay again."""
 LONGEST_DELAY = 300
+"""Upper bound of the restart delay in seconds."""
 
 
 def event(name: str, message: str, kind: str = "Normal") -> dict[str, Any]:
-    """Something that happened now, as instance views show it."""
+    """An event of this moment, in the form of instance views."""
     moment = now()
     times = {"firstTimestamp": moment, "lastTimestamp": moment}
     return {"count": 1, **times, "name": name, "message": message, "type": kind}
 
 
 class Container:
-    """One container through all its restarts; `view` is its instance view as the service shows it."""
+    """One container with all its restarts; `view` is its instance view in the JSON of the service."""
 
     def __init__(self, plan: ContainerPlan, policy: str, delay: float):
         self.plan, self.policy, self.first_delay, self.delay = plan, policy, delay, delay
         self.process: ContainerProcess | None = None
         self.log: LogWriter | None = None
         self.began = 0.0
-        self.due: float | None = None  # when it is started again
+        self.due: float | None = None  # when it is restarted
         self.kill_at: float | None = None
         self.out_of_memory = False
         self.view: dict[str, Any] = {
@@ -61,7 +62,7 @@ class Container:
         }
 
     def note(self, name: str, message: str, kind: str = "Normal") -> None:
-        """Note that this happened; the same event again counts up."""
+        """Record an event; the count of an equal earlier event is increased instead."""
         for one in self.view["events"]:
             if (one["name"], one["message"]) == (name, message):
                 one["count"] += 1
@@ -75,14 +76,14 @@ class Container:
         try:
             self.log = LogWriter(self.plan["log"])
             self.process = ContainerProcess(self.plan)
-        except OSError as error:  # no more processes, a full disk
+        except OSError as error:  # such as no more processes, or a full disk
             self.view["currentState"] |= {"state": "Terminated", "exitCode": 128, "detailStatus": "Error"}
             self.note("Failed", f"Error: Failed to start container {self.plan['name']}: {error}", "Warning")
         else:
             self.note("Started", "Started container")
 
     def pump(self) -> bool:
-        """Move output into the log; whether more may come."""
+        """Append the available output to the log; returns False at the end of the output."""
         if self.process is None or self.log is None:
             return False
         output = self.process.read()
@@ -91,7 +92,7 @@ class Container:
         return output != b""
 
     def watch(self) -> float:
-        """Have it killed when it holds more memory than it asked for; the share of that which it holds."""
+        """Plan its kill when it uses more memory than its limit; returns the used share of the limit (0.5: half)."""
         if self.process is None:
             return 0.0
         share = self.process.memory() / self.plan["memory"]
@@ -101,7 +102,7 @@ class Container:
         return share
 
     def ended(self, status: int, *, stopping: bool) -> None:
-        """Note the end of its processes and when it is to start again."""
+        """Record the end of its processes, and plan its restart where the policy requires one."""
         assert self.process and self.log
         while self.pump() and select.select([self.process.output], [], [], 0)[0]:
             pass
@@ -127,7 +128,7 @@ class Container:
         self.start()
 
     def stop(self, grace: float) -> None:
-        """Ask it to end, to be killed after `grace` seconds; one that waits for a restart stays as it ended."""
+        """Send SIGTERM, and plan SIGKILL after `grace` seconds; a planned restart is cancelled."""
         if self.due:
             self.due, self.view["currentState"] = None, self.view["previousState"]
         if self.process:
@@ -140,7 +141,7 @@ class Container:
 
 
 class Supervisor:
-    """The loop that keeps one group."""
+    """The event loop of one group."""
 
     def __init__(self, plan: GroupPlan):
         once = "Never" if plan["policy"] == "Never" else "OnFailure"
@@ -149,13 +150,13 @@ class Supervisor:
         self.init = [Container(one, once, delay) for one in plan["init"]]
         self.containers = [Container(one, plan["policy"], delay) for one in plan["containers"]]
         self.all = self.init + self.containers
-        # Each step starts when the one before has succeeded.
+        # A step starts after the one before has succeeded: the init containers one by one, then all others.
         self.waiting = [[one] for one in self.init] + [self.containers]
         self.stopping = False
         self.look_at = 0.0
 
     def run(self, control: int) -> None:
-        """Keep the group until nothing of it runs and nothing is to run."""
+        """Run the group until no container runs or is due to start."""
         woken, wake = os.pipe()
         for end in (woken, wake):
             os.set_blocking(end, False)
@@ -183,7 +184,7 @@ class Supervisor:
         return one.view["currentState"].get("exitCode") == 0
 
     def wait(self, pipes: list[int]) -> None:
-        """Sleep until there is output, a word, an end, or it is time to look."""
+        """Wait for output, a command, the end of a process, or the next planned moment; copy output to the logs."""
         running = [one.process.output for one in self.all if one.process and not one.process.silent]
         moments = [moment for one in self.all for moment in (one.due, one.process and one.kill_at) if moment]
         timeout = max(0.0, min([self.look_at, *moments]) - time.monotonic())
@@ -199,7 +200,7 @@ class Supervisor:
             return b""
 
     def stop(self, *_: object) -> None:
-        """Ask every container to end; `act` kills those that do not."""
+        """Send SIGTERM to every container; `act` kills those that still run after the grace period."""
         if self.stopping:
             return
         self.stopping = True
@@ -215,7 +216,7 @@ class Supervisor:
                     self.write()
 
     def act(self) -> None:
-        """What is due now: memory, kills, restarts."""
+        """Do what is due: check memory, kill, restart."""
         moment = time.monotonic()
         if moment >= self.look_at:
             share = max(one.watch() for one in self.all)
@@ -229,7 +230,7 @@ class Supervisor:
                 self.write()
 
     def write(self, *, ended: bool = False) -> None:
-        """Put what is known into status.json, whole or not at all."""
+        """Replace status.json as a whole."""
         provisioned = not self.waiting or any(one.failed for one in self.init) or self.stopping
         views = {one.plan["name"]: one.view for one in self.all}
         with open("status.json.new", "w") as file:
@@ -240,13 +241,15 @@ class Supervisor:
 def main() -> NoReturn:
     """Run the plan of standard input in the group's folder, which is the working directory."""
     plan: GroupPlan = json.load(sys.stdin)
-    control = os.open("control", os.O_RDWR | os.O_NONBLOCK)  # also for writing: so there is no end of file
+    control = os.open(
+        "control", os.O_RDWR | os.O_NONBLOCK
+    )  # opened for writing too, so that it never reports an end of file
     supervisor = Supervisor(plan)
     supervisor.write()
     try:
         os.write(1, b"ready\n")
     except BrokenPipeError:
-        pass  # whoever started it is gone; it has all that it needs
+        pass  # the server has ended; the supervisor has all that it needs
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)

@@ -1,4 +1,4 @@
-"""The HTTP operations: paths without case, as the management API has them; every other one answers 501."""
+"""The management API over HTTP: routes (their paths ignore case), parsing and answers; 501 for all other requests."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ LOCATION = SUBSCRIPTION + PROVIDER + "/locations/{location}"
 SHARES = RESOURCE_GROUP + "/providers/Microsoft.Storage/storageAccounts/{account}/fileServices/default/shares"
 
 POLL = {"x-ms-retry-after-ms": "50"}
-"""When to ask again after a long-running operation: the service's half minute would be a long time here."""
+"""The poll interval of long-running operations; the service's half minute would be long for a local machine."""
 
 Handler = Callable[["ArmApi", web.Request, dict[str, str]], Awaitable[web.StreamResponse]]
 ROUTES: list[tuple[str, re.Pattern[str], Handler]] = []
@@ -43,13 +43,13 @@ def route(method: str, template: str) -> Callable[[Handler], Handler]:
 
 
 class ArmApi:
-    """Answers every request on behalf of one service."""
+    """Answers every request from the container groups of one service."""
 
     def __init__(self, service: ContainerGroups):
         self.service = service
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
-        """Any request; what goes wrong is told in the service's shape."""
+        """Answer a request; errors have the shape of the service."""
         try:
             return await self.answer(request)
         except web.HTTPException:
@@ -159,7 +159,7 @@ class ArmApi:
 
     @route("GET", LOCATION + "/operations/{token}")
     async def get_operation(self, request: web.Request, path: dict[str, str]) -> web.Response:
-        """The state of a create, start or restart: that of its group."""
+        """The state of a create, start or restart operation, which is the state of its group."""
         group = self.service.find(path["subscription"], *from_token(path["token"]))
         state = group.provisioning_state(group.status())
         body: Json = {"id": request.path, "status": state, "properties": {"events": group.failure}}
@@ -169,7 +169,7 @@ class ArmApi:
 
     @route("GET", LOCATION + "/operationResults/{token}")
     async def get_deletion(self, request: web.Request, path: dict[str, str]) -> web.Response:
-        """202 while the group is there, 204 then."""
+        """202 while the group exists, then 204."""
         try:
             self.service.find(path["subscription"], *from_token(path["token"]))
         except ArmError:
@@ -201,7 +201,7 @@ class ArmApi:
 
     @route("PUT", "/local/limits")
     async def set_limits(self, request: web.Request, path: dict[str, str]) -> web.Response:
-        """Not of the service: {"groups": how many there may be, "full_locations": [...]}, to try what happens then."""
+        """Not an operation of the service. Sets quota and full regions: {"groups": 3, "full_locations": [...]}."""
         body = await json_body(request)
         self.service.limits.groups = body.get("groups", self.service.limits.groups)
         self.service.limits.full_locations = body.get("full_locations", self.service.limits.full_locations)
@@ -223,7 +223,7 @@ def operation(request: web.Request, group: ContainerGroup) -> dict[str, str]:
 
 
 def operation_url(request: web.Request, group: ContainerGroup, kind: str) -> str:
-    """Where to ask how it goes. It names the group, so the answer needs no memory and survives this process."""
+    """The URL to poll. It names the group, so that it stays valid after a restart of this process."""
     token = base64.urlsafe_b64encode(json.dumps([group.resource_group, group.name]).encode()).decode()
     path = LOCATION.format(subscription=group.subscription, location=group.body["location"])
     return f"{request.url.origin()}{path}/{kind}/{token}?api-version={request.query['api-version']}"
@@ -238,7 +238,7 @@ def from_token(token: str) -> tuple[str, str]:
 
 
 def application(service: ContainerGroups) -> web.Application:
-    """The server of one service; it takes up and ends its containers with its own start and end."""
+    """The web application of one service; containers are continued at its start and ended at its end."""
 
     async def life(app: web.Application) -> AsyncIterator[None]:
         await service.open()

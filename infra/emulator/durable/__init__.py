@@ -1,4 +1,4 @@
-"""A durable task engine for one machine: the protocol of azure-functions-durable 1.7 over one SQLite file."""
+"""An emulator of Durable Functions: the protocol of azure-functions-durable 1.7, with its state in one SQLite file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,11 +31,15 @@ class Engine:
         schema: int = 2,
         known: Callable[[str], bool] = lambda name: True,
     ):
-        """`invoke(kind, function name, JSON text)` runs a function: JSON text or None, FunctionFailed, or KeyError.
+        """The engine, not started yet.
 
-        An orchestrator that does not yield within `turn_seconds` fails its instance. `schema` is the highest replay
-        schema offered to the SDK: 0, 1 or 2 for V1 to V3. `known` tells whether an orchestrator function exists, so
-        that starting one that does not is refused at once.
+        `invoke(trigger, function name, JSON text)` runs a function and returns JSON text or None; it raises
+        FunctionFailed when the function raises, and KeyError when there is no such function.
+
+        `max_activities`, `max_orchestrators` and `max_entities` limit how many functions of each kind run at the same
+        time. An orchestrator that does not yield within `turn_seconds` fails its instance. `schema` is the highest
+        replay schema offered to the SDK: 0, 1 or 2 for V1 to V3. `known` returns whether an orchestrator function
+        exists; a request to start any other one is answered with an error.
         """
         self._dispatcher = Dispatcher(
             database, invoke, max_activities=max_activities, max_orchestrators=max_orchestrators,
@@ -45,11 +49,11 @@ class Engine:
         self._binding = client_binding(base_url, hub)
 
     async def start(self) -> None:
-        """Open or create the database and go on with all unfinished work. Raises DatabaseUnusable."""
+        """Open or create the database and continue all unfinished work. Raises DatabaseUnusable."""
         await self._dispatcher.start()
 
     async def stop(self) -> None:
-        """Let what is being stored finish and cancel the rest; the next start goes on from there."""
+        """Finish the transactions in progress and cancel all other work; the next start continues it."""
         await self._dispatcher.stop()
 
     def client_binding(self) -> str:

@@ -1,4 +1,4 @@
-"""HTTP requests made for orchestrators (`call_http`), with the polling of answers that come later."""
+"""HTTP requests of orchestrators (`call_http`), including the polling of asynchronous answers (202)."""
 
 import json
 from dataclasses import dataclass
@@ -7,25 +7,25 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-POLL_SECONDS = 30.0  # when a 202 does not say when to ask again
+POLL_SECONDS = 30.0  # when a 202 has no Retry-After
 
 
 class HttpFailed(Exception):
-    """The request got no answer, or cannot be made here."""
+    """The request got no answer, or is not supported."""
 
 
 @dataclass(frozen=True)
 class Later:
-    """The server works on it: ask again with this request (JSON text) after so many seconds."""
+    """The answer was a 202: poll with this request (JSON text) after this many seconds."""
 
     request: str
     seconds: float
 
 
 async def call_http(request: str) -> str | Later:
-    """Make a request (JSON text: method, uri, content, headers).
+    """Make a request, given as JSON text with method, uri, content and headers.
 
-    The answer (JSON text: statusCode, headers, content), or when to poll. Raises HttpFailed.
+    Returns the answer as JSON text with statusCode, headers and content, or when to poll. Raises HttpFailed.
     """
     wanted: dict[str, Any] = json.loads(request)
     if "tokenSource" in wanted:

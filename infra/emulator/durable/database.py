@@ -1,4 +1,4 @@
-"""The SQLite file: its tables, and opening it without ever harming what is there."""
+"""The SQLite file: its tables, and opening it without changing a file that is not the engine's own."""
 
 import sqlite3
 from pathlib import Path
@@ -38,11 +38,11 @@ CREATE INDEX operation_entity ON operation(entity);
 
 
 class DatabaseUnusable(RuntimeError):
-    """The database file is damaged, in use by another process, or not the engine's; it was left as it is."""
+    """The database file is damaged, in use by another process, or not of this engine; it was not changed."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open or create the file, for this process alone. Raises DatabaseUnusable."""
+    """Open or create the file with an exclusive lock for this process. Raises DatabaseUnusable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path, isolation_level=None, timeout=1)
     try:
@@ -59,15 +59,15 @@ def _open(database: sqlite3.Connection) -> None:
     def pragma(name: str) -> int | str:
         return database.execute(f"PRAGMA {name}").fetchone()[0]
 
-    # Exclusive: a second engine on the same file is an error at once, not two engines that run the same work.
+    # Exclusive: a second engine on the same file fails at its start, instead of running the same work twice.
     pragma("locking_mode = EXCLUSIVE")
     ours = (pragma("application_id"), pragma("user_version")) == (APPLICATION, VERSION)
     if not ours and database.execute("SELECT 1 FROM sqlite_schema").fetchone():
         raise DatabaseUnusable("not a database of this engine, or one of another version")
     if (health := pragma("quick_check(1)")) != "ok":
         raise DatabaseUnusable(f"the database is damaged ({health})")
-    # Survives kill -9 of the process: what was written is in the kernel. A power cut may undo the last
-    # transactions (not damage the file), which a development machine can bear.
+    # Transactions survive kill -9 of the process, because the kernel holds what was written. A power cut may undo
+    # the last transactions, without damage to the file; a development machine can accept that.
     pragma("journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute("PRAGMA foreign_keys = ON")

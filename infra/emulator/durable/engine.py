@@ -1,4 +1,4 @@
-"""Dispatch: takes steps, activities, entity batches and timers from the store, has them run, and stores the outcome."""
+"""Dispatch: takes ready steps, activities, entity batches and timers from the store, runs them, stores the outcome."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,12 @@ from infra.emulator.durable.turn import Turn
 T = TypeVar("T")
 Trigger = Literal["orchestrationTrigger", "activityTrigger", "entityTrigger"]
 Invoke = Callable[[Trigger, str, str], Awaitable[str | None]]
-LONGEST_SLEEP = 30.0  # seconds: the clock of the machine may be set while a timer waits
+LONGEST_SLEEP = 30.0  # seconds; bounded because the machine's clock may be changed during a wait
 log = logging.getLogger(__name__)
 
 
 class FunctionFailed(Exception):
-    """A function raised; the message is the error text the worker would report."""
+    """A function raised; the message is the error text that the worker would report."""
 
 
 class NotRunning(RuntimeError):
@@ -35,7 +35,7 @@ class NotRunning(RuntimeError):
 
 
 class Dispatcher:
-    """Runs everything that has work, until it is stopped."""
+    """Runs all ready work until it is stopped."""
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class Dispatcher:
 
     @property
     def store(self) -> ManagementStore:
-        """What `call` calls. Raises NotRunning."""
+        """The store, whose methods are run with `call`. Raises NotRunning."""
         if self._store is None:
             raise NotRunning
         return self._store
 
     async def start(self) -> None:
-        """Open or create the database and go on with all unfinished work. Raises DatabaseUnusable."""
+        """Open or create the database and continue all unfinished work. Raises DatabaseUnusable."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="durable-store")
         self._loop = asyncio.get_running_loop()
         try:
@@ -80,7 +80,7 @@ class Dispatcher:
         await self.call(self.store.unfinished)
 
     async def stop(self) -> None:
-        """Let what is being stored finish and cancel the rest; nothing is lost. Does nothing when it does not run."""
+        """Finish the transactions in progress and cancel all other work, which the next start repeats."""
         if self._store is None:
             return
         self._clock.cancel()
@@ -94,7 +94,7 @@ class Dispatcher:
         self._thread.shutdown()
 
     async def call(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run one method of the store. Once asked for, it is done, even when the asker is cancelled."""
+        """Run one method of the store; it is completed even when the caller is cancelled."""
         task = asyncio.create_task(self._call(work, *arguments))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
@@ -122,7 +122,7 @@ class Dispatcher:
         if turn.needs_function:
             await self._run_function(turn)
         if not await self.call(self.store.commit, turn):
-            log.info("a step of orchestration %s was dropped: it was ended or replaced meanwhile", id)
+            log.info("a step of orchestration %s was discarded: the instance was ended or restarted meanwhile", id)
 
     async def _run_function(self, turn: Turn) -> None:
         instance = turn.instance
@@ -137,7 +137,7 @@ class Dispatcher:
             turn.failed(str(failure))
         except TimeoutError:
             turn.fail(f"it did not yield within {self._turn_seconds:g} seconds.")
-            log.error("orchestrator function %s ran over its time and is left behind", instance.name)
+            log.error("orchestrator function %s exceeded its time limit and keeps its thread", instance.name)
         else:
             turn.answer(text or "null")
         if turn.status == "Failed":
@@ -159,7 +159,7 @@ class Dispatcher:
             error = f"Activity function '{call.name}' failed: {failure}"
         except HttpFailed as failure:
             error = str(failure)
-        if isinstance(result, Later):  # its place is free for others meanwhile
+        if isinstance(result, Later):  # other activities may run until the next poll
             await self.call(self.store.activity_goes_on, number, result.request)
             self._loop.call_later(result.seconds, self._activities.ready, number)
         else:
@@ -173,9 +173,9 @@ class Dispatcher:
         try:
             state, replies = entities.results(await self._invoke("entityTrigger", name, request), operations)
         except (KeyError, ValueError, FunctionFailed) as failure:
-            # The function as a whole: the state is as before, and running it again would not help.
+            # The function failed as a whole: the state is unchanged, and running it again would fail again.
             log.error("entity function %s failed: %s", name, failure)
-            replies = entities.refusals(f"Entity function '{name}' failed: {failure}", operations)
+            replies = entities.failures(f"Entity function '{name}' failed: {failure}", operations)
         await self.call(self.store.entity_done, id, state, replies)
 
     async def _fire_timers(self) -> None:
@@ -185,7 +185,7 @@ class Dispatcher:
             try:
                 due = await self.call(self.store.fire_timers)
             except sqlite3.Error:
-                log.exception("durable timers could not be read; they are tried again in %s s", PAUSE)
+                log.exception("durable timers could not be read; the next try is in %s s", PAUSE)
                 due, wait = None, PAUSE
             if due:
                 until = datetime.strptime(due, TIME).replace(tzinfo=UTC) - datetime.now(UTC)

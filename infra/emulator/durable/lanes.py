@@ -1,4 +1,4 @@
-"""Bounded concurrency: work by key, at most so many keys at a time and never one key twice at a time."""
+"""Bounded concurrency: work by key, for a limited number of keys at a time, and for each key one run at a time."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", str, int)
-PAUSE = 1.0  # seconds before work that raised is tried again
+PAUSE = 1.0  # seconds before failed work is repeated
 log = logging.getLogger(__name__)
 
 
@@ -21,7 +21,7 @@ class Lane(Generic[K]):
         self._closed = False
 
     def ready(self, key: K) -> None:
-        """Run this key's work as soon as there is room; once more when it runs already."""
+        """Run the work of this key as soon as there is room; when it runs already, run it once more afterwards."""
         if key in self._running:
             self._again.add(key)
         elif not self._closed:
@@ -29,7 +29,7 @@ class Lane(Generic[K]):
             self._fill()
 
     async def stop(self) -> None:
-        """Cancel what runs and forget what waits."""
+        """Cancel running work and discard waiting keys."""
         self._closed = True
         self._waiting.clear()
         tasks = list(self._running.values())
@@ -47,7 +47,7 @@ class Lane(Generic[K]):
         try:
             await self._work(key)
         except Exception:
-            log.exception("durable work on %s failed; it is tried again in %s s", key, PAUSE)
+            log.exception("durable work on %s failed; it is repeated in %s s", key, PAUSE)
             asyncio.get_running_loop().call_later(PAUSE, self.ready, key)
         finally:
             del self._running[key]

@@ -1,4 +1,4 @@
-"""Where the management API is: the URLs of instances, and the binding of clients."""
+"""The URLs of the management API, and the client binding that holds them."""
 
 import json
 from urllib.parse import quote
@@ -7,7 +7,7 @@ BASE = "/runtime/webhooks/durabletask/"
 
 
 def management_urls(base_url: str, hub: str, id: str) -> dict[str, str]:
-    """The URLs for watching and steering one instance."""
+    """The URLs for querying and changing one instance."""
     where = f"{base_url}{BASE}instances/{quote(id, safe='')}"
     common = f"taskHub={hub}&connection=AzureWebJobsStorage"
     return {
@@ -24,7 +24,7 @@ def management_urls(base_url: str, hub: str, id: str) -> dict[str, str]:
 
 
 def client_binding(base_url: str, hub: str) -> str:
-    """The JSON text a durable client binding receives."""
+    """The JSON text that a durable client binding receives."""
     create = f"{base_url}{BASE}orchestrators/{{functionName}}[/{{instanceId}}]"
     common = f"taskHub={hub}&connection=AzureWebJobsStorage"
     wait = "timeout={timeoutInSeconds}&pollingInterval={intervalInSeconds}"

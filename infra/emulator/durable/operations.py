@@ -1,4 +1,4 @@
-"""What the management API reads and changes: queries, events, and the ends and second lives of instances."""
+"""What requests of the management API do: query, signal, end, purge, rewind and restart instances."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from infra.emulator.durable.state import DurableStore
 
 
 class ManagementStore(DurableStore):
-    """The store with everything the management API asks for."""
+    """The store with the operations of the management API. As in DurableStore, each method is one transaction."""
 
     def history(self, id: str) -> list[dict[str, Any]]:
         """The events of an instance, oldest first."""
@@ -23,19 +23,19 @@ class ManagementStore(DurableStore):
         return [instance_of(row) for row in self._db.execute(sql, (*values, query.top))]
 
     def entities(self, prefix: str) -> list[tuple[str, str, str]]:
-        """The entities whose id begins so: id, state (JSON text), last change."""
+        """The entities whose id begins with `prefix`: id, state (JSON text), time of the last change."""
         sql = "SELECT id, state, updated FROM entity WHERE substr(id, 1, length(?)) = ? ORDER BY id"
         return self._db.execute(sql, (prefix, prefix)).fetchall()
 
     def raise_event(self, id: str, name: str, data: str) -> str | None:
-        """Queue an external event (JSON text); the status of the instance before, None when there is none."""
+        """Queue an external event (JSON text); returns the status of the instance, None when it does not exist."""
         row = self._db.execute("SELECT status FROM instance WHERE id = ?", (id,)).fetchone()
         if row and row[0] not in FINISHED:
             self._message(id, None, event(EventType.EVENT_RAISED, Name=name, Input=data))
         return row and row[0]
 
     def terminate(self, id: str, reason: str) -> str | None:
-        """End an instance at once; its status before, None when there is none."""
+        """End an instance immediately; returns its status before, None when it does not exist."""
         instance = self.get(id)
         if instance is None or instance.status in FINISHED:
             return instance and instance.status
@@ -48,11 +48,11 @@ class ManagementStore(DurableStore):
         return instance.status
 
     def suspend(self, id: str) -> str | None:
-        """Run no further step of an instance until it is resumed; its status before, None when there is none."""
+        """Run no step of an instance until it is resumed; returns its status before, None when it does not exist."""
         return self._switch(id, ("Pending", "Running"), "Suspended")
 
     def resume(self, id: str) -> str | None:
-        """Go on with a suspended instance; its status before, None when there is none."""
+        """Continue a suspended instance; returns its status before, None when it does not exist."""
         return self._switch(id, ("Suspended",), "Running")
 
     def _switch(self, id: str, before: tuple[str, ...], after: str) -> str | None:
@@ -63,7 +63,7 @@ class ManagementStore(DurableStore):
         return instance and instance.status
 
     def purge(self, id: str) -> int:
-        """Delete a finished instance with all that is its; how many there were."""
+        """Delete a finished instance with its history; returns 1, or 0 when there is no such finished instance."""
         sql = f"SELECT 1 FROM instance WHERE id = ? AND status IN {FINISHED}"
         if not self._db.execute(sql, (id,)).fetchone():
             return 0
@@ -71,15 +71,16 @@ class ManagementStore(DurableStore):
         return 1
 
     def purge_found(self, query: InstanceQuery) -> int:
-        """Delete the finished instances that match; how many."""
+        """Delete the finished instances that match; returns their number."""
         where, values = query.sql()
         rows = self._db.execute(f"SELECT id FROM instance WHERE {where}", values).fetchall()
         return sum(self.purge(id) for (id,) in rows)
 
     def rewind(self, id: str) -> str | None:
-        """Take a failed instance back to before its last failure and run what failed again; its status before.
+        """Return a failed instance to the moment before its last failure, and run the failed part again.
 
-        The answers that came after that moment, to what had been asked before it, are kept.
+        Results that arrived after that moment for tasks scheduled before it are kept. Returns the status before, None
+        when the instance does not exist.
         """
         instance = self.get(id)
         if instance is None or instance.status != "Failed":
@@ -110,7 +111,7 @@ class ManagementStore(DurableStore):
     def _answers_again(
         self, instance: Instance, kept: list[dict[str, Any]], dropped: list[dict[str, Any]], state: ExecutionState
     ) -> list[dict[str, Any]]:
-        """Queue what was answered after the moment, and what has arrived since the failure; repeat what failed."""
+        """Queue the messages that came after the rewound moment or after the failure, and repeat what failed."""
         asked, asked_later = (
             {json.loads(e["Input"])["id"] for e in events if e["EventType"] == EventType.EVENT_SENT}
             for events in (kept, dropped)
@@ -122,7 +123,7 @@ class ManagementStore(DurableStore):
         for e in [*dropped, *(json.loads(text) for _, text in sorted(waiting))]:
             if e["EventType"] == EventType.EVENT_RAISED:
                 if e["Name"] not in asked_later:
-                    # The reply of an entity belongs to this execution, an event from outside to none.
+                    # The reply of an entity belongs to this execution; an external event belongs to no execution.
                     self._message(instance.id, instance.execution if e["Name"] in asked else None, e)
             elif self._gave_up(e, state):
                 self._repeat(instance, kept, e["TaskScheduledId"])
@@ -132,7 +133,7 @@ class ManagementStore(DurableStore):
         return answers
 
     def _gave_up(self, e: dict[str, Any], state: ExecutionState) -> bool:
-        """Whether this is the failure of something that nothing was to try again."""
+        """Whether this event is a failure after which no retry was left."""
         if e["EventType"] not in FAILURES or e["TaskScheduledId"] >= state.next_id:
             return False
         retry = state.retries.get(f"task {e['TaskScheduledId']}")

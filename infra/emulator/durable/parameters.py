@@ -1,4 +1,4 @@
-"""What requests of the management API carry: bodies and query parameters, or the refusal of nonsense."""
+"""Parsing of bodies and query parameters of the management API."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ TOKEN = "x-ms-continuation-token"
 
 
 class RequestRefused(Exception):
-    """An answer other than success: status and message."""
+    """The request is answered with an error: status and message."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -21,7 +21,7 @@ class RequestRefused(Exception):
 
 
 async def json_body(request: Request) -> str | None:
-    """The body as JSON text, None when there is none; refused when it is something else."""
+    """The body as JSON text, None when it is empty. Raises RequestRefused when it is not JSON."""
     body = await request.body()
     if not body.strip():
         return None
@@ -33,19 +33,19 @@ async def json_body(request: Request) -> str | None:
 
 
 def unquoted(body: str | None) -> tuple[str | None, bool]:
-    """The JSON text of an input, and whether it came as the SDK sends it: as text inside a JSON string."""
+    """The JSON text of an input, and whether it was sent as the SDK does: as JSON text inside a JSON string."""
     inner = json.loads(body) if body is not None else None
     if isinstance(inner, str):
         try:
             json.loads(inner)
             return inner, True
         except ValueError:
-            pass  # a plain string, from a management URL
+            pass  # a plain string, sent by another client than the SDK
     return body, False
 
 
 def patience(request: Request) -> tuple[float, float] | None:
-    """Seconds to wait for the end of what is started, and between looks; None when it is not waited for."""
+    """How long to wait for the end of a started instance, and between polls, in seconds; None for no wait."""
     parameters = request.query_params
     if "timeout" not in parameters:
         return None
@@ -56,13 +56,13 @@ def patience(request: Request) -> tuple[float, float] | None:
 
 
 def flag(request: Request, name: str, *, default: bool = False) -> bool:
-    """A parameter that is true or false."""
+    """A query parameter that is `true` or `false`."""
     value = request.query_params.get(name)
     return default if value is None else value.lower() == "true"
 
 
 def query(request: Request) -> InstanceQuery:
-    """The filters and the page of a query."""
+    """The filters and the page of a query for instances."""
     parameters = request.query_params
     after = ("", "")
     try:

@@ -1,4 +1,4 @@
-"""The vocabulary of the protocol: history events, actions, and what an orchestration consists of."""
+"""The terms of the protocol: history events, actions, and the parts of an orchestration."""
 
 import json
 import uuid
@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
-TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # as the SDK writes it; such texts sort by time
+TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # the format of the SDK; these texts sort by time
 HTTP_ACTIVITY = "BuiltIn::HttpActivity"
 FINISHED = ("Completed", "Failed", "Terminated")
 
 
 class EventType(IntEnum):
-    """The numbers of the history events."""
+    """The types of history events, by their numbers."""
 
     EXECUTION_STARTED = 0
     EXECUTION_COMPLETED = 1
@@ -38,7 +38,7 @@ SUCCESSES = (EventType.TASK_COMPLETED, EventType.CHILD_COMPLETED)
 
 
 class ActionType(IntEnum):
-    """The numbers of the actions an orchestrator answers with."""
+    """The types of the actions in an orchestrator's answer, by their numbers."""
 
     CALL_ACTIVITY = 0
     CALL_ACTIVITY_WITH_RETRY = 1
@@ -55,28 +55,28 @@ class ActionType(IntEnum):
 
 
 def now() -> str:
-    """The time, as histories write it."""
+    """The present time in the format of histories."""
     return datetime.now(UTC).strftime(TIME)
 
 
 def event(kind: EventType, number: int = -1, **fields: Any) -> dict[str, Any]:
-    """A history event of this moment."""
+    """A history event with the present time."""
     return {"EventType": int(kind), "EventId": number, "Timestamp": now(), **fields}
 
 
 def encode(what: dict[str, Any]) -> str:
-    """The stored text of an event; it ends in the mark that the event was played before."""
+    """The stored JSON text of an event; its last member marks the event as replayed."""
     return json.dumps(what)[:-1] + ', "IsPlayed": true}'
 
 
 @dataclass
 class ExecutionState:
-    """What the engine must remember of one execution besides its history."""
+    """What the engine remembers of one execution in addition to its history."""
 
     next_id: int = 0
-    seen: int = 0  # actions of the last answer, which repeats all earlier ones
-    waits: dict[str, int] = field(default_factory=dict)  # event name -> open waits
-    retries: dict[str, dict[str, Any]] = field(default_factory=dict)  # "task 3" or "timer 4" -> what to run again
+    seen: int = 0  # number of actions in the last answer, which repeats all earlier ones
+    waits: dict[str, int] = field(default_factory=dict)  # event name -> number of open waits
+    retries: dict[str, dict[str, Any]] = field(default_factory=dict)  # "task 3" or "timer 4" -> the action to retry
     timers: list[int] = field(default_factory=list)  # ids in the order of their actions, -1 for a cancelled one
 
     def dump(self) -> str:
@@ -86,7 +86,7 @@ class ExecutionState:
 
 @dataclass
 class Instance:
-    """One orchestration as it is stored; payloads are JSON texts."""
+    """One orchestration instance as it is stored; payloads are JSON texts."""
 
     id: str
     name: str

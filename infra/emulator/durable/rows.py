@@ -1,4 +1,4 @@
-"""Rows and texts: how instances, messages and histories are kept in the tables, and the cache of histories."""
+"""Conversion between rows and instances, queries as SQL, and the cache of histories."""
 
 import json
 import sqlite3
@@ -13,7 +13,7 @@ CACHE_CHARACTERS = 64 << 20
 
 @dataclass
 class Woken:
-    """What a transaction gave work to."""
+    """What became ready to run by a transaction."""
 
     instances: set[str] = field(default_factory=set)
     activities: list[int] = field(default_factory=list)
@@ -23,17 +23,17 @@ class Woken:
 
 @dataclass(frozen=True)
 class InstanceQuery:
-    """Which instances: those that meet everything that is set. Times as histories write them, both ends included."""
+    """A query for instances that meet all given conditions; times have the format of histories, ends included."""
 
     created_from: str = ""
     created_to: str = ""
     statuses: tuple[str, ...] = ()
     prefix: str = ""
-    after: tuple[str, str] = ("", "")  # creation time and id of the last one of the page before
+    after: tuple[str, str] = ("", "")  # creation time and id of the last instance of the page before
     top: int = 100
 
     def sql(self) -> tuple[str, list[Any]]:
-        """The condition and its values."""
+        """The SQL condition and its values."""
         conditions, values = ["(created, id) > (?, ?)"], list(self.after)
         for condition, value in (("created >= ?", self.created_from), ("created <= ?", self.created_to)):
             if value:
@@ -67,17 +67,17 @@ def instance_of(row: tuple[Any, ...]) -> Instance:
 
 
 def result_event(kind: EventType, task: int, result: str | None, error: str | None) -> dict[str, Any]:
-    """The end of an activity or sub-orchestration: a JSON text, or the reason of a failure."""
+    """The event that ends an activity or sub-orchestration: its result (JSON text), or the reason of its failure."""
     outcome: dict[str, Any] = {"Result": result} if error is None else {"Reason": error, "Details": ""}
     return event(kind, TaskScheduledId=task, **outcome)
 
 
 class Histories:
-    """The encoded events of instances: appended row by row, and kept in memory within a bound."""
+    """The encoded events of instances, stored as rows and cached in memory up to a limit."""
 
     def __init__(self, database: sqlite3.Connection):
         self._database = database
-        self._held: OrderedDict[str, tuple[list[str], int]] = OrderedDict()  # texts, and how long they are
+        self._held: OrderedDict[str, tuple[list[str], int]] = OrderedDict()  # texts, and their length in characters
         self._characters = 0
 
     def read(self, instance: Instance) -> list[str]:
@@ -99,17 +99,17 @@ class Histories:
         self._hold(instance, texts, sum(map(len, events)))
 
     def truncate(self, instance: Instance, length: int) -> None:
-        """Keep only the first so many events."""
+        """Keep only the first `length` events."""
         self._database.execute("DELETE FROM history WHERE instance = ? AND position >= ?", (instance.id, length))
         self.forget(instance.id)
 
     def forget(self, id: str) -> None:
-        """Keep nothing of this instance in memory."""
+        """Remove this instance from the cache."""
         held = self._held.pop(id, None)
         self._characters -= held[1] if held else 0
 
     def clear(self) -> None:
-        """Keep nothing in memory: it may differ from the file."""
+        """Empty the cache, because it may differ from the file."""
         self._held.clear()
         self._characters = 0
 

@@ -1,7 +1,6 @@
-"""The state of the engine, as transactions: what the dispatcher asks for and what it reports.
+"""The state of the engine in SQLite: what is ready to run, and the outcome of what has run.
 
-Every method is one transaction when called through `run`, all on one thread. `DurableStore` itself knows work: steps,
-activities, timers and entities; `administration.py` adds what the management API needs.
+`DurableStore` holds steps, activities, timers and entities; `operations.py` adds the operations of the management API.
 """
 
 import json
@@ -29,7 +28,11 @@ ENTITY_BATCH = 50
 
 
 class DurableStore:
-    """Create, use and close it on one thread. Raises DatabaseUnusable when the file is not usable."""
+    """All methods run on one thread, each as one transaction through `run`.
+
+    Raises:
+        DatabaseUnusable: the file cannot be used.
+    """
 
     def __init__(self, path: Path):
         self._db = connect(path)
@@ -41,7 +44,7 @@ class DurableStore:
         self._db.close()
 
     def run(self, work: Callable[..., T], *arguments: Any) -> tuple[T, Woken]:
-        """Run one method as one transaction; its result, and who has work after it."""
+        """Run one method as one transaction; returns its result, and what became ready to run."""
         self._woken = Woken()
         self._db.execute("BEGIN")
         try:
@@ -55,7 +58,7 @@ class DurableStore:
         return result, self._woken
 
     def unfinished(self) -> None:
-        """Wake everything that has work: after a start."""
+        """Mark all unfinished work as ready, after a start."""
         self._woken.instances |= {
             id
             for (id,) in self._db.execute(
@@ -77,7 +80,7 @@ class DurableStore:
         return row and instance_of(row)
 
     def load(self, id: str) -> Turn | None:
-        """The next step of an instance; None when it may not run."""
+        """The next step of an instance; None when it does not exist, has finished or is suspended."""
         instance = self.get(id)
         if instance is None or instance.status not in ("Pending", "Running"):
             return None
@@ -85,10 +88,10 @@ class DurableStore:
         return Turn(instance, self._histories.read(instance), [(number, json.loads(text)) for number, text in rows])
 
     def commit(self, turn: Turn) -> bool:
-        """Store a step with all its effects; False when the instance was ended or replaced during it."""
+        """Store a step with all its effects; returns False when the instance was ended or restarted meanwhile."""
         instance = turn.instance
         state = ExecutionState() if turn.continued is not None else turn.state
-        # A suspension that came during the step stays.
+        # An instance that was suspended during the step stays suspended.
         done = self._db.execute(
             "UPDATE instance SET output = ?, custom_status = ?, updated = ?, state = ?,"
             " status = CASE WHEN status = 'Suspended' AND ? = 'Running' THEN status ELSE ? END"
@@ -114,7 +117,7 @@ class DurableStore:
         return True
 
     def start(self, instance: Instance) -> bool:
-        """Start an instance, in the place of a finished one; False when one of this id is not finished."""
+        """Start an instance, which replaces a finished one; returns False when an unfinished one has its id."""
         present = self._db.execute("SELECT status FROM instance WHERE id = ?", (instance.id,)).fetchone()
         if present and present[0] not in FINISHED:
             return False
@@ -157,7 +160,7 @@ class DurableStore:
 
     def _finished(self, instance: Instance, status: str, output: str | None) -> None:
         self._db.execute("DELETE FROM timer WHERE instance = ?", (instance.id,))
-        if status != "Failed":  # a failed one may be rewound, and then wants what still arrives
+        if status != "Failed":  # a failed instance may be rewound, and then needs the messages that still arrive
             self._db.execute("DELETE FROM message WHERE instance = ?", (instance.id,))
             self._db.execute("DELETE FROM activity WHERE instance = ? AND failed", (instance.id,))
             self._db.execute("DELETE FROM checkpoint WHERE instance = ?", (instance.id,))
@@ -171,7 +174,7 @@ class DurableStore:
                 self._message(parent, execution, result_event(EventType.CHILD_FAILED, task, None, reason))
 
     def _message(self, instance: str, execution: str | None, what: dict[str, Any]) -> None:
-        """Queue a message, unless its instance has gone or begun again."""
+        """Queue a message, unless its instance was ended, deleted or restarted."""
         done = self._db.execute(
             "INSERT INTO message(instance, execution, event) SELECT id, ?, ? FROM instance"
             " WHERE id = ? AND execution = coalesce(?, execution) AND status NOT IN ('Completed', 'Terminated')",
@@ -187,19 +190,19 @@ class DurableStore:
     # Activities and timers
 
     def activity(self, number: int) -> ActivityCall | None:
-        """An activity to run; None when it is not wanted any more."""
+        """An activity to run; None when its orchestration does not need it any more."""
         row = self._db.execute(
             "SELECT task, name, input FROM activity WHERE id = ? AND NOT failed", (number,)
         ).fetchone()
         return row and ActivityCall(*row)
 
     def activity_goes_on(self, number: int, input: str) -> None:
-        """Replace the input of an activity that is to run again later."""
+        """Replace the input of an activity that runs again later."""
         self._db.execute("UPDATE activity SET input = ? WHERE id = ?", (input, number))
 
     def activity_done(self, number: int, result: str | None, error: str | None) -> None:
-        """Hand an activity's result (JSON text) or error to its orchestration, once."""
-        # A failed one is kept until its orchestration ends: rewinding runs it again.
+        """Send an activity's result (JSON text) or error to its orchestration, exactly once."""
+        # A failed activity is kept until its orchestration ends, because a rewind runs it again.
         done = "DELETE FROM activity WHERE" if error is None else "UPDATE activity SET failed = 1 WHERE NOT failed AND"
         row = self._db.execute(f"{done} id = ? RETURNING instance, execution, task", (number,)).fetchone()
         if row:
@@ -208,7 +211,7 @@ class DurableStore:
             self._message(instance, execution, result_event(kind, task, result, error))
 
     def fire_timers(self) -> str | None:
-        """Hand the due timers to their orchestrations; when the next one is due."""
+        """Send the due timers to their orchestrations; returns when the next timer is due, None without one."""
         due = self._db.execute(
             "SELECT instance, execution, task, due FROM timer WHERE due <= ? ORDER BY due", (now(),)
         ).fetchall()
@@ -224,7 +227,7 @@ class DurableStore:
     # Entities
 
     def call_entity(self, call: EntityCall, instance: str | None = None, execution: str | None = None) -> None:
-        """Queue an operation."""
+        """Queue an operation of an entity."""
         self._db.execute(
             "INSERT INTO operation(entity, name, input, instance, execution, reply) VALUES(?, ?, ?, ?, ?, ?)",
             (call.entity, call.operation, call.input, instance, execution, call.reply),
@@ -244,7 +247,7 @@ class DurableStore:
         return row and row[0]
 
     def entity_done(self, id: str, state: str | None, replies: dict[int, str]) -> None:
-        """Store an entity's new state (None: it is gone) and hand its replies (number -> JSON text) to the callers."""
+        """Store an entity's new state (None deletes it) and send its replies (number -> JSON text) to the callers."""
         if state is None:
             self._db.execute("DELETE FROM entity WHERE id = ?", (id,))
         else:

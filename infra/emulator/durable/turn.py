@@ -1,7 +1,7 @@
-"""The replay rules: what one step of an orchestration adds to its history, and what it asks the engine to do.
+"""The replay rules: the events that one step of an orchestration adds to its history, and the work it schedules.
 
-Nothing here does input or output. The SDK numbers everything it schedules by one counter, in the order in which
-its replay comes across it; `ExecutionState` repeats that count, so the rules below must see things in the same order.
+Nothing here does input or output. The SDK numbers everything that it schedules by one counter, in the order of its
+replay. `ExecutionState` repeats that count, so the rules below must process messages and actions in the same order.
 """
 
 import json
@@ -31,8 +31,8 @@ FAILURE_MARK = "$OutOfProcData$:"
 class Turn:
     """One step: the messages it consumes, the function's answer, and the effects of both.
 
-    What only concerns a retry comes first, for the function need not run for it; then everything else at once. So
-    the history has them in the order in which the ids are given here, and the SDK gives the same when it replays.
+    Messages that only cause a retry are processed first, because the function does not have to run for them; then all
+    others together. The history has them in the same order, so that the SDK assigns the same ids in its replay.
     """
 
     def __init__(self, instance: Instance, history: list[str], messages: list[tuple[int, dict[str, Any]]]):
@@ -47,13 +47,13 @@ class Turn:
         self.continued: str | None = None
         self.status, self.output, self.custom_status = "Running", None, instance.custom_status
         self.before = self.state.dump()
-        self.gave_up = False  # whether something failed here that nothing tries again
-        self._fresh = 0  # how many of `added` the function sees as new
+        self.gave_up = False  # whether something failed in this step without a retry left
+        self._fresh = 0  # how many events of `added` are new to the function
         self._take(messages)
 
     @property
     def needs_function(self) -> bool:
-        """Whether the orchestrator must run to get on."""
+        """Whether the orchestrator function must run for this step."""
         return self._fresh > 0
 
     def payload(self, schema: int) -> str:
@@ -71,7 +71,7 @@ class Turn:
         return f'{json.dumps(head)[:-1]}, "history": [{", ".join([*self.history, *self.added[:split], *new])}]}}'
 
     def answer(self, text: str) -> None:
-        """Take the orchestrator's answer; one that cannot be carried out fails the instance."""
+        """Process the orchestrator's answer; an answer that is not supported fails the instance."""
         self._end_episode()
         try:
             answer = json.loads(text)
@@ -85,10 +85,10 @@ class Turn:
         except NotImplementedError as unsupported:
             self.fail(str(unsupported))
         except (KeyError, TypeError, ValueError) as error:
-            self.fail(f"its answer is not one of the protocol: {error!r}")
+            self.fail(f"its answer does not follow the protocol: {error!r}")
 
     def failed(self, message: str) -> None:
-        """Take the error of an orchestrator that raised: its answer stands after a mark in the message."""
+        """Process the error of an orchestrator that raised; its answer follows a mark in the message."""
         text, mark, rest = message.partition(FAILURE_MARK)
         if not mark:
             return self.fail(text)
@@ -110,8 +110,8 @@ class Turn:
             if self._concerns_retry(message):
                 self._retry(message)
             elif message["EventType"] == EventType.EVENT_RAISED:
-                # Hold an event back until a wait for it is open: the SDK keeps only the newest early event
-                # of a name, and gives that one to every later wait.
+                # An event is kept until the orchestrator waits for it: of several early events of one name the SDK
+                # keeps only the newest, and gives it to every later wait.
                 if not open_waits.get(message["Name"]):
                     continue
                 open_waits[message["Name"]] -= 1
@@ -149,7 +149,7 @@ class Turn:
         return self.state.next_id - 1
 
     def _concerns_retry(self, message: dict[str, Any]) -> bool:
-        """Whether the SDK only schedules something again for this message and the function does not get on."""
+        """Whether the SDK only schedules a retry for this message, without running the function."""
         retry = self.state.retries.get(_retry_key(message))
         if retry is None or message["EventType"] in SUCCESSES:
             return False
@@ -162,7 +162,7 @@ class Turn:
         if message["EventType"] == EventType.TIMER_FIRED:
             self._schedule(retry["action"], retry["attempt"] + 1)
         else:
-            # The SDK waits for a timer after the last attempt too: only when that fires does the task fail.
+            # The SDK sets a timer after the last attempt too; the task fails when that timer fires.
             self.gave_up |= _is_last(retry)
             interval = timedelta(milliseconds=retry["action"]["retryOptions"]["firstRetryIntervalInMilliseconds"])
             timer = self._timer((datetime.now(UTC) + interval).strftime(TIME))
@@ -195,7 +195,7 @@ class Turn:
                     self.state.timers.append(timer)
                     if action.get("isCanceled"):
                         del self.timers[timer]
-                case ActionType.WAIT_FOR_EVENT:  # has no id: its name is its key
+                case ActionType.WAIT_FOR_EVENT:  # has no id; it is found by its name
                     name = action["externalEventName"]
                     self.state.waits[name] = self.state.waits.get(name, 0) + 1
                 case ActionType.CALL_ENTITY | ActionType.SIGNAL_ENTITY:

@@ -1,4 +1,4 @@
-"""How instances and entities are shown: their status, and a history with one entry per finished thing."""
+"""The JSON of instances: their status, and a history with one entry for each finished task."""
 
 import json
 from typing import Any
@@ -37,12 +37,12 @@ def status(instance: Instance, input_too: bool) -> dict[str, Any]:
 
 
 def second(moment: str) -> str:
-    """A time as the API gives it, to the second."""
+    """A time in the format of the API, in whole seconds."""
     return moment[:19] + "Z"
 
 
 def history(instance: Instance, events: list[dict[str, Any]], outputs: bool) -> list[dict[str, Any]]:
-    """The `historyEvents` of a status; results and the output only when `outputs`."""
+    """The `historyEvents` of a status, with results and output only when `outputs` is true."""
     scheduled = {e["EventId"]: e for e in events if e["EventId"] >= 0}
     answered = {e["TimerId"] for e in events if e["EventType"] == EventType.TIMER_FIRED}
     entries = []

@@ -1,4 +1,4 @@
-"""The management API over HTTP: what the Durable client and the management URLs call."""
+"""The management API over HTTP, which the Durable client and the management URLs call."""
 
 import asyncio
 import base64
@@ -23,21 +23,21 @@ log = logging.getLogger(__name__)
 
 
 class PythonJsonResponse(JSONResponse):
-    """JSON as the functions wrote it: NaN, and halves of surrogate pairs, are values in Python."""
+    """JSON as Python writes it, with NaN and single surrogates, because functions may return them."""
 
     def render(self, content: Any) -> bytes:
-        """The body."""
+        """The body of the response."""
         return json.dumps(content).encode()
 
 
 class ManagementApi:
-    """Answers the requests under `BASE`."""
+    """Answers the requests below `BASE`."""
 
     def __init__(self, work: Dispatcher, base_url: str, hub: str):
         self._work, self._base_url, self._hub = work, base_url, hub
 
     async def answer(self, request: Request) -> Response:
-        """One request."""
+        """The response to one request."""
         parts = request.scope["path"].removeprefix(BASE).rstrip("/").split("/")
         try:
             return await self._route(request, parts)
@@ -66,9 +66,9 @@ class ManagementApi:
             case "POST", "instances", id, "restart":
                 return await self._restart(request, id)
             case "POST", "instances", id, "rewind":
-                return _steered(await self._work.call(self._work.store.rewind, id), NOT_FAILED)
+                return _changed(await self._work.call(self._work.store.rewind, id), NOT_FAILED)
             case "POST", "instances", id, ("terminate" | "suspend" | "resume") as operation:
-                return await self._steer(request, id, operation)
+                return await self._change(request, id, operation)
             case "POST", "entities", name, key:
                 return await self._signal(request, name, key)
             case "GET", "entities":
@@ -151,19 +151,19 @@ class ManagementApi:
 
     async def _purge(self, work: Any) -> Response:
         if not (deleted := await work):
-            raise RequestRefused(404, "no such instance has finished")
+            raise RequestRefused(404, "no such finished instance")
         return PythonJsonResponse({"instancesDeleted": deleted})
 
     async def _raise_event(self, request: Request, id: str, name: str) -> Response:
         data = await json_body(request)
-        return _steered(await self._work.call(self._work.store.raise_event, id, name, data or "null"), FINISHED)
+        return _changed(await self._work.call(self._work.store.raise_event, id, name, data or "null"), FINISHED)
 
-    async def _steer(self, request: Request, id: str, operation: str) -> Response:
+    async def _change(self, request: Request, id: str, operation: str) -> Response:
         store = self._work.store
         if operation == "terminate":
             reason = request.query_params.get("reason", "")
-            return _steered(await self._work.call(store.terminate, id, reason), FINISHED)
-        return _steered(await self._work.call(store.suspend if operation == "suspend" else store.resume, id), FINISHED)
+            return _changed(await self._work.call(store.terminate, id, reason), FINISHED)
+        return _changed(await self._work.call(store.suspend if operation == "suspend" else store.resume, id), FINISHED)
 
     async def _restart(self, request: Request, id: str) -> Response:
         old = await self._get(id)
@@ -190,6 +190,6 @@ class ManagementApi:
         return PythonJsonResponse(found)
 
 
-def _steered(before: str | None, gone: tuple[str, ...]) -> Response:
-    """The answer to a request that changes an instance whose status was `before`."""
-    return Response(status_code=404 if before is None else 410 if before in gone else 202)
+def _changed(before: str | None, refused: tuple[str, ...]) -> Response:
+    """The answer to a request that changes an instance: 404, 410 when its status `before` does not allow it, or 202."""
+    return Response(status_code=404 if before is None else 410 if before in refused else 202)

@@ -1,1 +1,1 @@
-"""A local Azure Functions host: serves the functions of one app over HTTP, on timers and by Durable Functions."""
+"""An emulator of the Functions host: runs the functions of one app on HTTP, timers, queues and Durable Functions."""

@@ -1,4 +1,4 @@
-"""The command line of the local Functions host."""
+"""The command line of the emulated Functions host."""
 
 import argparse
 import errno
@@ -13,14 +13,23 @@ from infra.emulator.host.wire import listen
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m infra.emulator.host", description=__doc__)
-    parser.add_argument("--app", type=Path, required=True, help="folder of function_app.py and host.json")
-    parser.add_argument("--state", type=Path, required=True, help="folder of the host's own state")
+    parser.add_argument("--app", type=Path, required=True, help="folder with function_app.py and host.json")
+    parser.add_argument("--state", type=Path, required=True, help="folder for the state of the host")
     parser.add_argument("--port", type=int, default=7071)
-    parser.add_argument("--fd", type=int, help="a listening socket to serve instead of opening --port")
-    parser.add_argument("--socket", action="append", default=[], metavar="PATH=URL", help="pass WebSockets on")
-    parser.add_argument("--response-timeout", type=float, metavar="SECONDS", help="230 in Azure; none here")
-    parser.add_argument("--drain-seconds", type=int, default=10, help="how long to finish requests when stopping")
-    parser.add_argument("--reload", action="store_true", help="serve the new code whenever a file of the app is saved")
+    parser.add_argument("--fd", type=int, help="file descriptor of a listening socket, used instead of --port")
+    parser.add_argument(
+        "--socket", action="append", default=[], metavar="PATH=URL", help="forward the WebSockets of a path to a URL"
+    )
+    parser.add_argument(
+        "--response-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="time limit until a response starts; 230 in Azure, none by default",
+    )
+    parser.add_argument(
+        "--drain-seconds", type=int, default=10, help="how long running requests may take when the host stops"
+    )
+    parser.add_argument("--reload", action="store_true", help="load the app again whenever one of its files is saved")
     given = parser.parse_args()
     options = Options(
         app=given.app.resolve(),
@@ -41,7 +50,7 @@ def main() -> None:
         from infra.emulator.host.process import serve as serve_app
     code = serve_app(options, listener)
     sys.stdout.flush()
-    # A plain function that hangs in its thread must not keep the process.
+    # A function that hangs in its thread must not keep the process from ending.
     os._exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Route constraints: which values a `{name:constraint}` takes."""
+"""Route constraints: the values that a `{name:constraint}` accepts."""
 
 import math
 import re
@@ -10,16 +10,16 @@ Check = Callable[[str], bool]
 
 
 def constraint(kind: str, argument: str | None) -> Check:
-    """The check of one constraint, as in `int`, `maxlength(5)` or `regex(^a+$)`.
+    """The check of one constraint, such as `int`, `maxlength(5)` or `regex(^a+$)`.
 
     Raises:
-        ValueError: there is no such constraint, or its argument does not fit.
+        ValueError: the constraint is unknown, or its argument is invalid.
     """
     kind = kind.lower()
     if argument is None and kind in PLAIN:
         return PLAIN[kind]
     if argument is not None and kind == "regex":
-        # Braces are doubled in a template.
+        # Braces are doubled in a route template.
         pattern = re.compile(argument.replace("{{", "{").replace("}}", "}"), re.IGNORECASE)
         return lambda text: pattern.search(text) is not None
     limits = [int(part) for part in (argument or "").split(",") if part]
@@ -41,7 +41,7 @@ def constraint(kind: str, argument: str | None) -> Check:
             return lambda text: is_long(text) and low <= int(text) <= high
 
 
-# How many numbers each one takes.
+# How many arguments each constraint takes.
 LIMITS = {"length": (1, 2), "minlength": (1,), "maxlength": (1,), "min": (1,), "max": (1,), "range": (2,)}
 
 

@@ -1,4 +1,4 @@
-"""Durable Functions: the engine of this app, and how it runs orchestrators, entities and activities."""
+"""Durable Functions in the host: the engine, and the calls of orchestrators, entities and activities."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from infra.emulator.host.wire import DURABLE_PATH, listen, serving
 
 
 class DurableFunctions:
-    """The durable functions of an app by trigger and name, as the engine wants to call them."""
+    """The durable functions of an app by trigger and name, in the form that the engine calls."""
 
     def __init__(self, functions: list[Function], invoker: Invoker):
         self._invoker = invoker
@@ -27,10 +27,10 @@ class DurableFunctions:
         return ("orchestrationTrigger", name.lower()) in self._functions
 
     async def invoke(self, kind: str, name: str, payload: str) -> str | None:
-        """Run one turn, batch or activity; JSON text in and out.
+        """Run one step, entity batch or activity; takes and returns JSON text.
 
         Raises:
-            KeyError: the app has no such function.
+            KeyError: the app has no function of this kind and name.
             FunctionFailed: the function raised.
         """
         function = self._functions[kind, name.lower()]
@@ -44,7 +44,7 @@ class DurableFunctions:
                 return await self._invoker.run(function, invocation, wrapped(payload))
         except InvocationFailed as failure:
             error = failure.__cause__
-            # The text of a failed orchestrator carries its actions: it must stay as it is.
+            # The message of a failed orchestrator contains its actions, so it must not be changed.
             text = f"{type(error).__name__}: {error}" if kind == "activityTrigger" else str(error)
             raise FunctionFailed(text or type(error).__name__) from error
 
@@ -53,12 +53,12 @@ class DurableFunctions:
 async def running(
     functions: list[Function], invoker: Invoker, configuration: HostConfiguration, *, state: Path, public_url: str
 ) -> AsyncIterator[Engine]:
-    """The engine at work for these functions; what it must remember is one file below `state`.
+    """Run the engine for these functions, with its database in the folder `state`.
 
-    Functions reach it on a port of its own: the public one closes while they are still finishing.
+    Functions call it on a port of its own, because the public port closes while they finish.
 
     Raises:
-        InvalidApp: the file is not one of this engine's.
+        InvalidApp: the database cannot be used.
     """
     durable = DurableFunctions(functions, invoker)
     state.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The host of one app: indexes it, starts what it needs, serves it and stops in order."""
+"""The host of one app: loads it, starts its triggers, serves it, and stops in order."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ BODY_LIMIT = 104_857_600
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve: the app's folder, the folder of the host's own state, and the limits in seconds."""
+    """How to serve: the folder of the app, the folder for the state of the host, and time limits in seconds."""
 
     app: Path
     state: Path
@@ -38,10 +38,10 @@ class Options:
 
 
 class Host:
-    """One app, imported and checked.
+    """An app, imported and checked.
 
     Raises:
-        InvalidApp: a rule of the host is broken.
+        InvalidApp: the app breaks a rule of the host.
         Exception: whatever the import of the app raises.
     """
 
@@ -62,7 +62,7 @@ class Host:
         self.queues = Queues(self.functions, self.invoker, self.configuration)
 
     def table(self) -> str:
-        """The functions and where they answer, one a line, then the ones that were dropped."""
+        """The functions with their addresses, one on a line, then the functions that were dropped."""
         addresses = {
             route.function.name: f"[{','.join(sorted(route.methods)) or '*'}] http://{self.address}/{route.path}"
             for route in self.routes.routes
@@ -72,10 +72,10 @@ class Host:
         return "\n".join(["", "Functions:", "", *lines, "", *(f"ERROR {line}" for line in self.routes.conflicts)])
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None]) -> None:
-        """Serve until `stop` is set, then finish what is in flight; `started` is called once requests are taken.
+        """Serve until `stop` is set, then finish running requests; `started` is called when requests are accepted.
 
         Raises:
-            InvalidApp: the host's own state cannot be used.
+            InvalidApp: the state folder cannot be used.
         """
         drain = self.options.drain_seconds
         async with contextlib.AsyncExitStack() as stack:
@@ -92,7 +92,7 @@ class Host:
         return any(f.clients or f.kind in DURABLE_TRIGGERS for f in self.functions)
 
     def _durable(self) -> contextlib.AbstractAsyncContextManager[Any]:
-        # Only apps that have durable functions pay for the import.
+        # Imported here, so that only apps with durable functions load it.
         from infra.emulator.host.durable import running
 
         return running(
@@ -126,14 +126,14 @@ class Host:
         )
 
     def _fire(self, function: Function, given: str) -> None:
-        """Run a function that has no caller, now and in the background.
+        """Run a timer or queue function now, in the background.
 
         Raises:
-            NotImplementedError: it is neither a timer nor a queue function.
+            NotImplementedError: the function has another trigger.
         """
         if function.kind == "timerTrigger":
             self.timers.fire(function)
         elif function.kind == "queueTrigger":
             self.queues.fire(function, given)
         else:
-            raise NotImplementedError(f"{function.name}: the local host cannot fire a {function.kind}")
+            raise NotImplementedError(f"{function.name}: the host cannot start a {function.kind} by request")

@@ -1,4 +1,4 @@
-"""HTTP functions: find the function, run it, and stream its request and response."""
+"""HTTP functions: finding the function, running it, and streaming its request and response."""
 
 import asyncio
 import contextlib
@@ -17,10 +17,9 @@ log = logging.getLogger("host")
 
 
 class HttpFunctions:
-    """An ASGI app that serves the routes of the table.
+    """An ASGI app that serves the routes of a route table.
 
-    `body_limit` is in bytes; `response_timeout` is how many seconds a function has until its response starts, None for
-    as long as it likes.
+    `body_limit` is in bytes; `response_timeout` is the seconds until the response must start, None for no limit.
     """
 
     def __init__(self, routes: RouteTable, invoker: Invoker, *, body_limit: int, response_timeout: float | None):
@@ -48,7 +47,7 @@ class HttpFunctions:
         trace = None
         if b"traceparent" in known:
             trace = TraceContext(known[b"traceparent"].decode(), known.get(b"tracestate", b"").decode())
-        # A response that had started stays unfinished: the server closes the connection, so that the client can tell.
+        # When a response has started, the server closes the connection, so that the client sees that it is incomplete.
         with contextlib.suppress(InvocationFailed):
             with self.invoker.invocation(function, trace) as invocation:
                 headers.append((b"x-ms-invocation-id", invocation.invocation_id.encode()))
@@ -69,7 +68,7 @@ class HttpFunctions:
 
 
 class Exchange:
-    """One request and its response: counts the body, and lets the host answer in place of the function."""
+    """One request and its response: limits the body, and lets the host respond instead of the function."""
 
     def __init__(self, receive: Any, send: Any, body_limit: int):
         self._receive, self._send = receive, send
@@ -78,7 +77,7 @@ class Exchange:
         self.status = 0
 
     async def receive(self) -> Any:
-        """The next ASGI message of the request; a disconnect once the body is too large or the host has answered."""
+        """The next ASGI message of the request; a disconnect after the body is too large or the host has responded."""
         if self._refused or self._remaining < 0:
             return {"type": "http.disconnect"}
         message = await self._receive()
@@ -89,7 +88,7 @@ class Exchange:
         return message
 
     async def send(self, message: Any) -> None:
-        """Pass on an ASGI message of the function's response; dropped once the host has answered."""
+        """Send an ASGI message of the function's response; discarded after the host has responded."""
         if self._refused:
             return
         if message["type"] == "http.response.start":
@@ -97,7 +96,7 @@ class Exchange:
         await self._send(message)
 
     async def refuse(self, status: int, text: str) -> None:
-        """Answer as the host, unless a response has started."""
+        """Respond instead of the function, unless its response has started."""
         if self.status:
             return
         self._refused, self.status = True, status

@@ -53,10 +53,10 @@ class Function:
 
 
 def load(app: Path) -> list[Function]:
-    """Import `function_app` of this folder and index it, in name order.
+    """Import `function_app` of this folder; returns its functions in the order of their names.
 
     Raises:
-        InvalidApp: a rule of the host is broken; the message names the function.
+        InvalidApp: the app breaks a rule of the host; the message names the function.
         Exception: whatever the import of the app raises.
     """
     sys.path.insert(0, str(app))
@@ -84,11 +84,11 @@ def _function(indexed: Any) -> Function:
     bindings: list[dict[str, Any]] = [json.loads(text) for text in indexed.get_raw_bindings()]
     for binding in bindings:
         if binding["type"] not in BINDINGS:
-            raise InvalidApp(f"{name}: the local host has no {binding['type']} binding")
+            raise InvalidApp(f"{name}: the host does not support the {binding['type']} binding")
         if not BINDING_NAME.fullmatch(binding["name"]):
             raise InvalidApp(f"{name}: the binding name {binding['name']!r} must be letters and digits")
     if len({binding["name"].lower() for binding in bindings}) < len(bindings):
-        raise InvalidApp(f"{name}: two of its bindings have one name")
+        raise InvalidApp(f"{name}: two of its bindings have the same name")
     call = indexed.get_user_function()
     trigger = next(binding for binding in bindings if binding["type"] in TRIGGERS)
     return Function(
@@ -101,7 +101,7 @@ def _function(indexed: Any) -> Function:
 
 
 def _check_parameters(name: str, call: Callable[..., Any], trigger: dict[str, Any], bound: set[str]) -> bool:
-    """Whether the function wants its invocation context; `InvalidApp` when parameters and bindings do not fit."""
+    """Whether the function takes its invocation context. Raises InvalidApp when parameters and bindings differ."""
     parameters = set(inspect.signature(call).parameters)
     wants_context = "context" in parameters and "context" not in bound
     declared = parameters - {"context"} if wants_context else parameters
@@ -109,7 +109,7 @@ def _check_parameters(name: str, call: Callable[..., Any], trigger: dict[str, An
     if declared != bound:
         # The durable library wraps an orchestrator and an entity in a function whose one parameter is `context`.
         hint = " (write context_name='context')" if trigger["type"] in ("orchestrationTrigger", "entityTrigger") else ""
-        raise InvalidApp(f"{name}: parameters {sorted(declared)} do not fit the bindings {sorted(bound)}{hint}")
+        raise InvalidApp(f"{name}: parameters {sorted(declared)} do not match the bindings {sorted(bound)}{hint}")
     annotation = annotation_of(call, trigger["name"])
     if isinstance(annotation, types.GenericAlias | types.UnionType):
         raise InvalidApp(f"{name}: {trigger['name']} is annotated with {annotation}; the worker takes plain types only")
@@ -121,5 +121,5 @@ def _check_parameters(name: str, call: Callable[..., Any], trigger: dict[str, An
 
 
 def annotation_of(call: Callable[..., Any], parameter: str) -> Any:
-    """The type that a parameter is annotated with, None without one."""
+    """The type in the annotation of a parameter, None without an annotation."""
     return typing.get_type_hints(call).get(parameter)

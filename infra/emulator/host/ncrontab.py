@@ -13,15 +13,15 @@ FIELDS = [
     ("month", 1, 12),
     ("day of week", 0, 6),
 ]
-# February 29 on a given weekday recurs within 28 years, 40 across a century without a leap day.
+# February 29 falls on a given weekday at least every 28 years, or 40 around a century without a leap day.
 HORIZON = timedelta(days=366 * 41)
 
 
 class Schedule:
-    """When a timer fires; unlike in cron, the day and the day of the week must both fit.
+    """The times of a timer; unlike in cron, both the day and the day of the week must match.
 
     Raises:
-        ValueError: the expression is malformed, or never fires.
+        ValueError: the expression is malformed, or matches no date.
     """
 
     def __init__(self, expression: str):
@@ -39,7 +39,7 @@ class Schedule:
             raise ValueError(f"{expression!r} never fires") from None
 
     def after(self, moment: datetime) -> datetime:
-        """The first time it fires later than this moment, to the second."""
+        """The first time of the schedule after `moment`, in whole seconds."""
         start = moment.replace(microsecond=0) + timedelta(seconds=1)
         day = start.replace(hour=0, minute=0, second=0)
         while day - moment < HORIZON:

@@ -1,4 +1,4 @@
-"""Running one function once: its context, its task or thread, and its lines in the log."""
+"""What a request or a trigger does: run one function once, with its context, in a task or thread, and log it."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ class TraceContext:
 
 @dataclass
 class RetryContext:
-    """How often this invocation was tried before: the host itself never repeats one."""
+    """The retries of an invocation; always 0, because the host does not retry invocations."""
 
     retry_count: int = 0
     max_retry_count: int = 0
@@ -40,7 +40,7 @@ class RetryContext:
 
 @dataclass
 class Invocation:
-    """One run of a function; has what `azure.functions.Context` declares, and is passed as the function's context."""
+    """One run of a function; it has the attributes of `azure.functions.Context` and is passed as the context."""
 
     function_name: str
     function_directory: str
@@ -55,11 +55,11 @@ current: contextvars.ContextVar[Invocation | None] = contextvars.ContextVar("inv
 
 
 class InvocationFailed(Exception):
-    """An invocation failed, and the log says how."""
+    """An invocation failed; the error is logged."""
 
 
 class InvocationFormatter(logging.Formatter):
-    """One line per record, with the function and invocation it was written in."""
+    """Formats log records with the function and invocation that wrote them."""
 
     def __init__(self) -> None:
         super().__init__("[%(asctime)s.%(msecs)03dZ] %(levelname)s %(where)s%(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -72,21 +72,21 @@ class InvocationFormatter(logging.Formatter):
 
 
 class Invoker:
-    """Calls functions: coroutines on the event loop, plain ones in a pool of threads."""
+    """Calls functions: `async` functions on the event loop, others in a pool of threads."""
 
     def __init__(self, app: Path, *, timeout: float | None, threads: int | None):
         self.app, self.timeout = app, timeout
         self.client_binding: str | None = None
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="function")
-        # One that never yields is given up by the engine, but keeps its thread: it must not be one that others need.
+        # An orchestrator that never yields keeps its thread after its time limit, so it must not take a shared thread.
         self._turns = ThreadPoolExecutor(MOST_TURNS, thread_name_prefix="orchestrator")
 
     @contextlib.contextmanager
     def invocation(self, function: Function, trace: TraceContext | None = None) -> Iterator[Invocation]:
-        """The frame of one invocation: everything logged inside carries its id, and its end is logged.
+        """A context for one invocation: log records inside it carry its id, and its end is logged.
 
         Raises:
-            InvocationFailed: what was raised inside, which is its cause; it is in the log.
+            InvocationFailed: an exception was raised inside; it is logged, and the cause of this one.
         """
         invocation = Invocation(
             function_name=function.name,
@@ -111,7 +111,7 @@ class Invoker:
         """Call the function with these inputs, its durable client bindings and its context.
 
         Raises:
-            TimeoutError: it took longer than `functionTimeout`; a plain function goes on in its thread, unheard.
+            TimeoutError: it took longer than `functionTimeout`; a function that is not `async` continues in its thread.
         """
         if function.wants_context:
             inputs["context"] = invocation

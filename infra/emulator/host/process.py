@@ -1,4 +1,4 @@
-"""One process that serves an app until it is told to stop."""
+"""One process that serves an app until it gets a signal or a command to stop."""
 
 import asyncio
 import logging
@@ -13,15 +13,15 @@ from infra.emulator.host.host import Host, Options
 from infra.emulator.host.operations import InvocationFormatter
 from infra.emulator.host.settings import InvalidApp
 
-# What a process and its supervisor tell each other, one byte each.
+# The messages between a process and its supervisor, one byte each.
 LOADED, GO, STOP = b"l", b"g", b"s"
 
 
 def serve(options: Options, listener: socket.socket, supervisor: socket.socket | None = None) -> int:
-    """Serve the app until SIGTERM or SIGINT; the exit code, which is 1 when the app cannot be served.
+    """Serve the app until SIGTERM or SIGINT; returns the exit code, 1 when the app cannot be served.
 
-    With a supervisor: say `LOADED` once the app is imported, serve after `GO`, stop after `STOP`, and end at once when
-    the supervisor is gone.
+    With a supervisor: send `LOADED` after importing the app, serve after `GO`, stop after `STOP`, and exit immediately
+    when the supervisor has ended.
     """
     configure_logging()
     try:
@@ -45,14 +45,14 @@ async def _run(host: Host, supervisor: socket.socket | None) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     if supervisor is None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stopping(stop))
+            loop.add_signal_handler(number, _on_signal(stop))
     else:
-        loop.add_reader(supervisor, _obeying(supervisor, stop))
+        loop.add_reader(supervisor, _on_command(supervisor, stop))
     await host.run(stop, lambda: print(f"Serving http://{host.address}", flush=True))
 
 
-def _stopping(stop: asyncio.Event) -> Callable[[], None]:
-    """A signal handler: the first signal stops in order, the second one at once."""
+def _on_signal(stop: asyncio.Event) -> Callable[[], None]:
+    """A signal handler: the first signal stops in order, a second one exits immediately."""
 
     def handle() -> None:
         if stop.is_set():
@@ -62,7 +62,7 @@ def _stopping(stop: asyncio.Event) -> Callable[[], None]:
     return handle
 
 
-def _obeying(supervisor: socket.socket, stop: asyncio.Event) -> Callable[[], None]:
+def _on_command(supervisor: socket.socket, stop: asyncio.Event) -> Callable[[], None]:
     def handle() -> None:
         if supervisor.recv(1) != STOP:
             os._exit(1)
@@ -72,7 +72,7 @@ def _obeying(supervisor: socket.socket, stop: asyncio.Event) -> Callable[[], Non
 
 
 def configure_logging() -> None:
-    """Everything from INFO to standard output; the Azure SDKs and HTTP clients only from WARNING."""
+    """Log to standard output from INFO, and from WARNING for the Azure SDKs and HTTP libraries."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(InvocationFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

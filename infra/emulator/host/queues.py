@@ -1,4 +1,4 @@
-"""Queue functions: messages in batches, their leases renewed while they are worked on, poisoned ones set aside."""
+"""Queue functions: messages in batches, with leases that are renewed, and a poison queue for failed messages."""
 
 import asyncio
 import base64
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from azure.storage.queue import QueueMessage
     from azure.storage.queue.aio import QueueClient
 
-MOST_AT_ONCE = 32  # messages of one answer
+MOST_AT_ONCE = 32  # messages in one response of the service
 FIRST_PAUSE = 0.1
 log = logging.getLogger("host")
 
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """The `queues` section of host.json, seconds for times."""
+    """The `queues` section of host.json, with times in seconds."""
 
     batch_size: int
     new_batch_threshold: int
@@ -44,7 +44,7 @@ class QueueSettings:
 
     @classmethod
     def of(cls, configuration: HostConfiguration) -> "QueueSettings":
-        """Raises InvalidApp."""
+        """The settings of an app. Raises InvalidApp."""
         encoding = configuration.get("extensions.queues.messageEncoding", "base64")
         if encoding not in ("base64", "none"):
             raise InvalidApp(f"host.json: extensions.queues.messageEncoding cannot be {encoding!r}")
@@ -75,7 +75,7 @@ class Queues:
         self._fired: set[asyncio.Task[bool]] = set()
 
     def fire(self, function: Function, text: str) -> None:
-        """Run a queue function once in the background, on a message that is in no queue."""
+        """Run a queue function once in the background, with a message that is not taken from a queue."""
         metadata = {"Id": str(uuid.uuid4()), "DequeueCount": 1, "PopReceipt": ""}
         task = asyncio.create_task(self._queues[function.name].call(text.encode, metadata))
         self._fired.add(task)
@@ -83,7 +83,7 @@ class Queues:
 
     @contextlib.asynccontextmanager
     async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
-        """Every queue listened to; at the end the messages in work have `drain_seconds`, then they come again."""
+        """Poll every queue; at the end, functions have `drain_seconds` to finish. Unfinished messages stay queued."""
         async with contextlib.AsyncExitStack() as stack:
             for queue in self._queues.values():
                 await stack.enter_async_context(queue.running(drain_seconds=drain_seconds))
@@ -91,7 +91,7 @@ class Queues:
 
 
 class Queue:
-    """One queue and the function that its messages go to."""
+    """One queue, and the function that handles its messages."""
 
     def __init__(self, function: Function, invoker: Invoker, limits: QueueSettings):
         self.function, self._invoker, self._limits = function, invoker, limits
@@ -108,27 +108,27 @@ class Queue:
 
     @contextlib.asynccontextmanager
     async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
-        """Listen; at the end what is in work has `drain_seconds`, and what is cut off comes again."""
+        """Poll the queue; at the end, running functions have `drain_seconds` to finish."""
         async with self._client(self._name) as queue:
-            listening = asyncio.create_task(self._listen(queue))
+            polling = asyncio.create_task(self._poll(queue))
             try:
                 yield
             finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+                polling.cancel()
+                await asyncio.gather(polling, return_exceptions=True)
                 if work := set(self._work):
                     await asyncio.wait(work, timeout=drain_seconds)
                 for task in work:
                     task.cancel()
                 await asyncio.gather(*work, return_exceptions=True)
 
-    async def _listen(self, queue: "QueueClient") -> None:
-        """Take messages whenever there is room for a batch; an empty queue is asked less and less often."""
+    async def _poll(self, queue: "QueueClient") -> None:
+        """Take messages whenever there is room for a batch; the pause grows while the queue is empty."""
         pause = FIRST_PAUSE
         while True:
             try:
                 messages = await self._receive(queue)
-            except Exception as error:  # whatever the client raises: the queue may come back
+            except Exception as error:  # any error of the client: the queue may be available later
                 log.warning("%s: queue %s cannot be read: %s", self.function.name, self._name, error)
                 messages = []
             for message in messages:
@@ -156,7 +156,9 @@ class Queue:
         self._work.discard(task)
         self._room.set()
         if not task.cancelled() and (error := task.exception()):
-            log.error("%s: a message of queue %s was not settled: %s", self.function.name, self._name, error)
+            log.error(
+                "%s: the outcome of a message of queue %s was not stored: %s", self.function.name, self._name, error
+            )
 
     async def _receive(self, queue: "QueueClient") -> "list[QueueMessage]":
         from azure.core.exceptions import ResourceNotFoundError
@@ -165,11 +167,11 @@ class Queue:
         found = queue.receive_messages(messages_per_page=wanted, max_messages=wanted, visibility_timeout=lease)
         try:
             return [message async for message in found]
-        except ResourceNotFoundError:  # not made yet
+        except ResourceNotFoundError:  # the queue does not exist yet
             return []
 
     async def _handle(self, queue: "QueueClient", message: "QueueMessage") -> None:
-        """Run the function; then delete the message, set it aside, or let it come again."""
+        """Run the function; then delete the message, move it to the poison queue, or make it visible again."""
         renewing = asyncio.create_task(self._renew(queue, message))
         try:
             succeeded = await self._run(message)
@@ -179,13 +181,13 @@ class Queue:
         if succeeded:
             await queue.delete_message(message)
         elif (message.dequeue_count or 1) >= self._limits.max_dequeue_count:
-            await self._set_aside(message)
+            await self._move_to_poison(message)
             await queue.delete_message(message)
         else:
             await queue.update_message(message, visibility_timeout=int(self._limits.visibility_timeout))
 
     async def _renew(self, queue: "QueueClient", message: "QueueMessage") -> None:
-        """Keep the message invisible to others while it is worked on."""
+        """Keep the message invisible to other consumers while the function runs."""
         while True:
             await asyncio.sleep(self._limits.lease_seconds / 2)
             renewed = await queue.update_message(message, visibility_timeout=self._limits.lease_seconds)
@@ -203,7 +205,7 @@ class Queue:
         return await self.call(lambda: self._decode(message.content), metadata)
 
     async def call(self, body: Callable[[], bytes], metadata: dict[str, Any]) -> bool:
-        """Run the function on one message; whether it succeeded."""
+        """Run the function on one message; returns whether it succeeded."""
         try:
             with self._invoker.invocation(self.function) as invocation:
                 value = self._value(body(), metadata)
@@ -216,7 +218,7 @@ class Queue:
         return base64.b64decode(content, validate=True) if self._limits.base64 else content.encode()
 
     def _value(self, body: bytes, metadata: dict[str, Any]) -> Any:
-        """What the worker makes of a message: a `QueueMessage`, or its text where the parameter is annotated so."""
+        """The argument for the function: a `QueueMessage`, or text or bytes when the parameter is annotated so."""
         annotation = annotation_of(self.function.call, self.function.trigger["name"])
         if annotation is bytes:
             return body
@@ -225,11 +227,11 @@ class Queue:
         given = {name: Datum(json.dumps(value), "json") for name, value in metadata.items() if value is not None}
         return QueueMessageInConverter.decode(Datum(body, "bytes"), trigger_metadata=given)
 
-    async def _set_aside(self, message: "QueueMessage") -> None:
+    async def _move_to_poison(self, message: "QueueMessage") -> None:
         from azure.core.exceptions import ResourceExistsError
 
         name = f"{self._name}-poison"
-        log.warning("%s: message %s goes to %s", self.function.name, message.id, name)
+        log.warning("%s: message %s is moved to %s", self.function.name, message.id, name)
         async with self._client(name) as poison:
             with contextlib.suppress(ResourceExistsError):
                 await poison.create_queue()

@@ -1,4 +1,4 @@
-"""Serving an app through changes of its code: the old process serves until the new one has loaded."""
+"""Serving an app while its code changes: the old process serves until the new one has loaded."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-# Imported for the versions, which are forked: what is loaded here they need not load again.
+# Imported here so that the forked processes do not have to load them again.
 import azurefunctions.extensions.http.fastapi  # noqa: F401
 
 import infra.emulator.host.durable  # noqa: F401
@@ -18,9 +18,9 @@ from infra.emulator.host.host import Options
 from infra.emulator.host.process import GO, LOADED, STOP, serve
 
 POLL_SECONDS = 0.2
-# Open streams must not hold up the next version.
+# Short, so that open streams do not delay the next version.
 DRAIN_SECONDS = 2
-# A version that crashes while serving is started again, but not in a tight loop.
+# The pause before a process that crashed is started again.
 RESTART_SECONDS = 1.0
 IGNORED = {"tests", "node_modules", "__pycache__"}
 WATCHED = {"host.json", "local.settings.json", "local.settings.sample.json"}
@@ -29,13 +29,13 @@ Files = dict[str, tuple[int, int]]
 
 
 def watched_files(app: Path) -> Files:
-    """Time and size of every file whose change means a new version: Python code, settings and host.json."""
+    """Modification time and size of every file whose change means a new version: Python code, settings, host.json."""
     found: Files = {}
     for folder, folders, names in os.walk(app):
         folders[:] = [name for name in folders if name not in IGNORED and not name.startswith(".")]
         for name in names:
             if name.endswith(".py") or name in WATCHED:
-                path = os.path.join(folder, name)  # noqa: PTH118 - a walk over the whole tree, five times a second
+                path = os.path.join(folder, name)  # noqa: PTH118 - faster, in a walk over the whole tree five times a second
                 try:
                     status = os.stat(path)  # noqa: PTH116
                 except FileNotFoundError:
@@ -45,7 +45,7 @@ def watched_files(app: Path) -> Files:
 
 
 class Version:
-    """A process forked to serve the app as it is now; libraries that are imported already cost it nothing."""
+    """A forked process that serves the app in its present version; imported libraries are shared with it."""
 
     def __init__(self, options: Options, listener: socket.socket):
         self.control, supervisor = socket.socketpair()
@@ -54,8 +54,8 @@ class Version:
             self.control.close()
             code = 1
             try:
-                # The supervisor decides when to stop, but Ctrl-C reaches the whole process group. A handler, because
-                # an ignored signal would stay ignored in programs that the app starts.
+                # The supervisor decides when to stop, but Ctrl-C reaches the whole process group. The signals get an
+                # empty handler, because ignored signals would stay ignored in programs that the app starts.
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, lambda *_: None)
                 code = serve(options, listener, supervisor)
@@ -65,38 +65,38 @@ class Version:
         supervisor.close()
 
     def has_loaded(self) -> bool:
-        """Whether the app was imported; false when the process has ended instead. Waits for either."""
+        """Wait for the process; returns True when it has imported the app, False when it has ended."""
         return self.control.recv(1) == LOADED
 
     def go(self) -> None:
-        """Let it serve."""
-        self._tell(GO)
+        """Start serving."""
+        self._send(GO)
 
     def stop(self) -> None:
-        """Let it finish its requests and end."""
-        self._tell(STOP)
+        """Finish running requests, and end."""
+        self._send(STOP)
         self.reap()
 
     def kill(self) -> None:
+        """End the process with SIGKILL."""
         os.kill(self._pid, signal.SIGKILL)
         self.reap()
 
     def reap(self) -> None:
-        """Wait for its end."""
+        """Wait until the process has ended."""
         os.waitpid(self._pid, 0)
         self.control.close()
 
-    def _tell(self, word: bytes) -> None:
-        # One that has ended by itself does not hear it.
-        with contextlib.suppress(OSError):
-            self.control.send(word)
+    def _send(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):  # the process has ended
+            self.control.send(message)
 
 
 def supervise(options: Options, listener: socket.socket) -> int:
-    """Serve the app, after every saved change the new version of it, until SIGTERM or SIGINT; the exit code.
+    """Serve the app until SIGTERM or SIGINT, and its new version after every change; returns the exit code.
 
-    A version that does not load is reported, and the one before it goes on serving. Connections made during the change
-    wait in the listening socket, which stays open.
+    When a new version does not load, an error is printed and the old one continues to serve. New connections during a
+    change wait in the listening socket, which stays open.
     """
     options = replace(options, drain_seconds=DRAIN_SECONDS)
     stopping: list[int] = []
@@ -117,7 +117,7 @@ def supervise(options: Options, listener: socket.socket) -> int:
                 continue
             loading.reap()
             loading = None
-            print("This version does not load" + ("; the one before it still serves." if serving else "."), flush=True)
+            print("This version does not load" + ("; the previous one still serves." if serving else "."), flush=True)
         if serving and serving.control in ready:
             serving.reap()
             serving = None

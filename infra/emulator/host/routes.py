@@ -1,4 +1,4 @@
-"""Route templates and the order in which the real host tries them."""
+"""Route templates, and the order in which the real host tries them."""
 
 import re
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ class RouteParameter:
 
 @dataclass(frozen=True)
 class RouteSegment:
-    """What stands between two slashes of a template."""
+    """The part between two slashes of a template."""
 
     pattern: re.Pattern[str]
     parameters: list[RouteParameter]
@@ -41,7 +41,7 @@ class RouteTemplate:
     """One route template.
 
     Raises:
-        ValueError: it is malformed; the message says how.
+        ValueError: the template is malformed; the message says why.
     """
 
     def __init__(self, text: str):
@@ -61,7 +61,7 @@ class RouteTemplate:
             self.segments.append(segment)
 
     def match(self, parts: list[str]) -> dict[str, str] | None:
-        """Route values of these decoded path segments; None when they do not fit."""
+        """The route values for these decoded path segments; None when the template does not match."""
         values: dict[str, str] = {}
         position = 0
         for segment in self.segments:
@@ -121,7 +121,7 @@ def _segment(text: str) -> RouteSegment:
 
 @dataclass(frozen=True)
 class FunctionRoute:
-    """Where one HTTP function answers; no methods means all of them."""
+    """The route of one HTTP function; an empty set of methods allows all methods."""
 
     function: Function
     path: str
@@ -130,12 +130,12 @@ class FunctionRoute:
 
 
 class RouteTable:
-    """The HTTP functions of an app, in the order in which the host tries them: by name, literals have no priority.
+    """The HTTP functions of an app, in the order in which the host tries them: by name, without priority for literals.
 
-    `conflicts` holds one line for each function that is dropped because an earlier one has its template and a method.
+    `conflicts` has one line for each function that is dropped because an earlier one has its template and a method.
 
     Raises:
-        InvalidApp: a template is malformed or begins with a reserved word.
+        InvalidApp: a template is malformed, or begins with a reserved word.
     """
 
     def __init__(self, functions: Iterable[Function], prefix: str):
@@ -163,7 +163,7 @@ class RouteTable:
         return None
 
     def match(self, method: str, raw_path: str) -> tuple[Function, dict[str, str]] | None:
-        """The first route that takes this method and percent-encoded path, with its decoded route values."""
+        """The function of the first route that matches this method and percent-encoded path, with its route values."""
         parts = path_segments(raw_path)
         for route in self.routes:
             if route.methods and method.upper() not in route.methods:
@@ -175,6 +175,6 @@ class RouteTable:
 
 
 def path_segments(raw_path: str) -> list[str]:
-    """Decoded segments of a request path; an encoded slash stays encoded, one slash at the end does not count."""
+    """The decoded segments of a request path; an encoded slash stays encoded, one slash at the end is ignored."""
     text = raw_path.removeprefix("/").removesuffix("/")
     return [unquote(re.sub("%2f", "%252F", part, flags=re.IGNORECASE)) for part in text.split("/")] if text else []

@@ -1,4 +1,4 @@
-"""What configures an app on its host: the app settings of `local.settings.json`, and `host.json`."""
+"""The configuration of an app: the app settings of `local.settings.json`, and `host.json`."""
 
 import json
 import os
@@ -10,11 +10,11 @@ SETTING_PREFIX = "AzureFunctionsJobHost__"
 
 
 class InvalidApp(RuntimeError):
-    """The host cannot serve this app; the message says why and names the function or the file."""
+    """The host cannot serve this app; the message names the function or file and says why."""
 
 
 def apply_app_settings(app: Path) -> None:
-    """Put `Values` of `local.settings.json`, else of the sample, into the environment; what is set there wins."""
+    """Add `Values` of `local.settings.json`, or else of the sample, to the environment, unless they are set there."""
     for name in ("local.settings.json", "local.settings.sample.json"):
         if (app / name).exists():
             for key, value in _read_object(app / name).get("Values", {}).items():
@@ -25,7 +25,7 @@ def apply_app_settings(app: Path) -> None:
 
 
 class HostConfiguration:
-    """`host.json` with the overrides of the environment (`AzureFunctionsJobHost__a__b=value`)."""
+    """`host.json`, overridden by variables of the environment (`AzureFunctionsJobHost__a__b=value`)."""
 
     def __init__(self, app: Path):
         if not (app / "host.json").exists():
@@ -42,7 +42,7 @@ class HostConfiguration:
                 section[last] = value
 
     def get(self, path: str, default: Any) -> Any:
-        """The value at a dotted path, in the type of the default."""
+        """The value at a dotted path, converted to the type of the default."""
         value: Any = self._values
         for key in path.split("."):
             if not isinstance(value, dict) or key not in value:
@@ -59,13 +59,13 @@ class HostConfiguration:
 
     @property
     def function_timeout(self) -> float | None:
-        """Seconds that one invocation may take; None for no limit. Half an hour unless set."""
+        """Seconds that one invocation may take; None for no limit. The default is half an hour."""
         text = self.get("functionTimeout", "00:30:00")
         return None if text == "-1" else time_span(text)
 
 
 def time_span(text: str) -> float:
-    """Seconds of a .NET time span, `[d.]hh:mm:ss[.fffffff]`."""
+    """The seconds of a .NET time span, `[d.]hh:mm:ss[.fffffff]`. Raises InvalidApp."""
     try:
         days, _, clock = text.rpartition(".") if text.partition(":")[0].count(".") else ("0", "", text)
         hours, minutes, seconds = clock.split(":")
@@ -80,5 +80,5 @@ def _read_object(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidApp(f"{path.name} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise InvalidApp(f"{path.name} must hold a JSON object")
+        raise InvalidApp(f"{path.name} must contain a JSON object")
     return value

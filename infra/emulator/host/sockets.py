@@ -1,4 +1,4 @@
-"""WebSockets of the documented socket paths, passed frame by frame to the real-time service as a front door would."""
+"""Forwarding of WebSockets: connections to given paths are passed to another service, frame by frame."""
 
 import asyncio
 import contextlib
@@ -8,15 +8,15 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-# These belong to one hop, or are written anew by the client of the second one.
+# These headers belong to one hop, or are set anew by the client of the second hop.
 HOP = {"host", "connection", "upgrade", "content-length", "transfer-encoding"}
 GOING_AWAY = 1001
-# They stand for a close without a code or without a frame, and may not be sent.
+# They mean a close without a code or without a frame, and must not be sent.
 UNSENDABLE = (None, 1005, 1006)
 
 
 class SocketProxy:
-    """An ASGI app for WebSockets; `paths` maps a path to the URL that takes its connections."""
+    """An ASGI app for WebSockets; `paths` maps a path to the URL to which its connections are forwarded."""
 
     def __init__(self, paths: dict[str, str]):
         self.paths = {path.rstrip("/").lower(): url for path, url in paths.items()}
@@ -43,15 +43,15 @@ class SocketProxy:
             await _refuse(send, error.response.status_code, bytes(error.response.body or b""))
             return
         except (OSError, TimeoutError, InvalidHandshake) as error:
-            await _refuse(send, 502, f"the socket service does not answer: {error}".encode())
+            await _refuse(send, 502, f"the socket service cannot be reached: {error}".encode())
             return
         async with upstream:
             await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol})
-            await _pass_on(upstream, receive, send)
+            await _forward(upstream, receive, send)
 
 
-async def _pass_on(upstream: ClientConnection, receive: Any, send: Any) -> None:
-    """Copy frames both ways until either side closes; the other one gets the same code and reason."""
+async def _forward(upstream: ClientConnection, receive: Any, send: Any) -> None:
+    """Copy frames in both directions until one side closes; the other side is closed with the same code and reason."""
 
     async def to_service() -> None:
         while (message := await receive())["type"] == "websocket.receive":
@@ -61,7 +61,7 @@ async def _pass_on(upstream: ClientConnection, receive: Any, send: Any) -> None:
         await upstream.close(GOING_AWAY if code in UNSENDABLE else code, message.get("reason") or "")
 
     async def to_client() -> None:
-        # It ends quietly only for the codes 1000 and 1001.
+        # The iterator raises ConnectionClosed for all codes but 1000 and 1001.
         with contextlib.suppress(ConnectionClosed):
             async for data in upstream:
                 await send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})

@@ -1,4 +1,4 @@
-"""Timer functions: fired on their schedule, never twice at once, and late ones once after a restart."""
+"""Timer functions: run on schedule, one run at a time, and once after a restart when a run was missed."""
 
 import asyncio
 import contextlib
@@ -16,17 +16,17 @@ from infra.emulator.host.operations import InvocationFailed, Invoker
 from infra.emulator.host.settings import InvalidApp
 from infra.emulator.host.state import TimerRecord
 
-# A schedule denser than this is not monitored: missing one of its runs costs nothing.
+# A schedule with shorter intervals is not monitored, as in the service.
 MONITOR_SECONDS = 60
-# A machine that slept must notice the new time.
+# Seconds; after the machine was suspended, the new time is noticed within this time.
 LONGEST_SLEEP = 30.0
 
 
 class Timers:
-    """The timer functions of an app; the record of their last runs is kept in `folder`.
+    """The timer functions of an app; their last runs are recorded in `folder`.
 
     Raises:
-        InvalidApp: a schedule is malformed.
+        InvalidApp: a schedule is invalid.
     """
 
     def __init__(self, functions: list[Function], invoker: Invoker, folder: Path):
@@ -35,7 +35,7 @@ class Timers:
         self._runs: set[asyncio.Task[None]] = set()
 
     def fire(self, function: Function, *, past_due: bool = False) -> asyncio.Task[None]:
-        """Run a timer function once, in the background; its failure is in the log."""
+        """Run a timer function once in the background; a failure is logged."""
         task = asyncio.create_task(self._run(self._timers[function.name], past_due))
         self._runs.add(task)
         task.add_done_callback(self._runs.discard)
@@ -43,7 +43,7 @@ class Timers:
 
     @contextlib.asynccontextmanager
     async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
-        """Every timer on its schedule; at the end the runs in flight have `drain_seconds` to finish."""
+        """Run every timer on its schedule; at the end, current runs have `drain_seconds` to finish."""
         loops = [asyncio.create_task(self._keep(timer)) for timer in self._timers.values()]
         try:
             yield
@@ -62,7 +62,7 @@ class Timers:
         if past_due or timer.function.trigger.get("runOnStartup"):
             await asyncio.shield(self.fire(timer.function, past_due=past_due))
         while True:
-            # From now, not from the last run: times that passed during a run are skipped.
+            # Counted from the present, so that times that passed during a run are skipped.
             due = timer.schedule.after(datetime.now(UTC))
             await _until(due)
             await asyncio.shield(self.fire(timer.function))
@@ -72,7 +72,7 @@ class Timers:
         request = TimerRequest(past_due=past_due, schedule_status=timer.status(), schedule={"AdjustForDST": True})
         with contextlib.suppress(InvocationFailed), self._invoker.invocation(timer.function) as invocation:
             await self._invoker.run(timer.function, invocation, **{timer.function.trigger["name"]: request})
-        # Written afterwards: a run that was cut off counts as missed.
+        # Recorded after the run, so that an interrupted run counts as missed.
         timer.record(started)
 
 
@@ -80,7 +80,7 @@ class Timer:
     """The schedule of one timer function, and the record of its last run.
 
     Raises:
-        InvalidApp: the schedule is malformed.
+        InvalidApp: the schedule is invalid.
     """
 
     def __init__(self, function: Function, folder: Path):
@@ -95,7 +95,7 @@ class Timer:
         self._record = TimerRecord(folder, function.name)
 
     def next_due(self) -> datetime:
-        """When it should run after the last recorded time; in the past when a run was missed."""
+        """When it is due after the last recorded run; in the past when a run was missed."""
         if not self.status():
             self.record(datetime.now(UTC))
         last = self.status().get("Last")
@@ -106,7 +106,7 @@ class Timer:
         return self._record.read() if self._monitored else {}
 
     def record(self, last: datetime) -> None:
-        """Remember that it ran at this time."""
+        """Record that it ran at this time."""
         if self._monitored:
             self._record.write(last=last, due=self.schedule.after(datetime.now(UTC)))
 
@@ -120,7 +120,7 @@ async def _until(moment: datetime) -> None:
 
 
 def resolve(expression: str) -> str:
-    """A binding expression with each `%NAME%` replaced by that app setting; `ValueError` when there is none."""
+    """A binding expression with each `%NAME%` replaced by that app setting. Raises ValueError for a missing setting."""
 
     def setting(match: re.Match[str]) -> str:
         if match[1] not in os.environ:

@@ -1,4 +1,4 @@
-"""The host's HTTP surface: functions, durable management, admin pages and sockets behind one ASGI app."""
+"""The HTTP protocol of the host: functions, durable management, admin API and sockets in one ASGI app."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ Fire = Callable[[Function, str], None]
 
 
 class Front:
-    """The ASGI app of the public port: the host's own paths come before those of the functions."""
+    """The ASGI app of the public port; the host's own paths have priority over the routes of functions."""
 
     def __init__(self, functions: HttpFunctions, sockets: SocketProxy, admin: "AdminApi", engine: Any | None):
         self.functions, self.sockets, self.admin, self.engine = functions, sockets, admin, engine
@@ -49,7 +49,7 @@ def _home() -> Response:
 
 
 class AdminApi:
-    """`/admin`: the state of the host, its functions, and firing one that is not called over HTTP."""
+    """The API below `/admin`: the state of the host, its functions, and starting a timer or queue function."""
 
     def __init__(self, functions: list[Function], described: list[dict[str, Any]], fire: Fire):
         self._functions = {f.name.lower(): f for f in functions}
@@ -72,7 +72,7 @@ class AdminApi:
                 return await self._run(self._functions[name], await request.body())
             case _, "admin", ("host" | "functions"), *_:
                 return Response(status_code=404)
-        return PlainTextResponse("The local host does not have this operation.", 501)
+        return PlainTextResponse("The host does not support this operation.", 501)
 
     async def _run(self, function: Function, body: bytes) -> Response:
         try:
@@ -88,7 +88,7 @@ class AdminApi:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the host decides when to stop."""
+    """uvicorn without its signal handlers, because the host decides when to stop."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -97,7 +97,7 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, listener: socket.socket, *, drain_seconds: int) -> AsyncIterator[None]:
-    """Serve an ASGI app on this socket; at the end requests in flight have `drain_seconds` to finish."""
+    """Serve an ASGI app on this socket; at the end, running requests have `drain_seconds` to finish."""
     config = uvicorn.Config(
         app,
         http="h11",
@@ -116,7 +116,7 @@ async def serving(app: Any, listener: socket.socket, *, drain_seconds: int) -> A
     try:
         yield
     finally:
-        # Take no more connections, and let those taken just now send their request: stopping at once drops them.
+        # Accept no more connections, and let the newest ones send their request, which an immediate stop would drop.
         asyncio.get_running_loop().remove_reader(listener)
         await asyncio.sleep(0.05)
         server.should_exit = True
@@ -124,9 +124,9 @@ async def serving(app: Any, listener: socket.socket, *, drain_seconds: int) -> A
 
 
 def listen(port: int) -> socket.socket:
-    """A listening socket of the loopback interface; port 0 takes a free one."""
+    """A listening socket on the loopback interface; port 0 selects a free port."""
     listener = socket.create_server(("127.0.0.1", port), backlog=2048)
-    # Inherited by its connections; asyncio sets it only where a socket names its protocol, and this one does not.
-    # Without it an answer of two writes waits 40 ms for the client's delayed acknowledgement.
+    # Connections inherit the option. asyncio sets it only for sockets created with a protocol number, unlike this one.
+    # Without it, a response of two writes waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

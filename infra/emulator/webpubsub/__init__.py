@@ -1,4 +1,4 @@
-"""The Web PubSub stand-in: the service's REST and WebSocket wire on a loopback port."""
+"""An emulator of Web PubSub: its REST and WebSocket protocols on a loopback port."""
 
 import functools
 import json
@@ -7,16 +7,19 @@ from typing import Any
 
 from infra.emulator.processes import Child, listening, python
 
-KEY = "AccessKeyOfTheWebPubSubEmulatorForEverybody="  # published: it guards a loopback port
+KEY = "AccessKeyOfTheWebPubSubEmulatorForEverybody="  # published: the port is on the loopback interface
 
 
 def connection_string(port: int, key: str = KEY) -> str:
-    """How an SDK reaches the stand-in on this port."""
+    """The connection string with which an SDK reaches the emulator on this port."""
     return f"Endpoint=http://127.0.0.1;Port={port};AccessKey={key};Version=1.0;"
 
 
 async def start(port: int, hubs: dict[str, Any], *, folder: Path, key: str = KEY) -> Child:
-    """Start it with these hub settings (the shape of `settings.py`); its hubs file and its log go to `folder`."""
+    """Start the emulator with these hubs, in the shape of `settings.HubSettings` by name.
+
+    Its hubs file and its log are written to `folder`. Raises NotReady.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "hubs.json"
     file.write_text(json.dumps(hubs))

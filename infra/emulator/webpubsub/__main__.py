@@ -1,4 +1,4 @@
-"""Run the stand-in: `python -m infra.emulator.webpubsub --port P --key KEY --hubs FILE.json`."""
+"""Run the emulator of Web PubSub: `python -m infra.emulator.webpubsub --port P --key KEY --hubs FILE.json`."""
 
 import argparse
 import asyncio

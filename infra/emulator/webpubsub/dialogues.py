@@ -1,4 +1,4 @@
-"""What a client's frame does: an event for plain clients, a request for those of the JSON subprotocol."""
+"""What a frame of a client does: an event for plain clients, a request for clients of the JSON subprotocol."""
 
 import logging
 from typing import Any
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Declined(Exception):
-    """A request that is not carried out, with the name that its ack gives the error."""
+    """The request is not carried out; `name` is the error name in its ack."""
 
     def __init__(self, name: str, message: str):
         super().__init__(message)
@@ -32,17 +32,20 @@ async def plain(upstream: Upstream, connection: HubConnection, data: bytes, bina
 
 
 async def subprotocol(upstream: Upstream, connection: HubConnection, data: bytes, binary: bool) -> None:
-    """Carry out a request and ack it when it has an `ackId`.
+    """Carry out a request, and ack it when it has an `ackId`.
 
-    A request without one has no other way to learn that it was declined: then, and when the frame is `Malformed`, the
-    exception is for the caller to drop the connection.
+    The caller drops the connection on each of these errors.
+
+    Raises:
+        Declined: a request without an `ackId` failed, which no ack can report.
+        Malformed: the frame is not a valid request.
     """
     try:
         request = orjson.loads(data)
     except ValueError:
-        raise Malformed("no JSON") from None
+        raise Malformed("not JSON") from None
     if not isinstance(request, dict):
-        raise Malformed("no JSON object")
+        raise Malformed("not a JSON object")
     if request.get("type") == "ping":
         return connection.put(control({"type": "pong"}))
     ack = request.get("ackId")
@@ -89,7 +92,7 @@ async def _carry_out(upstream: Upstream, connection: HubConnection, request: dic
 
 
 def _permitted(connection: HubConnection, request: dict[str, Any], permission: str) -> str:
-    """The group that the request names; `Declined` when the client has no permission for it."""
+    """The group that the request names. Raises Declined when the client has no permission for it."""
     group = _name(request, "group")
     if not connection.may(permission, group):
         raise Declined("Forbidden", f"The client has no {permission} permission for the group {group}")

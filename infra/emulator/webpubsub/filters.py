@@ -1,4 +1,4 @@
-"""The OData filter of the send operations: which connections get a message."""
+"""The OData filter of the send operations, which selects the connections that get a message."""
 
 import operator
 import re
@@ -11,7 +11,7 @@ class InvalidFilter(ValueError):
 
 
 class Receiver(Protocol):
-    """What a filter looks at."""
+    """The properties of a connection that a filter can test."""
 
     id: str
     user_id: str | None
@@ -19,7 +19,7 @@ class Receiver(Protocol):
 
 
 class Expression(NamedTuple):
-    """Part of a filter: its type and how to get its value, which may be None."""
+    """Part of a filter: the type of its value, and a function that gives the value for a connection, maybe None."""
 
     type: type
     value: Callable[[Receiver], Any]
@@ -47,7 +47,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "le": operator.le,
 }
-# Result, function, and the types of its arguments; those after None may be left out.
+# Type of the result, function, and types of the arguments; arguments after None are optional.
 FUNCTIONS: dict[str, tuple[type, Callable[..., Any], tuple[type | None, ...]]] = {
     "length": (int, len, (str,)),
     "tolower": (str, str.lower, (str,)),
@@ -70,19 +70,19 @@ class Filter:
 
     @classmethod
     def parse(cls, text: str) -> "Filter":
-        """The filter that `text` describes; `InvalidFilter` when it is none."""
+        """The filter that `text` describes. Raises InvalidFilter."""
         try:
             return cls(_Parser(text).parse())
         except RecursionError:
             raise InvalidFilter("Invalid filter: nested too deeply") from None
 
     def matches(self, receiver: Receiver) -> bool:
-        """Whether the receiver is wanted."""
+        """Whether the filter selects this connection."""
         return self._expression.value(receiver) is True
 
 
 class _Parser:
-    """Recursive descent: `or` binds weakest, then `and`, comparison and `in`, `not`."""
+    """A recursive-descent parser. Precedence from low to high: `or`, `and`, comparisons and `in`, `not`."""
 
     def __init__(self, text: str):
         self._tokens: list[tuple[str, str]] = []
@@ -175,7 +175,7 @@ class _Parser:
             return IDENTIFIERS[name]
         if kind == "word" and name in FUNCTIONS:
             return self._call(name)
-        raise InvalidFilter(f"Invalid filter at {text or 'its end'!r}")
+        raise InvalidFilter(f"Invalid filter at {text or 'the end'!r}")
 
     def _call(self, name: str) -> Expression:
         result, function, types = FUNCTIONS[name]
@@ -223,7 +223,7 @@ def _both(left: Expression, right: Expression) -> Expression:
 
 
 def _compare(name: str, left: Any, right: Any) -> bool:
-    """Nothing is above or below null, as everywhere in OData."""
+    """As everywhere in OData, null is neither greater nor less than any value."""
     if None in (left, right) and name not in ("eq", "ne"):
         return False
     return COMPARISONS[name](left, right)

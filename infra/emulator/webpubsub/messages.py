@@ -1,4 +1,4 @@
-"""What travels to clients: a payload, and its frame for plain and for JSON-subprotocol clients."""
+"""Payloads, and the frames in which they are sent to plain clients and to clients of the JSON subprotocol."""
 
 import base64
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ CONTENT_TYPES: dict[str, DataType] = {
 
 
 class Malformed(ValueError):
-    """The content is not what its type says."""
+    """The content does not fit its declared type, or a request is not valid."""
 
 
 class Frame(NamedTuple):
@@ -31,14 +31,14 @@ class Frame(NamedTuple):
 
 
 class Payload(NamedTuple):
-    """Bytes with the type they were sent as; JSON stays the text it came as."""
+    """Bytes with the data type under which they were sent; JSON is kept as the text that was sent."""
 
     type: DataType
     data: bytes
 
     @classmethod
     def of_body(cls, content_type: str, body: bytes) -> "Payload":
-        """The payload of an HTTP body; `Malformed` for another content type or content that does not fit it."""
+        """The payload of an HTTP body. Raises Malformed for an unknown content type or content that does not fit."""
         kind = CONTENT_TYPES.get(content_type)
         if kind is None:
             raise Malformed(f"Content type {content_type!r} is not one of {', '.join(CONTENT_TYPES)}")
@@ -48,12 +48,12 @@ class Payload(NamedTuple):
             elif kind == "text":
                 body.decode()
         except ValueError as error:
-            raise Malformed(f"The body is no {content_type}: {error}") from None
+            raise Malformed(f"The body is not valid {content_type}: {error}") from None
         return cls(kind, body)
 
     @classmethod
     def of_request(cls, request: dict[str, Any]) -> "Payload":
-        """The `data` of a JSON-subprotocol request as its `dataType` (default json) says; `Malformed` otherwise."""
+        """The `data` of a JSON-subprotocol request, read as its `dataType` (default json). Raises Malformed."""
         kind, data = request.get("dataType", "json"), request.get("data")
         if kind == "json":
             return cls("json", orjson.dumps(data))
@@ -68,26 +68,26 @@ class Payload(NamedTuple):
 
     @property
     def content_type(self) -> str:
-        """The content type of an HTTP body that carries it."""
+        """The content type of an HTTP body with this payload."""
         return next(name for name, kind in CONTENT_TYPES.items() if kind == self.type)
 
 
 @dataclass(frozen=True)
 class OutgoingMessage:
-    """A payload on its way to clients, from the server or from a member of a group."""
+    """A payload for clients, sent by the server or by a member of a group."""
 
     payload: Payload
-    group: str | None = None  # set when a client published it to this group
+    group: str | None = None  # the group to which a client published it
     from_user: str | None = None
 
     @cached_property
     def plain(self) -> Frame:
-        """As a client without subprotocol sees it."""
+        """The frame for a client without a subprotocol."""
         return Frame(self.payload.data, self.payload.type == "binary")
 
     @cached_property
     def json(self) -> Frame:
-        """As a client of the JSON subprotocol sees it."""
+        """The frame for a client of the JSON subprotocol."""
         kind, data = self.payload
         origin = {"from": "server"} if self.group is None else {"from": "group", "group": self.group}
         if self.from_user is not None:

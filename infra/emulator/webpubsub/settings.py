@@ -1,4 +1,4 @@
-"""Hub settings: who may connect without a token, and which handler gets which event."""
+"""Hub settings: whether clients may connect without a token, and which event handler gets which event."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ SystemEvent = Literal["connect", "connected", "disconnected"]
 
 
 class Handler(BaseModel):
-    """An event handler; `url` may hold `{hub}` and `{event}`, `user_events` is `*` or names divided by commas."""
+    """An event handler; `url` may contain `{hub}` and `{event}`, `user_events` is `*` or names separated by commas."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -26,12 +26,12 @@ class Handler(BaseModel):
         return "*" in names or event in names
 
     def url_for(self, hub: str, event: str) -> str:
-        """Where the event is delivered; `validate` stands for the abuse-protection request."""
+        """The URL to which the event is delivered; the event `validate` is the abuse-protection request."""
         return self.url.replace("{hub}", quote(hub, safe="")).replace("{event}", quote(event, safe=""))
 
 
 class HubSettings(BaseModel):
-    """One hub; of several handlers that take an event, the first one gets it."""
+    """One hub; when several handlers are registered for an event, the first one gets it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,7 @@ class HubSettings(BaseModel):
     handlers: list[Handler] = Field(default_factory=list[Handler])
 
     def handler(self, event: str, *, system: bool) -> Handler | None:
-        """The handler of the event, if any."""
+        """The handler of the event; None when there is none."""
         return next((h for h in self.handlers if h.takes(event, system=system)), None)
 
 
@@ -47,5 +47,5 @@ HUBS = TypeAdapter(dict[str, HubSettings])
 
 
 def read(file: Path) -> dict[str, HubSettings]:
-    """The hubs of a JSON file, by name; `ValidationError` says what is wrong in it."""
+    """The hubs of a JSON file, by name. Raises pydantic's ValidationError."""
     return HUBS.validate_json(file.read_bytes())

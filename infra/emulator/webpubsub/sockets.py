@@ -1,4 +1,4 @@
-"""The client side: WebSocket handshake, and what plain and JSON-subprotocol clients send."""
+"""Client connections: the WebSocket handshake, and reading and writing frames until the connection ends."""
 
 import asyncio
 import logging
@@ -15,11 +15,11 @@ from infra.emulator.webpubsub.upstream import DeliveryFailed, Upstream
 log = logging.getLogger(__name__)
 
 PATTERN_ROLES = ("webpubsub.sendToGroups.", "webpubsub.joinLeaveGroups.")
-INBOX = 100  # frames of one client that wait for their turn; then its socket is not read
+INBOX = 100  # frames of one client that wait to be handled; when there are more, its socket is not read
 
 
 async def connect(request: web.Request) -> web.StreamResponse:
-    """GET /client/hubs/{hub}: admit a client and serve it until it goes."""
+    """GET /client/hubs/{hub}: admit a client and serve it until it disconnects."""
     service = request.app[SERVICE]
     if request.headers.get("Upgrade", "").lower() != "websocket":
         return web.Response(status=426, headers={"Upgrade": "websocket"}, text="This address is for WebSocket clients")
@@ -47,7 +47,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
 async def _admit(
     service: WebPubSubService, hub: Hub, request: web.Request, offered: list[str]
 ) -> HubConnection | web.Response:
-    """The connection that token, hub settings and `connect` handler grant; the answer when one of them refuses."""
+    """The connection, when the token, the hub settings and the `connect` handler allow it; else the error response."""
     claims: dict[str, Any] = {}
     if token := service.token(request):
         try:
@@ -55,7 +55,7 @@ async def _admit(
         except tokens.InvalidToken as error:
             return web.Response(status=401, text=f"Invalid access token: {error}")
     elif not hub.settings.anonymous:
-        return web.Response(status=401, text=f"Hub {hub.name} admits no client without an access token")
+        return web.Response(status=401, text=f"Hub {hub.name} requires an access token")
 
     connection = HubConnection(hub, user_id=claims.get("sub"), roles=tokens.listed(claims.get("role")))
     connection.groups.update(tokens.listed(claims.get("webpubsub.group")))
@@ -93,7 +93,7 @@ async def _admit(
 async def _serve(
     upstream: Upstream, connection: HubConnection, ws: web.WebSocketResponse, transport: asyncio.Transport | None
 ) -> None:
-    """Read, write and deliver events of one connection until it ends."""
+    """Read and write the frames of one connection and deliver its events, until it ends."""
     inbox: asyncio.Queue[WSMessage | None] = asyncio.Queue(INBOX)
     if connection.speaks_json:
         known = {"userId": connection.user_id, "connectionId": connection.id}
@@ -103,7 +103,7 @@ async def _serve(
         tasks.create_task(connection.write(ws, transport))
         tasks.create_task(_work(upstream, connection, inbox))
         async for frame in ws:
-            if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):  # else an error, which ends it
+            if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):  # any other type is an error, which ends the loop
                 await inbox.put(frame)
         connection.hub.remove(connection)
         await inbox.put(None)
@@ -111,7 +111,7 @@ async def _serve(
 
 
 async def _work(upstream: Upstream, connection: HubConnection, inbox: "asyncio.Queue[WSMessage | None]") -> None:
-    """Tell the app of the connection and of its frames, one after the other, so that it hears them in order."""
+    """Deliver the events of one connection one after the other, so that the event handler gets them in order."""
     await upstream.notify(connection, "connected", {})
     handle = dialogues.subprotocol if connection.speaks_json else dialogues.plain
     while (frame := await inbox.get()) is not None:

@@ -1,4 +1,4 @@
-"""Who is connected: hubs, connections, groups, users and permissions, in memory."""
+"""The connections of each hub with their groups, users and permissions, in memory."""
 
 import asyncio
 import logging
@@ -14,19 +14,19 @@ from infra.emulator.webpubsub.settings import HubSettings
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 16 * 2**20  # bytes waiting for one client, before it counts as too slow
-FRAME_COST = 256  # what a queued frame costs beside its content
+BACKLOG = 16 * 2**20  # bytes queued for one client; a client with more is disconnected
+FRAME_COST = 256  # bytes that a queued frame takes in addition to its content
 
 
 class CloseRequest(NamedTuple):
-    """The end of a connection, queued behind the frames sent before it."""
+    """The request to close a connection, queued after the frames that are sent before."""
 
     code: int
     reason: str
 
 
 class HubConnection:
-    """One client; frames to it wait in a queue of bounded size, so that nobody waits for a slow client."""
+    """One client; frames to it wait in a bounded queue, so that a slow client does not delay any other."""
 
     def __init__(self, hub: "Hub", *, user_id: str | None, roles: Iterable[str] = ()):
         self.id = secrets.token_urlsafe(16)
@@ -35,10 +35,10 @@ class HubConnection:
         self.roles = set(roles)
         self.groups: set[str] = set()
         self.subprotocol: str | None = None
-        self.state: str | None = None  # the handler's own, kept between events as it was sent
-        self.acks: set[int] = set()  # the requests carried out, by the client's numbers
+        self.state: str | None = None  # set by the event handler, and sent back to it with every event
+        self.acks: set[int] = set()  # the `ackId`s of the requests that were carried out
         self.closing = False
-        self.reason = ""  # why the service closed it
+        self.reason = ""  # why the service closed the connection
         self._outbox: asyncio.Queue[Frame | CloseRequest] = asyncio.Queue()
         self._waiting = 0
         self._transport: asyncio.Transport | None = None
@@ -49,15 +49,15 @@ class HubConnection:
         return self.subprotocol == JSON_PROTOCOL
 
     def may(self, permission: str, group: str) -> bool:
-        """Whether the client has `joinLeaveGroup` or `sendToGroup` for the group, or for all."""
+        """Whether the client has the permission `joinLeaveGroup` or `sendToGroup`, for this group or for all groups."""
         return not self.roles.isdisjoint((f"webpubsub.{permission}", f"webpubsub.{permission}.{group}"))
 
     def send(self, message: OutgoingMessage) -> None:
-        """Queue a message in the form this client understands."""
+        """Queue a message as a frame of the client's subprotocol."""
         self.put(message.json if self.speaks_json else message.plain)
 
     def put(self, frame: Frame) -> None:
-        """Queue a frame; a client with too much waiting is cut off."""
+        """Queue a frame; a client that has more than `BACKLOG` bytes queued is disconnected."""
         if self.closing:
             return
         self._waiting += len(frame.data) + FRAME_COST
@@ -71,7 +71,7 @@ class HubConnection:
         self._outbox.put_nowait(frame)
 
     def close(self, reason: str = "", code: int = WSCloseCode.OK) -> None:
-        """End the connection after what was sent to it; it is no longer a member of anything at once."""
+        """Close the connection after the frames that are queued; it leaves its groups immediately."""
         if self.closing:
             return
         self.hub.remove(self)
@@ -81,7 +81,7 @@ class HubConnection:
         self._outbox.put_nowait(CloseRequest(code, reason))
 
     def end(self) -> None:
-        """Let the writer end, too, once the client has gone."""
+        """End the writer after the client has disconnected."""
         self._outbox.put_nowait(CloseRequest(WSCloseCode.OK, ""))
 
     async def write(self, ws: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
@@ -90,14 +90,14 @@ class HubConnection:
         while True:
             item = await self._outbox.get()
             if isinstance(item, CloseRequest):
-                # A close frame holds 125 bytes of whole characters, two of them the code.
+                # A close frame has room for 125 bytes: two of them are the code, and characters must be whole.
                 reason = item.reason.encode()[:123].decode(errors="ignore")
                 await ws.close(code=item.code, message=reason.encode())
                 return
             try:
                 await ws.send_frame(item.data, WSMsgType.BINARY if item.binary else WSMsgType.TEXT)
             except ConnectionError:
-                return  # the reader sees the end, too, and cleans up
+                return  # the reader gets the same error and cleans up
             self._waiting -= len(item.data) + FRAME_COST
 
 
@@ -112,7 +112,7 @@ class Hub:
         self.users: defaultdict[str, dict[str, HubConnection]] = defaultdict(dict)
 
     def add(self, connection: HubConnection) -> None:
-        """Make it a member of the hub, of its user and of its groups."""
+        """Add a connection to the hub, to its user and to its groups."""
         self.connections[connection.id] = connection
         if connection.user_id is not None:
             self.users[connection.user_id][connection.id] = connection
@@ -120,7 +120,7 @@ class Hub:
             self.groups[group][connection.id] = connection
 
     def remove(self, connection: HubConnection) -> None:
-        """Forget it; harmless when it is gone."""
+        """Remove a connection from the hub; does nothing when it was removed before."""
         if self.connections.pop(connection.id, None) is None:
             return
         for group in list(connection.groups):
@@ -129,14 +129,14 @@ class Hub:
             _discard(self.users, connection.user_id, connection)
 
     def join(self, connection: HubConnection, group: str) -> None:
-        """Put it into a group; harmless when it is in, or gone."""
+        """Add a connection to a group; does nothing when it is a member, or is not connected any more."""
         if connection.id not in self.connections:
             return
         connection.groups.add(group)
         self.groups[group][connection.id] = connection
 
     def leave(self, connection: HubConnection, group: str) -> None:
-        """Take it out of a group; harmless when it is not in."""
+        """Remove a connection from a group; does nothing when it is not a member."""
         connection.groups.discard(group)
         _discard(self.groups, group, connection)
 
@@ -149,7 +149,7 @@ def _discard(members: dict[str, dict[str, HubConnection]], name: str, connection
 
 
 class Hubs(dict[str, Hub]):
-    """All hubs by name; one that the settings do not name has no handlers and no anonymous clients."""
+    """All hubs by name; a hub without settings has no event handlers and allows no anonymous clients."""
 
     def __init__(self, settings: dict[str, HubSettings]):
         super().__init__({name: Hub(name, hub) for name, hub in settings.items()})

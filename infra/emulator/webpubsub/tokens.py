@@ -1,4 +1,4 @@
-"""Access tokens: JSON web tokens signed with the access key, each made out for one address."""
+"""Access tokens: JSON web tokens signed with the access key, each issued for one address (its audience)."""
 
 import time
 from typing import Any
@@ -8,11 +8,11 @@ import jwt
 
 
 class InvalidToken(Exception):
-    """The token is not good for this address; the message says why."""
+    """The token is not valid for this address; the message says why."""
 
 
 def claims(token: str, *, key: str, hosts: set[str], path: str) -> dict[str, Any]:
-    """The claims of a token made out for `path` on one of `hosts`; `InvalidToken` otherwise."""
+    """The claims of a token issued for `path` on one of `hosts`. Raises InvalidToken."""
     try:
         content: dict[str, Any] = jwt.decode(
             token, key, algorithms=["HS256"], options={"require": ["exp", "aud"], "verify_aud": False}, leeway=5
@@ -22,7 +22,7 @@ def claims(token: str, *, key: str, hosts: set[str], path: str) -> dict[str, Any
     named = content["aud"]
     audiences: list[str] = named if isinstance(named, list) else [str(named)]
     for audience in audiences:
-        url = urlsplit(audience)  # REST tokens name the query, too; it is no part of the address
+        url = urlsplit(audience)  # the audience of a REST token includes the query, which does not count
         if url.netloc.lower() in hosts and unquote(url.path) == path:
             return content
     raise InvalidToken(f"The token is for {named}")
@@ -31,7 +31,7 @@ def claims(token: str, *, key: str, hosts: set[str], path: str) -> dict[str, Any
 def client_token(
     audience: str, *, key: str, user_id: str | None, roles: list[str], groups: list[str], minutes: int
 ) -> str:
-    """A token with which a client opens the socket at `audience`."""
+    """A token with which a client can connect to the socket address `audience`."""
     now = int(time.time())
     content: dict[str, Any] = {"aud": audience, "iat": now, "exp": now + 60 * minutes}
     content |= {"sub": user_id} if user_id is not None else {}
@@ -41,7 +41,7 @@ def client_token(
 
 
 def listed(value: Any) -> list[str]:
-    """A claim that may be absent, one string or a list of strings, as a list."""
+    """The values of a claim, which may be absent, one value, or a list."""
     if value is None:
         return []
     items: list[Any] = value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""Events to the app: CloudEvents over HTTP to the handlers of a hub, signed with the access key."""
+"""Delivery of events to the event handlers of a hub: CloudEvents over HTTP, signed with the access key."""
 
 import asyncio
 import hashlib
@@ -20,12 +20,12 @@ from infra.emulator.webpubsub.state import HubConnection
 log = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=60)
-# CloudEvents attributes travel as printable ASCII; the rest of it is percent-encoded.
+# CloudEvents attributes are sent as printable ASCII; other characters are percent-encoded.
 PLAIN = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
 
 
 class HandlerResponse(NamedTuple):
-    """What a handler answered."""
+    """The HTTP response of an event handler."""
 
     status: int
     content_type: str
@@ -33,7 +33,7 @@ class HandlerResponse(NamedTuple):
 
 
 class ConnectResponse(BaseModel):
-    """What a `connect` handler may give to a client."""
+    """The properties that a `connect` handler may set for a client."""
 
     userId: str | None = None  # noqa: N815
     groups: list[str] = []
@@ -42,7 +42,7 @@ class ConnectResponse(BaseModel):
 
 
 class DeliveryFailed(Exception):
-    """No handler took the event; `answer` is the one that was no success, where there was one."""
+    """No handler accepted the event; `answer` is the handler's error response, None when there was no response."""
 
     def __init__(self, reason: str, answer: HandlerResponse | None = None):
         super().__init__(reason)
@@ -50,23 +50,23 @@ class DeliveryFailed(Exception):
 
 
 def signature(key: str, connection_id: str) -> str:
-    """What proves that an event comes from who has the key."""
+    """The signature that proves to a handler that the sender of an event holds the access key."""
     return "sha256=" + hmac.new(key.encode(), connection_id.encode(), hashlib.sha256).hexdigest()
 
 
 class Upstream:
-    """Delivers events; one keep-alive session for all handlers."""
+    """Delivers events over one keep-alive HTTP session."""
 
     def __init__(self, origin: str, key: str):
         self._origin, self._key = origin, key
-        # No client waits for another's event; and a connection is given up before the handler's end closes it.
+        # No limit, so that no event waits for another one; idle connections are closed before the handler closes them.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
         self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
         self._validated: set[str] = set()
         self._validating = asyncio.Lock()
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the HTTP session."""
         await self._session.close()
 
     async def connect(self, connection: HubConnection, client: dict[str, Any]) -> ConnectResponse:
@@ -84,7 +84,7 @@ class Upstream:
             raise DeliveryFailed(f"The answer to connect cannot be read: {error}") from None
 
     async def notify(self, connection: HubConnection, event: str, content: dict[str, str]) -> None:
-        """Tell of `connected` or `disconnected`; an error is logged and changes nothing."""
+        """Deliver `connected` or `disconnected`; an error is logged and changes nothing."""
         if connection.hub.settings.handler(event, system=True) is None:
             return
         try:
@@ -151,7 +151,7 @@ class Upstream:
         return answer
 
     async def _validate(self, handler: Handler, hub: str) -> None:
-        """Ask once, before the first delivery, whether the handler wants events of this origin (abuse protection)."""
+        """Ask the handler before the first delivery whether it accepts events of this origin (abuse protection)."""
         url = handler.url_for(hub, "validate")
         if url in self._validated:
             return
@@ -169,5 +169,5 @@ class Upstream:
 
 
 def _shown(url: str) -> str:
-    """The address as logs may hold it: its query is a secret."""
+    """The address without its query, which is secret and must not be logged."""
     return url.partition("?")[0]

@@ -1,4 +1,4 @@
-"""The stand-in under test, and the vendor's SDK in front of it."""
+"""The emulator as a process, and a client of it through the vendor's SDK."""
 
 import asyncio
 import functools
@@ -34,16 +34,16 @@ names = (f"group-{number}" for number in itertools.count())
 
 
 class EmulatorProcess:
-    """The stand-in as a process, which can be ended and started again on the same state."""
+    """The emulator as a process, which can be ended and started again with the same state."""
 
-    def __init__(self, state: Path, images: Path, *, environment: dict[str, str] | None = None):
-        self.state, self.images, self.environment = state, images, environment
+    def __init__(self, state: Path, images: Path, *options: str, environment: dict[str, str] | None = None):
+        self.state, self.images, self.options, self.environment = state, images, options, environment
         self.port = free_ports(1)[0]
         self.log = state.parent / "service.log"
 
     async def start(self) -> None:
         options = ["--port", str(self.port), "--state", str(self.state), "--images", str(self.images)]
-        command = python("infra.emulator.containers", *options, "--restart-delay", "0.1", "--grace", "1")
+        command = python("infra.emulator.containers", *options, "--restart-delay", "0.1", "--grace", "1", *self.options)
         environment = {"SECRET_OF_THE_MACHINE": "leak", **(self.environment or {})}
         self.child = Child("containers", command, log=self.log, env=environment)
         await self.child.start(functools.partial(listening, self.port))
@@ -56,11 +56,11 @@ class EmulatorProcess:
 
 
 class Groups:
-    """The container groups of one machine: the SDK's client, and short words for what the tests do most."""
+    """The container groups of one emulator: the SDK's client, and short methods for frequent calls."""
 
     def __init__(self, port: int):
         self.url = f"http://127.0.0.1:{port}"
-        # Without a policy that insists on https for a token.
+        # The SDK's own policy sends tokens over https only.
         policy: Any = SansIOHTTPPolicy()
         self.client = ContainerInstanceManagementClient(
             NoCredential(), SUBSCRIPTION, base_url=self.url, authentication_policy=policy
@@ -76,13 +76,13 @@ class Groups:
         await self.http.close()
 
     async def create(self, group: ContainerGroup, name: str = "", resource_group: str = "tests") -> str:
-        """Create it and wait until the service says it is provisioned; its name."""
+        """Create a group and wait until it is provisioned; returns its name."""
         name = name or next(names)
         await (await self.sdk.begin_create_or_update(resource_group, name, group)).result()
         return name
 
     async def run(self, *command: str, **options: Any) -> str:
-        """Create a group of one container that runs this, and wait for its end; its name."""
+        """Create a group of one container with this command, and wait for its end; returns the name of the group."""
         name = await self.create(group(container(*command, **options)))
         await self.ended(name)
         return name
@@ -107,21 +107,21 @@ class Groups:
         return state
 
     async def ended(self, name: str, seconds: float = 20) -> str:
-        """Wait until all its containers have ended for good; the state of the group."""
+        """Wait until all containers have ended and are not restarted; returns the state of the group."""
         return await eventually(lambda: self.state(name), lambda state: state in ("Succeeded", "Failed"), seconds)
 
     async def logs(self, name: str, container: str = "main", **options: Any) -> str:
         return (await self.client.containers.list_logs("tests", name, container, **options)).content or ""
 
     async def said(self, name: str, text: str, container: str = "main") -> str:
-        """Wait until the log of the container holds this text; the log."""
+        """Wait until the log of the container contains this text; returns the log."""
         return await eventually(lambda: self.logs(name, container), lambda log: text in log)
 
     async def delete(self, name: str) -> None:
         await (await self.sdk.begin_delete("tests", name)).wait()
 
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Any operation of the management API by its path; status and body."""
+        """Call an operation of the management API by its path; returns status and body."""
         async with self.http.request(method, path, params={"api-version": "2023-05-01"}, json=body) as answer:
             return answer.status, await answer.json(content_type=None)
 
@@ -141,7 +141,7 @@ class NoCredential:
 def container(
     *command: str, name: str = "main", image: str = "test/shell:1", memory: float = 1, **more: Any
 ) -> Container:
-    """A container that runs one line of shell, or a command of more words, or its image's entry point."""
+    """A container that runs one line of shell, a command of several words, or the entry point of its image."""
     words = ["/bin/sh", "-c", *command] if len(command) == 1 else list(command) or None
     secure = more.pop("secure", {})
     variables = [
@@ -165,7 +165,7 @@ def group(*containers: Container, policy: str = "Never", **more: Any) -> Contain
 
 
 async def eventually(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool], seconds: float = 20) -> T:
-    """Look until it is enough, and answer that; AssertionError with the last look after `seconds`."""
+    """Call `look` until `enough` accepts its result, and return that; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not enough(seen := await look()):
         assert time.monotonic() < deadline, seen
@@ -174,7 +174,7 @@ async def eventually(look: Callable[[], Awaitable[T]], enough: Callable[[T], boo
 
 
 async def processes(command: str) -> list[Path]:
-    """The processes of this machine that have this command line."""
+    """The /proc folders of the processes with this command line."""
     found: list[Path] = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""What a container sees of the machine and of its neighbours, with and without a sandbox."""
+"""What a container can reach of the machine and of other containers, with and without a sandbox."""
 
 import json
 import os
@@ -27,7 +27,7 @@ sandboxed = pytest.mark.skipif(bubblewrap() is None, reason="no sandbox on this 
 
 @pytest.fixture(scope="module")
 async def plain_machine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmulatorProcess]:
-    """A stand-in whose bubblewrap is there and may not do anything."""
+    """An emulator with an installed bubblewrap that cannot create namespaces."""
     folder = tmp_path_factory.mktemp("plain")
     images, bwrap = folder / "images.json", folder / "bin/bwrap"
     images.write_text(json.dumps(IMAGES))
@@ -52,7 +52,7 @@ def either(request: pytest.FixtureRequest, groups: Groups, plain: Groups) -> Gro
 
 
 class TestEither:
-    async def test_the_environment_is_what_the_group_gives(self, either: Groups):
+    async def test_the_environment_has_only_the_variables_of_the_group(self, either: Groups):
         name = await either.run("env", "-0", environment={"MINE": "a b\nc"})
         variables = dict(line.split("=", 1) for line in (await either.logs(name)).rstrip("\0").split("\0"))
         assert variables.pop("MINE") == "a b\nc"
@@ -62,7 +62,7 @@ class TestEither:
         name = await either.run("echo here > here; echo home > $HOME/file; echo t > $TMPDIR/file; cat here $HOME/file")
         assert await either.logs(name) == "here\nhome\n"
 
-    async def test_services_of_this_machine_are_within_reach(self, either: Groups):
+    async def test_services_of_this_machine_can_be_reached(self, either: Groups):
         async def hello(_: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
             return aiohttp.web.Response(text="hello from the machine")
 
@@ -75,12 +75,12 @@ class TestEither:
         assert await either.logs(name) == "hello from the machine\n"
         await runner.cleanup()
 
-    async def test_the_whole_tree_of_processes_ends_with_the_command(self, either: Groups):
+    async def test_all_processes_end_with_the_command(self, either: Groups):
         name = await either.run("(setsid sleep 603.5 &) ; sleep 604.5 & echo begun")
         assert await either.logs(name) == "begun\n"
         assert not await processes("sleep 603.5") and not await processes("sleep 604.5")
 
-    async def test_stop_ends_what_ignores_it(self, either: Groups):
+    async def test_stop_kills_processes_that_ignore_the_signal(self, either: Groups):
         stubborn = "trap '' TERM; (setsid sleep 605.5 &) ; echo up; while :; do sleep 0.1; done"
         name = await either.create(group(container(stubborn)))
         await either.said(name, "up")
@@ -91,14 +91,12 @@ class TestEither:
 
 @sandboxed
 class TestSandbox:
-    async def test_the_project_is_out_of_sight(self, groups: Groups):
+    async def test_the_source_tree_cannot_be_seen(self, groups: Groups):
         name = await groups.run(f"ls {ROOT}")
         assert (await groups.last(name)).exit_code == 2
         assert "No such file" in await groups.logs(name)
 
-    async def test_what_the_image_names_is_in_sight_and_cannot_be_changed(
-        self, groups: Groups, emulator: EmulatorProcess
-    ):
+    async def test_paths_of_the_image_are_readable_and_read_only(self, groups: Groups, emulator: EmulatorProcess):
         program = emulator.state.parent / "program.sh"
         program.write_text("echo ran with $1\n")
         image = {"entrypoint": ["/bin/sh", str(program), "one"], "read_only": [str(program)], "working_dir": "/srv/it"}
@@ -114,13 +112,13 @@ class TestSandbox:
         assert "Read-only" in await groups.logs(name) and not Path("/usr/bin/mine").exists()
         assert (await groups.logs(name)).splitlines()[-1] != "0"
 
-    async def test_users_and_other_processes_are_out_of_sight(self, groups: Groups):
+    async def test_users_and_other_processes_cannot_be_seen(self, groups: Groups):
         name = await groups.run("cat /etc/shadow; wc -l < /etc/passwd; hostname; id -u; echo /proc/[0-9]* | wc -w")
         refused, users, host, user, count = (await groups.logs(name)).splitlines()
         assert "/etc/shadow: No such file" in refused
         assert (users, host, user) == ("2", name, "0") and int(count) < 8
 
-    async def test_neighbours_are_out_of_sight(self, groups: Groups, emulator: EmulatorProcess):
+    async def test_files_of_other_containers_cannot_be_seen(self, groups: Groups, emulator: EmulatorProcess):
         name = await groups.run(f"echo mine > /tmp/mine; ls {emulator.state}")
         assert "No such file" in await groups.logs(name)
         other = await groups.run("ls /tmp")
@@ -128,7 +126,7 @@ class TestSandbox:
 
 
 class TestPlain:
-    async def test_the_log_warns_that_nothing_is_isolated(self, plain: Groups, plain_machine: EmulatorProcess):
+    async def test_the_log_warns_that_containers_are_not_isolated(self, plain: Groups, plain_machine: EmulatorProcess):
         log = plain_machine.log.read_text()
         assert "containers are NOT isolated" in log and "No permissions to create a new namespace" in log
 
@@ -147,7 +145,7 @@ class TestPlain:
         assert (await plain.last(forbidden)).exit_code == 126
         assert (await plain.last(await plain.run("kill -KILL $$"))).exit_code == 137
 
-    async def test_orphans_die_with_the_supervisor(self, plain: Groups, plain_machine: EmulatorProcess):
+    async def test_orphans_end_with_the_supervisor(self, plain: Groups, plain_machine: EmulatorProcess):
         name = await plain.create(group(container("(setsid sleep 606.75 &) ; echo up; sleep 600")))
         await plain.said(name, "up")
         (supervisor,) = [
@@ -159,7 +157,7 @@ class TestPlain:
         await eventually(lambda: processes("sleep 606.75"), lambda found: not found)
         assert (await plain.last(name)).exit_code == 137
 
-    async def test_memory_is_limited_all_the_same(self, plain: Groups):
+    async def test_memory_is_limited_without_a_sandbox_too(self, plain: Groups):
         hungry = "held = bytearray(300 << 20); held[::4096] = b'x' * len(held[::4096]); import time; time.sleep(600)"
         name = await plain.create(group(container("python3", "-c", hungry, memory=0.1)))
         await plain.ended(name)

@@ -1,4 +1,4 @@
-"""What becomes of a container group, from its creation to its deletion."""
+"""The life of a container group, from its creation to its deletion."""
 
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
@@ -7,7 +7,7 @@ from tests.infra.emulator.containers.harness import EmulatorProcess, Groups, con
 
 
 class TestCreate:
-    async def test_a_command_runs_and_its_exit_code_is_told(self, groups: Groups):
+    async def test_a_command_runs_and_its_exit_code_is_reported(self, groups: Groups):
         name = await groups.run("echo out; echo err >&2; exit 5")
         state = await groups.last(name)
         assert (state.state, state.exit_code, state.detail_status) == ("Terminated", 5, "Error")
@@ -20,15 +20,15 @@ class TestCreate:
         assert await groups.logs(name) == "the entry point\n"
         assert await groups.state(name) == "Succeeded"
 
-    async def test_a_command_that_is_not_there_ends_with_127(self, groups: Groups):
+    async def test_a_missing_command_ends_with_127(self, groups: Groups):
         name = await groups.run("no-such-program", "argument")
         assert (await groups.last(name)).exit_code == 127
 
-    async def test_a_signal_counts_from_128(self, groups: Groups):
+    async def test_a_killed_command_ends_with_128_plus_the_signal(self, groups: Groups):
         name = await groups.run("kill -SEGV $$")
         assert (await groups.last(name)).exit_code == 139
 
-    async def test_secure_values_reach_the_container_and_nobody_else(self, groups: Groups, emulator: EmulatorProcess):
+    async def test_secure_values_reach_only_the_container(self, groups: Groups, emulator: EmulatorProcess):
         name = await groups.run("echo $PLAIN-$SECURE", environment={"PLAIN": "one"}, secure={"SECURE": "hidden-7"})
         assert await groups.logs(name) == "one-hidden-7\n"
         (only,) = (await groups.get(name)).containers
@@ -53,7 +53,7 @@ class TestStop:
         assert await groups.state(name) == "Stopped"
         assert (await groups.last(name)).state == "Terminated"
 
-    async def test_one_that_has_hardly_begun_is_asked_too(self, groups: Groups):
+    async def test_a_container_that_has_just_started_gets_the_signal_too(self, groups: Groups):
         body = group(container("exec sleep 600"))
         await groups.sdk.begin_create_or_update("tests", "hardly-begun", body, polling=False)
         await groups.sdk.stop("tests", "hardly-begun")
@@ -65,7 +65,7 @@ class TestStop:
         await groups.sdk.stop("tests", name)
         assert (await groups.last(name)).exit_code == 137
 
-    async def test_a_container_may_end_in_its_own_way(self, groups: Groups):
+    async def test_a_container_can_handle_the_signal(self, groups: Groups):
         name = await groups.create(group(container("trap 'echo bye; exit 9' TERM; echo up; sleep 600 & wait")))
         await groups.said(name, "up")
         await groups.sdk.stop("tests", name)
@@ -85,7 +85,7 @@ class TestStart:
 
 
 class TestRestart:
-    async def test_the_containers_begin_anew(self, groups: Groups):
+    async def test_the_containers_start_again_with_new_files(self, groups: Groups):
         name = await groups.create(group(container("ls $TMPDIR; touch $TMPDIR/before; echo up; sleep 600")))
         await groups.said(name, "up")
         first = await groups.last(name)
@@ -97,7 +97,7 @@ class TestRestart:
 
 
 class TestDelete:
-    async def test_nothing_of_it_is_left(self, groups: Groups, emulator: EmulatorProcess):
+    async def test_no_process_and_no_file_is_left(self, groups: Groups, emulator: EmulatorProcess):
         before = set(emulator.state.glob("groups/*"))
         name = await groups.create(group(container("echo up; sleep 600")))
         await groups.said(name, "up")
@@ -106,7 +106,7 @@ class TestDelete:
             await groups.get(name)
         assert set(emulator.state.glob("groups/*")) == before
 
-    async def test_folders_that_may_not_be_changed_go_too(self, groups: Groups, emulator: EmulatorProcess):
+    async def test_write_protected_folders_are_removed_too(self, groups: Groups, emulator: EmulatorProcess):
         name = await groups.run("mkdir -p kept/deep; touch kept/deep/file; chmod -R 500 kept")
         before = len(list(emulator.state.glob("groups/*")))
         await groups.delete(name)
@@ -119,7 +119,7 @@ class TestDelete:
         await groups.delete(name)
         assert not await processes("sleep 601.5")
 
-    async def test_a_group_that_is_not_there_is_deleted_already(self, groups: Groups):
+    async def test_deleting_an_unknown_group_succeeds(self, groups: Groups):
         await groups.delete("never-created")
 
 
@@ -133,7 +133,7 @@ class TestList:
 
 
 class TestLogs:
-    async def test_the_last_lines_can_be_asked_for(self, groups: Groups):
+    async def test_the_last_lines_can_be_requested(self, groups: Groups):
         name = await groups.run("echo one; echo two; printf three")
         assert await groups.logs(name) == "one\ntwo\nthree"
         assert await groups.logs(name, tail=2) == "two\nthree"
@@ -143,19 +143,19 @@ class TestLogs:
         assert await groups.said(name, "begun") == "begun"
         await groups.delete(name)
 
-    async def test_of_much_output_the_newest_is_kept(self, groups: Groups):
+    async def test_the_newest_output_is_kept(self, groups: Groups):
         program = "for number in range(1_000_000): print(number)"
         name = await groups.run("python3", "-c", program)
         log = await groups.logs(name)
         assert len(log) == 4 * 1024 * 1024 and log.endswith("999998\n999999\n")
         assert log.splitlines()[1:] == [str(number) for number in range(1_000_000 - log.count("\n") + 1, 1_000_000)]
 
-    async def test_output_that_is_no_text_harms_nobody(self, groups: Groups):
+    async def test_output_that_is_not_text_is_replaced(self, groups: Groups):
         name = await groups.run(r"printf 'a\377\0b\rc\nlast'")
         assert await groups.logs(name) == "a\ufffd\0b\rc\nlast"
         assert await groups.logs(name, tail=1) == "last"
 
-    async def test_lines_can_have_their_time(self, groups: Groups):
+    async def test_lines_can_have_timestamps(self, groups: Groups):
         name = await groups.run("echo one; echo two")
         first, second = (await groups.logs(name, timestamps=True)).splitlines()
         assert first[:4].isdigit() and first.endswith("Z one") and second.endswith("Z two")

@@ -1,4 +1,4 @@
-"""What a container asked for is also what it gets at most."""
+"""The requested resources of a container are its limits."""
 
 from tests.infra.emulator.containers.harness import Groups, container, group
 
@@ -6,7 +6,7 @@ MEBIBYTES = "import time; held = bytearray({} << 20); held[::4096] = b'x' * len(
 
 
 class TestMemory:
-    async def test_more_than_was_asked_for_is_the_end(self, groups: Groups):
+    async def test_a_container_above_its_request_is_killed(self, groups: Groups):
         hungry = MEBIBYTES.format(300, "time.sleep(600)")
         name = await groups.create(group(container("python3", "-c", hungry, memory=0.1)))
         assert await groups.ended(name) == "Failed"
@@ -21,7 +21,7 @@ class TestMemory:
         await groups.ended(name)
         assert (await groups.last(name)).detail_status == "OOMKilled"
 
-    async def test_less_than_was_asked_for_is_fine(self, groups: Groups):
+    async def test_a_container_below_its_request_runs_to_its_end(self, groups: Groups):
         modest = MEBIBYTES.format(100, "time.sleep(0.6)")
         name = await groups.run("python3", "-c", modest, memory=0.5)
         assert (await groups.last(name)).exit_code == 0
@@ -32,11 +32,11 @@ class TestMemory:
 
 
 class TestProcessor:
-    async def test_a_container_sees_the_cores_it_asked_for(self, groups: Groups):
+    async def test_a_container_has_the_cores_of_its_request(self, groups: Groups):
         name = await groups.run("nproc")
         assert await groups.logs(name) == "1\n"
 
-    async def test_processor_seconds_of_the_image_are_kept(self, groups: Groups):
+    async def test_the_processor_seconds_of_the_image_are_a_limit(self, groups: Groups):
         name = await groups.run("while :; do :; done", image="test/limited:1")
         assert (await groups.last(name)).exit_code in (137, 152)  # SIGKILL or SIGXCPU
 

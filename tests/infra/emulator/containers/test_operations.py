@@ -1,4 +1,4 @@
-"""Every operation of the SDK, as the table in `infra/emulator/README.md` has them: one test per row."""
+"""One test for each row of the table of operations in `infra/emulator/README.md`."""
 
 import inspect
 import re
@@ -172,7 +172,7 @@ async def test_is_supported(groups: Groups, call: str):
 
 
 @pytest.mark.parametrize("call", [call for call, here in ROWS.items() if here == "501"])
-async def test_is_refused_loudly(groups: Groups, call: str):
+async def test_is_answered_with_501(groups: Groups, call: str):
     with pytest.raises(HttpResponseError) as refused:
         await CALLS[call](groups)
     assert refused.value.status_code == 501 and refused.value.error and refused.value.error.code == "NotImplemented"
@@ -190,14 +190,14 @@ def test_every_operation_of_the_sdk_has_a_row(groups: Groups):
     assert CALLS.keys() == ROWS.keys()
 
 
-async def test_any_token_will_do(groups: Groups):
+async def test_any_token_is_accepted(groups: Groups):
     path = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.ContainerInstance/containerGroups"
     headers = {"Authorization": "Bearer anything"}
     async with groups.http.get(path, params={"api-version": "2023-05-01"}, headers=headers) as answer:
         assert answer.status == 200
 
 
-async def test_any_other_operation_is_refused_and_logged(groups: Groups, emulator: Any):
+async def test_any_other_operation_is_a_501_and_is_logged(groups: Groups, emulator: Any):
     path = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/virtualMachines/one"
     status, error = await groups.call("PUT", path, {})
     assert (status, error["error"]["code"]) == (501, "NotImplemented")

@@ -24,7 +24,7 @@ def counted(command: str, policy: str):
 
 
 class TestPolicy:
-    async def test_never_means_once(self, groups: Groups):
+    async def test_with_never_a_container_runs_once(self, groups: Groups):
         name = await groups.run("exit 1")
         view = await groups.view(name)
         assert view.restart_count == 0 and view.previous_state is None
@@ -36,7 +36,7 @@ class TestPolicy:
         assert view.restart_count == 2 and view.current_state and view.current_state.exit_code == 0
         assert view.previous_state and view.previous_state.exit_code == 1
 
-    async def test_on_failure_leaves_a_success_alone(self, groups: Groups):
+    async def test_on_failure_does_not_run_again_after_a_success(self, groups: Groups):
         name = await groups.create(group(container("exit 0"), policy="OnFailure"))
         assert await groups.ended(name) == "Succeeded"
         assert (await groups.view(name)).restart_count == 0
@@ -58,7 +58,7 @@ class TestPolicy:
             assert next_ - one >= 0.1 * 2**number
         await groups.delete(name)
 
-    async def test_a_group_that_is_stopped_while_it_waits_shows_how_it_ended(self, groups: Groups):
+    async def test_a_group_that_is_stopped_before_its_restart_shows_the_last_end(self, groups: Groups):
         name = await groups.create(group(container("exit 7"), policy="Always"))
         await eventually(lambda: groups.view(name), lambda view: view.restart_count == 3)
         await eventually(lambda: groups.last(name), lambda state: state.state == "Waiting")
@@ -68,7 +68,7 @@ class TestPolicy:
 
 
 class TestSeveralContainers:
-    async def test_they_share_localhost_and_have_their_own_files(self, groups: Groups):
+    async def test_containers_share_localhost_but_not_files(self, groups: Groups):
         (port,) = free_ports(1)
         serve = f"mkdir www; echo found > www/file; cd www; exec python3 -m http.server {port} --bind 127.0.0.1"
         ask = (
@@ -83,12 +83,12 @@ class TestSeveralContainers:
         assert await groups.state(name) == "Running"
         await groups.delete(name)
 
-    async def test_the_group_fails_when_one_of_them_does(self, groups: Groups):
+    async def test_the_group_fails_when_one_container_fails(self, groups: Groups):
         name = await groups.create(group(container("exit 0", name="good"), container("exit 4", name="bad")))
         assert await groups.ended(name) == "Failed"
         assert ((await groups.last(name, "good")).exit_code, (await groups.last(name, "bad")).exit_code) == (0, 4)
 
-    async def test_first_the_init_containers_run_one_after_the_other(self, groups: Groups):
+    async def test_init_containers_run_first_and_in_order(self, groups: Groups):
         slow = InitContainerDefinition(name="first", image="test/shell:1", command=["/bin/sh", "-c", "sleep 0.3"])
         second = InitContainerDefinition(name="second", image="test/shell:1", command=["/bin/sh", "-c", "true"])
         name = await groups.create(group(container("true"), init_containers=[slow, second]))
@@ -97,7 +97,7 @@ class TestSeveralContainers:
         assert first.finish_time and then.start_time and then.finish_time and last.start_time
         assert first.finish_time <= then.start_time <= then.finish_time <= last.start_time
 
-    async def test_nothing_runs_after_an_init_container_that_failed(self, groups: Groups):
+    async def test_no_container_runs_after_a_failed_init_container(self, groups: Groups):
         bad = InitContainerDefinition(name="bad", image="test/shell:1", command=["/bin/sh", "-c", "exit 6"])
         name = await groups.create(group(container("true"), init_containers=[bad]))
         assert await groups.ended(name) == "Failed"

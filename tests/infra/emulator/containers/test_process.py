@@ -1,4 +1,4 @@
-"""How the processes of a container are found."""
+"""Finding the processes of a container."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from infra.emulator.containers import process
 
 @pytest.fixture
 def shell() -> Iterator[subprocess.Popen[bytes]]:
-    """A shell with a child of its own."""
+    """A shell that has a child process."""
     shell = subprocess.Popen(["/bin/sh", "-c", "sleep 600 & echo up; wait"], stdout=subprocess.PIPE)
     assert shell.stdout and shell.stdout.readline() == b"up\n"
     yield shell

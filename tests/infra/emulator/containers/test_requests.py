@@ -1,4 +1,4 @@
-"""Requests that are refused, and many at once."""
+"""Invalid requests, and many requests at once."""
 
 import asyncio
 import copy
@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The good body with one thing changed; a path of keys and places, by dots."""
+    """The valid body with one value changed; `path` is a dotted path of keys and indexes."""
     body = copy.deepcopy(GOOD)
     *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
     here: Any = body
@@ -83,7 +83,7 @@ class TestRefused:
         assert error["error"]["message"]
         assert (await groups.call("GET", f"{PROVIDER}/containerGroups/refused"))[0] == 404
 
-    async def test_a_mount_path_with_a_way_out(self, groups: Groups):
+    async def test_a_mount_path_that_leaves_the_root(self, groups: Groups):
         body = changed("properties.volumes", [{"name": "x", "emptyDir": {}}])
         mount = {"name": "x", "mountPath": "/../../tmp"}
         body["properties"]["containers"][0]["properties"]["volumeMounts"] = [mount]
@@ -91,7 +91,7 @@ class TestRefused:
         assert (answer, error["error"]["code"]) == (400, "InvalidMountPath")
 
     @pytest.mark.parametrize("name", ["Upper", "under_score", "-dash", "a" * 64])
-    async def test_a_name_that_cannot_be(self, groups: Groups, name: str):
+    async def test_an_invalid_name(self, groups: Groups, name: str):
         answer, error = await groups.call("PUT", f"{PROVIDER}/containerGroups/{name}", GOOD)
         assert (answer, error["error"]["code"]) == (400, "InvalidContainerGroupName")
 
@@ -128,7 +128,7 @@ class TestRoom:
         assert refused.value.status_code == 409 and refused.value.error
         assert refused.value.error.code == "ServiceUnavailable"
 
-    async def test_a_quota_that_is_used_up(self, groups: Groups):
+    async def test_an_exhausted_quota(self, groups: Groups):
         await groups.call("PUT", "/local/limits", {"groups": 0})
         with pytest.raises(ResourceExistsError, match="ContainerGroupQuotaReached"):
             await groups.create(group(container("true")))
@@ -139,7 +139,7 @@ class TestRoom:
             with pytest.raises(HttpResponseError, match="InaccessibleImage"):
                 await groups.create(group(container("true")))
 
-    async def test_a_network_name_that_is_taken(self, groups: Groups):
+    async def test_a_dns_name_label_that_is_taken(self, groups: Groups):
         address = IpAddress(ports=[Port(port=80)], type="Public", dns_name_label="only-one")
         name = await groups.create(group(container("true"), ip_address=address))
         with pytest.raises(HttpResponseError, match="DnsNameLabelNotAvailable"):
@@ -156,7 +156,7 @@ class TestConflict:
         assert await groups.said(name, "two") == "two\n"
         await groups.delete(name)
 
-    async def test_the_same_again_changes_nothing(self, groups: Groups):
+    async def test_an_equal_update_changes_nothing(self, groups: Groups):
         body = group(container("echo one; sleep 600"))
         name = await groups.create(body)
         await groups.said(name, "one")
@@ -190,7 +190,7 @@ class TestConflict:
                 await change
         await deletion.wait()
 
-    async def test_deleting_twice_is_deleting(self, groups: Groups):
+    async def test_a_second_deletion_succeeds_too(self, groups: Groups):
         name = await groups.create(group(container("trap '' TERM; echo up; while :; do sleep 0.1; done")))
         await groups.said(name, "up")
         await asyncio.gather(groups.delete(name), groups.delete(name))
@@ -221,5 +221,5 @@ class TestManyAtOnce:
                 looks.append(time.monotonic() - began)
                 assert view and view.state == "Running"
             print(f"a get takes {sorted(looks)[50] * 1000:.1f} ms")
-            assert accepted < 10  # a hundred answers, not a hundred starts
+            assert accepted < 10  # the requests are answered before the containers have started
             assert sorted(looks)[50] < 0.2

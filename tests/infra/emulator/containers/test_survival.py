@@ -1,4 +1,4 @@
-"""The stand-in, and the processes that keep its groups, may be killed: containers live on and the truth is told."""
+"""The emulator and the supervisors are killed: containers survive, and their states are reported correctly."""
 
 import asyncio
 import contextlib
@@ -6,13 +6,14 @@ import os
 import random
 import signal
 
+import pytest
 from azure.core.exceptions import AzureError
 
 from tests.infra.emulator.containers.harness import EmulatorProcess, Groups, container, eventually, group, processes
 
 
 class TestServiceKilled:
-    async def test_a_running_container_goes_on(self, own_emulator: EmulatorProcess):
+    async def test_a_running_container_continues(self, own_emulator: EmulatorProcess):
         async with Groups(own_emulator.port) as groups:
             beat = "echo $SECRET; while :; do echo beat; sleep 0.05; done"
             name = await groups.create(group(container(beat, secure={"SECRET": "kept"})))
@@ -39,7 +40,7 @@ class TestServiceKilled:
             assert (await groups.last(name)).exit_code == 42
             assert await groups.logs(name) == "up\n"
 
-    async def test_a_container_is_restarted_by_its_policy_meanwhile(self, own_emulator: EmulatorProcess):
+    async def test_a_container_is_restarted_while_the_service_is_down(self, own_emulator: EmulatorProcess):
         async with Groups(own_emulator.port) as groups:
             name = await groups.create(group(container("echo $SECRET", secure={"SECRET": "kept"}), policy="Always"))
             await groups.said(name, "kept")
@@ -60,7 +61,7 @@ class TestServiceKilled:
             await eventually(lambda: folders(own_emulator), lambda found: found == 0)
             assert [one async for one in groups.sdk.list()] == []
 
-    async def test_what_is_left_of_an_interrupted_deletion_goes(self, own_emulator: EmulatorProcess):
+    async def test_the_remains_of_an_interrupted_deletion_are_removed(self, own_emulator: EmulatorProcess):
         await own_emulator.kill()
         (own_emulator.state / "groups/half/volumes/gone").mkdir(parents=True)
         await own_emulator.start()
@@ -92,7 +93,9 @@ class TestServiceKilled:
 
 
 class TestServiceKilledAgainAndAgain:
-    async def test_every_group_comes_to_rest_and_nothing_is_left_of_the_deleted(self, own_emulator: EmulatorProcess):
+    async def test_every_group_reaches_a_final_state_and_deleted_groups_leave_nothing(
+        self, own_emulator: EmulatorProcess
+    ):
         chance = random.Random(7)
         names = [f"any-{number}" for number in range(8)]
         commands = [
@@ -104,7 +107,7 @@ class TestServiceKilledAgainAndAgain:
         stop = asyncio.Event()
 
         async def act(groups: Groups) -> None:
-            """Whatever may be asked of a group, asked at any moment."""
+            """Random operations on one group."""
             sdk, options = groups.sdk, {"polling": False, "retry_total": 0}
             while not stop.is_set():
                 name, policy = chance.choice(names), chance.choice(["Always", "OnFailure", "Never"])
@@ -152,7 +155,7 @@ class TestServiceEnded:
             await own_emulator.start()
             assert (await groups.last(name)).exit_code == 143
 
-    async def test_those_that_are_to_run_always_come_back(self, own_emulator: EmulatorProcess):
+    async def test_containers_with_the_policy_always_start_again(self, own_emulator: EmulatorProcess):
         async with Groups(own_emulator.port) as groups:
             long = container("echo $SECRET; exec sleep 600", secure={"SECRET": "kept"})
             name = await groups.create(group(long, policy="Always"))
@@ -164,7 +167,7 @@ class TestServiceEnded:
 
 
 class TestSupervisorKilled:
-    async def test_its_containers_die_and_that_is_told(self, own_emulator: EmulatorProcess):
+    async def test_its_containers_end_and_are_reported_as_killed(self, own_emulator: EmulatorProcess):
         async with Groups(own_emulator.port) as groups:
             name = await groups.create(group(container("echo up; exec sleep 607.5")))
             await groups.said(name, "up")
@@ -173,7 +176,8 @@ class TestSupervisorKilled:
             assert (await groups.last(name)).exit_code == 137
             await eventually(lambda: processes("sleep 607.5"), lambda found: not found)
 
-    async def test_one_that_hangs_cannot_keep_a_group_from_deletion(self, own_emulator: EmulatorProcess):
+    @pytest.mark.parametrize("own_emulator", [("--kill-after", "0.2")], indirect=True, ids=["killed soon"])
+    async def test_a_group_with_a_hanging_supervisor_can_be_deleted(self, own_emulator: EmulatorProcess):
         async with Groups(own_emulator.port) as groups:
             name = await groups.create(group(container("echo up; exec sleep 608.5")))
             await groups.said(name, "up")
@@ -184,13 +188,13 @@ class TestSupervisorKilled:
 
 
 async def status(emulator: EmulatorProcess) -> str:
-    """What the supervisor of the only group wrote."""
+    """The status file of the only group."""
     (only,) = emulator.state.glob("groups/*/status.json")
     return only.read_text()
 
 
 def supervisor(emulator: EmulatorProcess) -> int:
-    """The process that keeps the only group."""
+    """The process id of the supervisor of the only group."""
     (only,) = emulator.state.glob("groups/*/lock")
     return int(only.read_text())
 

@@ -1,4 +1,4 @@
-"""Volumes, and the file shares behind some of them."""
+"""Volumes of container groups, and file shares."""
 
 import pytest
 from azure.core.exceptions import HttpResponseError
@@ -10,7 +10,7 @@ from tests.infra.emulator.containers.harness import SUBSCRIPTION, EmulatorProces
 ACCOUNT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/tests/providers/Microsoft.Storage/storageAccounts/files"
 SHARES = f"{ACCOUNT}/fileServices/default/shares"
 
-# Paths have no leading slash: also without a sandbox volumes are where the command begins.
+# Paths are relative, because without a sandbox volumes are in the working directory of the command.
 
 
 def mounted(command: str, volume: Volume, *, read_only: bool = False, name: str = "main"):
@@ -30,7 +30,7 @@ class TestEmptyDir:
 
 
 class TestSecret:
-    async def test_its_files_can_be_read_and_are_never_shown(self, groups: Groups):
+    async def test_its_files_can_be_read_but_are_not_in_answers(self, groups: Groups):
         volume = Volume(name="keys", secret={"token": "aGlkZGVu"})
         name = await groups.create(group(mounted("cat mnt/it/token", volume), volumes=[volume]))
         await groups.ended(name)
@@ -38,7 +38,7 @@ class TestSecret:
         assert (await groups.get(name)).as_dict()["volumes"] == [{"name": "keys", "secret": {}}]
 
     @pytest.mark.parametrize("secret", [{"../token": "aGlkZGVu"}, {"token": "no base64!"}])
-    async def test_a_name_or_value_that_cannot_be_is_refused(self, groups: Groups, secret: dict[str, str]):
+    async def test_an_invalid_name_or_value_is_an_error(self, groups: Groups, secret: dict[str, str]):
         with pytest.raises(HttpResponseError, match="InvalidSecret"):
             await groups.create(group(container("true"), volumes=[Volume(name="keys", secret=secret)]))
 
@@ -66,7 +66,7 @@ class TestAzureFile:
         assert await groups.ended(name) == "Failed"
         assert "Read-only file system" in await groups.logs(name)
 
-    async def test_a_share_that_is_not_there_fails_the_deployment(self, groups: Groups):
+    async def test_a_missing_share_fails_the_deployment(self, groups: Groups):
         volume = Volume(name="work", azure_file=AzureFileVolume(share_name="missing", storage_account_name="files"))
         with pytest.raises(HttpResponseError, match="The share 'missing'"):
             await groups.create(group(mounted("true", volume), volumes=[volume]), "without-share")
@@ -79,7 +79,7 @@ class TestAzureFile:
         await groups.delete("without-share")
 
 
-async def test_a_git_repository_is_not_offered(groups: Groups):
+async def test_a_git_repository_is_not_supported(groups: Groups):
     volume = Volume(name="code", git_repo=GitRepoVolume(repository="https://example.com/code.git"))
     with pytest.raises(HttpResponseError, match="NotImplemented") as refused:
         await groups.create(group(container("true"), volumes=[volume]))
@@ -100,6 +100,6 @@ class TestShares:
         assert (status, error["error"]["code"]) == (404, "ResourceNotFound")
 
     @pytest.mark.parametrize("name", ["Upper", "a..b", "a"])
-    async def test_names_that_cannot_be_are_refused(self, groups: Groups, name: str):
+    async def test_invalid_names_are_errors(self, groups: Groups, name: str):
         status, error = await groups.call("PUT", f"{SHARES}/{name}", {})
         assert (status, error["error"]["code"]) == (400, "InvalidResourceName")

@@ -1,6 +1,6 @@
-"""Orchestrations that must give the same on every engine: plain functions, and what each case must give.
+"""Orchestrations with the outcome that every engine must give: plain functions, and a table of cases.
 
-Written in the part of the SDK that 1.x and 2.x share, and without anything of this project, so that both can run it.
+They use only the part of the SDK that versions 1.x and 2.x share and nothing of this project, so both can run them.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def fail(message: str) -> None:
 
 
 def succeed_at(job: dict[str, Any]) -> int:
-    """Fails until it has been called so often for this key."""
+    """Fails for each key until its last planned attempt."""
     attempts[job["key"]] = attempts.get(job["key"], 0) + 1
     if attempts[job["key"]] < job["at"]:
         raise ValueError("not yet")
@@ -173,15 +173,15 @@ ENTITIES: list[Callable[..., Any]] = [counter]
 
 @dataclass(frozen=True)
 class Case:
-    """An orchestrator, what it is given, and what must come of it."""
+    """An orchestrator, its input and events, and its expected outcome."""
 
     orchestrator: Callable[[Any], Any]
     input: Any = None
-    events: list[tuple[str, Any]] = field(default_factory=list)  # raised in this order, right after the start
-    output: Any = None  # of a completed one
+    events: list[tuple[str, Any]] = field(default_factory=list)  # raised in this order, immediately after the start
+    output: Any = None  # expected output of a completed instance
     status: str = "Completed"
     custom_status: Any = None
-    # The numbers of the events the orchestrator is shown last, without 12 and 13, where there is only one order.
+    # The types of the history events at the last replay, without 12 and 13, when only one order is possible.
     history: str | None = None
 
 

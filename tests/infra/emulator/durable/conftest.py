@@ -1,4 +1,4 @@
-"""Fixtures: hubs that are stopped after the test, each on a file of its own."""
+"""Fixtures: task hubs that are stopped after the test, each with a database of its own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -9,20 +9,20 @@ from azure.durable_functions.models.utils import http_utils
 
 from tests.infra.emulator.durable.harness import EngineServer, Functions, TaskHub
 
-# A notice of the SDK about a mode it may have one day, given once per process.
+# A warning of the SDK about a future mode, issued once in each process.
 NOTICE = pytest.mark.filterwarnings("ignore:azure.functions df_loads was called without expected_type")
 NewTaskHub = Callable[..., Awaitable[TaskHub]]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let the SDK's notice pass in the tests of this folder."""
+    """Ignore the SDK's warning in the tests of this folder."""
     if item.path.is_relative_to(Path(__file__).parent):
         item.add_marker(NOTICE)
 
 
 @pytest.fixture(scope="session", autouse=True)
 async def _client_session() -> AsyncIterator[None]:
-    """The SDK's client keeps one connection pool for ever; closed here, for warnings are errors."""
+    """Close the connection pool of the SDK's client, which would cause a warning at the end of the process."""
     yield
     await http_utils._close_session()
 

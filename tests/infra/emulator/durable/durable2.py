@@ -1,6 +1,6 @@
-"""Runs the cases on durabletask's in-memory backend with azure-functions-durable 2; prints what each gives as JSON.
+"""Runs the cases on durabletask's in-memory backend with azure-functions-durable 2; prints their outcomes as JSON.
 
-For an interpreter of its own: `python -m tests.infra.emulator.durable.durable2 PORT`, Python >= 3.13.
+Runs in a separate interpreter: `python -m tests.infra.emulator.durable.durable2 PORT`, Python >= 3.13.
 """
 
 import json

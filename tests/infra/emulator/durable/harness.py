@@ -20,7 +20,7 @@ FINISHED = {"Completed", "Failed", "Terminated"}
 
 @dataclass(frozen=True)
 class InstanceStatus:
-    """What the client tells of an instance."""
+    """The status of an instance, as the SDK's client returns it."""
 
     id: str
     status: str
@@ -31,13 +31,13 @@ class InstanceStatus:
 
 
 class Functions:
-    """Runs the functions of an app as the worker does; activities on the loop, the others in threads."""
+    """Runs the functions of an app as the worker does: activities on the event loop, others in threads."""
 
     def __init__(self, app: df.DFApp):
         self._functions: dict[str, Any] = {str(f.get_function_name()).lower(): f for f in app.get_functions()}
 
     def known(self, name: str) -> bool:
-        """Whether there is an orchestrator of this name."""
+        """Whether the app has an orchestrator with this name."""
         found = self._functions.get(name.lower())
         return found is not None and found.get_trigger().type == "orchestrationTrigger"
 
@@ -57,7 +57,7 @@ class Functions:
 
 
 class EngineServer:
-    """An HTTP server of this process, which passes every request to the engine that is current."""
+    """An HTTP server in this process, which passes every request to the present engine."""
 
     def __init__(self) -> None:
         self.engine: Callable[..., Awaitable[None]] | None = None
@@ -82,7 +82,7 @@ class EngineServer:
 
 
 class TaskHub:
-    """An engine on a file of its own, served over HTTP, and the SDK's client for it."""
+    """An engine with a database of its own, served over HTTP, and the SDK's client for it."""
 
     def __init__(self, functions: Functions, server: EngineServer, database: Path, **options: Any):
         self._server = server
@@ -103,16 +103,16 @@ class TaskHub:
         await self.engine.stop()
 
     async def restart_engine(self) -> None:
-        """Stop the engine and start another one on the same file."""
+        """Stop the engine and start another one with the same database."""
         await self.stop()
         await self.start()
 
     async def run(self, name: str, input: Any = None) -> InstanceStatus:
-        """Start an orchestration and wait for its end."""
+        """Start an orchestration and wait for its end; returns its status."""
         return await self.finished(await self.client.start_new(name, client_input=input))
 
     async def status(self, id: str, **options: bool) -> InstanceStatus | None:
-        """The status of an instance, None when there is none."""
+        """The status of an instance, None when it does not exist."""
         status = await self.client.get_status(id, **options)
         if not status or not status.runtime_status:
             return None
@@ -121,11 +121,11 @@ class TaskHub:
         return InstanceStatus(id, value, status.output, status.input_, status.custom_status, history)
 
     async def finished(self, id: str, seconds: float = 30) -> InstanceStatus:
-        """The status, as soon as the instance has ended."""
+        """Wait until the instance has ended; returns its status."""
         return await self.reached(id, *FINISHED, seconds=seconds)
 
     async def reached(self, id: str, *wanted: str, seconds: float = 30) -> InstanceStatus:
-        """The status, as soon as it is one of these."""
+        """Wait until the instance has one of these statuses; returns its status."""
         deadline = time.monotonic() + seconds
         while True:
             status = await self.status(id)
@@ -136,7 +136,7 @@ class TaskHub:
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait until the condition (a function, maybe asynchronous) holds."""
+    """Wait until the condition, plain or awaitable, is true; returns its value."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

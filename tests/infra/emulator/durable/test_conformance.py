@@ -1,4 +1,4 @@
-"""The cases give what they must, on this engine with every replay schema, and on another engine with the next SDK."""
+"""The cases have their expected outcome on this engine with every replay schema, and on another engine with SDK 2."""
 
 import asyncio
 import json
@@ -15,9 +15,9 @@ from infra.emulator.processes import ROOT, free_ports
 from tests.infra.emulator.durable.cases import ACTIVITIES, CASES, ENTITIES, ORCHESTRATORS, Case
 from tests.infra.emulator.durable.harness import Functions, TaskHub
 
-OTHER_PYTHON = os.environ.get("DURABLE2_PYTHON")  # one >= 3.13 that has azure-functions-durable 2
+OTHER_PYTHON = os.environ.get("DURABLE2_PYTHON")  # a Python >= 3.13 with azure-functions-durable 2
 SCHEDULED, STARTED_TURN, ENDED_TURN = {4, 7, 10, 14}, 12, 13
-ANSWERS = {5: {4}, 6: {4}, 8: {7}, 9: {7}, 11: {10}}  # an answer and what it may answer
+ANSWERS = {5: {4}, 6: {4}, 8: {7}, 9: {7}, 11: {10}}  # each result event, and the events that it can be the result of
 app = df.DFApp()
 for orchestrator in ORCHESTRATORS:
     app.orchestration_trigger(context_name="ctx")(orchestrator)
@@ -28,7 +28,7 @@ for entity in ENTITIES:
 
 
 class Recorder(Functions):
-    """Keeps and checks what orchestrators are shown."""
+    """Records and checks the histories that orchestrators get."""
 
     shown: dict[str, list[dict[str, Any]]]
 
@@ -41,7 +41,7 @@ class Recorder(Functions):
 
 
 def check(history: list[dict[str, Any]]) -> None:
-    """The rules every history keeps."""
+    """The rules that every history must follow."""
     assert [e["EventType"] for e in history[:2]] == [12, 0]
     assert "Version" in history[1]
     last_turn = max(n for n, e in enumerate(history) if e["EventType"] == STARTED_TURN)
@@ -84,7 +84,7 @@ async def hub(request: pytest.FixtureRequest, new_hub: Callable[..., Awaitable[T
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_case_gives_what_it_must(hub: TaskHub, name: str):
+async def test_a_case_has_the_expected_outcome(hub: TaskHub, name: str):
     case = CASES[name]
     id = await hub.client.start_new(case.orchestrator.__name__, client_input=case.input)
     async with httpx.AsyncClient() as http:
@@ -100,7 +100,7 @@ async def test_a_case_gives_what_it_must(hub: TaskHub, name: str):
 
 
 @pytest.mark.skipif(not OTHER_PYTHON, reason="DURABLE2_PYTHON names no Python >= 3.13 with azure-functions-durable 2")
-async def test_the_next_sdk_gives_the_same_on_its_own_engine():
+async def test_the_next_sdk_has_the_same_outcomes_on_its_own_engine():
     process = await asyncio.create_subprocess_exec(
         str(OTHER_PYTHON), "-m", "tests.infra.emulator.durable.durable2", str(free_ports(1)[0]), cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A database file that cannot be used: a clear error, and not a byte of it changed."""
+"""A database file that cannot be used causes a clear error and is not changed."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ async def nothing(kind: str, name: str, data: str) -> str | None:
 
 
 async def refused(path: Path) -> str:
-    """Why an engine does not start on this file."""
+    """The error message of an engine that is started with this file."""
     with pytest.raises(DatabaseUnusable) as refusal:
         await Engine(path, nothing).start()
     assert str(path) in str(refusal.value)
@@ -59,7 +59,7 @@ async def damaged(path: Path) -> None:
         (damaged, "damaged"),
     ],
 )
-async def test_a_file_that_is_not_ours_to_use_is_left_alone(
+async def test_a_file_that_cannot_be_used_is_not_changed(
     tmp_path: Path, make: Callable[[Path], Awaitable[None] | None], reason: str
 ):
     path = tmp_path / "durable.db"
@@ -87,7 +87,7 @@ async def test_a_file_that_another_engine_uses_is_refused(tmp_path: Path):
     await second.stop()
 
 
-async def test_a_folder_that_does_not_exist_is_made(tmp_path: Path):
+async def test_a_missing_folder_is_created(tmp_path: Path):
     engine = Engine(tmp_path / "a" / "b" / "durable.db", nothing)
     await engine.start()
     await engine.stop()

@@ -1,4 +1,4 @@
-"""What entities written with the SDK may rely on."""
+"""Entities that are written with the SDK."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
@@ -12,7 +12,7 @@ from tests.infra.emulator.durable.harness import Functions, TaskHub, eventually
 
 Steps = Generator[Any, Any, Any]
 app = df.DFApp()
-batches: dict[str, list[int]] = {}  # entity key -> how many ran at a time
+batches: dict[str, list[int]] = {}  # entity key -> number of concurrent runs
 
 
 @app.entity_trigger(context_name="ctx")
@@ -75,10 +75,10 @@ async def balance(hub: TaskHub, key: str) -> Any:
     return state.entity_state if state.entity_exists else None
 
 
-async def test_an_orchestration_calls_signals_and_hears_errors(hub: TaskHub):
+async def test_an_orchestration_calls_and_signals_entities_and_gets_their_errors(hub: TaskHub):
     error, left = (await hub.run("transfer", "mine")).output
     assert error == "only 12 left"
-    assert left == -88  # what an operation did before it raised stays done
+    assert left == -88  # changes before an operation raised are kept
 
 
 async def test_names_are_lower_cased_and_keys_are_not(hub: TaskHub):
@@ -87,7 +87,7 @@ async def test_names_are_lower_cased_and_keys_are_not(hub: TaskHub):
     assert await balance(hub, "mine") is None
 
 
-async def test_calls_at_once_run_one_batch_at_a_time(hub: TaskHub):
+async def test_concurrent_calls_run_one_batch_at_a_time(hub: TaskHub):
     assert (await hub.run("depositors", "busy")).output == 120
     assert batches["busy"] == [0, 1]
 
@@ -120,7 +120,7 @@ async def test_state_and_waiting_signals_survive_a_restart(hub: TaskHub):
     await eventually(settled)
 
 
-async def test_an_unknown_entity_is_an_error_of_the_caller(hub: TaskHub):
+async def test_a_call_of_an_unknown_entity_is_an_error(hub: TaskHub):
     assert "nobody" in (await hub.run("caller_of_nobody")).output
 
 

@@ -1,4 +1,4 @@
-"""A host that is killed (kill -9) at any moment and started again."""
+"""An engine that is killed (kill -9) at any moment and started again."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.emulator.processes import python
 
-PROCESSES = 2  # side by side, each with every second moment
+PROCESSES = 2  # in parallel, each with every second moment
 OUTPUT = ["first 0", "first 1", '"go"', "left", "right", "retried", "child", 1]
 
 
@@ -24,11 +24,11 @@ async def test_killed_before_any_statement_it_loses_nothing_and_applies_nothing_
         assert report["left_over"] == [[], [], [], []], moment
         ran_twice = [name for name, times in report["effects"].items() if times > 1]
         assert max(report["effects"].values()) <= 2, moment
-        # Exactly those whose result was not yet stored may run again.
+        # Only activities whose result was not stored may run again.
         assert set(ran_twice) <= set(report["unfinished_when_killed"]), moment
         twice.update(ran_twice)
     print(f"{len(moments)} moments; ran twice: {dict(twice)}")
-    assert twice, "no activity was ever interrupted: the test has lost its teeth"
+    assert twice, "no activity was interrupted, so the test does not test anything"
 
 
 async def _lives(folder: Path, first: int) -> list[dict]:

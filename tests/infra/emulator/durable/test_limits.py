@@ -1,4 +1,4 @@
-"""Limits: how much runs at a time, functions that misbehave, and how many instances there may be."""
+"""Limits: concurrent functions, functions that misbehave, and large numbers of instances."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ BASE = "http://engine/runtime/webhooks/durabletask"
 
 
 class Gauge:
-    """Counts what runs at a time, and holds each kind until it is let go."""
+    """Counts concurrent functions, and blocks each kind until it is released."""
 
     def __init__(self) -> None:
         self.running: Counter[str] = Counter()
@@ -67,7 +67,7 @@ Opened = Callable[..., Awaitable[httpx.AsyncClient]]
 
 @pytest.fixture
 async def opened(tmp_path: Path) -> Any:
-    """Start an engine for `invoke`; a client of its API, without a server between them."""
+    """Start an engine with `invoke`; returns a client that calls its API without a server."""
     engines: list[Engine] = []
     clients: list[httpx.AsyncClient] = []
 
@@ -100,7 +100,7 @@ async def test_no_more_runs_at_a_time_than_the_host_file_allows(opened: Opened):
     assert gauge.most == {"orchestrationTrigger": 2, "activityTrigger": 3, "entityTrigger": 4}
 
 
-async def test_poisoned_orchestrators_stop_nobody_else(opened: Opened, caplog: pytest.LogCaptureFixture):
+async def test_failing_orchestrators_do_not_affect_others(opened: Opened, caplog: pytest.LogCaptureFixture):
     released = threading.Event()
 
     async def invoke(kind: str, name: str, data: str) -> str | None:
@@ -129,15 +129,15 @@ async def test_poisoned_orchestrators_stop_nobody_else(opened: Opened, caplog: p
         assert {found[f"{name}-0"]["runtimeStatus"] for name in poisons} == {"Failed"}
         assert "did not yield within 0.3 seconds" in found["endless-0"]["output"]
         assert "RuntimeError: at once" in found["raising-0"]["output"]
-        assert "not one of the protocol" in found["talking_nonsense-0"]["output"]
-        assert "not one of the protocol" in found["silent-0"]["output"]
+        assert "does not follow the protocol" in found["talking_nonsense-0"]["output"]
+        assert "does not follow the protocol" in found["silent-0"]["output"]
         assert "action 99 is not supported" in found["from_the_future-0"]["output"]
-        assert "orchestrator function endless ran over its time and is left behind" in caplog.text
+        assert "orchestrator function endless exceeded its time limit and keeps its thread" in caplog.text
     finally:
         released.set()
 
 
-async def test_an_entity_that_talks_nonsense_keeps_its_state(opened: Opened):
+async def test_an_entity_with_an_invalid_answer_keeps_its_state(opened: Opened):
     answers = ['{"entityExists": true, "entityState": "7", "results": [{"isError": false, "result": "1"}]}', "{}", ""]
 
     async def invoke(kind: str, name: str, data: str) -> str | None:
@@ -153,15 +153,15 @@ async def test_an_entity_that_talks_nonsense_keeps_its_state(opened: Opened):
     assert (state.status_code, state.json()) == (200, 7)
 
 
-async def test_an_invoke_that_breaks_is_tried_again(opened: Opened, monkeypatch: pytest.MonkeyPatch):
-    """An error that is not the function's own, such as a worker that is being replaced."""
+async def test_a_failed_invocation_is_repeated(opened: Opened, monkeypatch: pytest.MonkeyPatch):
+    """The invocation fails, not the function, as when a worker is replaced."""
     monkeypatch.setattr("infra.emulator.durable.lanes.PAUSE", 0.01)
     calls: list[str] = []
 
     async def invoke(kind: str, name: str, data: str) -> str | None:
         calls.append(kind)
         if len(calls) < 4:
-            raise ConnectionError("the worker is away")
+            raise ConnectionError("the worker cannot be reached")
         return '{"isDone": true, "actions": [[]]}'
 
     http = await opened(invoke)
@@ -170,7 +170,7 @@ async def test_an_invoke_that_breaks_is_tried_again(opened: Opened, monkeypatch:
     assert len(calls) == 4
 
 
-async def test_an_orchestrator_that_begins_again_for_ever_lets_others_run(opened: Opened):
+async def test_an_endless_continue_as_new_lets_others_run(opened: Opened):
     async def invoke(kind: str, name: str, data: str) -> str | None:
         if name == "spinning":
             return '{"isDone": false, "actions": [[{"actionType": 4, "input": "1"}]]}'
@@ -189,8 +189,8 @@ async def test_an_orchestrator_that_begins_again_for_ever_lets_others_run(opened
     await eventually(lambda: all_finished(http))
 
 
-async def test_a_step_that_cannot_be_stored_is_tried_again(opened: Opened, monkeypatch: pytest.MonkeyPatch):
-    """As when the disk is full for a while."""
+async def test_a_step_that_cannot_be_stored_is_repeated(opened: Opened, monkeypatch: pytest.MonkeyPatch):
+    """As when the disk is full for some time."""
     monkeypatch.setattr("infra.emulator.durable.lanes.PAUSE", 0.01)
     failures = {"commit": 2, "activity_done": 2, "load": 2}
     for method in failures:
@@ -214,7 +214,7 @@ async def test_a_step_that_cannot_be_stored_is_tried_again(opened: Opened, monke
     assert (found["some-0"]["runtimeStatus"], failures) == ("Completed", {"commit": 0, "activity_done": 0, "load": 0})
 
 
-async def test_what_is_suspended_during_its_step_stays_suspended(opened: Opened):
+async def test_an_instance_suspended_during_its_step_stays_suspended(opened: Opened):
     gauge = Gauge()
     for kind in ("activityTrigger", "entityTrigger"):
         gauge.go[kind].set()
@@ -232,7 +232,7 @@ async def test_what_is_suspended_during_its_step_stays_suspended(opened: Opened)
     assert (await statuses(http))["some-0"]["runtimeStatus"] == "Completed"
 
 
-async def test_an_answer_that_arrives_while_its_orchestration_begins_again_is_not_shown_to_the_next(opened: Opened):
+async def test_a_result_that_arrives_during_continue_as_new_does_not_reach_the_next_execution(opened: Opened):
     during_step, answered, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
     shown: list[int] = []
 
@@ -257,13 +257,15 @@ async def test_an_answer_that_arrives_while_its_orchestration_begins_again_is_no
     await start_all(http, 1)
     await answered.wait()
     await start_all(http, 1, "other")
-    await eventually(lambda: is_completed(http, "other-0"))  # the late answer has been stored before this
+    await eventually(lambda: is_completed(http, "other-0"))  # the late result was stored before this
     go_on.set()
     await eventually(lambda: is_completed(http, "some-0"))
     assert shown == [12, 0]
 
 
-async def test_what_was_asked_for_is_done_though_the_asker_has_gone(opened: Opened, monkeypatch: pytest.MonkeyPatch):
+async def test_a_request_is_completed_after_its_client_has_disconnected(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+):
     begun, gone = threading.Event(), threading.Event()
     start = ManagementStore.start
 
@@ -297,7 +299,7 @@ async def test_requests_before_the_start_and_after_the_stop_are_answered(tmp_pat
 
 
 async def test_a_thousand_instances_of_five_activities_complete(opened: Opened):
-    """Without the SDK, whose replay would take most of the time: `bench/durable.py` measures the whole."""
+    """Without the SDK, whose replay would take most of the time; `bench/durable.py` measures both."""
 
     async def invoke(kind: str, name: str, data: str) -> str | None:
         if kind == "activityTrigger":

@@ -1,4 +1,4 @@
-"""The management API, through the SDK's client where it has the call."""
+"""The management API, called through the SDK's client where it supports the operation."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def fragile_function(name: str) -> str:
 
 @app.activity_trigger(input_name="name")
 def fragile(name: str) -> str:
-    """Fails until this name is put among the healthy."""
+    """Fails until this name is added to the healthy ones."""
     return fragile_function(name)
 
 
@@ -71,7 +71,7 @@ def raises(ctx: Any) -> Steps:
 
 @app.orchestration_trigger(context_name="ctx")
 def ward(ctx: Any) -> Steps:
-    """Things before, beside and after a failure, which rewinding must keep, keep, and repeat."""
+    """Work before, beside and after a failure; a rewind must keep the first two and repeat the last."""
     key = ctx.get_input()
     before = yield ctx.call_activity("echo", f"{key} before")
     event = ctx.wait_for_external_event("visit")
@@ -88,7 +88,7 @@ def ward(ctx: Any) -> Steps:
 
 @app.orchestration_trigger(context_name="ctx")
 def hurried(ctx: Any) -> Steps:
-    """Cancels a timer before it fails, and after a rewind goes on for longer than that would have taken."""
+    """Cancels a timer before it fails, and runs longer after a rewind than that timer would have."""
     due = ctx.current_utc_datetime + timedelta(milliseconds=300)
     timer = ctx.create_timer(due)
     yield ctx.task_any([ctx.call_activity("echo", 1), timer])
@@ -99,7 +99,7 @@ def hurried(ctx: Any) -> Steps:
 
 @app.orchestration_trigger(context_name="ctx")
 def banker(ctx: Any) -> Steps:
-    """Uses an entity before and after something fails, and leaves a sub-orchestration running when it does."""
+    """Calls an entity before and after an activity that may fail; on failure, leaves a sub-orchestration running."""
     id = df.EntityId("money", ctx.instance_id)
     yield ctx.call_entity(id, "add", 1)
     try:
@@ -113,7 +113,7 @@ def banker(ctx: Any) -> Steps:
 
 @app.orchestration_trigger(context_name="ctx")
 def untidy(ctx: Any) -> Steps:
-    """Leaves an activity running when it fails, and starts one of the same number when it does not."""
+    """Leaves an activity running when it fails, and starts one with the same id when it does not."""
     try:
         yield ctx.call_activity("fragile", ctx.get_input())
     except Exception:
@@ -124,7 +124,7 @@ def untidy(ctx: Any) -> Steps:
 
 @app.activity_trigger(input_name="name")
 async def fragile_and_slow(name: str) -> str:
-    """As `fragile`, but not before the gate is opened."""
+    """Like `fragile`, but waits until the gate is opened."""
     await gate.wait()
     return fragile_function(name)
 
@@ -160,7 +160,7 @@ def head_ward(ctx: Any) -> Steps:
 
 @app.orchestration_trigger(context_name="ctx")
 def caller(ctx: Any) -> Steps:
-    """Makes the HTTP request it is given; the error when there is no answer."""
+    """Makes the given HTTP request; returns the error when there is no answer."""
     request = ctx.get_input()
     try:
         return (yield ctx.call_http(**request))
@@ -172,7 +172,7 @@ functions = Functions(app)
 
 
 class Kitchen(EngineServer):
-    """A service that accepts an order at once and serves it when it is done."""
+    """A service that answers an order with 202 and a poll address."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,20 +206,20 @@ class TestStart:
         status = await hub.run("echoes", {"x": 1})
         assert (status.input, status.output) == ('{"x": 1}', {"x": 1})
 
-    async def test_an_unknown_function_is_refused(self, hub: TaskHub):
+    async def test_an_unknown_function_is_an_error(self, hub: TaskHub):
         with pytest.raises(Exception, match="'nothing' does not exist"):
             await hub.client.start_new("nothing")
         with pytest.raises(Exception, match="'echo' does not exist"):
             await hub.client.start_new("echo")
 
-    async def test_an_unknown_function_fails_when_the_engine_cannot_know(
+    async def test_an_unknown_function_fails_the_instance_when_the_engine_has_no_list(
         self, new_hub: Callable[..., Awaitable[TaskHub]]
     ):
         hub = await new_hub(functions, known=lambda name: True)
         status = await hub.run("nothing")
         assert (status.status, "does not exist" in status.output) == ("Failed", True)
 
-    async def test_an_id_in_use_is_refused_until_its_instance_has_ended(self, hub: TaskHub):
+    async def test_an_id_is_refused_until_its_instance_has_ended(self, hub: TaskHub):
         await hub.client.start_new("waits", "mine")
         with pytest.raises(Exception, match="already running"):
             await hub.client.start_new("echoes", "mine")
@@ -247,7 +247,7 @@ class TestStart:
         links = hub.client.create_http_management_payload("mine")
         assert links["statusQueryGetUri"].startswith(f"{hub.api}/instances/mine?")
 
-    async def test_and_wait(self, hub: TaskHub):
+    async def test_start_and_wait(self, hub: TaskHub):
         async with httpx.AsyncClient() as http:
             answer = await http.post(f"{hub.api}/orchestrators/echoes?timeout=20&pollingInterval=0.01", json="x")
             assert (answer.status_code, answer.json()) == (200, "x")
@@ -259,7 +259,7 @@ class TestStart:
 
 
 class TestStatus:
-    async def test_of_nothing(self, hub: TaskHub):
+    async def test_of_an_unknown_instance(self, hub: TaskHub):
         assert await hub.status("nothing") is None
 
     async def test_of_each_state_over_http(self, hub: TaskHub):
@@ -333,13 +333,13 @@ class TestQuery:
         assert found == [f"n-{number}" for number in range(5)]
 
     @pytest.mark.parametrize("query", ["top=x", "createdTimeFrom=yesterday"])
-    async def test_that_makes_no_sense(self, hub: TaskHub, query: str):
+    async def test_an_invalid_query_is_an_error(self, hub: TaskHub, query: str):
         async with httpx.AsyncClient() as http:
             assert (await http.get(f"{hub.api}/instances?{query}")).status_code == 400
 
 
 class TestPurge:
-    async def test_by_filter_spares_what_runs(self, hub: TaskHub):
+    async def test_by_filter_leaves_running_instances(self, hub: TaskHub):
         await hub.client.start_new("waits", "running")
         for id in ("x", "y"):
             await hub.client.start_new("echoes", id, 1)
@@ -353,7 +353,7 @@ class TestPurge:
 
 
 class TestEvents:
-    async def test_to_nobody_and_to_the_dead(self, hub: TaskHub):
+    async def test_to_unknown_and_to_finished_instances(self, hub: TaskHub):
         with pytest.raises(Exception, match="No instance"):
             await hub.client.raise_event("nobody", "first")
         id = (await hub.run("echoes")).id
@@ -363,7 +363,7 @@ class TestEvents:
     async def test_as_plain_json_arrive_as_values(self, hub: TaskHub):
         await hub.client.start_new("waits", "mine")
         async with httpx.AsyncClient() as http:
-            for name in ("second", "first"):  # the second one waits until it is asked for
+            for name in ("second", "first"):  # the second event waits until the orchestrator waits for it
                 sent = await http.post(f"{hub.api}/instances/mine/raiseEvent/{name}", json={"is": name})
                 assert sent.status_code == 202
             assert (await http.post(f"{hub.api}/instances/mine/raiseEvent/x", content="{")).status_code == 400
@@ -371,13 +371,13 @@ class TestEvents:
 
 
 class TestSuspend:
-    async def test_a_suspended_instance_stands_still_and_goes_on(self, hub: TaskHub):
+    async def test_a_suspended_instance_waits_and_is_resumed(self, hub: TaskHub):
         await hub.client.start_new("waits", "mine")
         await hub.reached("mine", "Running")
         await hub.client.suspend("mine", "a pause")
         await hub.client.raise_event("mine", "first", 1)
         await hub.restart_engine()
-        await hub.run("echoes", 1)  # the engine has had its chance to get it wrong
+        await hub.run("echoes", 1)  # time in which the engine could run it by mistake
         status = await hub.reached("mine", "Suspended")
         assert status.custom_status == "waiting"
         await hub.client.resume("mine", "on")
@@ -385,7 +385,7 @@ class TestSuspend:
         assert (await hub.finished("mine")).output == ["1", "2"]
 
     @pytest.mark.parametrize("operation", ["suspend", "resume", "terminate"])
-    async def test_of_nobody_and_of_the_dead(self, hub: TaskHub, operation: str):
+    async def test_of_unknown_and_of_finished_instances(self, hub: TaskHub, operation: str):
         with pytest.raises(Exception, match="No instance"):
             await getattr(hub.client, operation)("nobody", "why")
         ended = await hub.run("echoes", 1)
@@ -402,14 +402,14 @@ class TestRestart:
         await hub.client.restart(id, restart_with_new_instance_id=False)
         assert (await hub.finished(id)).output == "again"
 
-    async def test_of_what_runs_under_the_same_id_is_refused(self, hub: TaskHub):
+    async def test_of_a_running_instance_under_the_same_id_is_refused(self, hub: TaskHub):
         await hub.client.start_new("waits", "mine")
         with pytest.raises(Exception, match="409"):
             await hub.client.restart("mine", restart_with_new_instance_id=False)
 
 
 class TestRewind:
-    async def test_runs_again_what_failed_and_nothing_else(self, hub: TaskHub):
+    async def test_runs_only_the_failed_part_again(self, hub: TaskHub):
         calls.clear()
         await hub.client.start_new("ward", "mine", "rewound")
         assert (await hub.finished("mine")).status == "Failed"
@@ -449,7 +449,7 @@ class TestRewind:
         await hub.reached(f"{id}-tidying", "Running")
         await hub.client.rewind(id, "still ill")
         assert (await hub.finished(id)).status == "Failed"
-        await hub.reached(f"{id}-tidying", "Running")  # another one of this id
+        await hub.reached(f"{id}-tidying", "Running")  # another instance with this id
         status = await hub.status(id, show_history=True)
         assert status
         assert "SubOrchestrationInstanceFailed" not in [entry["EventType"] for entry in status.history]
@@ -458,18 +458,18 @@ class TestRewind:
         assert (await hub.finished(id)).output == 2
         assert (await hub.finished(f"{id}-tidying")).status == "Terminated"
 
-    async def test_runs_again_what_failed_after_the_orchestration_had(self, hub: TaskHub):
+    async def test_runs_again_an_activity_that_failed_after_the_orchestration(self, hub: TaskHub):
         id = (await hub.run("two_patients", "late")).id
         gate.set()
         await eventually(lambda: "late two" in calls)
-        await hub.run("echoes", 1)  # the second failure has been stored before this
+        await hub.run("echoes", 1)  # the second failure was stored before this
         healthy.update({"late one", "late two"})
         await hub.client.rewind(id, "well")
         status = await hub.finished(id)
         assert status.output == ["late one is well", "late two is well"]
         assert (calls.count("late one"), calls.count("late two")) == (2, 2)
 
-    async def test_drops_what_was_asked_for_after_the_failure(self, hub: TaskHub):
+    async def test_discards_what_was_scheduled_after_the_failure(self, hub: TaskHub):
         id = (await hub.run("untidy", "untidy")).id
         await eventually(lambda: "in vain" in calls)
         healthy.add("untidy")
@@ -496,7 +496,7 @@ class TestRewind:
         status = await hub.finished(id)
         assert (status.status, "as always" in status.output, calls) == ("Failed", True, ["1"])
 
-    async def test_of_nobody_and_of_what_has_not_failed(self, hub: TaskHub):
+    async def test_of_unknown_and_of_successful_instances(self, hub: TaskHub):
         with pytest.raises(Exception, match="No instance"):
             await hub.client.rewind("nobody", "")
         id = (await hub.run("echoes")).id
@@ -505,7 +505,7 @@ class TestRewind:
 
 
 class TestCallHttp:
-    async def test_an_answer_that_comes_later_is_asked_for_again_even_after_a_restart(self, hub: TaskHub):
+    async def test_an_asynchronous_answer_is_polled_even_after_a_restart(self, hub: TaskHub):
         kitchen = Kitchen()
         await kitchen.start()
         id = await hub.client.start_new("caller", client_input=kitchen.request)
@@ -527,7 +527,7 @@ class TestCallHttp:
         assert "GET http://127.0.0.1:1/ failed" in answer
 
 
-async def test_what_the_engine_does_not_have_is_said_aloud(hub: TaskHub, caplog: pytest.LogCaptureFixture):
+async def test_an_unsupported_operation_is_a_501_and_is_logged(hub: TaskHub, caplog: pytest.LogCaptureFixture):
     async with httpx.AsyncClient() as http:
         assert (await http.post(f"{hub.api}/instances/x/makeCoffee")).status_code == 501
     assert "POST /runtime/webhooks/durabletask/instances/x/makeCoffee" in caplog.text

@@ -1,4 +1,4 @@
-"""What orchestrations may rely on beside the cases of the conformance table."""
+"""Behaviour of orchestrations that the table of cases does not cover."""
 
 import asyncio
 import contextlib
@@ -77,7 +77,7 @@ def listener(ctx: Any) -> Steps:
 
 @app.orchestration_trigger(context_name="ctx")
 def canceller(ctx: Any) -> Steps:
-    """Cancels its timer, and goes on for longer than that would have taken."""
+    """Cancels a timer, and runs longer than that timer would have."""
     due = ctx.current_utc_datetime + timedelta(milliseconds=300)
     timer = ctx.create_timer(due)
     yield ctx.task_any([ctx.wait_for_external_event("event"), timer])
@@ -87,7 +87,7 @@ def canceller(ctx: Any) -> Steps:
 
 @app.orchestration_trigger(context_name="ctx")
 def mailbox(ctx: Any) -> Steps:
-    """Takes one letter per execution."""
+    """Waits for one letter in each execution."""
     letters = [*ctx.get_input(), (yield ctx.wait_for_external_event("letter"))]
     if len(letters) == 3:
         return letters
@@ -105,7 +105,7 @@ def hasty(ctx: Any) -> Steps:
 
 @app.orchestration_trigger(context_name="ctx")
 def forgetful(ctx: Any) -> Steps:
-    """Begins again while an activity runs, and then waits for one that has the same number."""
+    """Continues as new while an activity runs, and then waits for an activity with the same id."""
     held = ctx.call_activity("held", ctx.get_input())
     if ctx.get_input() == "new":
         return (yield held)
@@ -120,7 +120,7 @@ def keeper(ctx: Any) -> Steps:
 
 @app.orchestration_trigger(context_name="ctx")
 def parent(ctx: Any) -> Steps:
-    """Starts the sub-orchestration `name` under the id `id`; its error when it fails."""
+    """Starts the sub-orchestration `name` with the id `id`; returns its error when it fails."""
     name, id = ctx.get_input()
     try:
         return (yield ctx.call_sub_orchestrator(name, None, id))
@@ -143,11 +143,11 @@ async def hub(new_hub: Callable[..., Awaitable[TaskHub]]) -> TaskHub:
     return await new_hub(functions)
 
 
-async def test_errors_of_activities_say_whose_they_are(hub: TaskHub):
+async def test_an_error_names_its_activity(hub: TaskHub):
     assert "Activity function 'refuse' failed: ValueError: no luck" in (await hub.run("caught")).output
 
 
-async def test_errors_nobody_catches_are_the_output(hub: TaskHub):
+async def test_an_uncaught_error_is_the_output(hub: TaskHub):
     status = await hub.run("uncaught", "no luck")
     assert status.status == "Failed"
     assert status.output.startswith("Orchestrator function 'uncaught' failed: ")
@@ -159,11 +159,11 @@ async def test_an_activity_that_does_not_exist_is_an_error(hub: TaskHub):
 
 
 @pytest.mark.parametrize(("what", "value"), [("half", "\ud800"), ("big", 2**70), ("none", None)])
-async def test_values_only_python_knows_pass_unharmed(hub: TaskHub, what: str, value: Any):
+async def test_values_that_only_python_has_are_preserved(hub: TaskHub, what: str, value: Any):
     assert (await hub.run("passes", what)).output == value
 
 
-async def test_not_a_number_passes_too(hub: TaskHub):
+async def test_nan_is_preserved_too(hub: TaskHub):
     assert math.isnan((await hub.run("passes", "nan")).output)
 
 
@@ -186,7 +186,7 @@ async def test_the_version_of_an_instance_reaches_its_orchestrator(hub: TaskHub)
     assert (await hub.finished(id)).output == "2.1"
 
 
-async def test_a_timer_that_came_due_while_the_engine_was_away_fires_at_once(hub: TaskHub):
+async def test_a_timer_that_was_due_while_the_engine_was_stopped_fires_at_its_start(hub: TaskHub):
     id = await hub.client.start_new("sleeper", client_input=300)
     await hub.reached(id, "Running")
     await hub.stop()
@@ -208,7 +208,7 @@ async def test_a_cancelled_timer_does_not_fire(hub: TaskHub):
     assert (kinds["TimerCreated"], kinds["TimerFired"]) == (1, 1)
 
 
-async def test_an_event_finds_an_instance_that_waited_through_a_restart(hub: TaskHub):
+async def test_an_event_reaches_an_instance_that_waited_during_a_restart(hub: TaskHub):
     id = await hub.client.start_new("listener")
     await hub.reached(id, "Running")
     await hub.restart_engine()
@@ -225,18 +225,18 @@ async def test_an_activity_that_was_running_when_the_engine_stopped_runs_again(h
     assert (await hub.finished(id)).output == "kept"
 
 
-async def test_what_belongs_to_an_earlier_execution_is_not_taken_for_this_one(hub: TaskHub):
+async def test_results_of_an_earlier_execution_do_not_reach_this_one(hub: TaskHub):
     id = await hub.client.start_new("forgetful", client_input="old")
     await eventually(lambda: attempts["held"] == 2)
     gate.set()
     assert (await hub.finished(id)).output == "new"
 
 
-async def test_what_an_activity_gives_after_its_orchestration_has_ended_changes_nothing(hub: TaskHub):
+async def test_a_result_after_the_end_of_the_orchestration_changes_nothing(hub: TaskHub):
     ended = await hub.run("hasty")
     assert ended.output == "ended"
     gate.set()
-    await hub.run("keeper", 1)  # the other activity has had its turn before
+    await hub.run("keeper", 1)  # the other activity ran before
     assert await hub.status(ended.id) == ended
     await hub.stop()
     with contextlib.closing(sqlite3.connect(hub.database)) as database:
@@ -251,7 +251,7 @@ async def test_a_terminated_instance_stays_terminated(hub: TaskHub):
     assert (status.status, status.output) == ("Terminated", "enough of it")
 
 
-async def test_what_is_terminated_during_its_step_drops_the_step(hub: TaskHub):
+async def test_a_step_is_discarded_when_its_instance_is_terminated_meanwhile(hub: TaskHub):
     id = await hub.client.start_new("keeper", client_input=1)
     await eventually(lambda: attempts["held"] == 1)
     await hub.client.terminate(id, "now")
@@ -285,7 +285,7 @@ async def test_retried_sub_orchestrations_are_instances_of_their_own(hub: TaskHu
     assert names == {"stubborn_parent": 1, "uncaught": 3}
 
 
-async def test_a_purged_instance_is_gone(hub: TaskHub):
+async def test_a_purged_instance_is_not_found(hub: TaskHub):
     id = (await hub.run("caught")).id
     assert (await hub.client.purge_instance_history(id)).instances_deleted == 1
     assert await hub.status(id) is None

@@ -1,7 +1,7 @@
-"""Random orchestrations, many at once and with restarts in between, give what a plain evaluation of them gives.
+"""Random orchestrations, many at once and with restarts, have the same result as a direct evaluation.
 
-The SDK numbers what it schedules while it replays, and ends an instance when an answer does not fit: so these also
-show that the engine counts as the SDK does, in every mixture of retries, groups and races.
+The SDK numbers what it schedules during a replay, and ends an instance when a result does not match. So these tests
+also show that the engine counts as the SDK does, in every mixture of retries, groups and races.
 """
 
 import asyncio
@@ -110,17 +110,17 @@ def part(dice: random.Random, depth: int) -> Step:
         case "entity":
             return {"do": "entity", "operation": dice.choice(["put", "refuse"]), "value": dice.randint(0, 9)}
         case "all":
-            # Only of what cannot fail: in the SDK a group in a group that has failed completes once more later.
+            # Only of steps that cannot fail: in the SDK, a failed group inside a group completes a second time later.
             return {"do": "all", "of": [{"do": "activity", "value": n} for n in range(dice.randint(1, 3))]}
     return {"do": "program", "steps": made(dice, depth - 1)}
 
 
 class Fails(Exception):
-    """This part fails."""
+    """This part of a program fails."""
 
 
 def expected(program: list[Step]) -> list[Any]:
-    """What a program gives, without any engine."""
+    """The result of a program, evaluated without an engine."""
     results = []
     for step in program:
         try:

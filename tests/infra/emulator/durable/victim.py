@@ -1,8 +1,8 @@
-"""A process that runs one orchestration with everything in it and may be killed at any statement to the database.
+"""A process that runs one orchestration with every feature, and is killed before a given database statement.
 
 `python -m tests.infra.emulator.durable.victim FOLDER FIRST STEP`: for every STEPth statement from FIRST on: run
-until just before that statement, die as by kill -9, run again to the end; print one JSON line about it. It ends when
-the orchestration completes before its statement comes.
+until just before that statement, end by SIGKILL, run again to the end, and print a JSON line with the outcome. It ends
+when the orchestration completes before the statement is reached.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ functions = Functions(app)
 
 
 async def live(database: Path) -> dict[str, Any]:
-    """Bring the orchestration to its end, wherever it stands; its final status."""
+    """Start or continue the orchestration and wait for its end; returns its final status."""
     engine = Engine(database, functions)
     await engine.start()
     base = "http://engine/runtime/webhooks/durabletask"
@@ -110,7 +110,7 @@ async def live(database: Path) -> dict[str, Any]:
 
 
 def die_before(statement: int) -> Callable[[str], None]:
-    """A trace of the database that kills this process before its nth statement that is not a mere look."""
+    """A trace callback that kills this process before the nth statement that changes the database."""
     seen = 0
 
     def trace(sql: str) -> None:
@@ -123,7 +123,7 @@ def die_before(statement: int) -> Callable[[str], None]:
 
 
 def in_child(work: Callable[[], None]) -> bool:
-    """Run it in a fork of this process; whether it was killed."""
+    """Run `work` in a fork of this process; returns whether the fork was killed."""
     pid = os.fork()
     if not pid:
         try:
@@ -160,7 +160,7 @@ def rows(sql: str) -> list[tuple[Any, ...]]:
     with contextlib.closing(sqlite3.connect(folder / "durable.db")) as database:
         try:
             return database.execute(sql).fetchall()
-        except sqlite3.OperationalError:  # it died before there were tables
+        except sqlite3.OperationalError:  # it was killed before the tables were created
             return []
 
 

@@ -1,4 +1,4 @@
-"""Hosts for the tests of the host: each serves an app written for the test."""
+"""A fixture that starts hosts, each with an app written for the test."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Throw-away function apps, and hosts that serve them."""
+"""Temporary function apps, and hosts that serve them."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 
 def write_app(folder: Path, source: str, *, host_json: dict[str, Any] | None = None) -> Path:
-    """A function app with this code below the usual imports and `app`."""
+    """Write a function app: `HEADER` and this code; returns its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "host.json").write_text(json.dumps({"version": "2.0", **(host_json or {})}))
     (folder / "function_app.py").write_text(HEADER + textwrap.dedent(source))
@@ -49,7 +49,7 @@ class ServedApp:
         self.child: Child | None = None
 
     async def start(self) -> None:
-        """Start it, and wait until it takes requests. NotReady when the app cannot be served."""
+        """Start the host and wait until it accepts requests. Raises NotReady when the app cannot be served."""
         where = ["--app", str(self.app), "--port", str(self.port), "--state", str(self.state)]
         command = python("infra.emulator.host", *where, *self.options)
         self.child = Child("Functions host", command, log=self.state / "host.log", env=self.env)
@@ -61,17 +61,17 @@ class ServedApp:
         return self.child.process.pid
 
     def kill(self) -> None:
-        """As a power cut would."""
+        """Kill the host and its child processes with SIGKILL."""
         os.killpg(self.pid, signal.SIGKILL)
 
     async def restart(self) -> None:
-        """kill -9, and start again on the same port and state."""
+        """Kill the host with SIGKILL, and start it again with the same port and state."""
         assert self.child
         await self.child.kill()
         await self.start()
 
     async def stop(self) -> None:
-        """End it at once; how it stops in order has tests of its own."""
+        """Kill the host, which is faster than an orderly stop; that has tests of its own."""
         await self.http.aclose()
         if self.child:
             await self.child.kill()
@@ -82,7 +82,7 @@ class ServedApp:
 
 
 async def serving(port: int) -> bool:
-    """Whether a host on this loopback port takes requests. Raises OSError while nothing listens there."""
+    """Whether a host on this loopback port accepts requests. Raises OSError while no process listens there."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(b"GET /admin/host/ping HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
@@ -94,7 +94,7 @@ async def serving(port: int) -> bool:
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 15) -> Any:
-    """Wait until the condition, plain or awaitable, is truthy, and return what it gave."""
+    """Wait until the condition, plain or awaitable, is true; returns its value."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()

@@ -1,4 +1,4 @@
-"""Durable Functions on a running host: the engine, the client binding and a restart together."""
+"""Durable Functions on a running host: the engine, the client binding and restarts together."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ def same(value):
 @app.activity_trigger(input_name="number")
 async def step(number: int, context: func.Context) -> None:
     logging.info("STEP %d of %s", number, context.function_name)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.1)
 
 
 @app.activity_trigger(input_name="value")
@@ -103,7 +103,7 @@ async def nightly(timer: func.TimerRequest, client: df.DurableOrchestrationClien
 
 
 async def ended(served: ServedApp, id: str) -> dict[str, Any]:
-    """The status of an instance once it is at its end."""
+    """Wait until an instance has ended; returns its status."""
 
     async def status() -> dict[str, Any] | None:
         found = (await served.http.get(f"/api/status/{id}")).json()
@@ -159,14 +159,14 @@ async def test_the_management_api_answers_on_the_public_port(serve: Serve):
     assert (await served.http.get(link)).json()["runtimeStatus"] == "Completed"
 
 
-async def test_an_orchestration_goes_on_after_kill_9(serve: Serve):
+async def test_an_orchestration_continues_after_kill_9(serve: Serve):
     served = await serve(APP)
     await served.http.post("/api/start/steps/long", json=12)
     for done in (2, 5, 8):
         await eventually(lambda done=done: f"STEP {done} of step" in served.log)
         await served.restart()
     assert (await ended(served, "long"))["output"] == "all steps"
-    # A step that was cut off is repeated, one that had ended is not.
+    # A step that was interrupted is repeated, a step that had ended is not.
     assert [served.log.count(f"STEP {number} of step") for number in (0, 1, 11)] == [1, 1, 1]
 
 

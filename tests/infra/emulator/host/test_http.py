@@ -137,7 +137,7 @@ async def form(req: Request) -> dict:
 
 @pytest.fixture(scope="module")
 async def web(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
-    """One host for every test that leaves it as it was."""
+    """One host for all tests that do not change it."""
     folder = tmp_path_factory.mktemp("web")
     served = ServedApp(write_app(folder / "app", APP), folder / "state", [], None)
     await served.start()
@@ -234,14 +234,14 @@ class TestResponses:
     async def test_no_response_is_a_500(self, web: ServedApp):
         assert (await web.http.get("/api/nothing")).status_code == 500
 
-    async def test_a_response_is_sent_while_it_is_made(self, web: ServedApp):
+    async def test_a_response_is_streamed(self, web: ServedApp):
         async with web.http.stream("GET", "/api/stream") as answer:
             lines = answer.aiter_lines()
             assert await anext(lines) == "first"
             await web.http.post("/api/release")
             assert await anext(lines) == "second"
 
-    async def test_a_response_that_breaks_off_is_not_taken_for_a_whole_one(self, web: ServedApp):
+    async def test_an_interrupted_response_is_seen_as_incomplete(self, web: ServedApp):
         with pytest.raises(httpx.RemoteProtocolError):
             await web.http.get("/api/breaks-off")
         assert "in the middle" in web.log
@@ -257,24 +257,24 @@ class TestLog:
         seen = (await web.http.get("/api/thread")).json()["id"]
         await eventually(lambda: f"INFO thread {seen}: a line from a thread" in web.log)
 
-    async def test_a_path_cannot_write_lines_of_its_own(self, web: ServedApp):
+    async def test_a_path_cannot_inject_log_lines(self, web: ServedApp):
         await web.http.get("/api/echo/x%0AFORGED")
         await eventually(lambda: "/api/echo/x%0AFORGED" in web.log)
         assert "\nFORGED" not in web.log
 
 
 class TestDisconnects:
-    async def test_a_stream_ends_when_its_reader_goes(self, web: ServedApp):
+    async def test_a_stream_ends_when_its_client_disconnects(self, web: ServedApp):
         async with web.http.stream("GET", "/api/endless") as answer:
             await anext(answer.aiter_raw())
         await eventually(lambda: "the stream was closed" in web.log)
 
-    async def test_a_function_can_see_that_its_client_has_gone(self, web: ServedApp):
+    async def test_a_function_is_told_that_its_client_has_disconnected(self, web: ServedApp):
         with pytest.raises(httpx.ReadTimeout):
             await web.http.post("/api/waits", content=b"x", timeout=0.3)
         await eventually(lambda: "the client has gone" in web.log)
 
-    async def test_an_upload_that_breaks_off_fails_its_function(self, web: ServedApp):
+    async def test_an_interrupted_upload_fails_its_function(self, web: ServedApp):
         async def broken():
             yield b"x" * 1000
             raise ConnectionError("unplugged")

@@ -1,4 +1,4 @@
-"""Which apps the host serves, and with what words it refuses the others."""
+"""The apps that the host serves, and the errors for apps that it refuses."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ def counter(ctx): ...
         with pytest.raises(InvalidApp, match=r"^run: parameters \['other', 'req'\] do not fit"):
             load_app(http("run", parameters="req: Request, other: str"))
 
-    def test_a_request_of_the_classic_kind_is_refused(self, load_app: Load):
+    def test_a_classic_http_request_is_refused(self, load_app: Load):
         with pytest.raises(InvalidApp, match=r"^run: req must be annotated"):
             load_app(http("run", parameters="req: func.HttpRequest"))
 
@@ -98,15 +98,15 @@ def counter(ctx): ...
             "service_bus_queue_trigger(arg_name='x', queue_name='q', connection='S')",
         ],
     )
-    def test_a_trigger_that_the_host_does_not_have_is_refused(self, load_app: Load, decorator: str):
-        with pytest.raises(InvalidApp, match=r"^run: the local host has no \w+Trigger binding"):
+    def test_an_unsupported_trigger_is_refused(self, load_app: Load, decorator: str):
+        with pytest.raises(InvalidApp, match=r"^run: the host does not support the \w+Trigger binding"):
             load_app(f"@app.{decorator}\ndef run(x): ...")
 
     def test_an_orchestrator_whose_context_has_another_name_is_refused(self, load_app: Load):
         with pytest.raises(InvalidApp, match=r"^work: .*write context_name='context'"):
             load_app("@app.orchestration_trigger(context_name='ctx')\ndef work(ctx): ...")
 
-    def test_an_annotation_that_is_no_plain_type_is_refused(self, load_app: Load):
+    def test_an_annotation_that_is_not_a_plain_type_is_refused(self, load_app: Load):
         with pytest.raises(InvalidApp, match=r"^work: data is annotated with dict\[str, str\]"):
             load_app("@app.activity_trigger(input_name='data')\ndef work(data: dict[str, str]): ...")
 
@@ -114,7 +114,7 @@ def counter(ctx): ...
         with pytest.raises(InvalidApp, match="one function app"):
             load_app("other = func.FunctionApp()")
 
-    def test_one_app_under_two_names_is_fine(self, load_app: Load):
+    def test_one_app_under_two_names_is_allowed(self, load_app: Load):
         assert [f.name for f in load_app("other = app\n" + http("run"))] == ["run"]
 
     def test_no_app_is_refused(self, load_app: Load):
@@ -149,7 +149,7 @@ class TestConfiguration:
             HostConfiguration(tmp_path)
 
     @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"version": "1.0"}'])
-    def test_a_host_json_that_is_not_one_is_refused(self, tmp_path: Path, text: str):
+    def test_an_invalid_host_json_is_refused(self, tmp_path: Path, text: str):
         (tmp_path / "host.json").write_text(text)
         with pytest.raises(InvalidApp, match=r"host\.json"):
             HostConfiguration(tmp_path)
@@ -161,7 +161,7 @@ class TestConfiguration:
         assert time_span(text) == seconds
 
     @pytest.mark.parametrize("text", ["", "5", "00:05", "a:b:c"])
-    def test_what_is_not_a_time_span_is_refused(self, text: str):
+    def test_an_invalid_time_span_is_refused(self, text: str):
         with pytest.raises(InvalidApp, match="time span"):
             time_span(text)
 
@@ -188,7 +188,7 @@ class TestAppSettings:
         assert environment["A"] == "local"
         assert "B" not in environment
 
-    def test_the_real_environment_wins(self, tmp_path: Path, environment: dict[str, str]):
+    def test_the_environment_overrides_both_files(self, tmp_path: Path, environment: dict[str, str]):
         environment["A"] = "real"
         self.settings(tmp_path, "local.settings.json", '{"A": "local"}')
         apply_app_settings(tmp_path)

@@ -1,4 +1,4 @@
-"""Starting, describing, stopping and killing a host."""
+"""Start, admin API, stop and kill of a host."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ async def stopped(served: ServedApp, number: int = signal.SIGTERM) -> int:
 
 @pytest.fixture(scope="module")
 async def described(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
-    """One host for the tests that only ask it about itself."""
+    """One host for all tests that only query it."""
     folder = tmp_path_factory.mktemp("described")
     served = ServedApp(write_app(folder / "app", APP), folder / "state", [], None)
     await served.start()
@@ -83,13 +83,13 @@ class TestDescription:
         }
         assert (await described.http.get("/admin/functions/Things")).json() == functions["things"]
 
-    async def test_admin_tells_the_state_of_the_host(self, described: ServedApp):
+    async def test_admin_reports_the_state_of_the_host(self, described: ServedApp):
         assert (await described.http.get("/admin/host/ping")).status_code == 200
         status = (await described.http.get("/admin/host/status")).json()
         assert status["state"] == "Running"
         assert 0 <= status["processUptime"] < 60_000
 
-    async def test_what_admin_does_not_have_is_said_aloud(self, described: ServedApp):
+    async def test_an_unsupported_admin_operation_is_a_501(self, described: ServedApp):
         answers = {
             path: (await described.http.post(path, json={})).status_code
             for path in (
@@ -111,7 +111,7 @@ class TestDescription:
         answer = await served.http.get("/")
         assert (answer.status_code, answer.content) == (204, b"")
 
-    async def test_a_function_can_have_the_root(self, serve: Serve):
+    async def test_a_function_can_serve_the_root(self, serve: Serve):
         served = await serve(
             """
             @app.route(route="{ignored:maxlength(0)?}", methods=["GET"])
@@ -159,7 +159,7 @@ class TestStart:
         with pytest.raises(NotReady, match=r"ERROR port \d+ is taken"):
             await second.start(never)
 
-    async def test_it_serves_a_socket_that_it_is_given(self, serve: Serve):
+    async def test_it_serves_an_open_socket(self, serve: Serve):
         served = await serve(APP)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
@@ -191,7 +191,7 @@ class TestStop:
             await anext(answer.aiter_raw())
             assert await stopped(served) == 0
 
-    async def test_a_thread_that_hangs_does_not_keep_the_process(self, serve: Serve):
+    async def test_a_hanging_thread_does_not_keep_the_process_from_ending(self, serve: Serve):
         served = await serve(APP, "--drain-seconds", "1")
         request = asyncio.create_task(served.http.get("/api/hangs"))
         await eventually(lambda: "hanging" in served.log)
@@ -199,7 +199,7 @@ class TestStop:
         with pytest.raises(httpx.HTTPError):
             (await request).raise_for_status()
 
-    async def test_a_second_signal_ends_it_at_once(self, serve: Serve):
+    async def test_a_second_signal_ends_it_immediately(self, serve: Serve):
         served = await serve(APP, "--drain-seconds", "60")
         request = asyncio.create_task(served.http.get("/api/slow?seconds=50"))
         await eventually(lambda: "working" in served.log)

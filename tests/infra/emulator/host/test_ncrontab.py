@@ -1,4 +1,4 @@
-"""When NCRONTAB schedules fire."""
+"""The times of NCRONTAB schedules."""
 
 from datetime import datetime, timedelta
 
@@ -38,7 +38,7 @@ def test_schedules(expression: str, start: str, expected: list[str]):
     assert following(expression, start, 2) == expected
 
 
-def test_the_day_and_the_day_of_the_week_must_both_fit():
+def test_the_day_and_the_day_of_the_week_must_both_match():
     assert following("0 0 0 13 * fri", "2026-01-01 00:00:00") == ["2026-02-13 00:00:00"]
 
 
@@ -57,7 +57,7 @@ def test_malformed_expressions_are_refused(expression: str):
         Schedule(expression)
 
 
-def test_a_schedule_that_never_fires_is_refused():
+def test_a_schedule_without_any_date_is_refused():
     with pytest.raises(ValueError, match="never fires"):
         Schedule("0 0 0 31 2 *")
 
@@ -72,7 +72,7 @@ def field(low: int, high: int) -> st.SearchStrategy[str]:
     expression=st.tuples(field(0, 59), field(0, 59), field(0, 23)),
     start=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)),
 )
-def test_the_next_time_is_the_first_that_fits(expression: tuple[str, str, str], start: datetime):
+def test_the_next_time_is_the_first_that_matches(expression: tuple[str, str, str], start: datetime):
     def fits(moment: datetime) -> bool:
         return all(
             text == "*" or (value % int(text[2:]) == 0 if text.startswith("*/") else str(value) in text.split(","))
@@ -82,7 +82,7 @@ def test_the_next_time_is_the_first_that_fits(expression: tuple[str, str, str], 
     found = Schedule(" ".join([*expression, "*", "*", "*"])).after(start)
     assert found > start
     assert fits(found)
-    # Nothing between the start and the found time fits; a sample of the gap, and its last seconds.
+    # No time between the start and the found time matches: a sample of the gap, and its last seconds.
     gap = int((found - start).total_seconds())
     for seconds in [*range(1, min(gap, 300)), *range(max(1, gap - 300), gap)]:
         assert not fits(start.replace(microsecond=0) + timedelta(seconds=seconds))

@@ -37,7 +37,7 @@ async def step(number: int) -> None:
 
 
 async def version(served: ServedApp) -> int:
-    # A connection of its own: one that idles may be closed at the very moment of a request.
+    # A new connection, because an idle one may be closed at the moment of a request.
     return (await served.http.get("/api/version", headers={"connection": "close"})).json()["version"]
 
 
@@ -70,10 +70,10 @@ async def test_a_saved_change_is_served_soon_and_no_request_fails_meanwhile(serv
     assert min(times) < 3
 
 
-async def test_what_does_not_load_is_reported_and_the_old_code_serves_on(serve: Serve):
+async def test_an_app_that_does_not_load_is_reported_and_the_old_code_still_serves(serve: Serve):
     served = await serve(VERSION.format(version=1), "--reload")
     write_app(served.app, "def broken(")
-    await eventually(lambda: "This version does not load; the one before it still serves." in served.log)
+    await eventually(lambda: "This version does not load; the previous one still serves." in served.log)
     assert "SyntaxError" in served.log
     assert await version(served) == 1
     write_app(served.app, VERSION.format(version=2))
@@ -98,7 +98,7 @@ async def test_host_json_settings_and_new_files_count_as_changes(serve: Serve):
     await eventually(has_moved)
 
 
-async def test_running_orchestrations_are_unharmed(serve: Serve):
+async def test_running_orchestrations_continue(serve: Serve):
     served = await serve(VERSION.format(version=1), "--reload")
     await served.http.post("/api/start")
     for number in (2, 3):
@@ -141,7 +141,7 @@ async def test_it_stops_in_order(serve: Serve):
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process exists and is not just waiting to be reaped."""
+    """Whether the process exists and is not a zombie."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(state.strip()) and not state.startswith("Z")
 

@@ -1,4 +1,4 @@
-"""Which function a request reaches: the real host's route rules."""
+"""The route rules of the real host: which function a request reaches."""
 
 import pytest
 
@@ -35,14 +35,14 @@ class TestOrder:
         table = RouteTable([function("run_1", "x/{a}"), function("runs", "x/{b}")], "")
         assert reached(table, "/x/1") == ("runs", {"b": "1"})
 
-    def test_a_route_that_lacks_the_method_is_passed_over(self):
+    def test_a_route_without_the_method_is_skipped(self):
         table = RouteTable([function("a", "runs/{id}", "GET"), function("b", "runs/{key}", "DELETE")], "")
         assert reached(table, "/runs/1", "DELETE") == ("b", {"key": "1"})
 
-    def test_no_method_that_fits_is_nothing_found(self):
+    def test_no_route_is_found_without_a_matching_method(self):
         assert reached(RouteTable([function("a", "runs", "GET")], ""), "/runs", "POST") is None
 
-    def test_a_function_without_methods_takes_them_all(self):
+    def test_a_function_without_methods_accepts_all_methods(self):
         assert reached(RouteTable([function("a", "runs")], ""), "/runs", "PATCH") == ("a", {})
 
     def test_a_function_without_a_route_answers_at_its_name(self):
@@ -76,7 +76,7 @@ class TestReserved:
         with pytest.raises(InvalidApp, match="keeper: "):
             RouteTable([function("keeper", route)], prefix)
 
-    def test_a_reserved_word_further_on_is_fine(self):
+    def test_a_reserved_word_in_a_later_segment_is_allowed(self):
         assert reached(RouteTable([function("a", "api/admin/users")], ""), "/api/admin/users") == ("a", {})
 
     @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ class TestMatching:
         template = RouteTemplate("x/{id:" + constraint + "}")
         assert [text for text in fits + others if template.match(["x", text]) is not None] == fits
 
-    def test_a_constraint_lets_the_next_function_have_the_request(self):
+    def test_a_failed_constraint_leaves_the_request_to_the_next_function(self):
         table = RouteTable([function("a_number", "runs/{id:int}"), function("b_name", "runs/{name}")], "")
         assert reached(table, "/runs/7") == ("a_number", {"id": "7"})
         assert reached(table, "/runs/seven") == ("b_name", {"name": "seven"})

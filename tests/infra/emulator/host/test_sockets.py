@@ -1,4 +1,4 @@
-"""WebSockets passed on to the real-time service."""
+"""WebSockets that are forwarded to another service."""
 
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -27,7 +27,7 @@ KNOWN = Subprotocol("json.webpubsub.azure.v1")
 
 
 class SocketService:
-    """What stands behind the proxy: answers each frame with what it knows, and follows orders."""
+    """The service behind the proxy: answers each frame with what it received, and obeys commands."""
 
     def __init__(self) -> None:
         self.closed: list[tuple[int | None, str | None]] = []
@@ -96,7 +96,7 @@ async def greeted(socket: ClientConnection) -> str:
     return str(await socket.recv())
 
 
-async def test_frames_pass_both_ways_as_they_are(served: ServedApp):
+async def test_frames_are_forwarded_unchanged_in_both_directions(served: ServedApp):
     async with open_socket(served, "/gateway/ws") as socket:
         await greeted(socket)
         for frame in ("text", "ü" * 70_000, b"\x00\xff", b"x" * 1_000_000, "", b""):
@@ -104,7 +104,7 @@ async def test_frames_pass_both_ways_as_they_are(served: ServedApp):
             assert await socket.recv() == frame
 
 
-async def test_path_query_subprotocol_and_headers_are_passed_on(served: ServedApp):
+async def test_path_query_subprotocol_and_headers_are_forwarded(served: ServedApp):
     path = "/gateway/ws?access_token=a%20b&id=7"
     async with open_socket(served, path, "other", "json.webpubsub.azure.v1", headers={"x-user": "me"}) as socket:
         expected = "/client/hubs/gateway?access_token=a%20b&id=7 json.webpubsub.azure.v1 me"
@@ -128,9 +128,7 @@ async def test_the_client_closes_with_its_code_and_reason(served: ServedApp, ser
     await eventually(lambda: (4002, "done here") in service[0].closed)
 
 
-async def test_a_client_that_vanishes_leaves_no_connection_behind(
-    served: ServedApp, service: tuple[SocketService, int]
-):
+async def test_a_lost_client_leaves_no_connection(served: ServedApp, service: tuple[SocketService, int]):
     async with open_socket(served, "/gateway/ws") as socket:
         await greeted(socket)
         before = len(service[0].closed)
@@ -138,7 +136,7 @@ async def test_a_client_that_vanishes_leaves_no_connection_behind(
         await eventually(lambda: len(service[0].closed) > before)
 
 
-async def test_a_service_that_vanishes_closes_the_client(served: ServedApp):
+async def test_a_lost_service_closes_the_client(served: ServedApp):
     async with open_socket(served, "/gateway/ws") as socket:
         await greeted(socket)
         await socket.send("vanish")
@@ -161,5 +159,5 @@ async def test_plain_http_on_a_socket_path_goes_to_the_functions(served: ServedA
     assert (answer.status_code, answer.text) == (426, "use a WebSocket")
 
 
-async def test_nothing_of_this_is_an_error_in_the_log(served: ServedApp):
+async def test_none_of_this_logs_an_error(served: ServedApp):
     assert "Traceback" not in served.log

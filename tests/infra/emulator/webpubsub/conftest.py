@@ -1,4 +1,4 @@
-"""Fixtures: the stand-in on a free port, an event handler that records, and clients."""
+"""The fixture with an emulator, an event handler that records, and clients."""
 
 from collections.abc import AsyncIterator
 
@@ -9,6 +9,6 @@ from tests.infra.emulator.webpubsub.harness import Bench, running
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    """A stand-in with the hubs `open` (anonymous), `closed` (token needed) and `quiet` (open, no handlers)."""
+    """An emulator with the hubs `open` (anonymous), `closed` (token needed) and `quiet` (open, no handlers)."""
     async with running() as bench:
         yield bench

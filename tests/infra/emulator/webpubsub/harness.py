@@ -1,4 +1,4 @@
-"""The stand-in, an event handler that records what it hears, and the clients that tests drive."""
+"""The emulator, an event handler that records its requests, and clients."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ class Heard:
 
 @dataclass
 class EventHandler:
-    """Records every request and answers 204, or what `answers` has for the event."""
+    """Records every request and answers 204, or with the function in `answers` for the event."""
 
     port: int
     heard: list[Heard] = field(default_factory=list)
@@ -91,14 +91,14 @@ class Bench:
         return f"ws://127.0.0.1:{self.port}/client/hubs/{hub}"
 
     async def client(self, hub: str = "open", *, url: str | None = None, **options: Any) -> ClientConnection:
-        """A plain client that is connected and known to the hub."""
+        """A connected plain client."""
         before = set(self.service.hubs[hub].connections)
         client = await self.stack.enter_async_context(connect(url or self.url(hub), compression=None, **options))
         await eventually(lambda: set(self.service.hubs[hub].connections) - before)
         return client
 
     async def json_client(self, hub: str = "open", *, url: str | None = None) -> tuple[ClientConnection, str]:
-        """A client of the JSON subprotocol that has read its greeting, and its connection id."""
+        """A connected client of the JSON subprotocol, and its connection id."""
         client = await self.stack.enter_async_context(
             connect(url or self.url(hub), compression=None, subprotocols=[Subprotocol(JSON_PROTOCOL)])
         )
@@ -116,7 +116,7 @@ class Bench:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Bench]:
-    """Start stand-in and event handler; all that was opened is closed at the end."""
+    """Start an emulator and an event handler; both, and all clients, are closed at the end."""
     port, handler_port = free_ports(2)
     handler = EventHandler(handler_port)
     app = web.Application(client_max_size=2**22)
@@ -156,7 +156,7 @@ async def read(client: ClientConnection) -> str | bytes:
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:
-    """Wait until the condition holds; what it returned."""
+    """Wait until the condition is true; returns its value."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not (value := condition()):
         assert asyncio.get_running_loop().time() < deadline, "it did not happen in time"

@@ -1,4 +1,4 @@
-"""OData filters: the documented grammar, evaluated over connections."""
+"""OData filters: the documented grammar, evaluated for connections."""
 
 from dataclasses import dataclass, field
 
@@ -111,7 +111,7 @@ def test_receivers_without_a_user_are_compared_as_null(text: str, wanted: bool):
         "true or " * 2000 + "true",
     ],
 )
-def test_what_does_not_follow_the_grammar_is_refused(text: str):
+def test_text_that_does_not_follow_the_grammar_is_refused(text: str):
     with pytest.raises(InvalidFilter):
         Filter.parse(text)
 
@@ -123,7 +123,7 @@ WORDS = [
 ]
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join) | st.text(max_size=20))
 def test_any_text_is_a_filter_or_is_refused(text: str):
     try:

@@ -1,4 +1,4 @@
-"""Load and ends: slow clients, many clients, a server that stops, and the command line."""
+"""Slow clients, many clients, and the command line."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.infra.emulator.webpubsub.harness import Bench, Heard, eventually, rea
 
 
 class TestSlowClients:
-    async def test_one_is_cut_off_and_holds_nobody_up(self, bench: Bench):
+    async def test_a_slow_client_is_disconnected_and_does_not_delay_others(self, bench: Bench):
         slow = await bench.client(max_queue=1)
         slow_id = bench.id_of()
         quick = await bench.client(max_size=None)
@@ -44,7 +44,7 @@ class TestSlowClients:
             while True:
                 await read(slow)
 
-    async def test_a_client_that_floods_is_read_no_faster_than_its_events_are_taken(self, bench: Bench):
+    async def test_a_flooding_client_is_read_at_the_pace_of_its_event_handler(self, bench: Bench):
         release = asyncio.Event()
 
         async def wait(_: Heard) -> web.Response:
@@ -99,6 +99,6 @@ class TestCommand:
             await child.kill()
 
     @pytest.mark.parametrize("hubs", [{"gateway": {"anonymus": True}}, {"gateway": {"handlers": [{}]}}])
-    async def test_wrong_settings_are_told_at_the_start(self, tmp_path: Path, hubs: dict[str, object]):
+    async def test_invalid_settings_are_reported_at_the_start(self, tmp_path: Path, hubs: dict[str, object]):
         with pytest.raises(NotReady, match="validation error"):
             await webpubsub.start(free_ports(1)[0], hubs, folder=tmp_path)

@@ -1,4 +1,4 @@
-"""The REST side as the vendor's SDK sees it: one class of tests for each line of `infra/emulator/README.md`."""
+"""The REST operations through the vendor's SDK, as listed in `infra/emulator/README.md`."""
 
 import inspect
 import io
@@ -19,11 +19,11 @@ from infra.emulator.processes import ROOT
 from infra.emulator.webpubsub import wire
 from tests.infra.emulator.webpubsub.harness import Bench, eventually, read, read_json
 
-ODD = "a/b c%41?é:'"  # everything that a path segment has to encode
+ODD = "a/b c%41?é:'"  # characters that must be encoded in a path segment
 
 
 async def members(bench: Bench, count: int = 3, **options: Any) -> tuple[list[ClientConnection], list[str]]:
-    """Plain clients of the hub `open` with their connection ids; `options` go into their tokens."""
+    """Plain clients of the hub `open` with their connection ids; `options` are claims of their tokens."""
     clients: list[ClientConnection] = []
     ids: list[str] = []
     for _ in range(count):
@@ -33,7 +33,7 @@ async def members(bench: Bench, count: int = 3, **options: Any) -> tuple[list[Cl
 
 
 async def got(bench: Bench, clients: list[ClientConnection]) -> list[list[str]]:
-    """What each client received so far."""
+    """The frames that each client has received so far."""
     await bench.sdk().send_to_all("end", content_type="text/plain")
     received: list[list[str]] = []
     for client in clients:
@@ -50,7 +50,7 @@ class TestSendToAll:
         [
             ({"ü": 1}, "application/json", '{"ü": 1}', "json", {"ü": 1}),
             ("text", "application/json", '"text"', "json", "text"),
-            # As bytes: given text, the SDK counts characters where it should count bytes.
+            # As bytes, because the SDK sends a wrong content length for text: it counts characters.
             ("grüße".encode(), "text/plain", "grüße", "text", "grüße"),
             (io.BytesIO(b"\x00\xff"), "application/octet-stream", b"\x00\xff", "binary", "AP8="),
         ],
@@ -67,7 +67,7 @@ class TestSendToAll:
             assert frame == plain
         assert await read_json(second) == {"type": "message", "from": "server", "dataType": kind, "data": data}
 
-    async def test_not_to_the_excluded_and_those_the_filter_leaves_out(self, bench: Bench):
+    async def test_excluded_and_filtered_clients_get_nothing(self, bench: Bench):
         clients, ids = await members(bench, user_id="ann")
         sdk = bench.sdk()
         await sdk.send_to_all("most", excluded=[ids[0], "nobody"], content_type="text/plain")
@@ -83,13 +83,13 @@ class TestSendToAll:
         assert await got(bench, clients) == [["here"]]
 
     @pytest.mark.parametrize("filter_", ["userId eq", "userId is 'a'", "", "'a' in groups)"])
-    async def test_a_filter_that_cannot_be_read_is_a_400(self, bench: Bench, filter_: str):
+    async def test_an_invalid_filter_is_a_400(self, bench: Bench, filter_: str):
         with pytest.raises(HttpResponseError) as error:
             await bench.sdk().send_to_all("x", filter=filter_, content_type="text/plain")
         assert error.value.status_code == 400
         assert "Invalid filter" in error.value.message
 
-    async def test_a_body_that_is_not_what_it_says_is_a_400(self, bench: Bench):
+    async def test_a_body_that_does_not_fit_its_content_type_is_a_400(self, bench: Bench):
         for content_type, body in (("application/json", b"{"), ("text/plain", b"\xff"), ("text/html", b"<p>")):
             request = HttpRequest(
                 "POST",
@@ -120,7 +120,7 @@ class TestSendToGroup:
         await sdk.send_to_group(ODD, "first", filter=f"connectionId ne '{ids[1]}'", content_type="text/plain")
         assert await got(bench, clients) == [["both", "first"], ["both", "second"], []]
 
-    async def test_nobody_in_it_is_no_error(self, bench: Bench):
+    async def test_an_empty_group_is_not_an_error(self, bench: Bench):
         await bench.sdk().send_to_group("empty", {"n": 1})
         assert not await bench.sdk().group_exists("empty")
 
@@ -162,7 +162,7 @@ class TestConnectionsInGroups:
     async def test_add_and_remove(self, bench: Bench):
         clients, ids = await members(bench, 1)
         sdk = bench.sdk()
-        for _ in range(2):  # doing it again changes nothing
+        for _ in range(2):  # a repetition changes nothing
             await sdk.add_connection_to_group("g", ids[0])
         await sdk.send_to_group("g", "once", content_type="text/plain")
         for _ in range(2):
@@ -262,7 +262,7 @@ class TestClose:
 
     async def test_all_but_the_excluded(self, bench: Bench):
         clients, ids = await members(bench, 3)
-        await bench.sdk().close_all_connections(excluded=[ids[1]], reason="ü" * 100)  # more than a close frame holds
+        await bench.sdk().close_all_connections(excluded=[ids[1]], reason="ü" * 100)  # longer than a close frame allows
         assert [(await ended(client))[0] for client in (clients[0], clients[2])] == [1000, 1000]
         assert await got(bench, [clients[1]]) == [[]]
 
@@ -350,7 +350,7 @@ class TestTheTable:
 
 
 async def ended(client: ClientConnection) -> tuple[int, str]:
-    """Code and reason with which the service ended the connection; nothing else was sent."""
+    """The code and reason with which the service closed the connection, without any frame before."""
     with pytest.raises(ConnectionClosed) as error:
         await read(client)
     assert error.value.rcvd is not None

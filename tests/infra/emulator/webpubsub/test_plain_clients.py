@@ -15,7 +15,7 @@ from tests.infra.emulator.webpubsub.harness import Bench, Heard, eventually, rea
 
 
 class TestHandshake:
-    async def test_the_handler_learns_of_a_client_before_it_is_admitted(self, bench: Bench):
+    async def test_the_handler_is_asked_before_a_client_is_admitted(self, bench: Bench):
         await bench.client(url=bench.url() + "?room=1&room=2", additional_headers={"X-Trace": "t"})
         heard = bench.handler.last("connect")
         body = json.loads(heard.body)
@@ -36,7 +36,7 @@ class TestHandshake:
         assert body["headers"]["X-Trace"] == ["t"]
         assert (body["claims"], body["subprotocols"]) == ({}, [])
 
-    async def test_the_handler_gives_user_groups_and_state(self, bench: Bench):
+    async def test_the_handler_sets_user_groups_and_state(self, bench: Bench):
         bench.handler.says("connect", {"userId": "ann", "groups": ["g1", "g2"]}, state="c3RhdGU=")
         client = await bench.client()
         assert await bench.sdk().user_exists("ann")
@@ -48,14 +48,14 @@ class TestHandshake:
         assert connected.headers["ce-connectionstate"] == "c3RhdGU="
 
     @pytest.mark.parametrize("status", [401, 403, 429])
-    async def test_a_refusal_is_the_clients_answer(self, bench: Bench, status: int):
+    async def test_a_refusal_of_the_handler_is_the_answer_to_the_client(self, bench: Bench, status: int):
         bench.handler.says("connect", "not you", status=status)
         with pytest.raises(InvalidStatus) as refused:
             await bench.client()
         assert (refused.value.response.status_code, refused.value.response.body) == (status, b"not you")
         assert bench.handler.events() == ["connect"]
 
-    async def test_a_broken_handler_refuses_with_500(self, bench: Bench, caplog: pytest.LogCaptureFixture):
+    async def test_a_failing_handler_is_a_500(self, bench: Bench, caplog: pytest.LogCaptureFixture):
         bench.handler.says("connect", "oops", status=503)
         with pytest.raises(InvalidStatus) as refused:
             await bench.client()
@@ -64,13 +64,13 @@ class TestHandshake:
         assert "code=secret" not in caplog.text
 
     @pytest.mark.parametrize("answer", ["no json", [], {"groups": "g"}, {"userId": 1}])
-    async def test_an_answer_that_cannot_be_read_refuses_with_500(self, bench: Bench, answer: object):
+    async def test_an_invalid_answer_of_the_handler_is_a_500(self, bench: Bench, answer: object):
         bench.handler.says("connect", answer)
         with pytest.raises(InvalidStatus) as refused:
             await bench.client()
         assert refused.value.response.status_code == 500
 
-    async def test_a_handshake_that_fails_later_is_reported_as_the_end(self, bench: Bench):
+    async def test_a_handshake_that_fails_later_is_reported_as_a_disconnect(self, bench: Bench):
         url = bench.url().replace("ws:", "http:")
         async with aiohttp.ClientSession() as http:
             async with http.get(url, headers={"Connection": "Upgrade", "Upgrade": "websocket"}) as answer:
@@ -137,7 +137,7 @@ class TestFrames:
             await client.send("next")
         assert [await read(client) for _ in range(3)] == ["1", "2", "3"]
 
-    async def test_only_an_answer_that_is_waited_for_sets_the_state(self, bench: Bench):
+    async def test_only_the_answer_to_a_blocking_event_sets_the_state(self, bench: Bench):
         bench.handler.says("connected", "", state="ignored")
         client = await bench.client()
         await client.send("hello")
@@ -164,7 +164,7 @@ class TestFrames:
         await eventually(lambda: "disconnected" in bench.handler.events())
         assert bench.handler.events() == ["connect", "connected", *["message"] * 20, "disconnected"]
 
-    async def test_a_slow_answer_for_one_client_does_not_hold_up_another(self, bench: Bench):
+    async def test_a_slow_answer_for_one_client_does_not_delay_another(self, bench: Bench):
         release = asyncio.Event()
 
         async def wait_for_a(heard: Heard) -> web.Response:
@@ -198,7 +198,7 @@ class TestFrames:
 
 class TestEnd:
     @pytest.mark.parametrize("status", [400, 500])
-    async def test_a_message_that_the_handler_does_not_take_drops_the_connection(self, bench: Bench, status: int):
+    async def test_a_message_that_the_handler_refuses_closes_the_connection(self, bench: Bench, status: int):
         bench.handler.says("message", "no", status=status)
         client = await bench.client()
         await client.send("hello")
@@ -206,7 +206,7 @@ class TestEnd:
             await read(client)
         await eventually(lambda: "disconnected" in bench.handler.events())
 
-    async def test_a_reply_that_is_not_what_it_says_drops_the_connection(self, bench: Bench):
+    async def test_a_reply_that_does_not_fit_its_content_type_closes_the_connection(self, bench: Bench):
         async def broken(_: Heard) -> web.Response:
             return web.Response(body=b"{", content_type="application/json")
 
@@ -216,7 +216,7 @@ class TestEnd:
         with pytest.raises(ConnectionClosed):
             await read(client)
 
-    async def test_nothing_is_delivered_after_the_drop(self, bench: Bench):
+    async def test_nothing_is_delivered_after_the_connection_is_closed(self, bench: Bench):
         release = asyncio.Event()
 
         async def fail(_: Heard) -> web.Response:
@@ -231,13 +231,13 @@ class TestEnd:
         await eventually(lambda: "disconnected" in bench.handler.events())
         assert bench.handler.events() == ["connect", "connected", "message", "disconnected"]
 
-    async def test_without_a_handler_a_message_drops_the_connection(self, bench: Bench):
+    async def test_without_a_handler_a_message_closes_the_connection(self, bench: Bench):
         client = await bench.client("quiet")
         await client.send("hello")
         with pytest.raises(ConnectionClosed):
             await read(client)
 
-    async def test_a_client_that_goes_is_reported_and_forgotten(self, bench: Bench):
+    async def test_a_client_that_disconnects_is_reported_and_removed(self, bench: Bench):
         bench.handler.says("connect", {"userId": "ann", "groups": ["g"]})
         client = await bench.client()
         connection_id = bench.id_of()

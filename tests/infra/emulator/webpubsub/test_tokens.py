@@ -1,4 +1,4 @@
-"""Who may connect and who may call: tokens, their audience, key and expiry, and hubs without them."""
+"""Access of clients and of REST callers: tokens with audience, key and expiry, and anonymous hubs."""
 
 import time
 from typing import Any
@@ -21,7 +21,7 @@ def token(bench: Bench, key: str = KEY, **changes: Any) -> str:
 
 
 class TestClients:
-    async def test_the_sdk_s_token_brings_user_roles_and_groups(self, bench: Bench):
+    async def test_a_token_of_the_sdk_sets_user_roles_and_groups(self, bench: Bench):
         url = await bench.token_url("closed", user_id="änn", roles=["webpubsub.sendToGroup"], groups=["a", "b"])
         client = await bench.client("closed", url=url)
         sdk, connection_id = bench.sdk("closed"), bench.id_of("closed")
@@ -34,7 +34,7 @@ class TestClients:
         claims = bench.handler.last("connect").body.decode()
         assert '"webpubsub.group":["a","b"]' in claims and "access_token" not in claims
 
-    async def test_a_token_in_the_authorization_header_counts_too(self, bench: Bench):
+    async def test_a_token_in_the_authorization_header_is_accepted_too(self, bench: Bench):
         await bench.client("closed", additional_headers={"Authorization": f"Bearer {token(bench)}"})
         assert await bench.sdk("closed").user_exists("ann")
 
@@ -57,7 +57,7 @@ class TestClients:
     async def test_a_bad_token_is_refused(self, bench: Bench, changes: dict[str, Any]):
         bad = token(bench, **changes)
         await refused(bench, f"{bench.url('closed')}?access_token={bad}")
-        # Where anonymous clients are welcome, a bad token is still a bad token.
+        # An invalid token is refused also where anonymous clients are allowed.
         await refused(bench, f"{bench.url('open')}?access_token={bad}")
 
     async def test_a_token_of_another_hub_is_refused(self, bench: Bench):
@@ -90,7 +90,7 @@ class TestCallers:
         async with aiohttp.ClientSession() as http, http.post(url, json={}) as answer:
             assert answer.status == 401
 
-    async def test_a_client_s_token_opens_no_api(self, bench: Bench):
+    async def test_a_client_token_is_refused_by_the_rest_api(self, bench: Bench):
         url = f"http://127.0.0.1:{bench.port}/api/hubs/closed/:send?api-version=2024-12-01"
         headers = {"Authorization": f"Bearer {token(bench)}"}
         async with aiohttp.ClientSession(headers=headers) as http, http.post(url, json={}) as answer:
