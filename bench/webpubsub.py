@@ -1,4 +1,4 @@
-"""The Web PubSub stand-in and the publisher: idle sockets, a broadcast to all of them, and what a publish costs."""
+"""The emulated Web PubSub and the publisher: idle sockets, a broadcast to all of them, and what a publish costs."""
 
 import asyncio
 import os

@@ -11,7 +11,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 
 def connection_string(blob: int, queue: int, table: int) -> str:
-    """How a client reaches the emulator on these ports (127.0.0.1: the tables SDK takes `localhost` for Cosmos DB)."""
+    """The connection string for these ports. Its host is not `localhost`, which the tables SDK takes for Cosmos DB."""
     account = "http://127.0.0.1:{}/devstoreaccount1"
     return (
         f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={KEY};"

@@ -72,7 +72,7 @@ def _open(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute("PRAGMA foreign_keys = ON")
     if ours:
-        database.executescript("BEGIN EXCLUSIVE; COMMIT")  # takes the lock now
+        database.executescript("BEGIN EXCLUSIVE; COMMIT")  # acquires the lock now
     else:
         database.executescript(
             f"BEGIN EXCLUSIVE; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT"

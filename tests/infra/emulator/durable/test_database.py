@@ -25,7 +25,7 @@ def text_file(path: Path) -> None:
     path.write_text("my shopping list, which happens to have this name\n" * 100)
 
 
-def somebody_elses(path: Path) -> None:
+def foreign_database(path: Path) -> None:
     database = sqlite3.connect(path)
     database.execute("CREATE TABLE shopping(item TEXT)")
     database.commit()
@@ -54,7 +54,7 @@ async def damaged(path: Path) -> None:
     ("make", "reason"),
     [
         (text_file, "not a database"),
-        (somebody_elses, "not a database of this engine"),
+        (foreign_database, "not a database of this engine"),
         (newer, "or one of another version"),
         (damaged, "damaged"),
     ],

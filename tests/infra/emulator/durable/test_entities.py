@@ -55,7 +55,7 @@ def depositors(ctx: Any) -> Steps:
 
 
 @app.orchestration_trigger(context_name="ctx")
-def caller_of_nobody(ctx: Any) -> Steps:
+def caller_of_unknown(ctx: Any) -> Steps:
     try:
         yield ctx.call_entity(df.EntityId("nobody", "x"), "get")
     except Exception as error:
@@ -121,7 +121,7 @@ async def test_state_and_waiting_signals_survive_a_restart(hub: TaskHub):
 
 
 async def test_a_call_of_an_unknown_entity_is_an_error(hub: TaskHub):
-    assert "nobody" in (await hub.run("caller_of_nobody")).output
+    assert "nobody" in (await hub.run("caller_of_unknown")).output
 
 
 async def test_entities_are_listed(hub: TaskHub):

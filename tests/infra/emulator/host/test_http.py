@@ -111,7 +111,7 @@ async def waits(req: Request) -> dict:
     await req.body()
     while not await req.is_disconnected():
         await asyncio.sleep(0.01)
-    logging.info("the client has gone")
+    logging.info("the client has disconnected")
     return {}
 
 
@@ -272,7 +272,7 @@ class TestDisconnects:
     async def test_a_function_is_told_that_its_client_has_disconnected(self, web: ServedApp):
         with pytest.raises(httpx.ReadTimeout):
             await web.http.post("/api/waits", content=b"x", timeout=0.3)
-        await eventually(lambda: "the client has gone" in web.log)
+        await eventually(lambda: "the client has disconnected" in web.log)
 
     async def test_an_interrupted_upload_fails_its_function(self, web: ServedApp):
         async def broken():

@@ -20,7 +20,7 @@ from infra.emulator.webpubsub.settings import HUBS
 
 
 @dataclass
-class Heard:
+class DeliveredRequest:
     """One request to the event handler."""
 
     method: str
@@ -39,13 +39,13 @@ class EventHandler:
     """Records every request and answers 204, or with the function in `answers` for the event."""
 
     port: int
-    heard: list[Heard] = field(default_factory=list)
-    answers: dict[str, Callable[[Heard], Awaitable[web.Response]]] = field(default_factory=dict)
+    heard: list[DeliveredRequest] = field(default_factory=list)
+    answers: dict[str, Callable[[DeliveredRequest], Awaitable[web.Response]]] = field(default_factory=dict)
     allowed: str | None = "*"
 
     async def handle(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        heard = Heard(request.method, request.path, request.query_string, headers, await request.read())
+        heard = DeliveredRequest(request.method, request.path, request.query_string, headers, await request.read())
         self.heard.append(heard)
         if request.method == "OPTIONS":
             return web.Response(headers={"WebHook-Allowed-Origin": self.allowed} if self.allowed else {})
@@ -56,13 +56,13 @@ class EventHandler:
         """The names of the delivered events, in order."""
         return [heard.event for heard in self.heard if heard.method == "POST"]
 
-    def last(self, event: str) -> Heard:
+    def last(self, event: str) -> DeliveredRequest:
         return [heard for heard in self.heard if heard.method == "POST" and heard.event == event][-1]
 
     def says(self, event: str, body: Any = None, *, status: int = 200, state: str | None = None) -> None:
         """Answer this event with text, bytes or JSON from now on."""
 
-        async def answer(_: Heard) -> web.Response:
+        async def answer(_: DeliveredRequest) -> web.Response:
             headers = {} if state is None else {"ce-connectionState": state}
             if isinstance(body, str):
                 return web.Response(status=status, text=body, headers=headers)

@@ -18,7 +18,7 @@ from infra.emulator.webpubsub.settings import HubSettings
 from infra.emulator.webpubsub.state import Hub, HubConnection
 from infra.emulator.webpubsub.upstream import Upstream
 from shared.realtime import Event
-from tests.infra.emulator.webpubsub.harness import Bench, Heard, eventually, read, read_json
+from tests.infra.emulator.webpubsub.harness import Bench, DeliveredRequest, eventually, read, read_json
 
 Request = dict[str, Any]
 
@@ -78,7 +78,7 @@ class TestGroups:
     async def test_a_disconnected_client_joins_no_group(self, bench: Bench):
         release = asyncio.Event()
 
-        async def wait(_: Heard) -> web.Response:
+        async def wait(_: DeliveredRequest) -> web.Response:
             await release.wait()
             return web.Response(status=204)
 
@@ -141,7 +141,7 @@ class TestEvents:
     async def test_a_custom_event_is_delivered_answered_and_acked(
         self, bench: Bench, kind: str, data: Any, content_type: str, body: bytes
     ):
-        async def echo(heard: Heard) -> web.Response:
+        async def echo(heard: DeliveredRequest) -> web.Response:
             return web.Response(body=heard.body, headers={"Content-Type": heard.headers["content-type"]})
 
         bench.handler.answers["order"] = echo
@@ -232,7 +232,7 @@ class TestAnyFrame:
     @settings(deadline=None, max_examples=150)
     @given(st.dictionaries(MEMBERS, VALUES).map(json.dumps).map(str.encode) | st.binary(max_size=20))
     def test_is_carried_out_declined_or_malformed(self, data: bytes):
-        async def hear() -> None:
+        async def carry_out() -> None:
             upstream = Upstream("127.0.0.1:1", "key")
             hub = Hub("h", HubSettings())
             connection = HubConnection(hub, user_id=None, roles=["webpubsub.joinLeaveGroup", "webpubsub.sendToGroup"])
@@ -241,7 +241,7 @@ class TestAnyFrame:
                 await dialogues.subprotocol(upstream, connection, data, False)
             await upstream.close()
 
-        asyncio.run(hear())
+        asyncio.run(carry_out())
 
 
 def ack(number: int) -> Request:

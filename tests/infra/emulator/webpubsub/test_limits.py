@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from infra.emulator import webpubsub
 from infra.emulator.processes import NotReady, free_ports
-from tests.infra.emulator.webpubsub.harness import Bench, Heard, eventually, read, read_json
+from tests.infra.emulator.webpubsub.harness import Bench, DeliveredRequest, eventually, read, read_json
 
 
 class TestSlowClients:
@@ -47,7 +47,7 @@ class TestSlowClients:
     async def test_a_flooding_client_is_read_at_the_pace_of_its_event_handler(self, bench: Bench):
         release = asyncio.Event()
 
-        async def wait(_: Heard) -> web.Response:
+        async def wait(_: DeliveredRequest) -> web.Response:
             await release.wait()
             return web.Response(status=204)
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from infra.emulator.webpubsub import KEY
-from tests.infra.emulator.webpubsub.harness import Bench, Heard, eventually, read
+from tests.infra.emulator.webpubsub.harness import Bench, DeliveredRequest, eventually, read
 
 
 class TestHandshake:
@@ -92,7 +92,7 @@ class TestHandshake:
 
 class TestFrames:
     async def test_a_text_frame_becomes_a_message_event_and_its_answer_a_frame(self, bench: Bench):
-        async def shout(heard: Heard) -> web.Response:
+        async def shout(heard: DeliveredRequest) -> web.Response:
             return web.Response(text=heard.body.decode().upper())
 
         bench.handler.answers["message"] = shout
@@ -127,7 +127,7 @@ class TestFrames:
         assert await read(client) == "spoken"
 
     async def test_the_state_that_the_handler_sets_comes_back(self, bench: Bench):
-        async def count(heard: Heard) -> web.Response:
+        async def count(heard: DeliveredRequest) -> web.Response:
             number = int(heard.headers.get("ce-connectionstate", "0")) + 1
             return web.Response(text=str(number), headers={"ce-connectionState": str(number)})
 
@@ -147,7 +147,7 @@ class TestFrames:
     async def test_events_of_one_connection_arrive_one_after_the_other(self, bench: Bench):
         at_once = 0
 
-        async def slow_at_first(heard: Heard) -> web.Response:
+        async def slow_at_first(heard: DeliveredRequest) -> web.Response:
             nonlocal at_once
             at_once += 1
             assert at_once == 1
@@ -167,7 +167,7 @@ class TestFrames:
     async def test_a_slow_answer_for_one_client_does_not_delay_another(self, bench: Bench):
         release = asyncio.Event()
 
-        async def wait_for_a(heard: Heard) -> web.Response:
+        async def wait_for_a(heard: DeliveredRequest) -> web.Response:
             if heard.body == b"a":
                 await release.wait()
             return web.Response(text=heard.body.decode())
@@ -207,7 +207,7 @@ class TestEnd:
         await eventually(lambda: "disconnected" in bench.handler.events())
 
     async def test_a_reply_that_does_not_fit_its_content_type_closes_the_connection(self, bench: Bench):
-        async def broken(_: Heard) -> web.Response:
+        async def broken(_: DeliveredRequest) -> web.Response:
             return web.Response(body=b"{", content_type="application/json")
 
         bench.handler.answers["message"] = broken
@@ -219,7 +219,7 @@ class TestEnd:
     async def test_nothing_is_delivered_after_the_connection_is_closed(self, bench: Bench):
         release = asyncio.Event()
 
-        async def fail(_: Heard) -> web.Response:
+        async def fail(_: DeliveredRequest) -> web.Response:
             await release.wait()
             return web.Response(status=500)
 
