@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NODE_TOOLS := infra/local/node_modules/.ready
+WORKERS := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test lint format bench setup clean
+.PHONY: help run services demo test test-app lint format bench setup clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 run: setup ## serve http://127.0.0.1:7071 until Ctrl-C
 	@exec $(BIN)/python -m infra.local run
@@ -19,7 +20,10 @@ demo: setup ## one real run over HTTP, its live events, result and artifacts
 	@exec $(BIN)/python -m infra.local demo
 
 test: setup ## the whole suite
-	@exec $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@exec $(BIN)/python -m pytest $(WORKERS)
+
+test-app: setup ## the suite without the emulator's own tests
+	@exec $(BIN)/python -m pytest $(WORKERS) --ignore=tests/infra/emulator
 
 lint: setup ## format, lint and types
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q . && infra/local/node_modules/.bin/pyright

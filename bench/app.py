@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 
+from infra.emulator.processes import ROOT
 from infra.local.environment import Environment
-from infra.local.processes import ROOT
 
 BIG = 100_000_000
 Row = dict[str, Any]

@@ -11,7 +11,7 @@ from typing import Any
 import azure.durable_functions as df
 import httpx
 
-from infra.local.durable import Engine
+from infra.emulator.durable import Engine
 
 CHAINS, LENGTH, WIDTH = 1000, 5, 1000
 app = df.DFApp()

@@ -22,8 +22,9 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from infra.local import azurite
-from infra.local.processes import free_ports
+from infra.emulator import azurite
+from infra.emulator.processes import free_ports
+from infra.local.environment import NODE_MODULES
 from shared import tables
 from shared.ids import new_id
 from shared.settings import settings
@@ -159,7 +160,9 @@ async def run() -> list[Row]:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         blob, queue, table = free_ports(3)
-        child = await azurite.start((blob, queue, table), folder=None, log=Path(folder) / "azurite.log")
+        child = await azurite.start(
+            (blob, queue, table), node_modules=NODE_MODULES, folder=None, log=Path(folder) / "azurite.log"
+        )
         stack.push_async_callback(child.stop)
         before = os.environ.get(_STORAGE)
         os.environ[_STORAGE] = azurite.connection_string(blob, queue, table)

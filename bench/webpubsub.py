@@ -1,4 +1,4 @@
-"""The Web PubSub stand-in and the publisher: idle sockets, a broadcast to all of them, and what a publish costs."""
+"""The emulated Web PubSub and the publisher: idle sockets, a broadcast to all of them, and what a publish costs."""
 
 import asyncio
 import os
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from infra.local import webpubsub
-from infra.local.processes import free_ports
-from infra.local.webpubsub.server import allow_many_sockets
-from infra.local.webpubsub.tokens import client_token
+from infra.emulator import webpubsub
+from infra.emulator.processes import free_ports
+from infra.emulator.webpubsub.tokens import client_token
+from infra.emulator.webpubsub.wire import allow_many_sockets
 from shared import realtime
 from shared.settings import settings
 

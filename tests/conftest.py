@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from infra.local import azurite
-from infra.local.environment import Environment
-from infra.local.processes import free_ports
+from infra.emulator import azurite
+from infra.emulator.processes import free_ports
+from infra.local.environment import NODE_MODULES, Environment
 from shared import blobs, containers, realtime, tables
 from shared.settings import settings
 
@@ -27,7 +27,7 @@ async def storage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
     """The connection string of a fresh storage account."""
     blob, queue, table = free_ports(3)
     log: Path = tmp_path_factory.mktemp("azurite") / "azurite.log"
-    child = await azurite.start((blob, queue, table), folder=None, log=log)
+    child = await azurite.start((blob, queue, table), node_modules=NODE_MODULES, folder=None, log=log)
     yield azurite.connection_string(blob, queue, table)
     await child.stop()
 

@@ -5,12 +5,13 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.local.processes import ROOT
+from infra.emulator.processes import ROOT
 
 HEAVY = (
     "azure.data.tables", "azure.storage.blob", "azure.storage.queue", "azure.mgmt", "azure.identity",
@@ -19,7 +20,14 @@ HEAVY = (
 """SDKs that cost a cold start too much: imported inside the functions that use them."""
 
 APP = [ROOT / "function_app.py", *sorted((ROOT / "shared").rglob("*.py")), *sorted((ROOT / "functions").rglob("*.py"))]
-LOCAL = sorted(p for p in (ROOT / "infra/local").rglob("*.py") if "node_modules" not in p.parts)
+INFRA = sorted(p for p in (ROOT / "infra").rglob("*.py") if "node_modules" not in p.parts)
+EMULATOR = sorted(p for p in (ROOT / "infra/emulator").rglob("*") if p.suffix in (".py", ".md"))
+NAMES_OF_THE_APP = re.compile(
+    r"runyard|stepflow|anymind|dev8|ownpilot"
+    # A gateway in the sense of HTTP is allowed: the phrase of status 502 or 504, or its constant in `http.HTTPStatus`.
+    r"|(?<!bad[ _])gateway(?![ _]timeout)",
+    re.IGNORECASE,
+)
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -45,6 +53,16 @@ def within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
+def is_text(node: ast.AST, text: str) -> bool:
+    """Whether a node of a syntax tree is this string."""
+    return isinstance(node, ast.Constant) and node.value == text
+
+
+def classes(path: Path) -> list[str]:
+    """The names of the classes that a file defines."""
+    return [node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+
+
 class TestImports:
     @pytest.mark.parametrize("path", APP, ids=lambda p: str(p.relative_to(ROOT)))
     def test_the_app_never_points_backwards(self, path: Path):
@@ -58,10 +76,33 @@ class TestImports:
                 assert not within(module, "function_app"), module
                 assert not within(module, "functions") or module == "functions" or within(module, own), module
 
-    @pytest.mark.parametrize("path", LOCAL, ids=lambda p: str(p.relative_to(ROOT)))
-    def test_the_stand_ins_know_nothing_of_the_app(self, path: Path):
+    @pytest.mark.parametrize("path", INFRA, ids=lambda p: str(p.relative_to(ROOT)))
+    def test_infra_does_not_import_the_app(self, path: Path):
         for module in imports(path):
-            assert not within(module, "shared") and not within(module, "functions"), f"{path} imports {module}"
+            for package in ("shared", "functions", "function_app", "tests"):
+                assert not within(module, package), f"{path} imports {module}"
+
+    @pytest.mark.parametrize("path", [p for p in EMULATOR if p.suffix == ".py"], ids=lambda p: str(p.relative_to(ROOT)))
+    def test_the_emulator_imports_nothing_else_of_infra(self, path: Path):
+        for module in imports(path):
+            assert not within(module, "infra") or module == "infra" or within(module, "infra.emulator"), module
+
+    def test_only_the_host_names_the_module_of_an_app(self):
+        naming = {p for p in INFRA for node in ast.walk(ast.parse(p.read_text())) if is_text(node, "function_app")}
+        assert naming == {ROOT / "infra/emulator/host/index.py"}
+
+    @pytest.mark.parametrize("path", EMULATOR, ids=lambda p: str(p.relative_to(ROOT)))
+    def test_the_emulator_does_not_name_the_app(self, path: Path):
+        found = [line for line in path.read_text().splitlines() if NAMES_OF_THE_APP.search(line)]
+        assert found == []
+
+    @pytest.mark.parametrize(
+        ("text", "is_named"),
+        [("502 Bad Gateway", False), ("HTTPStatus.GATEWAY_TIMEOUT", False), ("HTTPStatus.BAD_GATEWAY", False),
+         ("the gateway's runs", True), ("/gateway/ws", True), ("RUNYARD_APIS", True), ("StepFlow", True)],
+    )  # fmt: skip
+    def test_a_name_is_found_but_not_a_gateway_of_http(self, text: str, is_named: bool):
+        assert bool(NAMES_OF_THE_APP.search(text)) is is_named
 
     def test_the_runner_needs_the_standard_library_only(self):
         files = [*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/redaction.py"]
@@ -69,6 +110,37 @@ class TestImports:
         for path in files:
             for module in imports(path):
                 assert module.split(".")[0] in sys.stdlib_module_names | own, f"{path.name} imports {module}"
+
+
+class TestNames:
+    """One name, one meaning."""
+
+    def test_a_class_of_infra_shares_its_name_with_no_other_class(self):
+        of_infra = Counter(name for path in INFRA for name in classes(path))
+        of_the_app = {name for path in APP for name in classes(path)}
+        assert [name for name, count in of_infra.items() if count > 1 or name in of_the_app] == []
+
+
+class TestEmulator:
+    """Every emulated service has the same roles of files."""
+
+    SERVICES = ("host", "durable", "containers", "webpubsub")
+    ROLES = (
+        (ROOT / "infra/emulator/README.md").read_text().partition("## Which file does what")[2].partition("\n## ")[0]
+    )
+
+    @pytest.mark.parametrize("service", SERVICES)
+    def test_a_service_has_operations_wire_and_state(self, service: str):
+        assert {"operations.py", "wire.py", "state.py"} <= {p.name for p in self.modules(service)}
+
+    @pytest.mark.parametrize("service", SERVICES)
+    def test_the_readme_gives_every_module_its_role(self, service: str):
+        [row] = [line for line in self.ROLES.splitlines() if line.startswith(f"| `{service}/`")]
+        named = re.findall(r"`(\w+\.py)`", row)
+        assert sorted(named) == sorted(p.name for p in self.modules(service))
+
+    def modules(self, service: str) -> list[Path]:
+        return [p for p in (ROOT / "infra/emulator" / service).glob("*.py") if not p.name.startswith("__")]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import json
 import re
 
-from infra.local.processes import ROOT
+from infra.emulator.processes import ROOT
 from shared.settings import Settings
 
 HOST = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING"}

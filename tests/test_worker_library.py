@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from infra.emulator.processes import ROOT
 from infra.local.environment import Environment
-from infra.local.processes import ROOT
 from tests.functions.gateway.conftest import register
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 13), reason="azure-functions-runtime needs Python 3.13")

@@ -1,4 +1,4 @@
-"""`python -m infra.local run | services | demo`: a local environment until Ctrl-C, or for one demonstration."""
+"""`python -m infra.local run | services | demo`: serve the app locally until Ctrl-C, or run the demonstration."""
 
 import asyncio
 import json
@@ -10,13 +10,13 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.emulator.processes import ROOT, NotReady, listening
 from infra.local import demo
 from infra.local.environment import PORTS, Environment
-from infra.local.processes import ROOT, NotReady, listening
 
 
 async def run() -> None:
-    """Serve on the documented ports until Ctrl-C; state is kept in `.local`."""
+    """Serve the app on the documented ports until Ctrl-C, with its state in `.local`."""
     await _check_ports(PORTS)
     environment = Environment(ROOT / ".local", reload=True, settings=_own_settings())
     await environment.start()
@@ -24,32 +24,32 @@ async def run() -> None:
         print(f"Runyard     {environment.url}   (API pages: {environment.url}/gateway/docs)")
         print(f"WebSocket   ws://127.0.0.1:{PORTS['host']}/gateway/ws")
         print(f"Storage     Azurite on {PORTS['blob']}, {PORTS['queue']}, {PORTS['table']}")
-        print("Logs        .local/logs.   Ctrl-C ends everything.", flush=True)
+        print("Logs        .local/logs.   Ctrl-C stops all services.", flush=True)
         await asyncio.Event().wait()
     finally:
         await environment.stop()
 
 
-async def serve_rest() -> None:
-    """Serve everything but the Functions host, for a host of Azure's own, until Ctrl-C."""
+async def serve_services() -> None:
+    """Serve everything but the Functions host until Ctrl-C, for use with Azure Functions Core Tools."""
     environment = Environment(ROOT / ".local", serve=False)
     await _check_ports({name: port for name, port in PORTS.items() if name != "host"})
     await environment.start()
     try:
-        print("Storage, Container Instances and Web PubSub are up; `func start` finds them.", flush=True)
+        print("Storage, Container Instances and Web PubSub are running; start the app with `func start`.", flush=True)
         await asyncio.Event().wait()
     finally:
         await environment.stop()
 
 
 async def show() -> None:
-    """Start an environment of its own, on free ports, and run the demonstration on it."""
+    """Run the demonstration in an environment of its own on free ports. Raises NotReady when it fails."""
     with tempfile.TemporaryDirectory(prefix="runyard-demo-") as folder:
         environment = Environment.temporary(Path(folder))
         try:
             await environment.start()
             await demo.show(environment.url)
-        except demo.Failed as error:
+        except demo.DemoFailed as error:
             raise NotReady(f"\nFAILED: {error}\n{environment.host.tail() if environment.host else ''}") from error
         finally:
             await environment.stop()
@@ -57,7 +57,7 @@ async def show() -> None:
 
 
 async def _until_interrupted(work: Coroutine[Any, Any, None]) -> int:
-    """Do the work to its end, or to Ctrl-C, SIGTERM or a closed terminal; it cleans up in either case."""
+    """Run until the work ends, or until Ctrl-C, SIGTERM or a closed terminal cancels it; returns the exit code."""
     task = asyncio.ensure_future(work)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
@@ -72,7 +72,7 @@ async def _until_interrupted(work: Coroutine[Any, Any, None]) -> int:
 
 
 def _own_settings() -> dict[str, str]:
-    """What the user's environment and `local.settings.json` say wins over the settings made here."""
+    """The settings of the user, from `local.settings.json` and the environment, which override the ones made here."""
     path = ROOT / "local.settings.json"
     values = json.loads(path.read_text()).get("Values", {}) if path.exists() else {}
     return {
@@ -83,7 +83,9 @@ def _own_settings() -> dict[str, str]:
 async def _check_ports(ports: Mapping[str, int]) -> None:
     taken = [f"{port} ({name})" for name, port in ports.items() if await _taken(port)]
     if taken:
-        raise NotReady(f"Ports in use: {', '.join(taken)}. End what listens there (`make run` already?) and try again.")
+        raise NotReady(
+            f"Ports in use: {', '.join(taken)}. End the processes that use them (another `make run`?) and try again."
+        )
 
 
 async def _taken(port: int) -> bool:
@@ -94,8 +96,8 @@ async def _taken(port: int) -> bool:
 
 
 def main() -> int:
-    """Run one of the commands; answers the exit code."""
-    commands = {"run": run, "demo": show, "services": serve_rest}
+    """Run one of the commands; returns the exit code."""
+    commands = {"run": run, "demo": show, "services": serve_services}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         print(__doc__)
         return 2

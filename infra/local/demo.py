@@ -1,4 +1,4 @@
-"""The main job in one go: a run over HTTP, its live events, its result and its artifacts."""
+"""The demonstration: submit a run over HTTP, print its live events, and check its result and artifacts."""
 
 import asyncio
 import csv
@@ -14,12 +14,12 @@ PROGRAM = Path(__file__).with_name("examples") / "letters.py"
 SECONDS = 120
 
 
-class Failed(RuntimeError):
-    """The demo did not do what it shows; the message says what."""
+class DemoFailed(RuntimeError):
+    """The demonstration failed; the message says why."""
 
 
 async def show(url: str) -> None:
-    """Submit a run to the gateway at `url` and print what comes of it; `Failed` when anything goes wrong."""
+    """Submit a run to the gateway at `url` and print its events, result and artifacts. Raises DemoFailed."""
     api = f"{url}/gateway"
     async with aiohttp.ClientSession() as http:
         client = await _json(http.post(f"{api}/api/auth/login", json={"name": f"demo-{time.time_ns()}"}), 200)
@@ -28,7 +28,7 @@ async def show(url: str) -> None:
         async with http.ws_connect(f"{api}/ws") as socket:
             await socket.send_json({"type": "auth", "api_key": client["api_key"]})
             if (first := await socket.receive_json(timeout=SECONDS))["type"] != "auth_success":
-                raise Failed(f"the socket did not take the key: {first}")
+                raise DemoFailed(f"the socket did not accept the key: {first}")
             print("WS   /gateway/ws              ->  authenticated")
             body = {"prompt": PROGRAM.read_text(), "model": "python", "options": {"timeout": 60}}
             run = await _json(http.post(f"{api}/api/runs", json=body, headers=headers), 201)
@@ -37,16 +37,16 @@ async def show(url: str) -> None:
         run = await _json(http.get(f"{api}/api/runs/{run['id']}", headers=headers), 200)
         print(f"\nGET  /gateway/api/runs/…      ->  {run['status']}, {run['artifact_count']} artifacts")
         if status != "completed" or run["status"] != "completed":
-            raise Failed(f"the run ended as {run['status']}: {run['error']}")
+            raise DemoFailed(f"the run ended as {run['status']}: {run['error']}")
         if printed != run["result"]:
-            raise Failed("the result is not what the socket showed")
+            raise DemoFailed("the result is not what the socket showed")
         listed = await _json(http.get(f"{api}/api/runs/{run['id']}/artifacts", headers=headers), 200)
         files: dict[str, bytes] = {}
         for artifact in listed["artifacts"]:
             async with http.get(f"{api}/api/artifacts/{artifact['id']}", headers=headers) as answer:
                 data = await answer.read()
             if len(data) != artifact["size"]:
-                raise Failed(f"{artifact['filename']} has {len(data)} bytes, not {artifact['size']}")
+                raise DemoFailed(f"{artifact['filename']} has {len(data)} bytes, not {artifact['size']}")
             files[artifact["filename"]] = data
             shown = f"{artifact['filename']}, {len(data)} bytes, {artifact['content_type']}"
             print(f"GET  /gateway/api/artifacts/… ->  {shown}")
@@ -54,10 +54,10 @@ async def show(url: str) -> None:
 
 
 def _check(files: dict[str, bytes]) -> None:
-    """The files are whole, and say what the program found."""
+    """Check that the files are complete and contain what the program found. Raises DemoFailed."""
     missing = {"letters.csv", "letters.png", "claude.log"} - files.keys()
     if missing:
-        raise Failed(f"artifacts are missing: {', '.join(sorted(missing))}")
+        raise DemoFailed(f"artifacts are missing: {', '.join(sorted(missing))}")
     table = list(csv.reader(io.StringIO(files["letters.csv"].decode())))
     width, height = struct.unpack(">II", files["letters.png"][16:24])
     print(f"\nletters.csv: {len(table) - 1} letters, first {table[1]};  letters.png: {width} x {height}")
@@ -66,11 +66,11 @@ def _check(files: dict[str, bytes]) -> None:
         or not files["letters.png"].startswith(b"\x89PNG")
         or b"IEND" not in files["letters.png"]
     ):
-        raise Failed("an artifact is damaged")
+        raise DemoFailed("an artifact is damaged")
 
 
 async def _follow(socket: aiohttp.ClientWebSocketResponse, run_id: str) -> tuple[str, str]:
-    """Print a run's events as they come; answers its final status and all it printed."""
+    """Print a run's events as they arrive; returns its final status and its whole output."""
     start, printed = time.monotonic(), ""
     while True:
         event = await socket.receive_json()
@@ -92,5 +92,5 @@ async def _follow(socket: aiohttp.ClientWebSocketResponse, run_id: str) -> tuple
 async def _json(request: Any, status: int) -> dict[str, Any]:
     async with request as answer:
         if answer.status != status:
-            raise Failed(f"{answer.method} {answer.url.path} answered {answer.status}: {await answer.text()}")
+            raise DemoFailed(f"{answer.method} {answer.url.path} answered {answer.status}: {await answer.text()}")
         return await answer.json()

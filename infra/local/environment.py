@@ -10,23 +10,30 @@ from pathlib import Path
 
 import aiohttp
 
-from infra.local import azurite, webpubsub
-from infra.local.processes import ROOT, Child, free_ports, listening, python
+from infra.emulator import azurite, webpubsub
+from infra.emulator.processes import ROOT, Child, free_ports, listening, python
+
+NODE_MODULES = ROOT / "infra/local/node_modules"
+"""Where `npm ci` installs Azurite and the command lines that the runner's image holds."""
 
 PORTS = {"host": 7071, "containers": 7072, "webpubsub": 7073, "blob": 10000, "queue": 10001, "table": 10002}
-"""Where `make run` serves; the sample settings name the same."""
+"""The ports of `make run`, which the sample settings name too."""
 
 SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow"}
-"""Documented socket paths, and the hub each one opens, as a front door would pass them on."""
+"""The documented socket paths, and the hub to which the host forwards each of them."""
 
 IMAGE = "runyard/runner:1"
+
+WEBPUBSUB_KEY = "RunyardLocalWebPubSubAccessKeyThatEverybodyKnows="
+"""Access key of Web PubSub here; it is published, because the service listens on the loopback interface only."""
 
 
 @dataclass
 class Environment:
-    """`state` holds logs and all data that outlives it.
+    """All services with one set of ports; `state` is the folder for logs and data.
 
-    Storage is in memory when `keep` is false; no host is started when `serve` is false.
+    Without `keep`, storage is in memory; without `serve`, the Functions host is not started. `settings` override the
+    app settings that are made here; with `reload`, the host loads the app again when a file changes.
     """
 
     state: Path
@@ -42,29 +49,29 @@ class Environment:
 
     @classmethod
     def temporary(cls, state: Path, **settings: str) -> "Environment":
-        """One on free ports, that keeps nothing but its logs."""
+        """An environment on free ports, whose storage is in memory."""
         return cls(state, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)), keep=False, settings=settings)
 
     @property
     def url(self) -> str:
-        """Where the host serves."""
+        """The base URL of the Functions host."""
         return f"http://127.0.0.1:{self.ports['host']}"
 
     @property
     def app_settings(self) -> dict[str, str]:
-        """The settings with which the app finds the rest of this environment."""
+        """The app settings that name the services of this environment."""
         ports = self.ports
         return {
             "AzureWebJobsStorage": azurite.connection_string(ports["blob"], ports["queue"], ports["table"]),
             "RUNYARD_PUBLIC_URL": self.url,
             "RUNYARD_ARM_ENDPOINT": f"http://127.0.0.1:{ports['containers']}",
-            "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"]),
+            "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"], WEBPUBSUB_KEY),
             "RUNYARD_RUNNER_IMAGE": IMAGE,
             **self.settings,
         }
 
     async def start(self) -> None:
-        """Start everything; `NotReady` says which part did not come up. What was started is stopped then."""
+        """Start all services. Raises NotReady when one does not start; the others are stopped then."""
         self.state.mkdir(parents=True, exist_ok=True)
         self._write("images.json", {IMAGE: self._build_image()})
         handler = {
@@ -87,28 +94,27 @@ class Environment:
             raise
 
     async def stop(self) -> None:
-        """Stop everything that was started: the host first, so that it finds the others while it drains."""
+        """Stop all services, the host first, because running functions need the others."""
         if self.host:
             await self.host.stop()
         await asyncio.gather(*(child.stop() for child in (self.storage, self.containers, self.webpubsub) if child))
 
     def _build_image(self) -> dict[str, object]:
-        """The runner's image: what its Dockerfile copies, in a folder that containers see."""
+        """The entry of the runner's image: its Dockerfile's files are copied to a folder that containers can read."""
         folder = self.state / "runner"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
-        # The command lines that the Dockerfile installs; here they are development dependencies.
-        tools = ROOT / "infra/local/node_modules"
-        start = f'PATH="$PATH:{tools}/.bin" exec python3 {folder}/runner.py'
-        return {"entrypoint": ["sh", "-c", start], "read_only": [str(folder), str(tools)]}
+        # The Dockerfile installs these command lines; here they are development dependencies.
+        start = f'PATH="$PATH:{NODE_MODULES}/.bin" exec python3 {folder}/runner.py'
+        return {"entrypoint": ["sh", "-c", start], "read_only": [str(folder), str(NODE_MODULES)]}
 
     async def start_storage(self) -> None:
-        """Start the storage emulator, also again after it was stopped."""
+        """Start the storage emulator, at first or after it was stopped."""
         folder = self.state / "azurite" if self.keep else None
         ports = (self.ports["blob"], self.ports["queue"], self.ports["table"])
-        self.storage = await azurite.start(ports, folder=folder, log=self._log("azurite"))
+        self.storage = await azurite.start(ports, node_modules=NODE_MODULES, folder=folder, log=self._log("azurite"))
 
     async def _start_containers(self) -> None:
         port = self.ports["containers"]
@@ -117,10 +123,12 @@ class Environment:
         await self.containers.start(functools.partial(listening, port))
 
     async def _start_webpubsub(self, hubs: dict[str, object]) -> None:
-        self.webpubsub = await webpubsub.start(self.ports["webpubsub"], hubs, folder=self.state / "webpubsub")
+        self.webpubsub = await webpubsub.start(
+            self.ports["webpubsub"], hubs, folder=self.state / "webpubsub", key=WEBPUBSUB_KEY
+        )
 
     async def start_host(self) -> None:
-        """Start the Functions host, also again after it was killed."""
+        """Start the Functions host, at first or after it was killed."""
         sockets: list[str] = []
         for path, hub in SOCKETS.items():
             sockets += ["--socket", f"{path}=ws://127.0.0.1:{self.ports['webpubsub']}/client/hubs/{hub}"]
@@ -134,9 +142,9 @@ class Environment:
             *sockets,
         ]
         self.host = self._child("host", *arguments, *(["--reload"] if self.reload else []), env=self.app_settings)
-        await self.host.start(self._answers)
+        await self.host.start(self._responds)
 
-    async def _answers(self) -> bool:
+    async def _responds(self) -> bool:
         async with aiohttp.ClientSession() as session:
             try:
                 async with session.get(f"{self.url}/admin/host/ping") as answer:
@@ -145,7 +153,7 @@ class Environment:
                 return False
 
     def _child(self, name: str, *arguments: str, env: dict[str, str] | None = None) -> Child:
-        return Child(name, python(f"infra.local.{name}", *arguments), log=self._log(name), env=env)
+        return Child(name, python(f"infra.emulator.{name}", *arguments), log=self._log(name), env=env)
 
     def _log(self, name: str) -> Path:
         return self.state / "logs" / f"{name}.log"

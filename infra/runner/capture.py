@@ -1,4 +1,4 @@
-"""Keeping the files that lines of output name, at the moment when their line is read."""
+"""Uploading the files that lines of output name, at the moment when the line is read."""
 
 import json
 import os
@@ -9,28 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from files import put
-from push import Api, Over, Pusher
+from push import JobApi, Over, Pusher
 
-LONGEST = 64 * 1024  # bytes of a line that is looked at; longer ones pass
-PACKED = 1 << 30  # bytes of the files in a folder that is packed
+LONGEST = 64 * 1024  # bytes of a line; longer lines are passed on without a search
+PACKED = 1 << 30  # bytes of all files in a folder that is packed
 
 
 class Capture:
-    """A sink before the pusher: a line goes on when the file that it names has been kept, or cannot be.
+    """A filter before the pusher: a line is passed on after the file that it names was uploaded or refused.
 
-    Paths are relative to `directory`. Nothing outside of `root`, the container's own file system, is kept, by whatever
-    links it is named.
+    Paths are relative to `directory`. Files outside of `root`, the container's own file system, are refused, also when
+    a link leads to them.
     """
 
-    def __init__(self, pattern: str, directory: Path, root: Path, api: Api, pusher: Pusher):
+    def __init__(self, pattern: str, directory: Path, root: Path, api: JobApi, pusher: Pusher):
         self._pattern = re.compile(pattern.encode())
         self._directory, self._root, self._api, self._pusher = directory, root, api, pusher
         self._held = bytearray()  # an unfinished line
-        self._offset = 0  # bytes handed on
-        self._passing = False  # the rest of a line that is too long
+        self._offset = 0  # bytes passed on
+        self._passing = False  # whether the rest of a long line is passed on
 
     def write(self, data: bytes) -> None:
-        """Hand on whole lines."""
+        """Pass on the complete lines; an incomplete last line is held back."""
         self._held += data
         if self._passing:
             end = self._held.find(b"\n") + 1
@@ -44,7 +44,7 @@ class Capture:
             self._hand_on(len(self._held))
 
     def finish(self) -> None:
-        """Hand on a last line without a newline."""
+        """Pass on the last line when it has no newline."""
         if not self._passing:
             self._look(bytes(self._held))
         self._hand_on(len(self._held))
@@ -56,7 +56,7 @@ class Capture:
             del self._held[:size]
 
     def _look(self, lines: bytes) -> None:
-        """Hand on these lines, which `_held` begins with."""
+        """Upload the files that these lines name, and pass on the lines, which are the beginning of `_held`."""
         done = 0
         for found in self._pattern.finditer(lines):
             start = lines.rfind(b"\n", 0, found.start("path")) + 1
@@ -77,10 +77,10 @@ class Capture:
                 report["reason"] = getattr(error, "strerror", None) or str(error)
             self._api.post("/captures", json.dumps(report).encode(), "application/json")
         except Over:
-            return  # the pusher will hear of it
+            return  # the pusher gets the same error
 
     def _put(self, path: str, shown: str) -> dict[str, Any]:
-        """Upload a file, or a folder packed. `ValueError` and `OSError` with the reason when that cannot be."""
+        """Upload a file, or a folder as a .tar.gz. Raises ValueError or OSError, whose message is the reason."""
         target = Path(os.path.realpath(self._directory / path))
         if not target.is_relative_to(self._root):
             raise ValueError("Outside of the container's file system")
@@ -90,12 +90,12 @@ class Capture:
                 pack(target, Path(packed.name).resolve())
                 return put(Path(packed.name), f"{target.name or 'root'}.tar.gz", self._api, "application/gzip")
         if target.exists() and not target.is_file():
-            raise ValueError("No regular file")
+            raise ValueError("Not a regular file")
         return put(target, name, self._api)
 
 
 def pack(folder: Path, target: Path) -> None:
-    """Write a folder's files, folders and links, as links, to a .tar.gz. `ValueError` when there is too much of it."""
+    """Write the files, folders and links of a folder to a .tar.gz. Raises ValueError above `PACKED` bytes."""
     left = PACKED
 
     def admit(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -111,7 +111,7 @@ def pack(folder: Path, target: Path) -> None:
 
 
 def text_of(raw: bytes) -> str:
-    """As UTF-8, else as Latin-1."""
+    """The text of UTF-8 or else Latin-1 bytes, without surrounding white space."""
     try:
         return raw.decode().strip()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Putting files of the container where the app says."""
+"""Uploading files of the container to the addresses that the app gives."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from push import Api, connect
+from push import JobApi, connect
 
 MAX_FILES = 1000
 
 
-def keep(folder: Path, api: Api) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Put the regular files below `folder` where the app says; answers (kept, skipped with the reason)."""
+def keep(folder: Path, api: JobApi) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Upload the regular files below `folder`; returns the records of the files, and skipped files with the reason."""
     kept: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     for number, path in enumerate(regular_files(folder)):
@@ -31,7 +31,7 @@ def keep(folder: Path, api: Api) -> tuple[list[dict[str, Any]], list[dict[str, s
 
 
 def regular_files(folder: Path) -> Iterator[Path]:
-    """Files below a folder in the order of their names; links are neither followed nor kept."""
+    """The files below a folder, ordered by name; links are neither followed nor included."""
     for root, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
@@ -40,8 +40,13 @@ def regular_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def put(path: Path, name: str, api: Api, kind: str | None = None) -> dict[str, Any]:
-    """Upload one file as it is now; answers its record. `ValueError` when the app refuses it, `OSError` otherwise."""
+def put(path: Path, name: str, api: JobApi, kind: str | None = None) -> dict[str, Any]:
+    """Upload one file in its present state; returns its record.
+
+    Raises:
+        ValueError: the app refuses the file.
+        OSError: the file cannot be read or uploaded.
+    """
     size = path.stat().st_size
     kind = kind or mimetypes.guess_type(name)[0] or "application/octet-stream"
     status, place = api.post("/files", json.dumps({"name": name, "size": size}).encode(), "application/json")
@@ -74,11 +79,11 @@ def put(path: Path, name: str, api: Api, kind: str | None = None) -> dict[str, A
 
 
 def body(file: Any, size: int, digest: Any) -> Iterator[bytes]:
-    """Exactly `size` bytes of a file; one that shrank meanwhile is an error."""
+    """The first `size` bytes of a file in chunks. Raises OSError when the file has become shorter."""
     while size:
         chunk = file.read(min(1 << 20, size))
         if not chunk:
-            raise OSError("file shrank while it was read")
+            raise OSError("file became shorter while it was read")
         digest.update(chunk)
         size -= len(chunk)
         yield chunk

@@ -1,4 +1,4 @@
-"""Pushing a job's output to the app: in order, each byte once, through restarts of either side."""
+"""Pushing a job's output to the app: in order, each byte once, also when the app or the network fails meanwhile."""
 
 import http.client
 import json
@@ -9,25 +9,29 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BATCH = 1024 * 1024  # bytes of one push
-BUFFER = 8 * BATCH  # bytes not pushed yet; at that the program waits
-PATIENCE = 900.0  # seconds without an answer, after which nobody is there any more
-# Seconds between two pushes, by how many there were: a log blob holds at most 50,000 blocks.
+BUFFER = 8 * BATCH  # bytes that are not pushed yet; when there are more, the program has to wait
+PATIENCE = 900.0  # seconds without an answer, after which the job is given up
+# Seconds between two pushes, up to each number of pushes, because a log blob holds at most 50,000 blocks.
 INTERVALS = ((10_000, 0.1), (40_000, 1.0), (49_000, 60.0))
 
 
 class Over(Exception):
-    """The app wants no more of this job: it has ended, was cancelled, or nobody answers."""
+    """The app accepts no more data of this job: it has ended or was cancelled, or the app does not answer."""
 
 
-class Api:
-    """The app, as a job sees it: `url` is `https://app/jobs/<id>`, every call carries the job's token."""
+class JobApi:
+    """The app's HTTP API for one job: `url` is `https://app/jobs/<id>`, and every call has the job's token."""
 
     def __init__(self, url: str, token: str):
         self._url, self._token = urlsplit(url), token
         self._connection: http.client.HTTPConnection | None = None
 
     def post(self, path: str, body: bytes, kind: str = "application/octet-stream") -> tuple[int, dict[str, Any]]:
-        """(status, answer), after as many tries as it takes. `Over` when the job is, or after `PATIENCE` seconds."""
+        """Send a request, repeated until it is answered; returns the status and the answer's JSON object.
+
+        Raises:
+            Over: the job has ended, or there was no answer for `PATIENCE` seconds.
+        """
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": kind}
         since, pause = time.monotonic(), 0.05
         while True:
@@ -55,27 +59,27 @@ class Api:
 
 
 def connect(scheme: str, netloc: str) -> http.client.HTTPConnection:
-    """A connection on which no wait is endless."""
+    """A connection with a timeout."""
     kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
     return kind(netloc, timeout=60)
 
 
 class Pusher:
-    """A bounded buffer between the program and the app, emptied by a thread of its own."""
+    """A bounded buffer between the program and the app, pushed by a thread of its own."""
 
-    def __init__(self, api: Api):
+    def __init__(self, api: JobApi):
         self._api = api
         self._buffer, self._offset, self._closed = bytearray(), 0, False
         self._changed = threading.Condition()
         self.over: str | None = None
-        """Why the app wants no more; None as long as it does."""
+        """Why the app accepts no more data; None while it does."""
         self.stop = False
-        """Whether the app wants the command to end."""
+        """Whether the app has asked to stop the command."""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def write(self, data: bytes) -> None:
-        """Hand over output; waits while too much is under way."""
+        """Add output to the buffer; waits while the buffer is full."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._buffer) < BUFFER or self.over)
             if not self.over:
@@ -83,7 +87,7 @@ class Pusher:
             self._changed.notify_all()
 
     def close(self) -> int:
-        """Push what is left; answers the bytes pushed in all. `Over`."""
+        """Push the rest; returns the total number of pushed bytes. Raises Over."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -94,7 +98,7 @@ class Pusher:
 
     def _run(self) -> None:
         try:
-            self._push(b"")  # says that the job has started
+            self._push(b"")  # reports that the job has started
             for pause in _pauses():
                 with self._changed:
                     self._changed.wait_for(lambda: self._buffer or self._closed)
@@ -112,7 +116,7 @@ class Pusher:
     def _push(self, batch: bytes) -> None:
         status, answer = self._api.post(f"/events?offset={self._offset}", batch)
         if status != 200:
-            # A gap could be filled only from the buffer, and the buffer begins at what was acknowledged last.
+            # The buffer begins at the last acknowledged byte, so an earlier gap could not be filled.
             raise Over(f"output refused: {status} {answer}")
         with self._changed:
             del self._buffer[: len(batch)]

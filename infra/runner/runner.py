@@ -11,8 +11,8 @@ Standard library only. The job comes as JSON in the variable `RUNYARD_JOB`, a se
     mask_words   whether values after words such as `key=` are masked too
 
 Output is pushed as it is to `POST {url}/events?offset=N`; the offset is its sequence number, so a batch that arrives
-twice changes nothing; an answer with `stop` ends the command. `POST {url}/files` answers where a file may be put;
-`POST {url}/captures` reports one that a line names, before that line; `POST {url}/exit` ends the job.
+twice changes nothing; when the answer has `stop`, the command is ended. `POST {url}/files` returns an upload address
+for a file; `POST {url}/captures` reports a file that a line names, before that line; `POST {url}/exit` ends the job.
 """
 
 import contextlib
@@ -29,18 +29,18 @@ from typing import Any
 
 from capture import Capture
 from files import keep
-from push import PATIENCE, Api, Over, Pusher
+from push import PATIENCE, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
-STEP = 0.05  # seconds between two looks at a reader
-GRACE = 2.0  # seconds from the signal to the kill, and for output of what the command left behind
+STEP = 0.05  # seconds between two checks of the reader
+GRACE = 2.0  # seconds from SIGTERM to SIGKILL, and for output of processes that the command left running
 
 
 def main() -> int:
-    """Run the job; answers the exit code of the container."""
+    """Run the job; returns the exit code of the container."""
     job = json.loads(os.environ.pop("RUNYARD_JOB"))
     root, directory = Path.cwd(), Path(job["directory"]).resolve()
-    api = Api(job["url"], job["token"])
+    api = JobApi(job["url"], job["token"])
     values = [os.environ.get(name, "").encode() for name in job["secrets"]]
     redactor = Redactor([line for value in values for line in value.splitlines()], words=job.get("mask_words", True))
     try:
@@ -49,13 +49,13 @@ def main() -> int:
             directory.mkdir(parents=True, exist_ok=True)
             fetch(job["inputs"], directory)
         except OSError as error:
-            end["message"] = f"The command's files cannot be laid out: {error}"
+            end["message"] = f"The input files cannot be written: {error}"
             pusher = Pusher(api)
         else:
             pusher = Pusher(api)
             sink: Pusher | Capture = pusher
             if job.get("capture"):
-                sink = Capture(job["capture"], directory, root, Api(job["url"], job["token"]), pusher)
+                sink = Capture(job["capture"], directory, root, JobApi(job["url"], job["token"]), pusher)
             variables = {**os.environ, **job.get("environment", {}), "PYTHONUNBUFFERED": "1"}
             end |= run(job["command"], directory, variables, job["timeout"], redactor, pusher, sink)
         end["size"] = pusher.close()
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def fetch(inputs: list[dict[str, str]], directory: Path) -> None:
-    """Download the inputs; each is tried a few times. `OSError` when one cannot be had."""
+    """Download the inputs, with a few retries each. Raises OSError when one fails."""
     for item in inputs:
         target = directory / item["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def run(
     pusher: Pusher,
     sink: "Pusher | Capture",
 ) -> dict[str, Any]:
-    """Run the command in a process group of its own, its output through `sink` to `pusher`; answers how it ended."""
+    """Run the command in its own process group, with its output through `sink` to `pusher`; returns how it ended."""
     try:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -109,7 +109,7 @@ def run(
         sys.exit(143)
 
     signal.signal(signal.SIGTERM, stop)
-    reader = Reader(process, redactor, sink)
+    reader = OutputReader(process, redactor, sink)
     reader.start()
     reason, deadline = "exited", time.monotonic() + timeout
     while process.poll() is None:
@@ -118,7 +118,7 @@ def run(
         if process.returncode is None and (pusher.over or pusher.stop or time.monotonic() >= deadline):
             reason = "exited" if pusher.stop else "timeout"
             end_group(process)
-    reader.join(GRACE)  # something in the background may hold the output open
+    reader.join(GRACE)  # a background process may keep the output open
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     reader.finish()
@@ -126,8 +126,8 @@ def run(
     return {"exit_code": 128 - code if code < 0 else code, "reason": reason}
 
 
-class Reader(threading.Thread):
-    """Passes a command's output on until its end."""
+class OutputReader(threading.Thread):
+    """Reads a command's output until its end and writes it to the sink."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | Capture"):
         super().__init__(daemon=True)
@@ -136,7 +136,7 @@ class Reader(threading.Thread):
         self._reading = False
 
     def run(self) -> None:
-        """Read and hand on; a sink that is full, or busy with a file, makes the command wait."""
+        """Read and write; while the sink is full or uploads a file, the command has to wait."""
         while True:
             self._reading = True
             data = os.read(self._output, 1 << 16)
@@ -149,7 +149,7 @@ class Reader(threading.Thread):
             self._sink.finish()
 
     def finish(self) -> None:
-        """Wait for what was read to be handed on, and `GRACE` seconds in all for more to read."""
+        """Wait until the output that was read is written, and at most `GRACE` seconds for further output."""
         waited, since = 0.0, time.monotonic()
         while self.is_alive() and waited < GRACE and time.monotonic() - since < PATIENCE:
             waited += STEP if self._reading else 0.0
@@ -157,7 +157,7 @@ class Reader(threading.Thread):
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM to the command's process group, SIGKILL after `GRACE` seconds."""
+    """Send SIGTERM to the command's process group, and SIGKILL after `GRACE` seconds."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

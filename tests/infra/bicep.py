@@ -1,4 +1,4 @@
-"""What a Bicep file declares, uses and passes on, read from its syntax tree (the compiler is not at hand)."""
+"""What a Bicep file declares, uses and passes to modules, read from its syntax tree without the compiler."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 import tree_sitter_bicep
 from tree_sitter import Language, Node, Parser
 
-from infra.local.processes import ROOT
+from infra.emulator.processes import ROOT
 
 MAIN = ROOT / "infra/main.bicep"
 
@@ -16,7 +16,7 @@ _PARSER = Parser(Language(tree_sitter_bicep.language()))
 
 @dataclass(frozen=True)
 class Parameter:
-    """`default` is None where a value must be passed."""
+    """A parameter; `default` is None when a value is required."""
 
     default: Node | None
     secure: bool
@@ -24,7 +24,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Resource:
-    """`type` as written: with its version, or relative to the resource around it."""
+    """A resource; `type` is as written: with its version, or relative to the enclosing resource."""
 
     type: str
     existing: bool
@@ -32,7 +32,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Module:
-    """A use of another file: what is passed to it, by name."""
+    """A use of another file, with the arguments by name."""
 
     path: str
     arguments: dict[str, Node]
@@ -40,7 +40,7 @@ class Module:
 
 @dataclass
 class Template:
-    """One Bicep file; `broken` are the places that the grammar does not take, as line numbers."""
+    """One Bicep file; `broken` has the numbers of the lines with syntax errors."""
 
     root: Node
     parameters: dict[str, Parameter] = field(default_factory=dict[str, Parameter])
@@ -92,17 +92,17 @@ class Template:
 
     @property
     def declared(self) -> set[str]:
-        """Every name that an expression of this file may use, other than loop and lambda variables."""
+        """Every name that expressions of this file can use, except loop and lambda variables."""
         return {*self.parameters, *self.variables, *self.resources, *self.modules}
 
     @property
     def used(self) -> set[str]:
-        """Every name that an expression of this file does use."""
+        """Every name that expressions of this file use."""
         return set(names(self.root))
 
     @property
     def functions(self) -> set[str]:
-        """Every function and decorator that this file calls, `list...` methods of resources included."""
+        """Every function and decorator that this file calls, including `list...` methods of resources."""
         return {
             text(node.named_children[0]).rpartition(".")[2]
             for node in walk(self.root)
@@ -129,23 +129,23 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def text(node: Node) -> str:
-    """A node's source."""
+    """The source text of a node."""
     return (node.text or b"").decode()
 
 
 def string(node: Node) -> str:
-    """What stands between a string's quotes, interpolations as written."""
+    """The text between a string's quotes, with interpolations as written."""
     return text(node)[1:-1]
 
 
 def properties(node: Node) -> dict[str, Node]:
-    """The properties of an object by name; quotes around a name do not count."""
+    """The properties of an object by name, without quotes around names."""
     pairs = [child.named_children for child in node.named_children if child.type == "object_property"]
     return {text(pair[0]).strip("'"): pair[-1] for pair in pairs if len(pair) > 1}
 
 
 def names(node: Node, local: frozenset[str] = frozenset()) -> Iterator[str]:
-    """The names that stand for a value at a node and below: no declared name, no property, no function."""
+    """The names used as values at a node and below; not declared names, properties or functions."""
     children = node.named_children
     match node.type:
         case "identifier":
@@ -180,5 +180,5 @@ def values(template: Template, name: str) -> list[str]:
 
 
 def module_file(path: str) -> Template:
-    """The file that a module declaration of the main file names."""
+    """The template of a file that the main file uses as a module."""
     return Template.read(MAIN.parent / path)

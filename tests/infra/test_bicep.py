@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.processes import ROOT
+from infra.emulator.processes import ROOT
 from tests.infra.bicep import MAIN, Template, module_file, string, text, walk
 
 FILES = [MAIN, *sorted((ROOT / "infra/modules").glob("*.bicep"))]
@@ -47,12 +47,12 @@ def file(request: pytest.FixtureRequest) -> Template:
 
 @pytest.fixture(scope="module")
 def main() -> Template:
-    """The file that uses all others."""
+    """The main file, which uses all others."""
     return Template.read(MAIN)
 
 
 class TestEachFile:
-    def test_is_in_the_grammar(self, file: Template):
+    def test_follows_the_grammar(self, file: Template):
         assert file.broken == []
 
     def test_declares_every_name_that_it_uses(self, file: Template):
@@ -70,7 +70,7 @@ class TestEachFile:
             kind, _, version = resource.type.partition("@")
             assert VERSIONS[kind] == version if version else kind in CHILDREN, resource
 
-    def test_gives_no_secret_away(self, file: Template):
+    def test_outputs_no_secret(self, file: Template):
         secrets = {name for name, parameter in file.parameters.items() if parameter.secure}
         for name, value in file.outputs.items():
             read = {text(node) for node in walk(value) if node.type in ("identifier", "property_identifier")}
@@ -78,12 +78,12 @@ class TestEachFile:
 
 
 class TestTheChecks:
-    """They would be worth nothing if they could not fail."""
+    """The checks of this file, with input on which they must fail."""
 
-    def test_a_missing_brace_is_seen(self):
+    def test_a_missing_brace_is_found(self):
         assert Template.parse("var a = {\n  b: 1\n").broken
 
-    def test_an_undeclared_name_is_seen_wherever_it_stands(self):
+    def test_an_undeclared_name_is_found_in_any_place(self):
         template = Template.parse("""
             param a string
             var b = map([a], x => '${x}${inLambda}')
@@ -97,7 +97,7 @@ class TestTheChecks:
     def test_a_declaration_is_not_a_use(self):
         assert Template.parse("param a string\nvar b = { a: 1 }\n").used == set()
 
-    def test_what_a_parameter_is_shows(self):
+    def test_the_kind_of_a_parameter_is_recognized(self):
         template = Template.parse("@secure()\nparam a string\nparam b string = ''\n")
         assert [(p.default is None, p.secure) for p in template.parameters.values()] == [(True, True), (False, False)]
 
@@ -109,7 +109,7 @@ class TestModules:
     def test_every_file_is_used(self, main: Template):
         assert {MAIN.parent / module.path for module in main.modules.values()} == set(FILES) - {MAIN}
 
-    def test_get_what_they_need_and_nothing_else(self, main: Template):
+    def test_get_exactly_the_parameters_that_they_need(self, main: Template):
         for module in main.modules.values():
             parameters = module_file(module.path).parameters
             needed = {name for name, parameter in parameters.items() if parameter.default is None}
@@ -120,7 +120,7 @@ class TestModules:
             for name in set(module.arguments) & set(main.parameters):
                 assert text(module.arguments[name]) == name, module.path
 
-    def test_secrets_stay_secret_on_their_way(self, main: Template):
+    def test_secrets_are_passed_as_secure_parameters(self, main: Template):
         secrets = {name for name, parameter in main.parameters.items() if parameter.secure}
         for module in main.modules.values():
             parameters = module_file(module.path).parameters

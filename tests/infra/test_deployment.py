@@ -1,4 +1,4 @@
-"""The deployment, held to the app: its settings, its hubs, its image, and who may do what."""
+"""The deployment fits the app: settings, hubs, image and roles."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from functions.gateway.updates import HUB as GATEWAY_HUB
 from functions.stepflow.updates import HUB as STEPFLOW_HUB
-from infra.local.processes import ROOT
+from infra.emulator.processes import ROOT
 from shared.http.api import Api
 from shared.jobs import INPUTS
 from shared.realtime import SYSTEM_EVENTS
@@ -34,7 +34,7 @@ OF_THE_HOST = {
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
 }
-"""App settings that the host reads, and the app does not."""
+"""App settings that only the host reads."""
 
 NOT_IN_AZURE = {"AzureWebJobsStorage", "WEBSITE_HOSTNAME"}
 """A connection string, which would hold a key; and what the platform itself sets."""
@@ -45,7 +45,7 @@ REFUSED_BY_FLEX = re.compile("WEBSITE_|SCM_|ENABLE_ORYX|FUNCTIONS_(WORKER|EXTENS
 
 @pytest.fixture(scope="module")
 def main() -> Template:
-    """The file that uses all others."""
+    """The main file, which uses all others."""
     return Template.read(MAIN)
 
 
@@ -62,7 +62,7 @@ class TestAppSettings:
         fields = {str(field.alias) for field in Settings.model_fields.values()}
         assert set(app_settings) == (fields - NOT_IN_AZURE) | OF_THE_HOST
 
-    def test_none_is_refused_by_flex_consumption(self, app_settings: dict[str, str]):
+    def test_flex_consumption_accepts_all(self, app_settings: dict[str, str]):
         assert [name for name in app_settings if REFUSED_BY_FLEX.match(name)] == []
 
     def test_are_values_that_the_app_can_read(self, app_settings: dict[str, str]):
@@ -76,14 +76,14 @@ class TestAppSettings:
             output = app_settings[name].removeprefix("vault.outputs.")
             assert "'@Microsoft.KeyVault(SecretUri=${" in text(vault.outputs[output])
 
-    def test_one_that_is_empty_is_what_the_app_has_without_it(self, app_settings: dict[str, str]):
+    def test_an_empty_setting_has_the_effect_of_the_default(self, app_settings: dict[str, str]):
         # A host may drop empty values.
         for field in Settings.model_fields.values():
             if app_settings.get(str(field.alias)) == "":
                 assert field.default == "", field.alias
 
     @pytest.mark.parametrize("deployed", [True, False])
-    async def test_browsers_get_one_answer_the_platforms(
+    async def test_only_the_platform_answers_preflights(
         self, app_settings: dict[str, str], deployed: bool, monkeypatch: pytest.MonkeyPatch
     ):
         given = Settings.model_validate(app_settings if deployed else {})
@@ -95,8 +95,8 @@ class TestAppSettings:
         assert ("access-control-allow-origin" in answer.headers) != deployed
 
 
-class TestDoors:
-    def test_no_key_opens_a_service(self):
+class TestRoles:
+    def test_access_keys_are_disabled(self):
         closed = {
             "storage": {"allowSharedKeyAccess": "false", "allowBlobPublicAccess": "false"},
             "webpubsub": {"disableLocalAuth": "true"},
@@ -109,12 +109,12 @@ class TestDoors:
             template = module_file(f"modules/{name}.bicep")
             assert {door: set(values(template, door)) for door in doors} == {k: {v} for k, v in doors.items()}
 
-    def test_every_role_is_the_one_of_its_name_and_is_given_to_somebody(self):
+    def test_every_role_has_the_id_of_its_name_and_is_assigned(self):
         access = module_file("modules/access.bicep")
         assert {name: string(node) for name, node in properties(access.variables["roles"]).items()} == ROLES
         assert set(re.findall(r"\broles\.(\w+)", text(access.root))) == set(ROLES)
 
-    def test_every_assignment_is_named_after_what_it_gives(self):
+    def test_every_assignment_is_named_after_its_role(self):
         assignments = module_file("modules/access.bicep").bodies("Microsoft.Authorization/roleAssignments@")
         for symbol, body in assignments.items():
             scope = re.search(r"\bscope: (\w+)", body)
@@ -125,7 +125,7 @@ class TestDoors:
             given = re.search(r"'Microsoft.Authorization/roleDefinitions',\s+([\w.]+)\s*\)", body)
             assert given and given[1] == parts[3], symbol
 
-    def test_containers_can_do_nothing_but_pull_their_image(self):
+    def test_containers_can_only_pull_their_image(self):
         assignments = module_file("modules/access.bicep").bodies("Microsoft.Authorization/roleAssignments@")
         given = [body for body in assignments.values() if "runnerPrincipalId" in body]
         assert len(given) == 1
@@ -138,7 +138,7 @@ class TestWebPubSub:
         assert default and string(default) == Settings.model_validate({}).apis
         assert {GATEWAY_HUB, STEPFLOW_HUB} == set(string(default).split(","))
 
-    def test_sends_its_events_where_the_app_takes_them(self):
+    def test_sends_its_events_to_the_route_of_the_app(self):
         hubs = module_file("modules/hubs.bicep")
         assert values(hubs, "urlTemplate") == ["'${appUrl}/realtime/{hub}/{event}?code=${uriComponent(eventsCode)}'"]
         assert values(hubs, "anonymousConnectPolicy") == ["'allow'"]
@@ -147,7 +147,7 @@ class TestWebPubSub:
 
 
 class TestStorage:
-    def test_forgets_the_inputs_of_jobs(self):
+    def test_deletes_the_inputs_of_jobs(self):
         storage = module_file("modules/storage.bicep")
         assert values(storage, "prefixMatch") == [f"['{INPUTS}/']"]
         assert values(storage, "daysAfterModificationGreaterThan") == ["3"]
@@ -158,7 +158,7 @@ class TestAzd:
         service = re.search(r"^services:\n  (\w+):", (ROOT / "azure.yaml").read_text(), re.MULTILINE)
         assert service and values(module_file("modules/app.bicep"), "azd-service-name") == [f"'{service[1]}'"]
 
-    def test_hooks_read_outputs_that_are_there(self, main: Template):
+    def test_hooks_read_existing_outputs(self, main: Template):
         read = set(re.findall(r"\$(?:env:)?([A-Z_]+)", (ROOT / "azure.yaml").read_text()))
         assert read - {"AZURE_SUBSCRIPTION_ID"} <= set(main.outputs)
 

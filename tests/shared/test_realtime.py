@@ -14,10 +14,10 @@ from aiohttp.test_utils import TestServer
 from azure.core.credentials import AccessToken
 
 import shared.realtime as realtime
-from infra.local.processes import free_ports
-from infra.local.webpubsub import KEY, connection_string
+from infra.emulator.processes import free_ports
+from infra.emulator.webpubsub import KEY, connection_string
 from shared.settings import Settings
-from tests.infra.local.webpubsub.harness import Bench, eventually, read_json, running
+from tests.infra.emulator.webpubsub.harness import Bench, eventually, read_json, running
 
 SIGNATURE = "sha256=" + hmac.new(KEY.encode(), b"id-1", hashlib.sha256).hexdigest()
 

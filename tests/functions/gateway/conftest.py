@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from infra.emulator.processes import free_ports
 from infra.local.environment import Environment
-from infra.local.processes import free_ports
 from shared.tables.client import client
 from tests.conftest import eventually
 from tests.shared.tables.conftest import Counting

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from infra.emulator.processes import ROOT
 from infra.local.environment import Environment
-from infra.local.processes import ROOT
 from tests.functions.gateway.anthropic import INPUT_TOKENS, KEY, OUTPUT_TOKENS, Anthropic
 from tests.functions.gateway.conftest import Gateway, another_host, register
 

@@ -1,4 +1,4 @@
-"""The commands of README, as a stranger calls them."""
+"""The commands of the README, run as a user runs them."""
 
 import asyncio
 import contextlib
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from infra.emulator.processes import ROOT
 from infra.local.environment import PORTS
-from infra.local.processes import ROOT
 from tests.conftest import eventually
 
 
 async def start(command: str, folder: Path) -> asyncio.subprocess.Process:
-    """One of the commands; its temporary files go below `folder`."""
+    """Start one of the commands, with its temporary files below `folder`."""
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "infra.local", command, cwd=ROOT, env={**os.environ, "TMPDIR": str(folder)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
@@ -26,11 +26,11 @@ async def start(command: str, folder: Path) -> asyncio.subprocess.Process:
 
 
 def children_in(folder: Path) -> list[str]:
-    """The command lines of all processes that keep temporary files in this folder, but for the command's own."""
+    """The command lines of all child processes whose temporary files are in this folder."""
     found: list[str] = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            # In this order: a process that has its environment has its command line too.
+            # Read in this order, because a starting process gets its command line before its environment.
             if f"TMPDIR={folder}".encode() in (process / "environ").read_bytes():
                 line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 if "infra.local demo" not in line:
@@ -39,7 +39,7 @@ def children_in(folder: Path) -> list[str]:
 
 
 class TestDemo:
-    async def test_it_shows_a_real_run_and_ends_well(self, tmp_path: Path):
+    async def test_it_shows_a_run_and_succeeds(self, tmp_path: Path):
         process = await start("demo", tmp_path)
         output = (await asyncio.wait_for(process.communicate(), 90))[0].decode()
         assert process.returncode == 0, output
@@ -51,7 +51,7 @@ class TestDemo:
     @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
     @pytest.mark.parametrize("moment", ["at once", "under way"])
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    async def test_interrupted_it_leaves_no_child(self, tmp_path: Path, moment: str, number: int):
+    async def test_when_interrupted_it_leaves_no_child_process(self, tmp_path: Path, moment: str, number: int):
         process = await start("demo", tmp_path)
         await eventually(lambda: found(tmp_path))
         if moment == "under way":
@@ -85,11 +85,11 @@ class TestRun:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 class TestSetUp:
-    """The tools that `make` looks for before it installs anything."""
+    """The checks of `make` for the tools that it needs."""
 
     @pytest.fixture
     def tree(self, tmp_path: Path) -> Path:
-        """A tree that nothing was installed in."""
+        """A source tree without installed packages."""
         for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "infra/local/package.json",
                      "infra/local/package-lock.json"):  # fmt: skip
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ class TestSetUp:
         return tmp_path
 
     def make(self, tree: Path, target: str, *programs: str, **variables: str) -> tuple[int, str]:
-        """The outcome of a target where only these programs can be found; the last line of what it says."""
+        """Make a target with only these programs on the PATH; returns the exit code and the output."""
         path = tree / "bin"
         path.mkdir()
         for program in ("sh", "touch", "sed", *programs):

@@ -1,0 +1,37 @@
+"""`python -m infra.emulator.containers --port P --state DIR --images FILE.json`: serve until SIGTERM or Ctrl-C."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from aiohttp import web
+
+from infra.emulator.containers.operations import ContainerGroups
+from infra.emulator.containers.sandbox import bubblewrap
+from infra.emulator.containers.wire import application
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m infra.emulator.containers", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--state", type=Path, required=True, help="folder for the container groups and file shares")
+    parser.add_argument("--images", type=Path, required=True, help="JSON file with the images")
+    parser.add_argument("--grace", type=float, default=2, help="seconds between SIGTERM and SIGKILL")
+    parser.add_argument("--kill-after", type=float, default=3, help="seconds after --grace before a group is killed")
+    parser.add_argument("--restart-delay", type=float, default=1, help="seconds before the first restart")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    bubblewrap()  # looked up here so that its warning is the first line of the log
+    service = ContainerGroups(
+        options.state.resolve(),
+        options.images,
+        grace=options.grace,
+        kill_after=options.kill_after,
+        restart_delay=options.restart_delay,
+    )
+    web.run_app(application(service), host="127.0.0.1", port=options.port, print=None, shutdown_timeout=3)
+
+
+if __name__ == "__main__":
+    main()

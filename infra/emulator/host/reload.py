@@ -1,0 +1,138 @@
+"""Serving an app while its code changes: the old process serves until the new one has loaded."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+# Imported here so that the forked processes do not have to load them again.
+import azurefunctions.extensions.http.fastapi  # noqa: F401
+
+import infra.emulator.host.durable  # noqa: F401
+from infra.emulator.host.host import Options
+from infra.emulator.host.process import GO, LOADED, STOP, serve
+
+POLL_SECONDS = 0.2
+# Short, so that open streams do not delay the next version.
+DRAIN_SECONDS = 2
+# The pause before a process that crashed is started again.
+RESTART_SECONDS = 1.0
+IGNORED = {"tests", "node_modules", "__pycache__"}
+WATCHED = {"host.json", "local.settings.json", "local.settings.sample.json"}
+
+Files = dict[str, tuple[int, int]]
+
+
+def watched_files(app: Path) -> Files:
+    """Modification time and size of every file whose change means a new version: Python code, settings, host.json."""
+    found: Files = {}
+    for folder, folders, names in os.walk(app):
+        folders[:] = [name for name in folders if name not in IGNORED and not name.startswith(".")]
+        for name in names:
+            if name.endswith(".py") or name in WATCHED:
+                path = os.path.join(folder, name)  # noqa: PTH118 - faster, in a walk over the whole tree five times a second
+                try:
+                    status = os.stat(path)  # noqa: PTH116
+                except FileNotFoundError:
+                    continue
+                found[path] = (status.st_mtime_ns, status.st_size)
+    return found
+
+
+class Version:
+    """A forked process that serves the app in its present version; imported libraries are shared with it."""
+
+    def __init__(self, options: Options, listener: socket.socket):
+        self.control, supervisor = socket.socketpair()
+        self._pid = os.fork()
+        if self._pid == 0:
+            self.control.close()
+            code = 1
+            try:
+                # The supervisor decides when to stop, but Ctrl-C reaches the whole process group. The signals get an
+                # empty handler, because ignored signals would stay ignored in programs that the app starts.
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, lambda *_: None)
+                code = serve(options, listener, supervisor)
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        supervisor.close()
+
+    def has_loaded(self) -> bool:
+        """Wait for the process; returns True when it has imported the app, False when it has ended."""
+        return self.control.recv(1) == LOADED
+
+    def go(self) -> None:
+        """Start serving."""
+        self._send(GO)
+
+    def stop(self) -> None:
+        """Finish running requests, and end."""
+        self._send(STOP)
+        self.reap()
+
+    def kill(self) -> None:
+        """End the process with SIGKILL."""
+        os.kill(self._pid, signal.SIGKILL)
+        self.reap()
+
+    def reap(self) -> None:
+        """Wait until the process has ended."""
+        os.waitpid(self._pid, 0)
+        self.control.close()
+
+    def _send(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):  # the process has ended
+            self.control.send(message)
+
+
+def supervise(options: Options, listener: socket.socket) -> int:
+    """Serve the app until SIGTERM or SIGINT, and its new version after every change; returns the exit code.
+
+    When a new version does not load, an error is printed and the old one continues to serve. New connections during a
+    change wait in the listening socket, which stays open.
+    """
+    options = replace(options, drain_seconds=DRAIN_SECONDS)
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: stopping.append(number))
+    files = watched_files(options.app)
+    serving: Version | None = None
+    loading: Version | None = Version(options, listener)
+    while not stopping:
+        versions = [version for version in (serving, loading) if version]
+        ready, _, _ = select.select([version.control for version in versions], [], [], POLL_SECONDS)
+        if loading and loading.control in ready:
+            if loading.has_loaded():
+                if serving:
+                    serving.stop()
+                loading.go()
+                serving, loading = loading, None
+                continue
+            loading.reap()
+            loading = None
+            print("This version does not load" + ("; the previous one still serves." if serving else "."), flush=True)
+        if serving and serving.control in ready:
+            serving.reap()
+            serving = None
+            print("The host process ended; starting it again.", flush=True)
+            time.sleep(RESTART_SECONDS)
+            loading = loading or Version(options, listener)
+        changed = watched_files(options.app)
+        if changed != files:
+            files = changed
+            print("A file changed; loading the app again.", flush=True)
+            if loading:
+                loading.kill()
+            loading = Version(options, listener)
+    if loading:
+        loading.kill()
+    if serving:
+        serving.stop()
+    return 0

@@ -1,0 +1,180 @@
+"""Route templates, and the order in which the real host tries them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from infra.emulator.host.constraints import Check, constraint
+from infra.emulator.host.index import Function
+from infra.emulator.host.settings import InvalidApp
+
+PARAMETER = re.compile(
+    r"""\{ (?P<stars>\*{0,2}) (?P<name>[^{}:?=*]+)
+        (?P<constraints>(?: : [A-Za-z]+ (?:\( (?:[^(){}]|\{\{|\}\}|\([^()]*\))* \))? )*)
+        (?: =(?P<default>[^{}?]*) )? (?P<optional>\?)? \}""",
+    re.VERBOSE,
+)
+CONSTRAINT = re.compile(r":([A-Za-z]+)(?:\(((?:[^()]|\([^()]*\))*)\))?")
+
+
+@dataclass(frozen=True)
+class RouteParameter:
+    """One `{name:constraint=default?}` of a template."""
+
+    name: str
+    checks: list[Check]
+    optional: bool
+    default: str | None
+    catch_all: bool
+
+
+@dataclass(frozen=True)
+class RouteSegment:
+    """The part between two slashes of a template."""
+
+    pattern: re.Pattern[str]
+    parameters: list[RouteParameter]
+
+
+class RouteTemplate:
+    """One route template.
+
+    Raises:
+        ValueError: the template is malformed; the message says why.
+    """
+
+    def __init__(self, text: str):
+        self.text = text.strip("/")
+        if "//" in text:
+            raise ValueError("consecutive slashes")
+        self.segments: list[RouteSegment] = []
+        names: set[str] = set()
+        for part in _split(self.text):
+            segment = _segment(part)
+            if self.segments and any(p.catch_all for p in self.segments[-1].parameters):
+                raise ValueError("a catch-all must come last")
+            for parameter in segment.parameters:
+                if parameter.name.lower() in names:
+                    raise ValueError(f"the parameter {parameter.name!r} appears twice")
+                names.add(parameter.name.lower())
+            self.segments.append(segment)
+
+    def match(self, parts: list[str]) -> dict[str, str] | None:
+        """The route values for these decoded path segments; None when the template does not match."""
+        values: dict[str, str] = {}
+        position = 0
+        for segment in self.segments:
+            first = segment.parameters[0] if segment.parameters else None
+            if first and first.catch_all:
+                found, position = {first.name: "/".join(parts[position:])}, len(parts)
+            elif position < len(parts) and parts[position]:
+                match = segment.pattern.fullmatch(parts[position])
+                if match is None:
+                    return None
+                found = dict(zip((p.name for p in segment.parameters), match.groups(), strict=True))
+                position += 1
+            elif position == len(parts) and first and (first.optional or first.default is not None):
+                found = {first.name: ""}
+            else:
+                return None
+            for parameter in segment.parameters:
+                value = found[parameter.name] or parameter.default
+                if value is None and (parameter.optional or parameter.catch_all):
+                    continue
+                if value is None or not all(check(value) for check in parameter.checks):
+                    return None
+                values[parameter.name] = value
+        return values if position == len(parts) else None
+
+
+def _split(text: str) -> list[str]:
+    """The segments of a template; a slash inside braces belongs to a regular expression."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if character == "/" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts if text else []
+
+
+def _segment(text: str) -> RouteSegment:
+    pattern, end, parameters = "", 0, []
+    for match in PARAMETER.finditer(text):
+        pattern += re.escape(text[end : match.start()]) + "(.+)"
+        end = match.end()
+        checks = [constraint(kind, argument or None) for kind, argument in CONSTRAINT.findall(match["constraints"])]
+        parameters.append(
+            RouteParameter(match["name"], checks, bool(match["optional"]), match["default"], bool(match["stars"]))
+        )
+    literal = text[end:]
+    if re.search("[{}]", PARAMETER.sub("", text)):
+        raise ValueError(f"malformed segment {text!r}")
+    if (len(parameters) > 1 or pattern != "(.+)" or literal) and any(
+        p.optional or p.catch_all or p.default is not None for p in parameters
+    ):
+        raise ValueError(f"{text!r}: an optional or catch-all parameter must be a segment of its own")
+    return RouteSegment(re.compile(pattern + re.escape(literal), re.IGNORECASE | re.DOTALL), parameters)
+
+
+@dataclass(frozen=True)
+class FunctionRoute:
+    """The route of one HTTP function; an empty set of methods allows all methods."""
+
+    function: Function
+    path: str
+    methods: frozenset[str]
+    template: RouteTemplate
+
+
+class RouteTable:
+    """The HTTP functions of an app, in the order in which the host tries them: by name, without priority for literals.
+
+    `conflicts` has one line for each function that is dropped because an earlier one has its template and a method.
+
+    Raises:
+        InvalidApp: a template is malformed, or begins with a reserved word.
+    """
+
+    def __init__(self, functions: Iterable[Function], prefix: str):
+        self.routes: list[FunctionRoute] = []
+        self.conflicts: list[str] = []
+        for function in sorted((f for f in functions if f.kind == "httpTrigger"), key=lambda f: f.name.upper()):
+            path = (function.trigger.get("route") or function.name).strip("/")
+            if path.lower().startswith(("admin", "runtime")):
+                raise InvalidApp(f"{function.name}: the route {path!r} begins with a reserved word")
+            methods = frozenset(str(method).upper() for method in function.trigger.get("methods") or ())
+            try:
+                template = RouteTemplate(f"{prefix}/{path}" if prefix else path)
+            except (ValueError, re.error) as error:
+                raise InvalidApp(f"{function.name}: the route {path!r} is malformed: {error}") from None
+            if other := self._conflict(template, methods):
+                self.conflicts.append(f"{function.name}: dropped, its route {path!r} is the route of {other}")
+            else:
+                self.routes.append(FunctionRoute(function, template.text, methods, template))
+
+    def _conflict(self, template: RouteTemplate, methods: frozenset[str]) -> str | None:
+        for other in self.routes:
+            same = other.path.lower() == template.text.lower()
+            if same and (not methods or not other.methods or methods & other.methods):
+                return other.function.name
+        return None
+
+    def match(self, method: str, raw_path: str) -> tuple[Function, dict[str, str]] | None:
+        """The function of the first route that matches this method and percent-encoded path, with its route values."""
+        parts = path_segments(raw_path)
+        for route in self.routes:
+            if route.methods and method.upper() not in route.methods:
+                continue
+            values = route.template.match(parts)
+            if values is not None:
+                return route.function, values
+        return None
+
+
+def path_segments(raw_path: str) -> list[str]:
+    """The decoded segments of a request path; an encoded slash stays encoded, one slash at the end is ignored."""
+    text = raw_path.removeprefix("/").removesuffix("/")
+    return [unquote(re.sub("%2f", "%252F", part, flags=re.IGNORECASE)) for part in text.split("/")] if text else []

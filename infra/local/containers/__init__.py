@@ -1,1 +1,0 @@
-"""Azure Container Instances on one machine: the management wire in front of real processes."""
