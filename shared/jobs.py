@@ -2,11 +2,12 @@
 
 import hashlib
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -123,55 +124,78 @@ class JobSpec:
     memory_gb: float = 1.5
 
 
-class JobKind(Protocol):
-    """What an API does at the turns of its jobs' lives; a call may be repeated, and changes nothing more then."""
+class JobKind(ABC):
+    """What an API does for one kind of job. A kind needs a `name`, `prepare` and `ended`; the rest has defaults.
 
-    name: str
-    """What records of its jobs call it: `<slice>.<noun>`."""
+    `name` is `<slice>.<noun>` (`gateway.run`) and stands in the job's record, in its container group's tags and in the
+    paths of its files. Every method may be called again for the same job after a crash; a repeat must change nothing.
+    """
 
+    name: ClassVar[str]
+
+    @abstractmethod
     async def prepare(self, job_id: str) -> JobSpec | None:
-        """What to run; None when there is nothing to run any more. Raises `Unstartable` with the reason."""
-        ...
+        """Return what to run, None when nothing is left to run. Raises `Unstartable` when the job cannot run."""
 
-    async def started(self, job: Job) -> None:
-        """The command is about to run."""
-        ...
-
-    async def output(self, job: Job, offset: int, data: bytes) -> None:
-        """Output bytes from `offset` on, in order; the same offset again means the same bytes again.
-
-        Raises `Stop` when the command is to end now; what it still prints comes all the same.
-        """
-        ...
-
+    @abstractmethod
     async def ended(self, job: Job, end: Exit) -> None:
-        """The job is over, whatever became of it."""
-        ...
+        """Record how the job ended; called for every end, also for a job whose container was never created."""
+
+    async def started(self, job: Job) -> None:  # noqa: B027 - a default
+        """Note that the command is about to run. The default does nothing."""
+
+    async def output(self, job: Job, offset: int, data: bytes) -> None:  # noqa: B027 - a default
+        """Handle output bytes from `offset` on, in order; a repeat of an offset brings the same bytes again.
+
+        Raises `Stop` to end the command; what it prints until then still arrives here. The default does nothing: the
+        job's log is stored before this is called.
+        """
 
     async def wanted(self, job_id: str) -> bool:
-        """Whether the job should go on; False stops its container."""
-        ...
+        """Return whether the job should go on; False ends its container.
 
-    async def orphaned(self, job_id: str) -> None:
-        """A container that nobody watched has been removed."""
-        ...
+        The default is True: the job runs until its command ends, its time is over or it is cancelled.
+        """
+        return True
 
-    def unfinished(self) -> AsyncIterator[str]:
-        """The ids of all records that are waiting for a job to start or to end."""
-        ...
+    async def orphaned(self, job_id: str) -> None:  # noqa: B027 - a default
+        """Note that a container was removed whose job had already ended or had no record. The default does nothing."""
+
+    async def unfinished(self) -> AsyncIterator[str]:
+        """Yield the ids of all records whose job has not started or not ended.
+
+        The sweep starts or ends those that a crash left behind. The default yields nothing: such jobs are not repaired.
+        """
+        for job_id in ():
+            yield job_id
 
 
 class Stop(Exception):
-    """A job whose command is to end."""
+    """Raised by `JobKind.output` to end the job's command."""
 
 
 class Unstartable(Exception):
-    """A job that cannot run; the message is for the client."""
+    """Raised by `JobKind.prepare` for a job that cannot run; the message is shown to the client."""
+
+
+class UnknownKind(Exception):
+    """Raised for a job of a kind that this app does not serve."""
+
+    def __init__(self, name: str):
+        super().__init__(f"this app serves no jobs of the kind {name}: its API is not in RUNYARD_APIS")
 
 
 jobs = Collection("Jobs", Job, counters=["state"])
 kinds: dict[str, JobKind] = {}
-"""Who answers for a kind of job (`gateway.run`); each API enters its own."""
+"""The kinds of jobs that this app serves, by name; `shared.slices.add_slice` enters those of each slice."""
+
+
+def kind_of(name: str) -> JobKind:
+    """Return the kind with this name. `UnknownKind` when this app does not serve it."""
+    try:
+        return kinds[name]
+    except KeyError:
+        raise UnknownKind(name) from None
 
 
 def new_token() -> tuple[str, str]:

@@ -11,7 +11,7 @@ from functions.gateway.redaction import redacted
 from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
 from shared.ids import derived_id
-from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobSpec, Unstartable
+from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobKind, JobSpec, Unstartable
 
 KIND = "gateway.run"
 
@@ -30,7 +30,7 @@ def clean_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", base)[:255] or "_"
 
 
-class GatewayRun:
+class GatewayRun(JobKind):
     """What the gateway does at the turns of a run's job."""
 
     name = KIND

@@ -11,12 +11,28 @@ from starlette.responses import JSONResponse, Response
 
 from shared import blobs
 from shared.http.api import router
-from shared.http.errors import Conflict, Gone, TooLarge, Unauthorized
-from shared.jobs import ARTIFACTS, FINISHED, LOGS, Captured, Exit, Job, JobState, Stop, jobs, kinds, token_hash
+from shared.http.errors import Conflict, Gone, TooLarge, Unauthorized, Unavailable
+from shared.jobs import (
+    ARTIFACTS,
+    FINISHED,
+    LOGS,
+    Captured,
+    Exit,
+    Job,
+    JobState,
+    Stop,
+    UnknownKind,
+    jobs,
+    kind_of,
+    token_hash,
+)
 from shared.settings import settings
 from shared.workflows import Workflows
 
 routes = router("/{job_id}", "jobs")
+
+RETRY_AFTER = "30"
+"""Seconds after which a runner may repeat a push for a kind of job that this app does not serve."""
 
 
 class Received(BaseModel):
@@ -49,6 +65,10 @@ async def _current_job(job_id: str, request: Request) -> Job:
         raise Unauthorized("Invalid or missing job token")
     if job.state is JobState.ENDED:
         raise _ended()
+    try:
+        kind_of(job.kind)
+    except UnknownKind as error:  # another app may serve it, so the runner repeats its push and loses nothing
+        raise Unavailable(str(error), {"Retry-After": RETRY_AFTER}) from None
     return job
 
 
@@ -65,7 +85,7 @@ async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, 
     data = await request.body()
     if offset > job.size:
         return JSONResponse({"error": "Output is missing before this", "offset": job.size}, 409)
-    kind = kinds[job.kind]
+    kind = kind_of(job.kind)
     if data:
         await blobs.append(LOGS, job.id, offset, data)
     if job.state is JobState.CREATED:

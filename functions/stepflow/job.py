@@ -14,7 +14,7 @@ from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepCha
 from functions.stepflow.updates import Message
 from shared import blobs, tables
 from shared.ids import derived_id
-from shared.jobs import LOGS, Captured, Exit, Job, JobSpec, Stop
+from shared.jobs import LOGS, Captured, Exit, Job, JobKind, JobSpec, Stop
 
 KIND = "stepflow.execution"
 
@@ -24,7 +24,7 @@ INLINE_COMMAND = 16 * 1024
 SCRIPT = ".stepflow-command.sh"
 
 
-class StepflowExecution:
+class StepflowExecution(JobKind):
     """What StepFlow does at the turns of an execution's job."""
 
     name = KIND
@@ -103,9 +103,6 @@ class StepflowExecution:
             return not (await executions.get(job_id)).status.final
         except tables.NotFound:
             return False
-
-    async def orphaned(self, job_id: str) -> None:
-        """The log has it."""
 
     async def unfinished(self) -> AsyncIterator[str]:
         """Pending and running executions."""

@@ -10,8 +10,8 @@ import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.gateway.job import KIND
 from functions.gateway.records import Run
 from functions.gateway.store import runs
+from functions.jobs.ending import settle
 from functions.jobs.events import push_output
-from functions.jobs.orchestrations import settle
 from infra.local.environment import Environment
 from shared import blobs
 from shared.http.errors import Gone
