@@ -1,8 +1,5 @@
 """The steps of a job's workflow; each may be repeated, and fails with `UnknownKind` where its kind is not served."""
 
-import json
-from typing import Any
-
 import azure.durable_functions as df
 
 from functions.jobs.ending import change_job, settle
@@ -19,6 +16,7 @@ from shared.jobs import (
     kind_of,
     new_token,
 )
+from shared.order import VARIABLE, InputFile, Order
 from shared.settings import settings
 
 bp = df.Blueprint()
@@ -51,27 +49,27 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
         record.token_hash, record.timeout, record.inputs = hashed, spec.timeout, list(spec.inputs)
 
     await change_job(job_id, kind, expect)  # a repeat replaces the hash: its container has the new token
-    inputs: list[dict[str, str]] = []
+    inputs: list[InputFile] = []
     for path, data in spec.inputs.items():
         await blobs.put(INPUTS, f"{job_id}/{path}", data)
-        inputs.append({"path": path, "url": await blobs.link(INPUTS, f"{job_id}/{path}")})
-    order: dict[str, Any] = {
-        "url": f"{settings().base_url}/jobs/{job_id}",
-        "token": token,
-        "command": spec.command,
-        "directory": spec.directory,
-        "environment": dict(spec.environment),
-        "timeout": spec.timeout,
-        "keep": spec.keep,
-        "capture": spec.capture,
-        "mask_words": spec.mask_words,
-        "inputs": inputs,
-        "secrets": list(spec.secrets),
-    }
+        inputs.append(InputFile(path, await blobs.link(INPUTS, f"{job_id}/{path}")))
+    order = Order(
+        url=f"{settings().base_url}/jobs/{job_id}",
+        token=token,
+        command=spec.command,
+        directory=spec.directory,
+        timeout=spec.timeout,
+        inputs=inputs,
+        secrets=list(spec.secrets),
+        environment=dict(spec.environment),
+        keep=spec.keep,
+        capture=spec.capture,
+        mask_words=spec.mask_words,
+    )
     await containers.create(
         group_name(job_id),
         environment={},  # the command's variables are in the order: they must not change how the runner works
-        secrets={**spec.secrets, "RUNYARD_JOB": json.dumps(order, ensure_ascii=False)},
+        secrets={**spec.secrets, VARIABLE: order.to_json()},
         tags={"runyard-job": job_id, "runyard-kind": kind},
         image=spec.image or settings().runner_image,
         cpu=spec.cpu,

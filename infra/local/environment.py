@@ -97,7 +97,7 @@ class Environment:
         folder = self.state / "runner"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/redaction.py"):
+        for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/order.py", ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
         # The command lines that the Dockerfile installs; here they are development dependencies.
         tools = ROOT / "infra/local/node_modules"

@@ -1,17 +1,9 @@
 """The entry point of a job's container: fetches the inputs, runs the command, pushes output, files and the exit.
 
-Standard library only. The job comes as JSON in the variable `RUNYARD_JOB`, a secure value of the container group:
+Standard library only. The job comes as an `Order` (shared/order.py) in the environment variable `RUNYARD_JOB`.
 
-    url        where to push, `https://app/jobs/<id>`       token      this job's own bearer token
-    command    list of arguments                            directory  where it runs; made if absent
-    timeout    seconds, from the command's start            keep       folder whose files are kept, or null
-    inputs     [{path, url}], written below `directory`     secrets    names of variables whose values are masked
-    capture    regular expression on lines of output whose group `path` names a file to keep at once, or null
-    environment  variables of the command, beside the container's own
-    mask_words   whether values after words such as `key=` are masked too
-
-Output is pushed as it is to `POST {url}/events?offset=N`; the offset is its sequence number, so a batch that arrives
-twice changes nothing; an answer with `stop` ends the command. `POST {url}/files` answers where a file may be put;
+Output is pushed to `POST {url}/events?offset=N`; the byte offset is its sequence number, so a batch that arrives twice
+changes nothing; an answer with `stop` ends the command. `POST {url}/files` answers where a file may be put;
 `POST {url}/captures` reports one that a line names, before that line; `POST {url}/exit` ends the job.
 """
 
@@ -29,60 +21,72 @@ from typing import Any
 
 from capture import Capture
 from files import keep
+from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
 from push import PATIENCE, Api, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
 STEP = 0.05  # seconds between two looks at a reader
+OVER = 75  # exit code when the app accepts no more of this job
+MALFORMED = 78  # exit code for an order that cannot be read
 GRACE = 2.0  # seconds from the signal to the kill, and for output of what the command left behind
 
 
 def main() -> int:
-    """Run the job; answers the exit code of the container."""
-    job = json.loads(os.environ.pop("RUNYARD_JOB"))
-    root, directory = Path.cwd(), Path(job["directory"]).resolve()
-    api = Api(job["url"], job["token"])
-    values = [os.environ.get(name, "").encode() for name in job["secrets"]]
-    redactor = Redactor([line for value in values for line in value.splitlines()], words=job.get("mask_words", True))
+    """Run the job; returns the exit code of the container."""
     try:
-        end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": "", "files": [], "skipped": []}
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            fetch(job["inputs"], directory)
-        except OSError as error:
-            end["message"] = f"The command's files cannot be laid out: {error}"
-            pusher = Pusher(api)
-        else:
-            pusher = Pusher(api)
-            sink: Pusher | Capture = pusher
-            if job.get("capture"):
-                sink = Capture(job["capture"], directory, root, Api(job["url"], job["token"]), pusher)
-            variables = {**os.environ, **job.get("environment", {}), "PYTHONUNBUFFERED": "1"}
-            end |= run(job["command"], directory, variables, job["timeout"], redactor, pusher, sink)
-        end["size"] = pusher.close()
-        if job["keep"]:
-            end["files"], end["skipped"] = keep(directory / job["keep"], api)
-        api.post("/exit", json.dumps(end).encode(), "application/json")
+        order = Order.from_json(os.environ.pop(VARIABLE, ""))
+    except MalformedOrder as error:
+        print(f"runner: {VARIABLE} holds no order that this runner understands: {error}", file=sys.stderr)
+        return MALFORMED
+    try:
+        code = work(order)
     except Over as error:
         print(f"runner: {error}", file=sys.stderr)
-        return 75
-    code = end["exit_code"]
+        return OVER
     return 1 if code is None else code
 
 
-def fetch(inputs: list[dict[str, str]], directory: Path) -> None:
+def work(order: Order) -> int | None:
+    """Do what the order says and report the exit; returns the command's exit code, None when it was not started."""
+    root, directory = Path.cwd(), Path(order.directory).resolve()
+    api = Api(order.url, order.token)
+    values = [os.environ.get(name, "").encode() for name in order.secrets]
+    redactor = Redactor([line for value in values for line in value.splitlines()], words=order.mask_words)
+    end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": "", "files": [], "skipped": []}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        fetch(order.inputs, directory)
+    except OSError as error:
+        end["message"] = f"The command's input files could not be written: {error}"
+        pusher = Pusher(api)
+    else:
+        pusher = Pusher(api)
+        sink: Pusher | Capture = pusher
+        if order.capture:
+            sink = Capture(order.capture, directory, root, Api(order.url, order.token), pusher)
+        variables = {**os.environ, **order.environment, "PYTHONUNBUFFERED": "1"}
+        end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink)
+    end["size"] = pusher.close()
+    if order.keep:
+        end["files"], end["skipped"] = keep(directory / order.keep, api)
+    api.post("/exit", json.dumps(end).encode(), "application/json")
+    return end["exit_code"]
+
+
+def fetch(inputs: list[InputFile], directory: Path) -> None:
     """Download the inputs; each is tried a few times. `OSError` when one cannot be had."""
     for item in inputs:
-        target = directory / item["path"]
+        target = directory / item.path
         target.parent.mkdir(parents=True, exist_ok=True)
         for pause in (0.2, 1, 5, None):
             try:
-                with urllib.request.urlopen(item["url"], timeout=60) as source, target.open("wb") as file:
+                with urllib.request.urlopen(item.url, timeout=60) as source, target.open("wb") as file:
                     while chunk := source.read(1 << 20):
                         file.write(chunk)
                 break
             except OSError as error:
                 if pause is None:
-                    raise OSError(f"{item['path']}: {error}") from None  # the address is a secret
+                    raise OSError(f"{item.path}: {error}") from None  # the address is a secret
                 time.sleep(pause)
 
 
