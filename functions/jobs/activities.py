@@ -4,6 +4,7 @@ import azure.durable_functions as df
 
 from functions.jobs.ending import change_job, settle
 from shared import blobs, containers, tables
+from shared.container_groups import ContainerSpec, GroupSpec, RegistryLogin
 from shared.jobs import (
     INPUTS,
     Exit,
@@ -66,14 +67,24 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
         capture=spec.capture,
         mask_words=spec.mask_words,
     )
-    await containers.create(
-        group_name(job_id),
-        environment={},  # the command's variables are in the order: they must not change how the runner works
+    await containers.create(_group_of(job_id, kind, spec, order))
+
+
+def _group_of(job_id: str, kind: str, spec: JobSpec, order: Order) -> GroupSpec:
+    image, identity = spec.image or settings().runner_image, settings().runner_identity
+    main = ContainerSpec(
+        name="main",
+        image=image,
+        # The command's own variables are in the order: they must not change how the runner works.
         secrets={**spec.secrets, VARIABLE: order.to_json()},
-        tags={"runyard-job": job_id, "runyard-kind": kind},
-        image=spec.image or settings().runner_image,
         cpu=spec.cpu,
         memory_gb=spec.memory_gb,
+    )
+    return GroupSpec(
+        name=group_name(job_id),
+        containers=[main],
+        registries=[RegistryLogin(image.split("/")[0], identity)] if identity else [],
+        tags={"runyard-job": job_id, "runyard-kind": kind},
     )
 
 
@@ -85,8 +96,8 @@ async def job_probe(job: dict) -> Reason | None:
         return "exited"
     if not await kind.wanted(job["id"]):
         return "cancelled"
-    state = await containers.state(group_name(job["id"]))
-    if state is None or state.ended:
+    group = await containers.state(group_name(job["id"]))
+    if group is None or group.ended:
         # The exit may have been pushed between the first look at the record and the end of the container.
         return "exited" if (await jobs.get(job["id"])).exit is not None else "lost"
     return None

@@ -1,7 +1,7 @@
 """Repairs after a crash between two steps: records without a workflow, containers whose job is over."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -35,7 +35,7 @@ async def reconcile(workflows: WorkflowClient) -> None:
 
 
 @contextmanager
-def _apart(what: str, name: str) -> Iterator[None]:
+def _apart(what: str, name: str) -> Generator[None]:
     """Log a failure with one item, so that the next items are still handled."""
     try:
         yield

@@ -13,6 +13,7 @@ from functions.stepflow.records import Execution
 from functions.stepflow.store import executions
 from infra.local.environment import Environment
 from shared import containers
+from shared.container_groups import ContainerSpec, GroupSpec
 from shared.ids import new_id
 from shared.jobs import (
     WORKFLOW,
@@ -128,14 +129,10 @@ class TestUnservedKind:
     ):
         groups = [group_name(new_id()) for _ in range(2)]
         for group in groups:  # of a kind that no app here serves: the timer of the shared one must not remove them
-            await containers.create(
-                group,
-                environment={},
-                secrets={},
-                tags={"runyard-job": group.removeprefix("job-"), "runyard-kind": "tests.absent"},
-                image=stack.app_settings["RUNYARD_RUNNER_IMAGE"],
-                command=["sleep", "600"],
-            )
+            tags = {"runyard-job": group.removeprefix("job-"), "runyard-kind": "tests.absent"}
+            image = stack.app_settings["RUNYARD_RUNNER_IMAGE"]
+            sleeper = ContainerSpec("main", image, ["sleep", "600"])
+            await containers.create(GroupSpec(group, [sleeper], tags=tags))
         log = stack.state / "logs/host.log"
         for _ in range(2):
             assert (await http.post("/admin/functions/maintenance_minute", json={})).status_code == 202
