@@ -49,7 +49,7 @@ class NewFile(BaseModel):
     size: int = Field(ge=0)
 
 
-class Place(BaseModel):
+class UploadTarget(BaseModel):
     """Where to put it, and the name to report it under."""
 
     url: str
@@ -126,12 +126,12 @@ async def push_capture(job: CurrentJob, body: Captured) -> Received:
 
 
 @routes.post("/files", status_code=201)
-async def offer_file(job: CurrentJob, body: NewFile) -> Place:
+async def offer_file(job: CurrentJob, body: NewFile) -> UploadTarget:
     """Say where one of the job's files may be put, by a link that opens nothing else."""
     if body.size > settings().artifact_limit:
         raise TooLarge(f"File is over {settings().artifact_limit} bytes")
     blob = f"{job.kind}/{job.id}/{uuid.uuid4()}"
-    return Place(url=await blobs.link(ARTIFACTS, blob, write=True), blob=blob)
+    return UploadTarget(url=await blobs.link(ARTIFACTS, blob, write=True), blob=blob)
 
 
 @routes.post("/exit")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from files import put
-from push import Api, Over, Pusher
+from push import JobApi, Over, Pusher
 
 LONGEST = 64 * 1024  # bytes of a line that is looked at; longer ones pass
 PACKED = 1 << 30  # bytes of the files in a folder that is packed
@@ -22,7 +22,7 @@ class Capture:
     links it is named.
     """
 
-    def __init__(self, pattern: str, directory: Path, root: Path, api: Api, pusher: Pusher):
+    def __init__(self, pattern: str, directory: Path, root: Path, api: JobApi, pusher: Pusher):
         self._pattern = re.compile(pattern.encode())
         self._directory, self._root, self._api, self._pusher = directory, root, api, pusher
         self._held = bytearray()  # an unfinished line

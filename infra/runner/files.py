@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from push import Api, connect
+from push import JobApi, connect
 
 MAX_FILES = 1000
 
 
-def keep(folder: Path, api: Api) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def keep(folder: Path, api: JobApi) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Put the regular files below `folder` where the app says; answers (kept, skipped with the reason)."""
     kept: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
@@ -40,7 +40,7 @@ def regular_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def put(path: Path, name: str, api: Api, kind: str | None = None) -> dict[str, Any]:
+def put(path: Path, name: str, api: JobApi, kind: str | None = None) -> dict[str, Any]:
     """Upload one file as it is now; answers its record. `ValueError` when the app refuses it, `OSError` otherwise."""
     size = path.stat().st_size
     kind = kind or mimetypes.guess_type(name)[0] or "application/octet-stream"

@@ -19,7 +19,7 @@ class Over(Exception):
     """The app wants no more of this job: it has ended, was cancelled, or nobody answers."""
 
 
-class Api:
+class JobApi:
     """The app, as a job sees it: `url` is `https://app/jobs/<id>`, every call carries the job's token."""
 
     def __init__(self, url: str, token: str):
@@ -63,7 +63,7 @@ def connect(scheme: str, netloc: str) -> http.client.HTTPConnection:
 class Pusher:
     """A bounded buffer between the program and the app, emptied by a thread of its own."""
 
-    def __init__(self, api: Api):
+    def __init__(self, api: JobApi):
         self._api = api
         self._buffer, self._offset, self._closed = bytearray(), 0, False
         self._changed = threading.Condition()

@@ -22,7 +22,7 @@ from typing import Any
 from capture import Capture
 from files import keep
 from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
-from push import PATIENCE, Api, Over, Pusher
+from push import PATIENCE, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
 STEP = 0.05  # seconds between two looks at a reader
@@ -49,7 +49,7 @@ def main() -> int:
 def work(order: Order) -> int | None:
     """Do what the order says and report the exit; returns the command's exit code, None when it was not started."""
     root, directory = Path.cwd(), Path(order.directory).resolve()
-    api = Api(order.url, order.token)
+    api = JobApi(order.url, order.token)
     values = [os.environ.get(name, "").encode() for name in order.secrets]
     redactor = Redactor([line for value in values for line in value.splitlines()], words=order.mask_words)
     end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": "", "files": [], "skipped": []}
@@ -63,7 +63,7 @@ def work(order: Order) -> int | None:
         pusher = Pusher(api)
         sink: Pusher | Capture = pusher
         if order.capture:
-            sink = Capture(order.capture, directory, root, Api(order.url, order.token), pusher)
+            sink = Capture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
         variables = {**os.environ, **order.environment, "PYTHONUNBUFFERED": "1"}
         end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink)
     end["size"] = pusher.close()
@@ -113,7 +113,7 @@ def run(
         sys.exit(143)
 
     signal.signal(signal.SIGTERM, stop)
-    reader = Reader(process, redactor, sink)
+    reader = OutputReader(process, redactor, sink)
     reader.start()
     reason, deadline = "exited", time.monotonic() + timeout
     while process.poll() is None:
@@ -130,7 +130,7 @@ def run(
     return {"exit_code": 128 - code if code < 0 else code, "reason": reason}
 
 
-class Reader(threading.Thread):
+class OutputReader(threading.Thread):
     """Passes a command's output on until its end."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | Capture"):

@@ -2,14 +2,19 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aiohttp
 import pytest
 
 from functions.gateway.records import Run
 from functions.gateway.store import runs
+from functions.jobs.timers import reconcile
 from infra.local.environment import Environment
+from shared import tables
 from shared.ids import new_id
+from shared.jobs import Exit, Job, JobKind, JobSpec
+from shared.workflows import WorkflowClient
 from tests.conftest import connected, eventually
 from tests.functions.gateway.conftest import Gateway, gateway
 from tests.spine.test_removal import groups
@@ -97,6 +102,58 @@ async def test_a_container_that_nobody_watches_is_removed_and_told(stack: Enviro
         return any(job_id in alert["message"] for alert in alerts)
 
     await eventually(told)
+
+
+class BrokenKind(JobKind):
+    """A kind whose records cannot be read."""
+
+    name = "tests.broken"
+
+    async def prepare(self, job_id: str) -> JobSpec | None: ...
+
+    async def ended(self, job: Job, end: Exit) -> None: ...
+
+    async def unfinished(self) -> AsyncIterator[str]:
+        raise tables.Unavailable("the records cannot be read")
+        yield
+
+
+class UnstartedKind(BrokenKind):
+    """A kind whose two jobs have no workflow."""
+
+    name = "tests.unstarted"
+    ids = ("first", "second")
+
+    async def unfinished(self) -> AsyncIterator[str]:
+        for job_id in self.ids:
+            yield job_id
+
+
+class FailingOnce(WorkflowClient):
+    """Starts workflows; the first start fails."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def status(self, instance_id: str) -> str | None:
+        return None
+
+    async def start(self, name: str, instance_id: str, value: Any = None) -> None:
+        self.asked.append((instance_id, value))
+        if len(self.asked) == 1:
+            raise RuntimeError("the workflow cannot be started")
+
+
+async def test_a_failure_with_one_job_or_kind_stops_no_other(
+    app: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("shared.jobs.kinds", {})
+    monkeypatch.setattr("functions.jobs.timers.kinds", {kind.name: kind() for kind in (BrokenKind, UnstartedKind)})
+    workflows = FailingOnce()
+    await reconcile(workflows)
+    assert workflows.asked == [("first", "tests.unstarted"), ("second", "tests.unstarted")]
+    assert "could not repair jobs of the kind tests.broken" in caplog.text
+    assert "could not repair tests.unstarted first" in caplog.text
 
 
 async def _gone(environment: Environment, job_id: str) -> bool:

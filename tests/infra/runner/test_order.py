@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.processes import ROOT
 from shared.order import VARIABLE, InputFile, MalformedOrder, Order
 
+ROOT = Path(__file__).parents[3]
 SMALLEST = Order(url="http://127.0.0.1:1/jobs/1", token="hidden-token", command=["true"], directory="w", timeout=60)
 FULL = Order(
     url="https://app/jobs/1",
