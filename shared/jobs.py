@@ -1,38 +1,39 @@
-"""A job is one container run: what to run, how it ended, and who hears of it."""
+"""A job is one container run: its record, what it runs, how it ended, and the kinds of jobs that APIs define."""
 
 import hashlib
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
 from shared.tables import Collection, Record
 
 LOGS = "logs"
-"""Container of the append blobs that hold a job's whole output; the name is the job's id."""
+"""Blob container of the append blobs with a job's whole output; the blob's name is the job's id."""
 
 INPUTS = "inputs"
-"""Container of the files a job starts with, `<job>/<path>`."""
+"""Blob container of the files that a job starts with, `<job id>/<path>`."""
 
 ARTIFACTS = "artifacts"
-"""Container of the files that jobs leave and clients upload, `<kind>/<owner>/<id>`."""
+"""Blob container of the files that jobs produce and clients upload, `<kind>/<owner>/<id>`."""
 
 WORKFLOW = "run_job"
-"""The orchestrator of a job; its instance has the job's id and takes the job's kind."""
+"""The orchestrator of every job; its instance id is the job's id, its input the job's kind."""
 
 CANCEL = "cancel"
-"""The event that ends a job's container."""
+"""The event that asks a job's workflow to remove its container."""
 
 FINISHED = "finished"
-"""The event that says that a job's exit is in its record."""
+"""The event that a job's workflow waits for: the runner's exit is in the job's record."""
 
 
 class JobState(StrEnum):
-    """`created` until the runner speaks, `running` until its container is to go."""
+    """`created` until the runner's first push, then `running`, and `ended` from the moment no push is accepted."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -43,7 +44,7 @@ Reason = Literal["exited", "timeout", "unstartable", "cancelled", "lost"]
 
 
 class KeptFile(BaseModel):
-    """A file that the job left, already in the `artifacts` container under `blob`."""
+    """A file that the job produced, stored as `blob` in the blob container `artifacts`; `size` in bytes."""
 
     name: str
     size: int
@@ -53,9 +54,10 @@ class KeptFile(BaseModel):
 
 
 class Exit(BaseModel):
-    """How a job ended, and when that became known.
+    """How a job ended; `at` is when the app learned of it.
 
-    `exit_code` is None when nothing was started or nobody saw the end; `size` counts output bytes.
+    `exit_code` is None when the command was not started or its end was not reported. `size` is the length of the output
+    in bytes. `skipped` are files that were not kept, as `{"name", "reason"}`.
     """
 
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -68,9 +70,10 @@ class Exit(BaseModel):
 
 
 class Captured(BaseModel):
-    """A file that a line of output names, kept before the line itself arrived; `reason` says why there is no file.
+    """A file that a line of output names, stored before the line itself arrives; `reason` says why `file` is None.
 
-    `line` and `end` are the bytes of output before the line and behind its newline, `path` is as the line has it.
+    `line` is the byte offset in the output at which the line begins, `end` the offset after its newline, `path` the
+    path as it is written in the line.
     """
 
     line: int
@@ -82,7 +85,12 @@ class Captured(BaseModel):
 
 
 class Job(Record):
-    """One container job; its id is that of the record it works for. `captured` are files of lines yet to arrive."""
+    """One container job; its id is the id of the record that it runs for.
+
+    `token_hash` is the hash of the runner's bearer token, `timeout` in seconds, `inputs` the paths of its input files,
+    `size` the bytes of output received. `captured` are files named by lines that have not arrived yet. `exit` is an
+    `Exit` as JSON.
+    """
 
     kind: str
     state: JobState = JobState.CREATED
@@ -103,10 +111,11 @@ class Job(Record):
 class JobSpec:
     """What to run: `command` in `directory` for at most `timeout` seconds.
 
-    `inputs` are files by their path below `directory`; `secrets` are environment variables by name, kept out of every
-    record and masked in the output; `keep` is the folder below `directory` whose files are kept at the end; `capture`
-    is a regular expression whose group `path` names, in a line of output, a file or folder that is kept at once.
-    `mask_words` is whether output loses values after words such as `key=`. `cpu` in cores, `memory_gb` in GB.
+    `inputs` are the contents of files by their path below `directory`. `secrets` are environment variables that are
+    stored in no record and masked in the output. `keep` is a folder below `directory` whose files are kept at the end.
+    `capture` is a regular expression for lines of output; its group `path` names a file or folder to keep at once.
+    `mask_words` is whether values after words such as `key=` are masked in the output too. `image` replaces the
+    runner's image. `cpu` is in cores, `memory_gb` in GB.
     """
 
     command: list[str]
@@ -123,68 +132,91 @@ class JobSpec:
     memory_gb: float = 1.5
 
 
-class JobKind(Protocol):
-    """What an API does at the turns of its jobs' lives; a call may be repeated, and changes nothing more then."""
+class JobKind(ABC):
+    """What an API does for one kind of job. A kind needs a `name`, `prepare` and `ended`; the rest has defaults.
 
-    name: str
-    """What records of its jobs call it: `<slice>.<noun>`."""
+    `name` is `<slice>.<noun>` (`gateway.run`) and stands in the job's record, in its container group's tags and in the
+    paths of its files. Every method may be called again for the same job after a crash; a repeat must change nothing.
+    """
 
+    name: ClassVar[str]
+
+    @abstractmethod
     async def prepare(self, job_id: str) -> JobSpec | None:
-        """What to run; None when there is nothing to run any more. Raises `Unstartable` with the reason."""
-        ...
+        """Return what to run, None when nothing is left to run. Raises `Unstartable` when the job cannot run."""
 
-    async def started(self, job: Job) -> None:
-        """The command is about to run."""
-        ...
-
-    async def output(self, job: Job, offset: int, data: bytes) -> None:
-        """Output bytes from `offset` on, in order; the same offset again means the same bytes again.
-
-        Raises `Stop` when the command is to end now; what it still prints comes all the same.
-        """
-        ...
-
+    @abstractmethod
     async def ended(self, job: Job, end: Exit) -> None:
-        """The job is over, whatever became of it."""
-        ...
+        """Record how the job ended; called for every end, also for a job whose container was never created."""
+
+    async def started(self, job: Job) -> None:  # noqa: B027 - a default
+        """Note that the command is about to run. The default does nothing."""
+
+    async def output(self, job: Job, offset: int, data: bytes) -> None:  # noqa: B027 - a default
+        """Handle output bytes from `offset` on, in order; a repeat of an offset brings the same bytes again.
+
+        Raises `Stop` to end the command; what it prints until then still arrives here. The default does nothing: the
+        job's log is stored before this is called.
+        """
 
     async def wanted(self, job_id: str) -> bool:
-        """Whether the job should go on; False stops its container."""
-        ...
+        """Return whether the job should go on; False ends its container.
 
-    async def orphaned(self, job_id: str) -> None:
-        """A container that nobody watched has been removed."""
-        ...
+        The default is True: the job runs until its command ends, its time is over or it is cancelled.
+        """
+        return True
 
-    def unfinished(self) -> AsyncIterator[str]:
-        """The ids of all records that are waiting for a job to start or to end."""
-        ...
+    async def orphaned(self, job_id: str) -> None:  # noqa: B027 - a default
+        """Note that a container was removed whose job had already ended or had no record. The default does nothing."""
+
+    async def unfinished(self) -> AsyncIterator[str]:
+        """Yield the ids of all records whose job has not started or not ended.
+
+        The sweep starts or ends those that a crash left behind. The default yields nothing: such jobs are not repaired.
+        """
+        for job_id in ():
+            yield job_id
 
 
 class Stop(Exception):
-    """A job whose command is to end."""
+    """Raised by `JobKind.output` to end the job's command."""
 
 
 class Unstartable(Exception):
-    """A job that cannot run; the message is for the client."""
+    """Raised by `JobKind.prepare` for a job that cannot run; the message is shown to the client."""
+
+
+class UnknownKind(Exception):
+    """Raised for a job of a kind that this app does not serve."""
+
+    def __init__(self, name: str):
+        super().__init__(f"this app serves no jobs of the kind {name}: its API is not in RUNYARD_APIS")
 
 
 jobs = Collection("Jobs", Job, counters=["state"])
 kinds: dict[str, JobKind] = {}
-"""Who answers for a kind of job (`gateway.run`); each API enters its own."""
+"""The kinds of jobs that this app serves, by name; `shared.slices.add_slice` enters those of each slice."""
+
+
+def kind_of(name: str) -> JobKind:
+    """Return the kind with this name. `UnknownKind` when this app does not serve it."""
+    try:
+        return kinds[name]
+    except KeyError:
+        raise UnknownKind(name) from None
 
 
 def new_token() -> tuple[str, str]:
-    """A job's token and the hash under which its record knows it."""
+    """Return a new bearer token for a runner, and the hash of it that the job's record stores."""
     token = secrets.token_urlsafe(32)
     return token, token_hash(token)
 
 
 def token_hash(token: str) -> str:
-    """SHA-256 in hex: the token has 256 random bits, so a slow hash would add nothing."""
+    """Return the token's SHA-256 in hex: with 256 random bits in the token, a slow hash would add nothing."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def group_name(job_id: str) -> str:
-    """The container group of a job: lower-case letters, digits and hyphens, at most 63."""
+    """Return the name of a job's container group: lower-case letters, digits and hyphens, at most 63."""
     return f"job-{job_id}"

@@ -1,49 +1,83 @@
-"""What sets jobs right when a host died between two steps: records without a workflow, containers without a job."""
+"""Repairs after a crash between two steps: records without a workflow, containers whose job is over."""
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from functions.jobs.orchestrations import settle
+from functions.jobs.ending import settle
 from shared import containers, tables
 from shared.ids import time_of
-from shared.jobs import WORKFLOW, Exit, JobState, jobs, kinds
+from shared.jobs import WORKFLOW, Exit, JobKind, JobState, UnknownKind, jobs, kind_of, kinds
 from shared.workflows import ACTIVE, WorkflowClient
 
 log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(seconds=60)
-"""A record younger than this may still be on its way to its workflow."""
+"""The workflow of a record younger than this may be starting at this moment."""
+
+_reported: set[str] = set()
+"""The kinds that this app does not serve and whose containers were logged once."""
 
 
 async def reconcile(workflows: WorkflowClient) -> None:
-    """Start jobs without a workflow, end those whose workflow has ended, remove containers whose job is over."""
-    for kind, handler in kinds.items():
-        async for job_id in handler.unfinished():
-            made = time_of(job_id)
-            if made is None or datetime.now(UTC) - made > PATIENCE:
-                await _set_right(workflows, kind, job_id)
-    async for name, tags in containers.groups():
-        job_id = tags.get("runyard-job")
-        if job_id and await workflows.status(job_id) not in ACTIVE and await _over(job_id):
-            log.warning("removing container group %s: its job %s is over", name, job_id)
-            await containers.remove(name)
-            if handler := kinds.get(tags.get("runyard-kind", "")):
-                await handler.orphaned(job_id)
+    """Start jobs without a workflow, end those whose workflow has ended, remove containers whose job is over.
+
+    Jobs and containers of kinds that this app does not serve are left alone. A failure is logged and stops no others.
+    """
+    for kind in kinds.values():
+        with _apart("jobs of the kind", kind.name):
+            await _repair_jobs(workflows, kind)
+    async for group, tags in containers.groups():
+        if "runyard-job" in tags:
+            with _apart("container group", group):
+                await _sweep_group(workflows, group, tags["runyard-job"], tags.get("runyard-kind", ""))
 
 
-async def _set_right(workflows: WorkflowClient, kind: str, job_id: str) -> None:
+@contextmanager
+def _apart(what: str, name: str) -> Generator[None]:
+    """Log a failure with one item, so that the next items are still handled."""
+    try:
+        yield
+    except Exception:
+        log.exception("could not repair %s %s", what, name)
+
+
+async def _repair_jobs(workflows: WorkflowClient, kind: JobKind) -> None:
+    async for job_id in kind.unfinished():
+        made = time_of(job_id)
+        if made is None or datetime.now(UTC) - made > PATIENCE:
+            with _apart(kind.name, job_id):
+                await _repair_job(workflows, kind, job_id)
+
+
+async def _repair_job(workflows: WorkflowClient, kind: JobKind, job_id: str) -> None:
     status = await workflows.status(job_id)
-    if status in ACTIVE or not await kinds[kind].wanted(job_id):
+    if status in ACTIVE or not await kind.wanted(job_id):
         return
     if status is None:
-        log.warning("starting the workflow of %s %s: nobody had", kind, job_id)
-        await workflows.start(WORKFLOW, job_id, kind)
+        log.warning("starting the workflow of %s %s, which had none", kind.name, job_id)
+        await workflows.start(WORKFLOW, job_id, kind.name)
     else:
-        log.warning("ending %s %s: its workflow has ended as %s", kind, job_id, status)
-        await settle(job_id, kind, Exit(reason="lost"))
+        log.warning("ending %s %s: its workflow has ended as %s", kind.name, job_id, status)
+        await settle(job_id, kind.name, Exit(reason="lost"))
 
 
-async def _over(job_id: str) -> bool:
+async def _sweep_group(workflows: WorkflowClient, group: str, job_id: str, kind_name: str) -> None:
+    try:
+        kind = kind_of(kind_name)
+    except UnknownKind as error:
+        if kind_name not in _reported:
+            _reported.add(kind_name)
+            log.warning("leaving container group %s alone: %s", group, error)
+        return
+    if await workflows.status(job_id) not in ACTIVE and await _is_over(job_id):
+        log.warning("removing container group %s: its job %s is over", group, job_id)
+        await containers.remove(group)
+        await kind.orphaned(job_id)
+
+
+async def _is_over(job_id: str) -> bool:
     try:
         return (await jobs.get(job_id)).state is JobState.ENDED
     except tables.NotFound:

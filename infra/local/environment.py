@@ -104,7 +104,7 @@ class Environment:
         folder = self.state / "runner"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/redaction.py"):
+        for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/order.py", ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
         # The Dockerfile installs these command lines; here they are development dependencies.
         start = f'PATH="$PATH:{NODE_MODULES}/.bin" exec python3 {folder}/runner.py'

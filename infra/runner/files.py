@@ -1,4 +1,4 @@
-"""Uploading files of the container to the addresses that the app gives."""
+"""Uploading files of the container to where the app says."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ MAX_FILES = 1000
 
 
 def keep(folder: Path, api: JobApi) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Upload the regular files below `folder`; returns the records of the files, and skipped files with the reason."""
+    """Upload the regular files below `folder`; return the records of those kept, and name and reason of the others."""
     kept: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     for number, path in enumerate(regular_files(folder)):
@@ -31,7 +31,7 @@ def keep(folder: Path, api: JobApi) -> tuple[list[dict[str, Any]], list[dict[str
 
 
 def regular_files(folder: Path) -> Iterator[Path]:
-    """The files below a folder, ordered by name; links are neither followed nor included."""
+    """Yield the files below a folder in the order of their names; links are neither followed nor kept."""
     for root, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
@@ -41,12 +41,7 @@ def regular_files(folder: Path) -> Iterator[Path]:
 
 
 def put(path: Path, name: str, api: JobApi, kind: str | None = None) -> dict[str, Any]:
-    """Upload one file in its present state; returns its record.
-
-    Raises:
-        ValueError: the app refuses the file.
-        OSError: the file cannot be read or uploaded.
-    """
+    """Upload one file and return its record. `ValueError` if the app refuses it, `OSError` if the upload fails."""
     size = path.stat().st_size
     kind = kind or mimetypes.guess_type(name)[0] or "application/octet-stream"
     status, place = api.post("/files", json.dumps({"name": name, "size": size}).encode(), "application/json")
@@ -79,7 +74,7 @@ def put(path: Path, name: str, api: JobApi, kind: str | None = None) -> dict[str
 
 
 def body(file: Any, size: int, digest: Any) -> Iterator[bytes]:
-    """The first `size` bytes of a file in chunks. Raises OSError when the file has become shorter."""
+    """Yield exactly `size` bytes of a file. `OSError` when it has become shorter."""
     while size:
         chunk = file.read(min(1 << 20, size))
         if not chunk:

@@ -1,4 +1,4 @@
-"""Pushing a job's output to the app: in order, each byte once, also when the app or the network fails meanwhile."""
+"""Pushing a job's output to the app: in order, each byte counted once, also when the app restarts."""
 
 import http.client
 import json
@@ -9,28 +9,27 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BATCH = 1024 * 1024  # bytes of one push
-BUFFER = 8 * BATCH  # bytes that are not pushed yet; when there are more, the program has to wait
-PATIENCE = 900.0  # seconds without an answer, after which the job is given up
-# Seconds between two pushes, up to each number of pushes, because a log blob holds at most 50,000 blocks.
+BUFFER = 8 * BATCH  # bytes not pushed yet; when there are more, the command waits
+PATIENCE = 900.0  # seconds without an answer, after which the runner gives up
+# (number of pushes, seconds between two of them up to that number): a log blob holds at most 50,000 blocks.
 INTERVALS = ((10_000, 0.1), (40_000, 1.0), (49_000, 60.0))
 
 
 class Over(Exception):
-    """The app accepts no more data of this job: it has ended or was cancelled, or the app does not answer."""
+    """The app accepts no more from this job: it has ended, was cancelled, or the app does not answer."""
 
 
 class JobApi:
-    """The app's HTTP API for one job: `url` is `https://app/jobs/<id>`, and every call has the job's token."""
+    """The app's endpoint for one job: `url` is `https://app/jobs/<id>`, every request carries the job's token."""
 
     def __init__(self, url: str, token: str):
         self._url, self._token = urlsplit(url), token
         self._connection: http.client.HTTPConnection | None = None
 
     def post(self, path: str, body: bytes, kind: str = "application/octet-stream") -> tuple[int, dict[str, Any]]:
-        """Send a request, repeated until it is answered; returns the status and the answer's JSON object.
+        """Send a request, again and again while the app does not answer; return (status, body).
 
-        Raises:
-            Over: the job has ended, or there was no answer for `PATIENCE` seconds.
+        `Over` when the job has ended or the token is unknown, and after `PATIENCE` seconds without an answer.
         """
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": kind}
         since, pause = time.monotonic(), 0.05
@@ -59,22 +58,22 @@ class JobApi:
 
 
 def connect(scheme: str, netloc: str) -> http.client.HTTPConnection:
-    """A connection with a timeout."""
+    """Return a connection with a timeout on every wait."""
     kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
     return kind(netloc, timeout=60)
 
 
 class Pusher:
-    """A bounded buffer between the program and the app, pushed by a thread of its own."""
+    """A bounded buffer between the command and the app; a thread of its own pushes what is in it."""
 
     def __init__(self, api: JobApi):
         self._api = api
         self._buffer, self._offset, self._closed = bytearray(), 0, False
         self._changed = threading.Condition()
         self.over: str | None = None
-        """Why the app accepts no more data; None while it does."""
+        """Why the app accepts no more output; None while it does."""
         self.stop = False
-        """Whether the app has asked to stop the command."""
+        """Whether the app has asked to end the command."""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -87,7 +86,7 @@ class Pusher:
             self._changed.notify_all()
 
     def close(self) -> int:
-        """Push the rest; returns the total number of pushed bytes. Raises Over."""
+        """Push the rest and return how many bytes were pushed in all. `Over` if the app does not accept it."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -98,7 +97,7 @@ class Pusher:
 
     def _run(self) -> None:
         try:
-            self._push(b"")  # reports that the job has started
+            self._push(b"")  # marks the job as running
             for pause in _pauses():
                 with self._changed:
                     self._changed.wait_for(lambda: self._buffer or self._closed)
@@ -110,13 +109,13 @@ class Pusher:
                     self._changed.wait_for(lambda: self._closed or len(self._buffer) >= BATCH, pause)
         except Over as error:
             with self._changed:
-                self.over = str(error) or "over"
+                self.over = str(error) or "the job is over"
                 self._changed.notify_all()
 
     def _push(self, batch: bytes) -> None:
         status, answer = self._api.post(f"/events?offset={self._offset}", batch)
         if status != 200:
-            # The buffer begins at the last acknowledged byte, so an earlier gap could not be filled.
+            # The buffer begins at the last acknowledged byte, so earlier output that the app misses cannot be repeated.
             raise Over(f"output refused: {status} {answer}")
         with self._changed:
             del self._buffer[: len(batch)]

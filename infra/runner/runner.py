@@ -1,18 +1,11 @@
-"""The entry point of a job's container: fetches the inputs, runs the command, pushes output, files and the exit.
+"""The entry point of a job's container: downloads inputs, runs the command, pushes its output, files and exit.
 
-Standard library only. The job comes as JSON in the variable `RUNYARD_JOB`, a secure value of the container group:
+Standard library only. The job comes as an `Order` (shared/order.py) in the environment variable `RUNYARD_JOB`.
 
-    url        where to push, `https://app/jobs/<id>`       token      this job's own bearer token
-    command    list of arguments                            directory  where it runs; made if absent
-    timeout    seconds, from the command's start            keep       folder whose files are kept, or null
-    inputs     [{path, url}], written below `directory`     secrets    names of variables whose values are masked
-    capture    regular expression on lines of output whose group `path` names a file to keep at once, or null
-    environment  variables of the command, beside the container's own
-    mask_words   whether values after words such as `key=` are masked too
-
-Output is pushed as it is to `POST {url}/events?offset=N`; the offset is its sequence number, so a batch that arrives
-twice changes nothing; when the answer has `stop`, the command is ended. `POST {url}/files` returns an upload address
-for a file; `POST {url}/captures` reports a file that a line names, before that line; `POST {url}/exit` ends the job.
+It calls the app at the order's `url`: `POST /events?offset=N` takes output, whose byte offset is its sequence number,
+so that a batch that arrives twice changes nothing, and may answer `stop` to end the command; `POST /files` answers
+where to upload a file; `POST /captures` reports a file that a line of output names, before that line is pushed;
+`POST /exit` ends the job.
 """
 
 import contextlib
@@ -29,60 +22,72 @@ from typing import Any
 
 from capture import Capture
 from files import keep
+from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
 from push import PATIENCE, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
-STEP = 0.05  # seconds between two checks of the reader
-GRACE = 2.0  # seconds from SIGTERM to SIGKILL, and for output of processes that the command left running
+STEP = 0.05  # seconds between two checks of a reader
+OVER = 75  # exit code when the app accepts no more from this job
+MALFORMED = 78  # exit code for an order that cannot be read
+GRACE = 2.0  # seconds from SIGTERM to SIGKILL, and for the output of processes that outlive the command
 
 
 def main() -> int:
-    """Run the job; returns the exit code of the container."""
-    job = json.loads(os.environ.pop("RUNYARD_JOB"))
-    root, directory = Path.cwd(), Path(job["directory"]).resolve()
-    api = JobApi(job["url"], job["token"])
-    values = [os.environ.get(name, "").encode() for name in job["secrets"]]
-    redactor = Redactor([line for value in values for line in value.splitlines()], words=job.get("mask_words", True))
+    """Run the job and return the exit code of the container."""
     try:
-        end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": "", "files": [], "skipped": []}
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            fetch(job["inputs"], directory)
-        except OSError as error:
-            end["message"] = f"The input files cannot be written: {error}"
-            pusher = Pusher(api)
-        else:
-            pusher = Pusher(api)
-            sink: Pusher | Capture = pusher
-            if job.get("capture"):
-                sink = Capture(job["capture"], directory, root, JobApi(job["url"], job["token"]), pusher)
-            variables = {**os.environ, **job.get("environment", {}), "PYTHONUNBUFFERED": "1"}
-            end |= run(job["command"], directory, variables, job["timeout"], redactor, pusher, sink)
-        end["size"] = pusher.close()
-        if job["keep"]:
-            end["files"], end["skipped"] = keep(directory / job["keep"], api)
-        api.post("/exit", json.dumps(end).encode(), "application/json")
+        order = Order.from_json(os.environ.pop(VARIABLE, ""))
+    except MalformedOrder as error:
+        print(f"runner: {VARIABLE} holds no order that this runner understands: {error}", file=sys.stderr)
+        return MALFORMED
+    try:
+        code = work(order)
     except Over as error:
         print(f"runner: {error}", file=sys.stderr)
-        return 75
-    code = end["exit_code"]
+        return OVER
     return 1 if code is None else code
 
 
-def fetch(inputs: list[dict[str, str]], directory: Path) -> None:
-    """Download the inputs, with a few retries each. Raises OSError when one fails."""
+def work(order: Order) -> int | None:
+    """Carry out the order and report the exit; return the command's exit code, None when it was not started."""
+    root, directory = Path.cwd(), Path(order.directory).resolve()
+    api = JobApi(order.url, order.token)
+    values = [os.environ.get(name, "").encode() for name in order.secrets]
+    redactor = Redactor([line for value in values for line in value.splitlines()], words=order.mask_words)
+    end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": "", "files": [], "skipped": []}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        fetch(order.inputs, directory)
+    except OSError as error:
+        end["message"] = f"The command's input files could not be written: {error}"
+        pusher = Pusher(api)
+    else:
+        pusher = Pusher(api)
+        sink: Pusher | Capture = pusher
+        if order.capture:
+            sink = Capture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
+        variables = {**os.environ, **order.environment, "PYTHONUNBUFFERED": "1"}
+        end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink)
+    end["size"] = pusher.close()
+    if order.keep:
+        end["files"], end["skipped"] = keep(directory / order.keep, api)
+    api.post("/exit", json.dumps(end).encode(), "application/json")
+    return end["exit_code"]
+
+
+def fetch(inputs: list[InputFile], directory: Path) -> None:
+    """Download the inputs, each with a few attempts. `OSError` when one cannot be downloaded or written."""
     for item in inputs:
-        target = directory / item["path"]
+        target = directory / item.path
         target.parent.mkdir(parents=True, exist_ok=True)
         for pause in (0.2, 1, 5, None):
             try:
-                with urllib.request.urlopen(item["url"], timeout=60) as source, target.open("wb") as file:
+                with urllib.request.urlopen(item.url, timeout=60) as source, target.open("wb") as file:
                     while chunk := source.read(1 << 20):
                         file.write(chunk)
                 break
             except OSError as error:
                 if pause is None:
-                    raise OSError(f"{item['path']}: {error}") from None  # the address is a secret
+                    raise OSError(f"{item.path}: {error}") from None  # the URL is a secret
                 time.sleep(pause)
 
 
@@ -95,14 +100,14 @@ def run(
     pusher: Pusher,
     sink: "Pusher | Capture",
 ) -> dict[str, Any]:
-    """Run the command in its own process group, with its output through `sink` to `pusher`; returns how it ended."""
+    """Run the command in its own process group, its output going through `sink` to `pusher`; return how it ended."""
     try:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        return {"exit_code": 127, "reason": "unstartable", "message": f"Command cannot be started: {error}"}
+        return {"exit_code": 127, "reason": "unstartable", "message": f"The command could not be started: {error}"}
 
     def stop(*_: object) -> None:
         end_group(process)
@@ -127,7 +132,7 @@ def run(
 
 
 class OutputReader(threading.Thread):
-    """Reads a command's output until its end and writes it to the sink."""
+    """Reads a command's output to its end, masks secrets in it and writes it to a sink."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | Capture"):
         super().__init__(daemon=True)
@@ -136,7 +141,7 @@ class OutputReader(threading.Thread):
         self._reading = False
 
     def run(self) -> None:
-        """Read and write; while the sink is full or uploads a file, the command has to wait."""
+        """Read and write; while the sink is full or uploads a file, the command waits."""
         while True:
             self._reading = True
             data = os.read(self._output, 1 << 16)
@@ -149,7 +154,7 @@ class OutputReader(threading.Thread):
             self._sink.finish()
 
     def finish(self) -> None:
-        """Wait until the output that was read is written, and at most `GRACE` seconds for further output."""
+        """Wait until all that was read is written, and at most `GRACE` seconds in total for more to read."""
         waited, since = 0.0, time.monotonic()
         while self.is_alive() and waited < GRACE and time.monotonic() - since < PATIENCE:
             waited += STEP if self._reading else 0.0
@@ -157,7 +162,7 @@ class OutputReader(threading.Thread):
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:
-    """Send SIGTERM to the command's process group, and SIGKILL after `GRACE` seconds."""
+    """SIGTERM to the command's process group, SIGKILL after `GRACE` seconds."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from functions.jobs.orchestrations import settle
+from functions.jobs.ending import settle
 from functions.stepflow import log_index
 from functions.stepflow.job import KIND, StepflowExecution
 from functions.stepflow.records import Execution

@@ -1,0 +1,234 @@
+"""Container groups from specification to removal, against the local Container Instances."""
+
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from azure.core.exceptions import HttpResponseError
+
+from infra.local.environment import Environment
+from shared import containers
+from shared.container_groups import (
+    ContainerPhase,
+    ContainerSpec,
+    GroupSpec,
+    GroupStatus,
+    RegistryLogin,
+    ShareMount,
+)
+from shared.ids import new_id
+from shared.settings import settings
+from tests.conftest import connected, eventually
+
+RUNNING, TERMINATED = ContainerPhase.RUNNING, ContainerPhase.TERMINATED
+SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
+RESOURCES = f"{SUBSCRIPTION}/resourceGroups/runyard/providers"
+IDENTITY = f"{RESOURCES}/Microsoft.ManagedIdentity/userAssignedIdentities/pull"
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def app(stack: Environment) -> AsyncIterator[None]:
+    """This process creates its groups where the running app does."""
+    async with connected(**stack.app_settings):
+        yield
+
+
+@pytest.fixture
+async def name() -> AsyncIterator[str]:
+    """The name of a group that is removed after the test."""
+    name = f"test-{new_id()}"
+    yield name
+    await containers.remove(name)
+
+
+@pytest.fixture
+async def arm(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
+    """The management API itself."""
+    url = stack.app_settings["RUNYARD_ARM_ENDPOINT"]
+    async with httpx.AsyncClient(base_url=url, params={"api-version": "2023-05-01"}, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def share(arm: httpx.AsyncClient) -> str:
+    """The name of a file share of the account `files`."""
+    shares = f"{RESOURCES}/Microsoft.Storage/storageAccounts/files/fileServices/default/shares"
+    assert (await arm.put(f"{shares}/work", json={})).status_code in (200, 201)
+    return "work"
+
+
+async def shown(arm: httpx.AsyncClient, name: str) -> dict[str, Any]:
+    """A group as the management API shows it."""
+    answer = await arm.get(f"{RESOURCES}/Microsoft.ContainerInstance/containerGroups/{name}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def reach(name: str, state: str) -> GroupStatus:
+    """The group once it is in this state."""
+
+    async def look() -> GroupStatus:
+        group = await containers.state(name)
+        assert group is not None
+        return group
+
+    return await eventually(look, until=lambda group: group.state == state)
+
+
+def shell(command: str, name: str = "main", **more: Any) -> ContainerSpec:
+    return ContainerSpec(name, settings().runner_image, ["sh", "-c", command], **more)
+
+
+class TestCreate:
+    async def test_two_containers_with_everything(self, arm: httpx.AsyncClient, name: str, share: str):
+        web = shell(
+            'printf "%s %s" "$PLAIN" "$SECRET" > work/said; exec sleep 600',
+            "web",
+            environment={"PLAIN": "visible"},
+            secrets={"SECRET": "hidden-value"},
+            cpu=0.5,
+            memory_gb=0.5,
+            ports=[8443, 8080],
+            mounts=[ShareMount(share, "files", "hidden-key", "/work")],
+        )
+        reader = shell(
+            "until test -s work/said; do sleep 0.05; done; cat work/said; exec sleep 600",
+            "reader",
+            mounts=[ShareMount(share, "files", "hidden-key", "/work", read_only=True)],
+        )
+        spec = GroupSpec(
+            name=name,
+            containers=[web, reader],
+            restart_policy="Always",
+            public_ports=[8443],
+            dns_label=name,
+            registries=[
+                RegistryLogin("private.azurecr.io", IDENTITY),
+                RegistryLogin("other.example.com", user="me", password="hidden-password"),
+            ],
+            tags={"owner": "tests"},
+        )
+        assert "hidden" not in repr(spec)
+        await containers.create(spec)
+        group = await reach(name, "Running")
+        assert (group.provisioning, group.ended, group.failure) == ("Succeeded", False, "")
+        assert (group.ip, group.fqdn) == ("127.0.0.1", f"{name}.westeurope.azurecontainer.io")
+        assert {key: (each.phase, each.exit_code, each.restarts) for key, each in group.containers.items()} == {
+            "web": (RUNNING, None, 0),
+            "reader": (RUNNING, None, 0),
+        }
+        found = await shown(arm, name)
+        assert "hidden" not in json.dumps(found)
+        assert found["tags"] == {"owner": "tests"}
+        assert found["identity"] == {"type": "UserAssigned", "userAssignedIdentities": {IDENTITY: {}}}
+        properties = found["properties"]
+        assert (properties["osType"], properties["restartPolicy"]) == ("Linux", "Always")
+        assert properties["ipAddress"]["type"] == "Public"
+        assert properties["ipAddress"]["ports"] == [{"port": 8443, "protocol": "TCP"}]
+        assert properties["imageRegistryCredentials"] == [
+            {"server": "private.azurecr.io", "identity": IDENTITY},
+            {"server": "other.example.com", "username": "me"},
+        ]
+        assert properties["volumes"] == [
+            {"name": f"share-{number}", "azureFile": {"shareName": share, "storageAccountName": "files", **mode}}
+            for number, mode in enumerate([{"readOnly": False}, {"readOnly": True}])
+        ]
+        first, second = (container["properties"] for container in properties["containers"])
+        assert first["environmentVariables"] == [{"name": "PLAIN", "value": "visible"}, {"name": "SECRET"}]
+        assert first["resources"] == {"requests": {"cpu": 0.5, "memoryInGB": 0.5}}
+        assert first["ports"] == [{"port": 8443, "protocol": "TCP"}, {"port": 8080, "protocol": "TCP"}]
+        assert second["volumeMounts"] == [{"name": "share-1", "mountPath": "/work", "readOnly": True}]
+
+        async def log() -> str:
+            path = f"{RESOURCES}/Microsoft.ContainerInstance/containerGroups/{name}/containers/reader/logs"
+            return (await arm.get(path)).json()["content"]
+
+        assert await eventually(log) == "visible hidden-value"
+
+    async def test_one_container_without_a_public_address(self, arm: httpx.AsyncClient, name: str):
+        await containers.create(GroupSpec(name, [shell("exit 7")]))
+        group = await reach(name, "Failed")
+        assert group.ended
+        assert (group.provisioning, group.ip, group.fqdn, group.failure) == ("Succeeded", None, None, "")
+        assert (group.containers["main"].phase, group.containers["main"].exit_code) == (TERMINATED, 7)
+        properties = (await shown(arm, name))["properties"]
+        assert properties["restartPolicy"] == "Never"
+        assert not {"ipAddress", "volumes", "imageRegistryCredentials"} & set(properties)
+
+    async def test_a_restarted_container_shows_its_last_exit(self, name: str):
+        await containers.create(GroupSpec(name, [shell("exit 3")], restart_policy="OnFailure"))
+
+        async def look() -> GroupStatus | None:
+            return await containers.state(name)
+
+        group = await eventually(look, until=lambda group: group and group.containers["main"].restarts > 0)
+        assert group
+        assert group.containers["main"].exit_code == 3
+
+    async def test_what_the_service_refuses_for_good_is_said_in_its_words(self, name: str):
+        spec = GroupSpec(name, [ContainerSpec("main", "no/image:1")])
+        with pytest.raises(containers.ContainerRefused) as refused:
+            await containers.create(spec)
+        assert str(refused.value) == (
+            f"The image 'no/image:1' in container group '{name}' is not accessible. "
+            "Please check the image and registry credential."
+        )
+        assert await containers.state(name) is None
+
+    async def test_a_full_region_is_raised_as_it_is(self, arm: httpx.AsyncClient, name: str):
+        await arm.put("/local/limits", json={"full_locations": ["westeurope"]})
+        try:
+            with pytest.raises(HttpResponseError) as raised:
+                await containers.create(GroupSpec(name, [shell("true")]))
+        finally:
+            await arm.put("/local/limits", json={"full_locations": []})
+        assert raised.value.status_code == 409
+
+    async def test_a_share_that_does_not_exist_is_the_failure(self, name: str):
+        missing = ShareMount("missing", "files", "hidden-key", "/work")
+        await containers.create(GroupSpec(name, [shell("true", mounts=[missing])]))
+        group = await reach(name, "Failed")
+        assert group.ended
+        assert (group.provisioning, group.containers["main"].phase) == ("Failed", ContainerPhase.WAITING)
+        assert group.failure == "The share 'missing' of the storage account 'files' does not exist."
+
+
+class TestSpec:
+    def test_a_label_needs_a_public_port(self):
+        with pytest.raises(ValueError, match="needs a public port"):
+            GroupSpec("x", [], dns_label="x")
+
+    @pytest.mark.parametrize("login", [{}, {"user": "me"}, {"identity": IDENTITY, "user": "me", "password": "x"}])
+    def test_a_registry_needs_an_identity_or_a_user_and_a_password(self, login: dict[str, str]):
+        with pytest.raises(ValueError, match="either an identity or a user"):
+            RegistryLogin("private.azurecr.io", **login)
+
+    def test_it_cannot_be_changed(self):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            GroupSpec("x", []).name = "y"  # type: ignore[misc]
+
+
+class TestLife:
+    async def test_stop_start_restart_remove(self, name: str):
+        await containers.create(GroupSpec(name, [shell("exec sleep 600")], restart_policy="Always"))
+        await reach(name, "Running")
+        await containers.stop(name)
+        group = await reach(name, "Stopped")
+        assert group.containers["main"].phase is TERMINATED
+        await containers.start(name)
+        assert (await reach(name, "Running")).containers["main"].phase is RUNNING
+        await containers.restart(name)
+        assert (await reach(name, "Running")).containers["main"].phase is RUNNING
+        assert name in [found async for found, _ in containers.groups()]
+        await containers.remove(name)
+        await eventually(lambda: containers.state(name), until=lambda group: group is None)
+        assert name not in [found async for found, _ in containers.groups()]
+        await containers.remove(name)  # a repeat is no error
+
+    @pytest.mark.parametrize("operation", [containers.start, containers.stop, containers.restart])
+    async def test_of_a_group_that_does_not_exist(self, operation: Any):
+        with pytest.raises(containers.ContainerRefused, match="was not found"):
+            await operation("test-absent")
