@@ -7,8 +7,10 @@ import azure.functions as func
 
 from shared.http.bridge import register
 from shared.settings import settings
+from shared.storage import connect
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+connect()
 
 for name in ("jobs", "realtime", "maintenance", *settings().apis.split(",")):
     part = import_module(f"functions.{name.strip()}")

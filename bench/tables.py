@@ -25,12 +25,13 @@ from yarl import URL
 from infra.local import azurite
 from infra.local.processes import free_ports
 from shared import tables
-from shared.ids import new_id
 from shared.settings import settings
+from shared.storage import connect
 from shared.tables import Collection, Record, batch
 from shared.tables.batch import Operation
 from shared.tables.client import client
-from shared.tables.wire import Answer, Transport
+from shared.tables.ids import new_id
+from shared.tables.wire import Transport, WireResponse
 
 Row = dict[str, Any]
 Call = Callable[[], Awaitable[Any]]
@@ -138,7 +139,7 @@ class Counting:
     def __init__(self, inner: Transport):
         self.inner, self.counts = inner, Counter[str]()
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         answer = await self.inner.send(method, url, headers, body)
         self.counts["calls"] += 1
         if body is not None:
@@ -164,6 +165,7 @@ async def run() -> list[Row]:
         before = os.environ.get(_STORAGE)
         os.environ[_STORAGE] = azurite.connection_string(blob, queue, table)
         settings.cache_clear()
+        connect()
         try:
             return [*await _client_cost(), *await _writers(), *await _growth()]
         finally:

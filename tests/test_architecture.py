@@ -19,6 +19,7 @@ HEAVY = (
 """SDKs that cost a cold start too much: imported inside the functions that use them."""
 
 APP = [ROOT / "function_app.py", *sorted((ROOT / "shared").rglob("*.py")), *sorted((ROOT / "functions").rglob("*.py"))]
+TABLES = sorted((ROOT / "shared/tables").glob("*.py"))
 LOCAL = sorted(p for p in (ROOT / "infra/local").rglob("*.py") if "node_modules" not in p.parts)
 
 
@@ -62,6 +63,11 @@ class TestImports:
     def test_the_stand_ins_know_nothing_of_the_app(self, path: Path):
         for module in imports(path):
             assert not within(module, "shared") and not within(module, "functions"), f"{path} imports {module}"
+
+    @pytest.mark.parametrize("path", TABLES, ids=lambda p: p.name)
+    def test_the_tables_library_imports_nothing_else_of_shared(self, path: Path):
+        for module in imports(path):
+            assert not within(module, "shared") or within(module, "shared.tables"), f"{path.name} imports {module}"
 
     def test_the_runner_needs_the_standard_library_only(self):
         files = [*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/redaction.py"]

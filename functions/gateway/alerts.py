@@ -100,7 +100,7 @@ async def list_alerts(
         page = await alerts.page(
             where, limit=limit, offset=offset, order=sort_by, descending=descending, cursor=cursor
         )  # fmt: skip
-    except ValueError as error:
+    except tables.BadCursor as error:
         raise BadRequest("cursor: must come from a Link header") from error
     unread_count = page.total if where == unread_where else await alerts.count(unread_where)
     link_next(request, response, page)

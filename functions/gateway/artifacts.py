@@ -56,7 +56,7 @@ async def _page(
 ) -> ArtifactList:
     try:
         page = await artifacts.page(where, limit=limit, offset=offset, cursor=cursor)
-    except ValueError as error:
+    except tables.BadCursor as error:
         raise BadRequest("cursor: must come from a Link header") from error
     link_next(request, response, page)
     return ArtifactList(artifacts=[ArtifactSummary.model_validate(a) for a in page.items], total=page.total)

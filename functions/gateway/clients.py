@@ -26,7 +26,7 @@ async def list_clients(
     """All clients, newest first."""
     try:
         page = await clients.page(limit=limit, offset=offset, cursor=cursor)
-    except ValueError as error:
+    except tables.BadCursor as error:
         raise BadRequest("cursor: must come from a Link header") from error
     link_next(request, response, page)
     return ClientList(clients=[ClientDetail.model_validate(client) for client in page.items], total=page.total)

@@ -25,7 +25,7 @@ from functions.gateway.execution import KIND
 from functions.gateway.models import Run, RunStatus
 from functions.gateway.redaction import redacted, redacted_values
 from functions.gateway.store import runs
-from shared import blobs
+from shared import blobs, tables
 from shared.access import CurrentClient
 from shared.http.api import router
 from shared.http.conditions import IfMatch, show_version
@@ -86,7 +86,7 @@ async def list_runs(
         page = await runs.page(
             where, limit=limit, offset=offset, order=sort_by, descending=descending, cursor=cursor
         )  # fmt: skip
-    except ValueError as error:
+    except tables.BadCursor as error:
         raise BadRequest("cursor: must come from a Link header") from error
     link_next(request, response, page)
     return RunList(runs=[RunSummary.model_validate(run) for run in page.items], total=page.total)

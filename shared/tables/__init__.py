@@ -2,28 +2,55 @@
 
 from shared.tables.client import close
 from shared.tables.collection import Collection
-from shared.tables.errors import Conflict, NotFound, PreconditionFailed, Refused, Unavailable, Unstorable
-from shared.tables.listing import Page
+from shared.tables.connection import BlobStore, Storage, TokenSource, use
+from shared.tables.errors import (
+    BadCursor,
+    MissingIndex,
+    RecordChanged,
+    RecordConflict,
+    RecordNotFound,
+    ServiceRefused,
+    StorageUnavailable,
+    TextLost,
+    TooManyRecords,
+    Unstorable,
+)
+from shared.tables.page import Page
 from shared.tables.rebuild import Rebuilt
 from shared.tables.record import Record
-from shared.tables.records import collections
+from shared.tables.stored import collections
 from shared.tables.sweep import sweep
 from shared.tables.totals import Hour, Totals
 
+# The errors under their former names.
+NotFound, Conflict, PreconditionFailed, Unavailable = RecordNotFound, RecordConflict, RecordChanged, StorageUnavailable
+
 __all__ = [
+    "BadCursor",
+    "BlobStore",
     "Collection",
     "Conflict",
     "Hour",
+    "MissingIndex",
     "NotFound",
     "Page",
     "PreconditionFailed",
     "Rebuilt",
     "Record",
-    "Refused",
+    "RecordChanged",
+    "RecordConflict",
+    "RecordNotFound",
+    "ServiceRefused",
+    "Storage",
+    "StorageUnavailable",
+    "TextLost",
+    "TokenSource",
+    "TooManyRecords",
     "Totals",
     "Unavailable",
     "Unstorable",
     "close",
     "collections",
     "sweep",
+    "use",
 ]

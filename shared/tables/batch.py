@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import orjson
 
-from shared.tables.errors import Refused, Unstorable
+from shared.tables.errors import ServiceRefused, Unstorable
 
 MAX_OPERATIONS = 100
 MAX_BYTES = 4 * 1024 * 1024
+MAX_ROW = 1024 * 1024
 
 _BOUNDARY = b"changeset_runyard"
 _PART = b"--" + _BOUNDARY + b"\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
@@ -37,24 +38,30 @@ class Operation:
 
     def encode(self, url: str, partition: str) -> bytes:
         """This operation's part of the request; `url` is that of the table."""
-        if self.verb == "POST":
-            address = url
-        else:
-            address = f"{url}(PartitionKey='{partition}',RowKey='{self.row_key}')"
         condition = f"If-Match: {self.etag}\r\n" if self.etag else ""
         head = (
-            f"{self.verb} {address} HTTP/1.1\r\nAccept: application/json;odata=nometadata\r\n"
+            f"{self.verb} {url}{self.path(partition)} HTTP/1.1\r\nAccept: application/json;odata=nometadata\r\n"
             f"Content-Type: application/json\r\nPrefer: return-no-content\r\nDataServiceVersion: 3.0\r\n{condition}\r\n"
         )
+        return b"".join((_PART, head.encode(), self.content(partition), b"\r\n"))
+
+    def path(self, partition: str) -> str:
+        """What follows the table's name in this operation's URL."""
+        return "" if self.verb == "POST" else f"(PartitionKey='{partition}',RowKey='{self.row_key}')"
+
+    def content(self, partition: str) -> bytes:
+        """The row as JSON, empty for a DELETE; `Unstorable` when the service would not take it."""
         if self.columns is None:
-            body = b""
-        else:
-            try:
-                body = orjson.dumps({"PartitionKey": partition, "RowKey": self.row_key, **self.columns})
-            except TypeError as error:  # half of a surrogate pair
-                field = next((name for name, value in self.columns.items() if not _is_text(value)), "")
-                raise Unstorable(f"{field}: {error}", field) from error
-        return b"".join((_PART, head.encode(), body, b"\r\n"))
+            return b""
+        try:
+            body = orjson.dumps({"PartitionKey": partition, "RowKey": self.row_key, **self.columns})
+        except TypeError as error:  # half of a surrogate pair
+            field = next((name for name, value in self.columns.items() if not _is_text(value)), "")
+            raise Unstorable(f"{field}: {error}", field) from error
+        if len(body) > MAX_ROW:
+            field = max(self.columns, key=lambda name: len(str((self.columns or {})[name])))
+            raise Unstorable(f"a row of {len(body)} bytes is over 1 MiB, most of it {field}", field)
+        return body
 
 
 def _is_text(value: object) -> bool:
@@ -67,7 +74,7 @@ def request(parts: list[bytes]) -> bytes:
 
 
 def answer(body: bytes) -> list[str | None]:
-    """The new ETag of each operation (None after a DELETE); raises `Refused` with the first refusal."""
+    """The new ETag of each operation (None after a DELETE); raises `ServiceRefused` with the first refusal."""
     etags: list[str | None] = []
     for part in body.split(b"HTTP/1.1 ")[1:]:
         status = int(part[:3])
@@ -78,12 +85,12 @@ def answer(body: bytes) -> list[str | None]:
     return etags
 
 
-def refusal(status: int, body: bytes) -> Refused:
+def refusal(status: int, body: bytes) -> ServiceRefused:
     """The error that a refusing answer carries."""
     try:
         error = orjson.loads(body)["odata.error"]
         code, message = str(error["code"]), str(error["message"]["value"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return Refused(status, "", None, body[:200].decode(errors="replace"))
+        return ServiceRefused(status, "", None, body[:200].decode(errors="replace"))
     place = _INDEX.match(message)
-    return Refused(status, code, int(place[1]) if place else None, message.splitlines()[0] if message else "")
+    return ServiceRefused(status, code, int(place[1]) if place else None, message.splitlines()[0] if message else "")

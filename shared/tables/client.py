@@ -4,20 +4,21 @@ import asyncio
 from collections import OrderedDict
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from shared.settings import settings
 from shared.tables.commit import Committer
+from shared.tables.connection import storage
 from shared.tables.wire import Http, Wire
 
 _PARTITIONS = 2_000
 
-_clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, Client]" = WeakKeyDictionary()
+_clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, TableSession]" = WeakKeyDictionary()
 
 
-class Client:
+class TableSession:
     """The connection of one event loop."""
 
     def __init__(self) -> None:
-        self.wire = Wire(settings().account, Http())
+        account = storage()
+        self.wire, self.blobs = Wire(account, Http()), account.blobs
         self._committers: OrderedDict[tuple[str, str], Committer] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -46,12 +47,12 @@ class Client:
         await self.wire.transport.close()
 
 
-def client() -> Client:
+def client() -> TableSession:
     """The client of the running event loop."""
     loop = asyncio.get_running_loop()
     found = _clients.get(loop)
     if found is None:
-        found = _clients[loop] = Client()
+        found = _clients[loop] = TableSession()
     return found
 
 

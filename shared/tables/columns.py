@@ -1,5 +1,6 @@
 """A model's fields as the columns of a row, and back, without the cost of validation."""
 
+import copy
 import math
 import types
 from collections import deque
@@ -12,7 +13,6 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_a
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from shared.ids import ids_of
 from shared.tables.errors import Unstorable
 from shared.tables.keys import utc
 from shared.tables.record import Record
@@ -35,6 +35,8 @@ _SLOTS: list[Callable[[Any, Any], None]] = [
 ]
 """What sets the parts of a model instance, past its own `__setattr__`."""
 
+_UNCHANGEABLE = (str, int, float, bytes, Enum, datetime, type(None))
+
 _MAX_FIELDS = 240  # of the service's 252 columns: the rest is for those of the layer and of packed texts
 
 
@@ -42,7 +44,7 @@ class Column:
     """How one field is stored; `values` are all it can have, None when they are not known beforehand."""
 
     def __init__(self, name: str, info: FieldInfo):
-        self.name, self._info = name, info
+        self.name = name
         annotation, self.nullable = _unwrap(info.annotation)
         self.values = _closed(annotation)
         self.edm = ""
@@ -69,18 +71,25 @@ class Column:
             self.encode = lambda value: adapter.dump_json(value).decode()
             self.decode = adapter.validate_json
             self.scalar, self.text = False, True
+        self.default: Any = None
+        """What a row without this column means, where that is the same for every record."""
+        self.make_default: Callable[[dict[str, Any]], Any] | None = None
+        """Makes it from the fields before this one, where it is not."""
+        if not self.nullable and not info.is_required():
+            self._resolve_default(info)
 
-    @property
-    def makes_default(self) -> bool:
-        """Whether each record needs a default of its own."""
-        constant = self._info.default_factory is None and not isinstance(self._info.default, list | dict | set)
-        return not (self.nullable or self._info.is_required() or constant)
-
-    def missing(self, values: dict[str, Any]) -> Any:
-        """What a row without this column means."""
-        if self.nullable or self._info.is_required():
-            return None
-        return self._info.get_default(call_default_factory=True, validated_data=values)
+    def _resolve_default(self, info: FieldInfo) -> None:
+        """As `FieldInfo.get_default`, which inspects the factory's signature for each record of a list."""
+        factory = cast("Callable[..., Any] | None", info.default_factory)
+        if factory is None:
+            if isinstance(info.default, _UNCHANGEABLE):
+                self.default = info.default
+            else:
+                self.make_default = lambda _: copy.deepcopy(info.default)
+        elif info.default_factory_takes_validated_data:
+            self.make_default = factory
+        else:
+            self.make_default = lambda _: factory()
 
     def _integer(self, value: int) -> str:
         if not -(1 << 63) <= value < 1 << 63:
@@ -127,7 +136,7 @@ class Columns(Generic[R]):
     """The columns of one model."""
 
     def __init__(self, model: type[R], view: list[str] | None):
-        self.model = model
+        self.model, self.form = model, model.id_form
         self.all = {name: Column(name, info) for name, info in model.model_fields.items() if name != "id"}
         if len(self.all) > _MAX_FIELDS:
             raise ValueError(f"{model.__name__} has {len(self.all)} fields; a row holds {_MAX_FIELDS}")
@@ -141,8 +150,7 @@ class Columns(Generic[R]):
         if model.__private_attributes__:
             raise ValueError(f"{model.__name__} has private attributes, which no row holds")
         self._decoders = [
-            (name, c.decode, None, c.missing) if c.makes_default else (name, c.decode, c.missing({}), None)
-            for name, c in self.all.items()
+            (name, column.decode, column.default, column.make_default) for name, column in self.all.items()
         ]
         # Every decoded record's set of given fields: it holds them all, so none will ever be added.
         self._names = set(model.model_fields)
@@ -192,7 +200,7 @@ class Columns(Generic[R]):
         Fields without a column have their defaults. It goes column by column, and sets what pydantic keeps in a record
         by `map`: loops of the interpreter would cost more than the work in them, pydantic's validation twice as much.
         """
-        for row, record_id in zip(rows, ids_of([row.pop("RowKey") for row in rows]), strict=True):
+        for row, record_id in zip(rows, self.form.texts([row.pop("RowKey") for row in rows]), strict=True):
             row["id"] = record_id
         for name, decode, default, make in self._decoders:
             for row in rows:

@@ -7,23 +7,14 @@ from collections.abc import Callable
 from shared.tables import batch
 from shared.tables.batch import Operation
 from shared.tables.cells import Delta
-from shared.tables.errors import Refused, Unavailable, Unstorable
+from shared.tables.errors import RefusedWrite, ServiceRefused, StorageUnavailable, Unstorable
 from shared.tables.shard import Shard
 from shared.tables.wire import Unanswered, Wire
 
 Write = tuple[list[Operation], Delta]
 
-_ENTITY = 1024 * 1024
 _RESERVED = 64 * 1024  # bytes kept for counter rows
 _CONFLICTS = 100
-
-
-class RefusedWrite(Exception):
-    """One operation of one write was refused; nothing of that write is stored."""
-
-    def __init__(self, operation: Operation, refusal: Refused):
-        super().__init__(f"{operation.verb} {operation.row_key}: {refusal}")
-        self.operation, self.status = operation, refusal.status
 
 
 class Member:
@@ -46,10 +37,6 @@ class Member:
         self.parts = [operation.encode(url, partition) for operation in self.operations]
         self.size = sum(map(len, self.parts))
         self._generation = generation
-        for operation, part in zip(self.operations, self.parts, strict=True):
-            if len(part) > _ENTITY and operation.columns:
-                field = max(operation.columns, key=lambda name: len(str((operation.columns or {})[name])))
-                raise Unstorable(f"a row of {len(part)} bytes is over 1 MiB, most of it {field}", field)
         if self.size > batch.ROOM - _RESERVED or len(self.parts) + len(self.delta.rows) >= batch.MAX_OPERATIONS:
             raise Unstorable(f"{len(self.parts)} rows of {self.size} bytes are over one transaction", "id")
 
@@ -80,7 +67,7 @@ class Committer:
     async def write(self, build: Callable[[int], Write]) -> list[str | None]:
         """Do a write: the new ETag of each of its operations, None where it is unknown.
 
-        Raises `RefusedWrite` when the stored rows contradict it, `Unstorable`, `Unavailable`.
+        Raises `RefusedWrite` when the stored rows contradict it, `Unstorable`, `StorageUnavailable`.
         """
         member = Member(build)
         self._waiting.append(member)
@@ -99,12 +86,12 @@ class Committer:
             while self._waiting:
                 try:
                     await self.shard.load()
-                except (Unavailable, Refused) as error:
+                except (StorageUnavailable, ServiceRefused) as error:
                     self._fail_all(error)
                     break
                 await self._commit(self._take())
         except BaseException as error:
-            self._fail_all(error if isinstance(error, Exception) else Unavailable("interrupted"))
+            self._fail_all(error if isinstance(error, Exception) else StorageUnavailable("interrupted"))
             raise
         finally:
             self._task = None
@@ -164,17 +151,17 @@ class Committer:
                     etags = await self._send(
                         [head, *(p for member in members for p in member.parts), *tail], change.mark
                     )
-                except Refused as error:
+                except ServiceRefused as error:
                     members = await self._without_refused(members, operations, error)
                     continue
                 self.shard.accept(change, etags[0])
                 _answer(members, etags)
                 return
-            raise Unavailable("other processes change the same counters all the time")
+            raise StorageUnavailable("other processes change the same counters all the time")
         except BaseException as error:
             self.shard.forget()
             for member in members:
-                member.fail(error if isinstance(error, Exception) else Unavailable("interrupted"))
+                member.fail(error if isinstance(error, Exception) else StorageUnavailable("interrupted"))
             if not isinstance(error, Exception):
                 raise
 
@@ -190,7 +177,7 @@ class Committer:
         return good
 
     async def _without_refused(
-        self, members: list[Member], operations: list[Operation], error: Refused
+        self, members: list[Member], operations: list[Operation], error: ServiceRefused
     ) -> list[Member]:
         """The members to send again after a refusal: without the one it is about, or all when it is a counter's."""
         if error.index is None or error.index >= len(operations):
@@ -205,7 +192,7 @@ class Committer:
                 if operation.verb == "DELETE" and operation.etag == "*" and error.status == 404:
                     member.drop(operation)  # an index row that was never there, or was lost: the aim is reached
                     return members
-                member.fail(RefusedWrite(operation, error))
+                member.fail(RefusedWrite(operation.verb, operation.row_key, error))
                 return [other for other in members if other is not member]
         self.shard.lost()
         return members
@@ -219,7 +206,7 @@ class Committer:
             except Unanswered as error:
                 await self._wire.wait(attempt, error)
                 attempt += 1
-            except Refused:
+            except ServiceRefused:
                 if attempt and await self.shard.landed(mark):
                     return [None] * len(parts)
                 raise

@@ -10,20 +10,22 @@ was wrong, and what index rows are left in it belong to no record.
 import asyncio
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
-from shared.ids import ids_of
 from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.cells import COUNTED, GENERATION, HOURS, OLD, ROOT, add, dump, load
 from shared.tables.client import client
 from shared.tables.columns import R
-from shared.tables.commit import RefusedWrite, Write
-from shared.tables.errors import Conflict, NotFound, Refused, Unavailable
-from shared.tables.listing import Reader
-from shared.tables.records import Records, Stored
+from shared.tables.commit import Write
+from shared.tables.errors import RecordConflict, RecordNotFound, RefusedWrite, ServiceRefused, StorageUnavailable
+from shared.tables.reading import Reader
 from shared.tables.schema import RECORDS
 from shared.tables.shard import SHARDS, root_key
+from shared.tables.stored import Stored
 from shared.tables.wire import Row, Unanswered
+
+if TYPE_CHECKING:
+    from shared.tables.counted import CountedCollection
 
 _MARKER = "g~"
 _ATTEMPTS = 50
@@ -41,7 +43,7 @@ class Rebuilt:
 class Rebuild(Generic[R]):
     """One rebuild of one partition."""
 
-    def __init__(self, records: Records[R]):
+    def __init__(self, records: "CountedCollection[R]"):
         self._records = records
         self._wire = client().wire
         self._table, self._partition = records.table, records.partition
@@ -108,12 +110,12 @@ class Rebuild(Generic[R]):
 
     async def _move(self, key: str) -> None:
         """Index and count one record in the new generation."""
-        record_id = ids_of([key])[0]
+        record_id = self._records.columns.form.texts([key])[0]
         async with client().lock(self._table, self._partition, record_id):
             for _ in range(_ATTEMPTS):
                 try:
                     stored = await self._records.read(record_id)
-                except NotFound:
+                except RecordNotFound:
                     return
                 if self._current(stored.row):
                     return
@@ -125,10 +127,10 @@ class Rebuild(Generic[R]):
                     return
                 except RefusedWrite:
                     continue  # it changed meanwhile
-        raise Unavailable(f"{self._table} {record_id} changes all the time")
+        raise StorageUnavailable(f"{self._table} {record_id} changes all the time")
 
     async def _held(self, stored: Stored[R]) -> set[str]:
-        """Those of a record's unique rows that it has; `Conflict` when another record has one."""
+        """Those of a record's unique rows that it has; `RecordConflict` when another record has one."""
         wanted = self._records.schema.unique_rows(*stored.state)
         held: set[str] = set()
         for key, (field, _) in wanted.items():
@@ -139,13 +141,13 @@ class Rebuild(Generic[R]):
             if owner == stored.record.id or not await self._owns(owner, field, getattr(stored.record, field)):
                 held.add(key)
             else:
-                raise Conflict(f"{self._table}: {field} of {stored.record.id} is also that of {owner}", field)
+                raise RecordConflict(f"{self._table}: {field} of {stored.record.id} is also that of {owner}", field)
         return held
 
     async def _owns(self, record_id: str, field: str, value: object) -> bool:
         try:
             return getattr(await self._records.get(record_id), field) == value
-        except NotFound:
+        except RecordNotFound:
             return False
 
     def _moved(self, stored: Stored[R], held: set[str], generation: int) -> Write:
@@ -170,7 +172,7 @@ class Rebuild(Generic[R]):
             return False
         try:
             await self._write([Operation("DELETE", key, etag=found[1])])
-        except Refused as error:
+        except ServiceRefused as error:
             if error.status not in (404, 412):
                 raise
             return False
@@ -190,10 +192,10 @@ class Rebuild(Generic[R]):
             try:
                 await self._write([Operation("PUT", root_key(number), columns, etag)])
                 return
-            except Refused as error:
+            except ServiceRefused as error:
                 if error.status not in (404, 412):
                     raise
-        raise Unavailable(f"{self._table}: shard {number} changes all the time")
+        raise StorageUnavailable(f"{self._table}: shard {number} changes all the time")
 
     async def _drop_counters(self) -> None:
         """Drop the counters of older generations: no record is counted in them.
@@ -224,7 +226,7 @@ class Rebuild(Generic[R]):
             try:
                 await self._write(operations)
                 return
-            except Refused as error:
+            except ServiceRefused as error:
                 if error.status != 404 or error.index is None:
                     raise
                 del operations[error.index]  # a repeat: it is gone already

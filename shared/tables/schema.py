@@ -8,7 +8,6 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, Generic
 
-from shared.ids import row_key, time_of
 from shared.tables import keys
 from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.cells import GENERATION, ROOT, Cells, Delta, Group, hour_prefix
@@ -100,7 +99,7 @@ class Schema(Generic[R]):
         """The keys of a record's index rows, and the columns that all of them hold; `row` is the record's own."""
         if not self.indexes:
             return [], {}
-        suffix = row_key(record.id) or ""
+        suffix = self.columns.form.row_key(record.id) or ""
         cover = self.columns.cover(row)
         if GENERATION in row:
             cover[GENERATION] = row[GENERATION]
@@ -148,7 +147,7 @@ class Schema(Generic[R]):
     def _count(self, delta: Delta, sign: int, record: R, row: Row) -> None:
         generation = int(row.get(GENERATION, 0))
         sums = {f"+{name}": exact(getattr(record, name)) * sign for name in self.sums}
-        moment = time_of(record.id) or record.created_at
+        moment = self.columns.form.time_of(record.id) or record.created_at
         hour = hour_prefix(moment)
         closed: Cells = {}
         for group in self.groups:

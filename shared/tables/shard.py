@@ -16,7 +16,7 @@ import orjson
 
 from shared.tables.batch import Operation
 from shared.tables.cells import COUNTED, GENERATION, OLD, ROOT, Cells, Delta, add, dump, load
-from shared.tables.errors import Refused
+from shared.tables.errors import ServiceRefused
 from shared.tables.wire import Row, Unanswered, Wire
 
 SHARDS = 16
@@ -165,7 +165,7 @@ class Shard:
                 part = change.root.encode(f"{self._wire.url}/{self._table}", self._partition)
                 self.accept(change, (await self._wire.transact(self._table, [part]))[0])
                 return False
-            except Refused as error:
+            except ServiceRefused as error:
                 if error.status not in (404, 409, 412):
                     raise
             except Unanswered as error:

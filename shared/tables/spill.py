@@ -3,17 +3,15 @@
 import asyncio
 import base64
 import zlib
-from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+from collections.abc import Iterable
 from typing import Any
 
-from shared import blobs
-from shared.ids import new_id
+from shared.tables.client import client
 from shared.tables.columns import LONG, WITHOUT
 from shared.tables.errors import Unstorable
+from shared.tables.ids import new_id
 from shared.tables.wire import Row
 
-CONTAINER = "records"
 PACKED = 190 * 1024
 """Bytes of the longest packed text kept in the row; three columns of 64 KiB hold it."""
 
@@ -64,18 +62,20 @@ async def store(folder: str, texts: dict[str, str], old: Row, old_texts: dict[st
         else:
             # A name of its own for each version: deleting the last one can never hit the next.
             blob = f"{folder}/{name}/{new_id()}"
-            await blobs.put(CONTAINER, blob, packed)
+            await client().blobs.put(blob, packed)
             written.append(blob)
             columns[blob_column(name)] = blob
     return columns, written
 
 
-async def load(row: Row) -> dict[str, str]:
-    """The texts that a row holds packed or names; `shared.blobs.BlobNotFound` when a newer version removed one."""
+async def load(row: Row) -> dict[str, str] | None:
+    """The texts that a row holds packed, or in blobs that it names; None when one of these blobs does not exist."""
     texts: dict[str, str] = {}
     for name in filter(None, str(row.get(WITHOUT, "")).split(",")):
         if blob := row.get(blob_column(name)):
-            packed = await blobs.get(CONTAINER, blob)
+            packed = await client().blobs.get(blob)
+            if packed is None:
+                return None
         else:
             packed = b"".join(base64.b64decode(row[f"{name}__z{number}"]) for number in range(_count(row, name)))
         texts[name] = zlib.decompress(packed).decode()
@@ -94,11 +94,3 @@ def blobs_of(row: Row) -> set[str]:
 def blob_column(field: str) -> str:
     """The column that names the blob of a field's text."""
     return f"{field}__blob"
-
-
-async def listed() -> AsyncIterator[tuple[str, datetime]]:
-    """The name of each blob, and when it was written."""
-    container = blobs._service().get_container_client(CONTAINER)  # pyright: ignore[reportPrivateUsage]
-    if await container.exists():
-        async for blob in container.list_blobs():
-            yield blob.name, blob.last_modified

@@ -10,14 +10,15 @@ import orjson
 from shared.tables import keys
 from shared.tables.cells import OLD, Cells, Group, Number, add, load
 from shared.tables.columns import Column
+from shared.tables.errors import MissingIndex
 from shared.tables.wire import Row
 
 
 class Totals:
     """Counts and sums of a partition, or of one hour of it."""
 
-    def __init__(self, groups: list[Group], columns: dict[str, Column]):
-        self._groups, self._columns = groups, columns
+    def __init__(self, table: str, groups: list[Group], columns: dict[str, Column]):
+        self._table, self._groups, self._columns = table, groups, columns
         self._rows: dict[str, tuple[list[Any], Cells]] = {}
 
     def add(self, row: Row, prefix: str) -> None:
@@ -75,7 +76,7 @@ class Totals:
         for group in self._groups:
             if {*group.fields} == fields:
                 return group
-        raise ValueError(f"nothing is declared that counts by {', '.join(sorted(fields))}")
+        raise MissingIndex(f"{self._table}: nothing is declared that counts by {', '.join(sorted(fields))}")
 
     def _known(self, group: Group, cell: str) -> dict[str, Any]:
         """The values of the closed fields that a cell's name stands for."""
@@ -91,8 +92,8 @@ class Totals:
 class Hour(Totals):
     """What was created in one hour, by its present state; `fives` counts each of its twelve five minutes."""
 
-    def __init__(self, hour: datetime, groups: list[Group], columns: dict[str, Column]):
-        super().__init__(groups, columns)
+    def __init__(self, hour: datetime, table: str, groups: list[Group], columns: dict[str, Column]):
+        super().__init__(table, groups, columns)
         self.hour = hour
 
     @property

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.ids import new_id
-from shared.tables import Collection, Conflict, NotFound, PreconditionFailed
+from shared.tables import BadCursor, Collection, MissingIndex, RecordChanged, RecordConflict, RecordNotFound
+from shared.tables.ids import new_id
 from tests.shared.tables.conftest import Run, Status, collection
 
 
@@ -28,12 +28,12 @@ class TestGet:
         assert "etag" not in read.model_dump_json()
 
     async def test_an_unknown_id_is_not_found(self, runs: Collection[Run]):
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.get(new_id())
 
     async def test_what_is_no_id_is_not_found_without_a_call(self, runs: Collection[Run], counting):
         for text in ("", "x", "../..", "0" * 36, "') or true", new_id() + " "):
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 await runs.get(text)
         assert not counting.calls
 
@@ -41,7 +41,7 @@ class TestGet:
         mine, other = runs.of("ann@example.org"), runs.of("bob/ü")
         run = await mine.insert(Run(name="same"))
         await other.insert(Run(name="same"))
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await other.get(run.id)
         assert (await mine.page()).total == 1
         assert (await runs.page()).total == 0
@@ -50,7 +50,7 @@ class TestGet:
 class TestInsert:
     async def test_a_unique_value_is_taken_once(self, runs: Collection[Run]):
         await runs.insert(Run(name="one"))
-        with pytest.raises(Conflict) as caught:
+        with pytest.raises(RecordConflict) as caught:
             await runs.insert(Run(name="one"))
         assert caught.value.field == "name"
         assert (await runs.totals()).count == 1
@@ -70,7 +70,7 @@ class TestInsert:
 
     async def test_another_record_of_the_same_id_is_refused(self, runs: Collection[Run]):
         run = await runs.insert(Run())
-        with pytest.raises(Conflict) as caught:
+        with pytest.raises(RecordConflict) as caught:
             await runs.insert(Run(id=run.id, created_at=run.created_at + timedelta(seconds=1)))
         assert caught.value.field == "id"
 
@@ -135,20 +135,20 @@ class TestUpdate:
     async def test_only_the_version_that_was_named_changes(self, runs: Collection[Run]):
         run = await runs.insert(Run())
         await runs.update(run.id, lambda r: setattr(r, "tokens", 1), if_match=run.etag)
-        with pytest.raises(PreconditionFailed):
+        with pytest.raises(RecordChanged):
             await runs.update(run.id, lambda r: setattr(r, "tokens", 2), if_match=run.etag)
-        with pytest.raises(PreconditionFailed):
+        with pytest.raises(RecordChanged):
             await runs.delete(run.id, if_match=run.etag)
         assert (await runs.get(run.id)).tokens == 1
 
     async def test_a_unique_value_of_another_is_refused(self, runs: Collection[Run]):
         await runs.insert(Run(name="a"))
         run = await runs.insert(Run(name="b"))
-        with pytest.raises(Conflict):
+        with pytest.raises(RecordConflict):
             await runs.update(run.id, lambda r: setattr(r, "name", "a"))
         await runs.update(run.id, lambda r: setattr(r, "name", "c"))
         assert (await runs.find("name", "c")).id == run.id
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.find("name", "b")
 
 
@@ -156,11 +156,11 @@ class TestDelete:
     async def test_nothing_is_left(self, runs: Collection[Run]):
         run = await runs.insert(Run(name="n", tokens=5))
         await runs.delete(run.id)
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.get(run.id)
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.find("name", "n")
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.delete(run.id)
         page, totals = await runs.page(), await runs.totals()
         assert (page.items, page.total, totals.count, totals.sum("tokens")) == ([], 0, 0, 0)
@@ -248,11 +248,11 @@ class TestPage:
         assert [r.id for r in page.items] == [made[4], made[3], made[5]]
 
     async def test_a_filter_without_an_index_is_an_error(self, runs: Collection[Run]):
-        with pytest.raises(ValueError, match="tokens"):
+        with pytest.raises(MissingIndex, match="tokens"):
             await runs.page({"tokens": 1})
-        with pytest.raises(ValueError, match="seconds"):
+        with pytest.raises(MissingIndex, match="seconds"):
             await runs.page(order="seconds")
-        with pytest.raises(ValueError, match="cursor"):
+        with pytest.raises(BadCursor, match="cursor"):
             await runs.page(cursor="' or true")
 
     async def test_a_cursor_of_the_other_direction_is_refused(self):
@@ -260,7 +260,7 @@ class TestPage:
         for _ in range(2):
             await runs.insert(Run())
         page = await runs.page(limit=1)
-        with pytest.raises(ValueError, match="other direction"):
+        with pytest.raises(BadCursor, match="other direction"):
             await runs.page(limit=1, descending=False, cursor=page.cursor)
 
     async def test_a_long_text_in_the_list_view_is_whole(self):

@@ -4,12 +4,14 @@ import asyncio
 
 import pytest
 
-from shared.tables import Collection, Conflict, Unstorable
+from shared.tables import Collection, RecordConflict, Unstorable
+from shared.tables.counted import CountedCollection
 from tests.shared.tables.conftest import Counting, Run, Status, collection
+from shared.tables.counted import CountedCollection
 from tests.shared.tables.faults import audit
 
 
-async def test_sixteen_writers_share_transactions_and_never_conflict(runs: Collection[Run], counting: Counting):
+async def test_sixteen_writers_share_transactions_and_never_conflict(runs: CountedCollection[Run], counting: Counting):
     await runs.insert(Run())
     counting.reset()
 
@@ -23,16 +25,16 @@ async def test_sixteen_writers_share_transactions_and_never_conflict(runs: Colle
     assert len(await audit(runs)) == 161
 
 
-async def test_one_bad_member_is_refused_alone(runs: Collection[Run], counting: Counting):
+async def test_one_bad_member_is_refused_alone(runs: CountedCollection[Run], counting: Counting):
     await runs.insert(Run(name="taken"))
     counting.reset()
     names = ["a", "b", "taken", "c", "twice", "twice", "d"]
     results = await asyncio.gather(*(runs.insert(Run(name=n)) for n in names), return_exceptions=True)
-    assert [isinstance(result, Conflict) for result in results] == [False, False, True, False, False, True, False]
+    assert [isinstance(result, RecordConflict) for result in results] == [False, False, True, False, False, True, False]
     assert len(await audit(runs)) == 6
 
 
-async def test_changes_of_one_record_follow_each_other(runs: Collection[Run], counting: Counting):
+async def test_changes_of_one_record_follow_each_other(runs: CountedCollection[Run], counting: Counting):
     run = await runs.insert(Run())
     counting.reset()
     await asyncio.gather(*(runs.update(run.id, lambda r: setattr(r, "tokens", r.tokens + 1)) for _ in range(16)))
@@ -59,7 +61,7 @@ async def test_mixed_work_of_sixteen_writers_on_eight_records():
     assert totals.sum("seconds") == pytest.approx(0.1 * (len(records) - 8), abs=1e-12)
 
 
-async def test_a_batch_stays_below_the_limits_of_a_transaction(runs: Collection[Run], counting: Counting):
+async def test_a_batch_stays_below_the_limits_of_a_transaction(runs: CountedCollection[Run], counting: Counting):
     import random
 
     noise = [random.Random(n).randbytes(170_000).hex() for n in range(30)]  # packs to about 190 KB each
@@ -69,7 +71,7 @@ async def test_a_batch_stays_below_the_limits_of_a_transaction(runs: Collection[
     assert (await runs.totals()).count == 130
 
 
-async def test_what_cannot_be_stored_is_told_before_anything_is_sent(runs: Collection[Run], counting: Counting):
+async def test_what_cannot_be_stored_is_told_before_anything_is_sent(runs: CountedCollection[Run], counting: Counting):
     with pytest.raises(Unstorable) as caught:
         await runs.insert(Run(tokens=2**63))
     assert caught.value.field == "tokens"

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from shared.ids import new_id, row_key
-from shared.tables import Collection
+from shared.tables import Collection, MissingIndex
+from shared.tables.ids import new_id, row_key
 from tests.shared.tables.conftest import Counting, Run, Status, collection
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -97,7 +97,7 @@ async def test_totals_of_one_value_do_not_grow_with_the_values(account: None, co
     assert (dict(counting.calls), counting.rows) == ({"query": 1}, 1)
     assert one.matching({"client_id": ["c7"], "status": [Status.PENDING]}) == 2
     assert one.sum("tokens", client_id="c7") == 7 + 67
-    with pytest.raises(ValueError, match="nothing is declared that counts by name"):
+    with pytest.raises(MissingIndex, match="nothing is declared that counts by name"):
         await runs.totals({"name": "x"})
 
 

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from shared import tables
-from shared.ids import new_id
-from shared.tables import Collection, Conflict, NotFound, Unavailable, shard
+from shared.tables import RecordConflict, RecordNotFound, StorageUnavailable, shard
 from shared.tables.client import client
-from shared.tables.wire import Answer, Transport, Unanswered
+from shared.tables.counted import CountedCollection
+from shared.tables.ids import new_id
+from shared.tables.wire import Transport, Unanswered, WireResponse
 from tests.shared.tables.conftest import Run, Status, collection
 from tests.shared.tables.faults import Flaky, audit
 
@@ -36,14 +37,14 @@ class Once:
     def __init__(self, inner: Transport, *, landed: bool, then: int = 0):
         self.inner, self.landed, self.then, self.done = inner, landed, then, False
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         if self.done or not url.endswith("$batch"):
             return await self.inner.send(method, url, headers, body)
         self.done = True
         if self.landed:
             await self.inner.send(method, url, headers, body)
         if self.then:
-            return Answer(self.then, {"Retry-After": "0"}, b"")
+            return WireResponse(self.then, {"Retry-After": "0"}, b"")
         raise Unanswered("lost")
 
     async def close(self) -> None:
@@ -81,7 +82,7 @@ async def test_a_request_that_arrives_after_its_repeat_was_refused_does_nothing(
     held: list[tuple[str, str, dict[str, str], bytes | None]] = []
 
     class Hold(Once):
-        async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
             if url.endswith("$batch") and not held:
                 held.append((method, url, headers, body))
                 other = threading.Thread(target=asyncio.run, args=(take_the_name(),))
@@ -98,7 +99,7 @@ async def test_a_request_that_arrives_after_its_repeat_was_refused_does_nothing(
     ids: list[str] = []
     wire.transport = Hold(inner, landed=False)
     try:
-        with pytest.raises(Conflict):
+        with pytest.raises(RecordConflict):
             await runs.insert(Run(name="n"))
     finally:
         wire.transport = inner
@@ -137,9 +138,9 @@ async def test_any_schedule_of_faults(seed: int):
                     unclear.add(run_id)
                     await runs.delete(run_id)
                     known.pop(run_id, None)
-            except (Conflict, NotFound, KeyError):
+            except (RecordConflict, RecordNotFound, KeyError):
                 pass
-            except Unavailable:
+            except StorageUnavailable:
                 unclear.add(run_id)
 
     async with flaky(seed, 0.3) as faults:
@@ -187,25 +188,25 @@ async def test_two_processes_on_one_shard(monkeypatch: pytest.MonkeyPatch, shard
     assert records[shared].tokens == 24
 
 
-async def test_a_service_that_stays_away_is_told(runs: Collection[Run], monkeypatch: pytest.MonkeyPatch):
+async def test_a_service_that_stays_away_is_told(runs: CountedCollection[Run], monkeypatch: pytest.MonkeyPatch):
     await runs.insert(Run())
     wire = client().wire
 
-    async def lost(*_: object) -> Answer:
+    async def lost(*_: object) -> WireResponse:
         raise Unanswered("lost")
 
     with monkeypatch.context() as patch:
         patch.setattr(wire.transport, "send", lost)
         patch.setattr(wire, "pause", 0.002)
-        with pytest.raises(Unavailable):
+        with pytest.raises(StorageUnavailable):
             await runs.insert(Run())
-        with pytest.raises(Unavailable):
+        with pytest.raises(StorageUnavailable):
             await runs.get(new_id())
     await runs.insert(Run())
     assert len(await audit(runs)) == 2
 
 
-async def test_a_lost_index_row_does_not_stop_the_record(runs: Collection[Run]):
+async def test_a_lost_index_row_does_not_stop_the_record(runs: CountedCollection[Run]):
     run = await runs.insert(Run())
     key = next(key for key in runs.schema.rows(*(await runs.read(run.id)).state)[0] if key.startswith("i~status~"))
     part = shard.Operation("DELETE", key, etag="*").encode(f"{client().wire.url}/{runs.table}", "all")
@@ -214,7 +215,7 @@ async def test_a_lost_index_row_does_not_stop_the_record(runs: Collection[Run]):
     assert (await audit(runs))[run.id].status is Status.DONE
 
 
-async def test_a_caller_that_goes_away_leaves_the_writes_of_others(runs: Collection[Run]):
+async def test_a_caller_that_goes_away_leaves_the_writes_of_others(runs: CountedCollection[Run]):
     tasks = [asyncio.create_task(runs.insert(Run(tokens=n))) for n in range(8)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)

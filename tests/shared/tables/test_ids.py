@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import ids
-from shared.ids import first_key, ids_of, new_id, row_key, time_of
+from shared.tables import ids
 from shared.tables.cells import Cells, add, dump, load
+from shared.tables.ids import first_key, ids_of, new_id, row_key, time_of
 from shared.tables.keys import descending, encode
 from shared.tables.schema import exact
 

@@ -5,21 +5,22 @@ from typing import Any
 
 import pytest
 
-from shared.tables import Collection, Conflict
+from shared.tables import RecordConflict
 from shared.tables.batch import Operation
 from shared.tables.client import client
+from shared.tables.counted import CountedCollection
 from shared.tables.rebuild import Rebuild
 from tests.shared.tables.conftest import Run, Status, collection
 from tests.shared.tables.faults import audit, rows_of
 from tests.shared.tables.test_faults import flaky
 
 
-async def write(runs: Collection[Run], *operations: Operation) -> None:
+async def write(runs: CountedCollection[Run], *operations: Operation) -> None:
     parts = [operation.encode(f"{client().wire.url}/{runs.table}", runs.partition) for operation in operations]
     await client().wire.transact(runs.table, parts)
 
 
-async def filled(count: int, **declared: Any) -> Collection[Run]:
+async def filled(count: int, **declared: Any) -> CountedCollection[Run]:
     runs = collection(**declared)
     await asyncio.gather(
         *(
@@ -64,7 +65,7 @@ async def test_two_records_with_a_value_that_becomes_unique_are_told():
     await old.insert(Run(name="n1"))
     new = collection()
     new.table = new.schema.table = old.table
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(RecordConflict) as caught:
         await new.rebuild()
     assert caught.value.field == "name"
     await new.delete((await new.page(limit=1)).items[0].id)

@@ -9,19 +9,18 @@ from azure.core.credentials import AccessToken
 from azure.data.tables import EdmType
 from azure.data.tables.aio import TableClient
 
-from shared.settings import StorageAccount
-from shared.tables import Collection, Unavailable, wire
-from shared.tables.wire import Answer, Unanswered, Wire
+from shared.tables import Collection, Storage, StorageUnavailable, wire
+from shared.tables.wire import Unanswered, Wire, WireResponse
 from tests.shared.tables.conftest import Run, Status
 
 
 class Scripted:
     """Answers in turn, and keeps what was asked."""
 
-    def __init__(self, *answers: Answer | Exception):
+    def __init__(self, *answers: WireResponse | Exception):
         self.answers, self.asked = list(answers), list[tuple[str, dict[str, str]]]()
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         self.asked.append((url, headers))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -31,8 +30,9 @@ class Scripted:
     async def close(self) -> None: ...
 
 
-FOUND = Answer(200, {"ETag": "e"}, b'{"RowKey":"r"}')
-ACCOUNT = StorageAccount("name", None, "https://name.blob.core.windows.net", "https://name.table.core.windows.net")
+FOUND = WireResponse(200, {"ETag": "e"}, b'{"RowKey":"r"}')
+URL = "https://name.table.core.windows.net"
+KEY = Storage("name", URL, blobs=Any, key="a2V5")  # type: ignore[arg-type]
 
 
 async def test_the_sdk_reads_typed_columns(runs: Collection[Run], storage: str):
@@ -61,7 +61,7 @@ async def test_what_the_sdk_changes_is_noticed(runs: Collection[Run], storage: s
     assert (new.prompt, new.tokens) == ("meddled", 1)
 
 
-async def test_an_identity_signs_with_its_token_until_shortly_before_it_expires(monkeypatch: pytest.MonkeyPatch):
+async def test_an_identity_signs_with_its_token_until_shortly_before_it_expires():
     asked: list[Any] = []
 
     class Identity:
@@ -69,9 +69,8 @@ async def test_an_identity_signs_with_its_token_until_shortly_before_it_expires(
             asked.append(scopes)
             return AccessToken(f"token{len(asked)}", int(time.time()) + (200 if len(asked) == 1 else 3600))
 
-    monkeypatch.setattr(wire, "credential", Identity)
     transport = Scripted(FOUND, FOUND, FOUND)
-    table = Wire(ACCOUNT, transport)
+    table = Wire(Storage("name", URL, blobs=Any, identity=Identity()), transport)  # type: ignore[arg-type]
     for _ in range(3):
         await table.get("Table", "p", "r")
     assert asked == [("https://storage.azure.com/.default",)] * 2
@@ -93,27 +92,29 @@ class TestRepeats:
         monkeypatch.setattr(wire.asyncio, "sleep", sleep)
         return waits
 
-    async def get(self, *answers: Answer | Exception) -> tuple[Scripted, Any]:
+    async def get(self, *answers: WireResponse | Exception) -> tuple[Scripted, Any]:
         transport = Scripted(*answers)
-        return transport, await Wire(ACCOUNT._replace(key="a2V5"), transport).get("Table", "p", "r")
+        return transport, await Wire(KEY, transport).get("Table", "p", "r")
 
     async def test_a_throttled_read_waits_as_long_as_it_is_told(self, waits: list[float]):
-        transport, found = await self.get(Answer(503, {"Retry-After": "7"}, b""), Answer(429, {}, b""), FOUND)
+        transport, found = await self.get(
+            WireResponse(503, {"Retry-After": "7"}, b""), WireResponse(429, {}, b""), FOUND
+        )
         assert found == ({"RowKey": "r"}, "e")
         assert waits[0] == 7
         assert 0.1 <= waits[1] <= 0.3
         assert len(transport.asked) == 3
 
     async def test_a_read_that_is_never_answered_is_told(self, waits: list[float]):
-        with pytest.raises(Unavailable):
+        with pytest.raises(StorageUnavailable):
             await self.get(*[Unanswered("lost")] * wire.ATTEMPTS)
         assert len(waits) == wire.ATTEMPTS - 1
         assert all(later > 0 for later in waits)
 
 
 async def test_a_table_that_is_not_there_yet_is_waited_for():
-    missing = Answer(404, {}, b'{"odata.error":{"code":"TableNotFound","message":{"value":"0:no"}}}')
-    transport = Scripted(missing, Answer(204, {}, b""), missing, Answer(409, {}, b""))
-    with pytest.raises(Unanswered, match="not there yet"):
-        await Wire(ACCOUNT._replace(key="a2V5"), transport).transact("Table", [b""])
+    missing = WireResponse(404, {}, b'{"odata.error":{"code":"TableNotFound","message":{"value":"0:no"}}}')
+    transport = Scripted(missing, WireResponse(204, {}, b""), missing, WireResponse(409, {}, b""))
+    with pytest.raises(Unanswered, match="does not exist yet"):
+        await Wire(KEY, transport).transact("Table", [b""])
     assert [url.rpartition("/")[2] for url, _ in transport.asked] == ["$batch", "Tables", "$batch", "Tables"]

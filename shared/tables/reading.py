@@ -2,67 +2,60 @@
 
 import asyncio
 import heapq
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import product
 from operator import itemgetter
-from typing import Any, Generic, NamedTuple
+from typing import Any
 
-from shared.ids import first_key
 from shared.tables import keys
 from shared.tables.cells import HOURS, Group, hour_of, load
-from shared.tables.columns import Columns, R
+from shared.tables.columns import Columns
+from shared.tables.errors import MissingIndex
+from shared.tables.ids import first_key
+from shared.tables.page import Place
 from shared.tables.schema import RECORDS, Index, Schema
 from shared.tables.wire import PAGE, Row, Wire
-
-Filter = Mapping[str, object]
-
-_CURSOR = re.compile(r"(\d{1,3})\.([0-9a-h~]{32,300})|p(\d{1,9})")
 
 DEEP = 250
 """Rows passed over one by one; farther ones are passed over by the hour."""
 
 
 @dataclass(frozen=True)
-class Page(Generic[R]):
-    """A part of a list: `total` is exact for the whole of it, `cursor` leads to the next part, None at the end.
-
-    The items come from the list view: fields that it leaves out have their defaults (None when they have none).
-    """
-
-    items: list[R]
-    total: int
-    cursor: str | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
+class ReadPlan:
     """Ranges of row keys to read one group after the other; those of a group are merged by what follows the prefix."""
 
     groups: list[list[str]]
     residue: str = ""
     by_hour: Group | None = None
     where: dict[str, list[object]] = field(default_factory=dict[str, list[object]])
+    sorted: bool = False
+    """Whether the keys hold a value to sort by before the record's own key."""
 
-    def place(self, row: Row) -> "Cursor":
+    def gives(self, place: Place, descending: bool) -> bool:
+        """Whether a cursor of this list, in this direction, can name this place."""
+        if not descending or not place.start:
+            return not descending and not place.start
+        return place.group < len(self.groups) and ("~" in place.start) == self.sorted
+
+    def place(self, row: Row) -> Place:
         """The place behind a row of this list."""
         key: str = row["RowKey"]
         return next(
-            Cursor(number, key[len(prefix) :])
+            Place(number, key[len(prefix) :])
             for number, prefixes in enumerate(self.groups)
             for prefix in prefixes
             if key.startswith(prefix)
         )
 
 
-def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[object]], order: str) -> Plan:
-    """The narrowest declared rows for this filter and order; ValueError when there are none."""
+def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[object]], order: str) -> ReadPlan:
+    """The narrowest declared rows for this filter and order; `MissingIndex` when there are none."""
     sort = "" if order == "created_at" else order
     indexed = {name for index in schema.indexes for name in index.fields}
     if stray := sorted(where.keys() - indexed):
-        raise ValueError(f"{schema.table}: no index for {', '.join(stray)}")
+        raise MissingIndex(f"{schema.table} declares no index on {', '.join(stray)}")
     usable = [i for i in [RECORDS, *schema.indexes] if i.order == sort and where.keys() >= {*i.fields}]
     best = max(usable, key=lambda index: len(index.fields), default=None)
     if sort and (best is None or len(best.fields) < len(where)):
@@ -71,15 +64,15 @@ def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[objec
             if not index.order and {*index.fields} == {*where, sort} and columns.all[sort].values is not None:
                 given = where.get(sort) or _values(columns, sort)
                 values = sorted(given, key=lambda value: (value is not None, str(value)), reverse=True)
-                return Plan([_ranges(index, {**where, sort: [value]}) for value in values], where=where)
+                return ReadPlan([_ranges(index, {**where, sort: [value]}) for value in values], where=where)
     if best is None:
-        raise ValueError(f"{schema.table}: no order by {order}")
+        raise MissingIndex(f"{schema.table} declares no order by {order}")
     rest = {name: values for name, values in where.items() if name not in best.fields}
     if rest and not best.fields and not sort:
-        raise ValueError(f"{schema.table}: no index for {', '.join(sorted(rest))} alone")
+        raise MissingIndex(f"{schema.table} declares no index on {', '.join(sorted(rest))} alone")
     counted = schema.counts(where)
     by_hour = counted if counted is not None and not counted.open and not sort else None
-    return Plan([_ranges(best, where)], _residue(columns, rest), by_hour, where)
+    return ReadPlan([_ranges(best, where)], _residue(schema.table, columns, rest), by_hour, where, bool(sort))
 
 
 def _values(columns: Columns[Any], name: str) -> list[object]:
@@ -91,13 +84,13 @@ def _ranges(index: Index, where: dict[str, list[object]]) -> list[str]:
     return [index.range(values) for values in product(*(where[name] for name in index.fields))]
 
 
-def _residue(columns: Columns[Any], where: dict[str, list[object]]) -> str:
+def _residue(table: str, columns: Columns[Any], where: dict[str, list[object]]) -> str:
     """What the service compares in the rows of a wider index."""
     clauses: list[str] = []
     for name, values in where.items():
         column = columns.all[name]
         if name not in columns.view or None in values:
-            raise ValueError(f"no index for {name} here, and the list view cannot tell")
+            raise MissingIndex(f"{table} declares no index on {name} here, and its list view does not hold it")
         texts = [_literal(value if column.encode is None else column.encode(value), column.edm) for value in values]
         clauses.append(f" and ({' or '.join(f'{name} eq {text}' for text in texts)})")
     return "".join(clauses)
@@ -113,29 +106,17 @@ def _literal(value: object, edm: str) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-class Cursor(NamedTuple):
-    """A place in a list: in its `group`, behind the key that ends with `start`, or `offset` rows from its beginning."""
-
-    group: int = 0
-    start: str = ""
-    offset: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.group}.{self.start}" if self.start else f"p{self.offset}"
-
-    @classmethod
-    def parse(cls, text: str) -> "Cursor":
-        """The cursor of this text; ValueError when it is none."""
-        if match := _CURSOR.fullmatch(text):
-            return cls(offset=int(match[3])) if match[3] else cls(int(match[1]), match[2])
-        raise ValueError(f"{text!r} is no cursor")
-
-
 class Reader:
-    """Reads ranges of one partition; `select` names the columns of a list."""
+    """Reads ranges of row keys of one partition; `select` names the columns of a list.
 
-    def __init__(self, wire: Wire, table: str, partition: str, select: str):
-        self._wire, self._table, self._partition, self._select = wire, table, partition, select
+    With `spread`, of all partitions over which a tenant's records are spread.
+    """
+
+    def __init__(self, wire: Wire, table: str, partition: str, select: str, *, spread: bool = False):
+        self._wire, self._table, self._select = wire, table, select
+        self._scope = f"PartitionKey eq '{partition}'"
+        if spread:
+            self._scope = f"PartitionKey ge '{partition}~' and PartitionKey lt '{partition}~{keys.END}'"
 
     async def pages(
         self,
@@ -148,10 +129,7 @@ class Reader:
         top: int | None = None,
     ) -> AsyncIterator[list[Row]]:
         """The rows of `[prefix + start, prefix + end)`, at most `top`, ascending, an answer at a time."""
-        condition = (
-            f"PartitionKey eq '{self._partition}' and RowKey ge '{prefix}{start}'"
-            f" and RowKey lt '{prefix}{end or keys.END}'{residue}"
-        )
+        condition = f"{self._scope} and RowKey ge '{prefix}{start}' and RowKey lt '{prefix}{end or keys.END}'{residue}"
         token = ""
         left = top if top is not None else -1
         while left:
@@ -168,7 +146,7 @@ class Reader:
         """How many rows a range has, a thousand keys a call."""
         return sum([len(rows) async for rows in self.pages(prefix, residue=residue, select="RowKey")])
 
-    async def rows(self, how: Plan, place: Cursor, limit: int, end: str = "") -> list[Row]:
+    async def rows(self, how: ReadPlan, place: Place, limit: int, end: str = "") -> list[Row]:
         """Up to `limit` rows of a list from a place on."""
         found: list[Row] = []
         start, skip = place.start + " " if place.start else "", place.offset
