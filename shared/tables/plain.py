@@ -167,7 +167,7 @@ class PlainCollection(Collection[R]):
         for name in names:
             if name not in self.columns.all or not self.columns.all[name].scalar:
                 raise MissingIndex(f"{self.table} has no plain value {name} to filter or sort by")
-            if name not in self.columns.view:
+            if name not in self.columns.view and name != "created_at":  # which lists have from the id
                 raise MissingIndex(f"{self.table} has no {name} in its list view")
 
     def _matching(self, records: list[R], where: Filter | None) -> list[R]:

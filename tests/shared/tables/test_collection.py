@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import Field
 
-from shared.tables import BadCursor, Collection, MissingIndex, RecordChanged, RecordConflict, RecordNotFound
-from shared.tables.ids import new_id
+from shared.tables import BadCursor, Collection, MissingIndex, Record, RecordChanged, RecordConflict, RecordNotFound
+from shared.tables.columns import Columns
+from shared.tables.ids import new_id, row_key, time_of
 from tests.shared.tables.conftest import Run, Status, collection
 
 
@@ -304,3 +306,21 @@ class TestAll:
             await runs.insert(Run(created_at=noon + timedelta(hours=hour), tokens=hour))
         found = [r.tokens async for r in runs.all(after=noon + timedelta(hours=1), before=noon + timedelta(hours=4))]
         assert found == [3, 2, 1]
+
+
+class TestDefaults:
+    async def test_fields_without_a_column_have_the_defaults_that_the_model_gives_them(self):
+        class Odd(Record):
+            constant: int = 3
+            own: list[int] = [1]
+            made: dict[str, int] = Field(default_factory=lambda: {"a": 1})
+            derived: str = Field(default_factory=lambda values: f"{values['constant']}!")
+            optional: int | None = 4
+
+        odd = Columns(Odd, None)
+        key = row_key(new_id()) or ""
+        one, other = odd.decode([{"RowKey": f"r~{key}"}, {"RowKey": f"r~{key}", "constant": "5"}])
+        assert (one.constant, one.own, one.made, one.derived, one.optional) == (3, [1], {"a": 1}, "3!", None)
+        assert (other.constant, other.derived) == (5, "5!")
+        assert one.own is not other.own and one.made is not other.made
+        assert one.created_at == time_of(one.id) == one.updated_at

@@ -7,7 +7,6 @@ import pytest
 from shared.tables import Collection, RecordConflict, Unstorable
 from shared.tables.counted import CountedCollection
 from tests.shared.tables.conftest import Counting, Run, Status, collection
-from shared.tables.counted import CountedCollection
 from tests.shared.tables.faults import audit
 
 

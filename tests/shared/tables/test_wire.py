@@ -9,7 +9,9 @@ from azure.core.credentials import AccessToken
 from azure.data.tables import EdmType
 from azure.data.tables.aio import TableClient
 
-from shared.tables import Collection, Storage, StorageUnavailable, wire
+from shared import tables
+from shared.tables import Collection, Storage, StorageUnavailable, connection, wire
+from shared.tables.client import client
 from shared.tables.wire import Unanswered, Wire, WireResponse
 from tests.shared.tables.conftest import Run, Status
 
@@ -118,3 +120,16 @@ async def test_a_table_that_is_not_there_yet_is_waited_for():
     with pytest.raises(Unanswered, match="does not exist yet"):
         await Wire(KEY, transport).transact("Table", [b""])
     assert [url.rpartition("/")[2] for url, _ in transport.asked] == ["$batch", "Tables", "$batch", "Tables"]
+
+
+class TestStorage:
+    async def test_a_client_before_a_storage_account_is_named_is_an_error(self, monkeypatch: pytest.MonkeyPatch):
+        await tables.close()
+        monkeypatch.setattr(connection, "_source", None)
+        with pytest.raises(RuntimeError, match=r"tables\.use"):
+            client()
+
+    @pytest.mark.parametrize("given", [{}, {"key": "a2V5", "identity": Any}], ids=["neither", "both"])
+    def test_an_account_has_a_key_or_an_identity(self, given: dict[str, Any]):
+        with pytest.raises(ValueError, match="either"):
+            Storage("name", URL, blobs=Any, **given)
