@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.tables import Record
+from shared.tables import Collection, Record
 from shared.tables.client import client
 from shared.tables.counted import CountedCollection
 from shared.tables.wire import Transport, WireResponse
@@ -50,6 +50,11 @@ def collection(**declared: Any) -> CountedCollection[Run]:
         "view": ["status", "client_id", "name", "tokens", "seconds", "archived", "created_at", "updated_at"],
     }
     return CountedCollection(f"Runs{next(_numbers)}", Run, **(declaration | declared))
+
+
+def plain(**declared: Any) -> Collection[Run]:
+    """A plain collection in a table that no other test uses."""
+    return Collection(f"Plain{next(_numbers)}", Run, plain=True, **declared)
 
 
 class Counting:
@@ -104,3 +109,9 @@ async def counting(account: None) -> AsyncIterator[Counting]:
 @pytest.fixture
 def runs(account: None) -> CountedCollection[Run]:
     return collection()
+
+
+@pytest.fixture(params=[{}, {"unique": ["name"]}, {"spread": 5}], ids=["simple", "unique", "spread"])
+def plain_runs(request: pytest.FixtureRequest, account: None) -> Collection[Run]:
+    """A plain collection of each kind."""
+    return plain(**request.param)

@@ -1,46 +1,37 @@
-"""Plain collections: one row a record, lists filtered and sorted in memory, writes that do not wait for each other."""
+"""Plain collections: one row a record, and writes that do not wait for each other."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 import pytest
 
 from shared.tables import (
-    BadCursor,
     Collection,
     MissingIndex,
     RecordChanged,
     RecordConflict,
     RecordNotFound,
-    StorageUnavailable,
-    TooManyRecords,
     Unstorable,
 )
-from shared.tables.batch import Operation
 from shared.tables.client import client
-from shared.tables.ids import new_id
-from shared.tables.wire import Transport, Unanswered, WireResponse
-from tests.shared.tables.conftest import Counting, Run, Status, collection
+from shared.tables.wire import WireResponse
+from tests.shared.tables.conftest import Counting, Run, collection, plain
 from tests.shared.tables.faults import rows_of
-from tests.shared.tables.test_faults import flaky
 
 NOISE = [random.Random(seed).randbytes(200_000).hex() for seed in range(2)]
-_numbers = count()
 
 
-def plain(**declared: Any) -> Collection[Run]:
-    """A plain collection in a table that no other test uses."""
-    return Collection(f"Plain{next(_numbers)}", Run, plain=True, **declared)
+@pytest.fixture
+def runs(plain_runs: Collection[Run]) -> Collection[Run]:
+    return plain_runs
 
 
-@pytest.fixture(params=[{}, {"unique": ["name"]}, {"spread": 5}], ids=["simple", "unique", "spread"])
-def runs(request: pytest.FixtureRequest, account: None) -> Collection[Run]:
-    return plain(**request.param)
+async def rows_of_all(runs: Collection[Run]) -> list[str]:
+    """The row keys of all partitions of the table."""
+    rows, _ = await client().wire.query(runs.table, "RowKey ge ''")
+    return [row["RowKey"] for row in rows]
 
 
 class TestDeclaration:
@@ -190,212 +181,3 @@ class TestRecords:
         finally:
             wire.transport = inner
         assert most == 8
-
-
-async def rows_of_all(runs: Collection[Run]) -> list[str]:
-    """The row keys of all partitions of the table."""
-    rows, _ = await client().wire.query(runs.table, "RowKey ge ''")
-    return [row["RowKey"] for row in rows]
-
-
-class TestLists:
-    async def test_pages_follow_each_other_by_offset_and_by_cursor(self, runs: Collection[Run]):
-        made = [await runs.insert(Run(tokens=n)) for n in range(7)]
-        for descending, wanted in ((True, made[::-1]), (False, made)):
-            first = await runs.page(limit=3, descending=descending)
-            second = await runs.page(limit=3, descending=descending, cursor=first.cursor)
-            third = await runs.page(limit=3, descending=descending, cursor=second.cursor)
-            assert first.items + second.items + third.items == wanted
-            assert (first.total, third.total, third.cursor) == (7, 7, None)
-        assert (await runs.page(limit=3, offset=5)).items == [made[1], made[0]]
-        assert (await runs.page(limit=3, offset=9)).items == []
-
-    async def test_any_plain_value_filters(self, runs: Collection[Run]):
-        for n in range(6):
-            await runs.insert(Run(status=list(Status)[n % 3], tokens=n, name=None if n == 4 else f"n{n}"))
-
-        async def tokens(**where: object) -> list[int]:
-            page = await runs.page(where)
-            assert page.total == len(page.items) == await runs.count(where)
-            assert sorted([run.tokens async for run in runs.all(where)]) == sorted(run.tokens for run in page.items)
-            return [run.tokens for run in page.items]
-
-        assert await tokens(status="done") == [5, 2]
-        assert await tokens(status=[Status.DONE, "pending"]) == [5, 3, 2, 0]
-        assert await tokens(status="running", tokens=4) == [4]
-        assert await tokens(name=None) == [4]
-        assert await tokens(name=[None, "n1"], archived=False) == [4, 1]
-        assert await tokens(archived=True) == []
-
-    async def test_any_plain_values_sort(self, runs: Collection[Run]):
-        names = ["b", None, "", "Ab", "abc", "C"]
-        made = [(await runs.insert(Run(name=name, tokens=n % 3))).id for n, name in enumerate(names)]
-        made.append((await runs.insert(Run(seconds=float("nan")))).id)
-
-        async def sorted_by(order: Any, **options: Any) -> list[int]:
-            return [made.index(run.id) for run in (await runs.page(order=order, **options)).items]
-
-        assert await sorted_by("name") == [5, 0, 4, 3, 2, 6, 1]
-        assert await sorted_by("name", descending=False) == [1, 6, 2, 3, 4, 0, 5]
-        assert await sorted_by("-name", descending=False) == [5, 0, 4, 3, 2, 6, 1]
-        assert await sorted_by(["tokens", "-name"]) == [0, 3, 6, 4, 1, 5, 2]
-        assert await sorted_by(["-tokens", "created_at"]) == [2, 5, 1, 4, 0, 3, 6]
-        assert await sorted_by(["-tokens", "-created_at"]) == [5, 2, 4, 1, 6, 3, 0]
-        assert (await sorted_by("seconds"))[-1] == 6
-
-    async def test_between_two_moments(self, runs: Collection[Run]):
-        noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-        for hour in range(5):
-            await runs.insert(Run(created_at=noon + timedelta(hours=hour), tokens=hour))
-        found = [r.tokens async for r in runs.all(after=noon + timedelta(hours=1), before=noon + timedelta(hours=4))]
-        assert sorted(found) == [1, 2, 3]
-
-    async def test_what_is_asked_wrongly_is_refused(self, runs: Collection[Run]):
-        for where, order in (({"options": {}}, "name"), ({"nothing": 1}, "name"), ({}, "options"), ({}, "nothing")):
-            with pytest.raises(MissingIndex, match="programming error"):
-                await runs.page(where, order=order)
-        for cursor in ("x", "p-1", f"0.{'0' * 32}"):
-            with pytest.raises(BadCursor):
-                await runs.page(cursor=cursor)
-
-    async def test_a_view_leaves_fields_out_of_lists(self):
-        runs = plain(view=["name"])
-        run = await runs.insert(Run(name="n", tokens=5, options={"a": 1}))
-        (item,) = (await runs.page()).items
-        assert (item.name, item.tokens, item.options) == ("n", 0, {})
-        assert (await runs.get(run.id)).tokens == 5
-        with pytest.raises(MissingIndex, match="list view"):
-            await runs.page({"tokens": 5})
-
-    async def test_a_list_over_its_bound_is_refused_and_a_stream_is_not(self):
-        for runs in (plain(max_records=3), plain(max_records=3, spread=2)):
-            for number in range(4):
-                assert (await runs.page()).total == number
-                await runs.insert(Run())
-            with pytest.raises(TooManyRecords, match="over 3 records"):
-                await runs.page()
-            assert await runs.count() == len([run async for run in runs.all()]) == 4
-
-
-class Losing:
-    """Loses the response of the first write, which has or has not reached the service; then lets `meddle` work."""
-
-    def __init__(self, inner: Transport, *, landed: bool, meddle: Any = None):
-        self.inner, self.landed, self.meddle, self.done = inner, landed, meddle, False
-
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
-        if self.done or method == "GET":
-            return await self.inner.send(method, url, headers, body)
-        self.done = True
-        if self.landed:
-            await self.inner.send(method, url, headers, body)
-        if self.meddle:
-            await self.meddle()
-        raise Unanswered("lost")
-
-    async def close(self) -> None: ...
-
-
-@asynccontextmanager
-async def losing(*, landed: bool, meddle: Any = None) -> AsyncIterator[None]:
-    wire = client().wire
-    inner = wire.transport
-    wire.transport = Losing(inner, landed=landed, meddle=meddle)
-    try:
-        yield
-    finally:
-        wire.transport = inner
-
-
-def more(run: Run) -> None:
-    run.tokens += 1
-
-
-def renamed(run: Run) -> None:
-    run.name, run.tokens = "m", run.tokens + 1
-
-
-class TestLostResponses:
-    @pytest.mark.parametrize("landed", [True, False])
-    async def test_each_write_happens_once(self, runs: Collection[Run], landed: bool):
-        await runs.insert(Run())
-        async with losing(landed=landed):
-            run = await runs.insert(Run(name="n", prompt=NOISE[0]))
-        assert run.etag == (await runs.get(run.id)).etag
-        assert (await runs.get(run.id)).prompt == NOISE[0]
-        for change in (more, renamed):
-            async with losing(landed=landed):
-                new = await runs.update(run.id, change)
-            assert new.etag == (await runs.get(run.id)).etag
-        assert (await runs.get(run.id)).tokens == 2
-        async with losing(landed=landed):
-            await runs.delete(run.id)
-        assert await runs.count() == 1
-
-    @pytest.mark.parametrize("landed", [True, False])
-    async def test_another_writer_meanwhile_keeps_its_change(self, runs: Collection[Run], landed: bool):
-        run = await runs.insert(Run())
-        key = runs.columns.form.row_key(run.id) or ""
-
-        async def meddle() -> None:  # as another process would, without this process's lock
-            for _ in range(3):
-                stored = await runs.read(run.id)
-                new = stored.record.model_copy(update={"seconds": stored.record.seconds + 1})
-                await runs.commit(stored, (new, {**runs.columns.encode(new), "RowKey": f"r~{key}"}))
-
-        async with losing(landed=landed, meddle=meddle):
-            new = await runs.update(run.id, more)
-        assert (new.tokens, new.seconds) == (1, 3.0)
-        assert new == await runs.get(run.id)
-        assert new.etag == (await runs.get(run.id)).etag
-
-    async def test_a_record_that_is_deleted_meanwhile_is_not_found(self, runs: Collection[Run]):
-        run = await runs.insert(Run())
-
-        async def meddle() -> None:
-            await runs.commit(await runs.read(run.id), None)
-
-        async with losing(landed=False, meddle=meddle):
-            with pytest.raises(RecordNotFound):
-                await runs.update(run.id, more)
-
-    async def test_a_lost_unique_row_does_not_stop_its_record(self):
-        runs = plain(unique=["name"])
-        run = await runs.insert(Run(name="n"))
-        unique = (await client().wire.get(runs.table, "all", "u~name~n") or ({}, ""))[1]
-        await client().wire.write(runs.table, "all", Operation("DELETE", "u~name~n", etag=unique))
-        await runs.delete(run.id)
-        assert await rows_of(runs) == {}
-
-    async def test_a_service_that_does_not_respond(self, monkeypatch: pytest.MonkeyPatch):
-        runs = plain()
-        wire = client().wire
-
-        async def lost(*_: object) -> WireResponse:
-            raise Unanswered("lost")
-
-        monkeypatch.setattr(wire.transport, "send", lost)
-        monkeypatch.setattr(wire, "pause", 0.001)
-        for call in (runs.insert(Run()), runs.get(new_id()), runs.page()):
-            with pytest.raises(StorageUnavailable):
-                await call
-
-
-@pytest.mark.parametrize("seed", range(3))
-async def test_changes_by_many_writers_under_faults_are_all_counted(runs: Collection[Run], seed: int):
-    made = [(await runs.insert(Run(name=f"n{n}"))).id for n in range(3)]
-    done = dict.fromkeys(made, 0)
-
-    async def work(number: int) -> None:
-        for step in range(5):
-            run_id = made[(number + step) % 3]
-            try:
-                await runs.update(run_id, more)
-                done[run_id] += 1
-            except StorageUnavailable:
-                done[run_id] -= 1_000  # it may have happened or not
-
-    async with flaky(seed, 0.2):
-        await asyncio.gather(*(work(number) for number in range(6)))
-    for run_id, times in done.items():
-        assert times < 0 or (await runs.get(run_id)).tokens == times

@@ -132,4 +132,4 @@ class TestStorage:
     @pytest.mark.parametrize("given", [{}, {"key": "a2V5", "identity": Any}], ids=["neither", "both"])
     def test_an_account_has_a_key_or_an_identity(self, given: dict[str, Any]):
         with pytest.raises(ValueError, match="either"):
-            Storage("name", URL, blobs=Any, **given)
+            Storage("name", URL, blobs=Any, **given)  # type: ignore[arg-type]
