@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.tables import RecordConflict
+from shared.tables import Collection, RecordConflict
 from shared.tables.batch import Operation
 from shared.tables.client import client
 from shared.tables.counted import CountedCollection
@@ -127,3 +127,19 @@ async def test_an_interrupted_rebuild_goes_on(monkeypatch: pytest.MonkeyPatch):
     assert (await rows_of(runs))["g~"]["done"] is True
     assert len(await audit(runs)) == 30
     assert {row.get("g") for key, row in (await rows_of(runs)).items() if key[0] == "r"} == {"1"}
+
+
+async def test_a_plain_collection_becomes_counted_and_plain_again():
+    plain = Collection("Changing", Run, plain=True, unique=["name"])
+    for n in range(5):
+        await plain.insert(Run(name=f"n{n}", status=list(Status)[n % 3]))
+    counted = collection()
+    counted.table = counted.schema.table = plain.table
+    assert (await counted.rebuild()).records == 5
+    assert len(await audit(counted)) == 5
+    assert (await counted.page({"status": "pending"})).total == (await counted.totals()).by("status")["pending"] == 2
+    run = await counted.update((await counted.find("name", "n0")).id, lambda r: setattr(r, "tokens", 1))
+    assert (await plain.update(run.id, lambda r: setattr(r, "name", "n9"))).tokens == 1
+    assert (await plain.find("name", "n9")).id == run.id
+    await plain.delete(run.id)
+    assert (await plain.page()).total == 4
