@@ -1,4 +1,4 @@
-"""Entity group transactions on the wire: operations to one multipart request, and its answer back."""
+"""Writes on the wire: single operations, and transactions as one multipart request with its response."""
 
 import re
 from dataclasses import dataclass
@@ -21,14 +21,15 @@ _INDEX = re.compile(r"\s*(\d+):")
 
 CONTENT_TYPE = "multipart/mixed; boundary=batch_runyard"
 ROOM = MAX_BYTES - len(_HEAD) - len(_TAIL)
-"""Bytes that the operations of one transaction may take together."""
+"""Bytes that the operations of one transaction may have together."""
 
 
 @dataclass(slots=True)
 class Operation:
-    """One write of one row: POST inserts, PUT replaces (or inserts, without `etag`), PATCH merges, DELETE deletes.
+    """One write of one row: POST inserts, PUT replaces (without `etag` it inserts too), PATCH merges, DELETE deletes.
 
-    `etag` is the version that must be stored, "*" any; `columns` are JSON values, types named as `<column>@odata.type`.
+    `etag` is the version that must be stored, "*" stands for any version. `columns` are JSON values; the type of a
+    column may be given as `<column>@odata.type`.
     """
 
     verb: Literal["POST", "PUT", "PATCH", "DELETE"]
@@ -37,7 +38,7 @@ class Operation:
     etag: str | None = None
 
     def encode(self, url: str, partition: str) -> bytes:
-        """This operation's part of the request; `url` is that of the table."""
+        """This operation as a part of a transaction; `url` is that of the table."""
         condition = f"If-Match: {self.etag}\r\n" if self.etag else ""
         head = (
             f"{self.verb} {url}{self.path(partition)} HTTP/1.1\r\nAccept: application/json;odata=nometadata\r\n"
@@ -69,12 +70,12 @@ def _is_text(value: object) -> bool:
 
 
 def request(parts: list[bytes]) -> bytes:
-    """The body of the transaction of these parts, in their order."""
+    """The body of a transaction with these parts, in their order."""
     return b"".join((_HEAD, *parts, _TAIL))
 
 
-def answer(body: bytes) -> list[str | None]:
-    """The new ETag of each operation (None after a DELETE); raises `ServiceRefused` with the first refusal."""
+def etags_of(body: bytes) -> list[str | None]:
+    """The new ETag of each operation (None after a DELETE); raises `ServiceRefused` for an operation that failed."""
     etags: list[str | None] = []
     for part in body.split(b"HTTP/1.1 ")[1:]:
         status = int(part[:3])
@@ -86,7 +87,7 @@ def answer(body: bytes) -> list[str | None]:
 
 
 def refusal(status: int, body: bytes) -> ServiceRefused:
-    """The error that a refusing answer carries."""
+    """The error in the response of a request that failed."""
     try:
         error = orjson.loads(body)["odata.error"]
         code, message = str(error["code"]), str(error["message"]["value"])

@@ -1,4 +1,4 @@
-"""What one event loop holds: its session to Table Storage and the writers of the partitions it writes."""
+"""The session of an event loop: its connection to Table Storage and the writers of its partitions."""
 
 import asyncio
 from collections import OrderedDict
@@ -14,7 +14,7 @@ _clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, TableSession]" = WeakKey
 
 
 class TableSession:
-    """The connection of one event loop."""
+    """The session of one event loop."""
 
     def __init__(self) -> None:
         account = storage()
@@ -23,7 +23,7 @@ class TableSession:
         self._locks: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
 
     def committer(self, table: str, partition: str) -> Committer:
-        """The one writer of this partition."""
+        """The writer of this partition in this event loop."""
         committer = self._committers.get((table, partition))
         if committer is None:
             committer = self._committers[table, partition] = Committer(self.wire, table, partition)
@@ -34,7 +34,7 @@ class TableSession:
         return committer
 
     def lock(self, table: str, partition: str, record_id: str) -> asyncio.Lock:
-        """Held while one record is read, changed and written: writers of one process need not collide."""
+        """Held while one record is read, changed and written, so that writers of one process do not conflict."""
         key = (table, partition, record_id)
         lock = self._locks.get(key)
         if lock is None:
@@ -48,7 +48,7 @@ class TableSession:
 
 
 def client() -> TableSession:
-    """The client of the running event loop."""
+    """The session of the running event loop."""
     loop = asyncio.get_running_loop()
     found = _clients.get(loop)
     if found is None:
@@ -57,7 +57,7 @@ def client() -> TableSession:
 
 
 async def close() -> None:
-    """Close the running event loop's connection; the next call opens another."""
+    """Close the running event loop's session; the next read or write opens another one."""
     found = _clients.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.close()

@@ -67,11 +67,12 @@ class Collection(WritableRecords[R]):
     ) -> Page[R]:
         """A part of the records that match `where`, and the exact number of all of them.
 
-        It starts at `offset`, or behind the page that `cursor` came from: `BadCursor`. `order` names a field, which
-        `descending` sorts from high to low; None is lowest. Or it names several, `("-pinned", "title")`, of which each
-        says its direction itself; only plain collections have those. Records that are equal in all of them follow each
-        other newest first when the last one goes from high to low, else oldest first. `MissingIndex` when the
-        declaration does not support the filter or the order.
+        It starts at `offset`, or behind the page that `cursor` came from; `BadCursor` when it came from another list.
+
+        `order` names a field, which `descending` sorts from high to low; None is lowest. In a sequence,
+        `("-pinned", "title")`, each field says its direction itself; only plain collections sort by several. Records
+        that are equal in all of them come newest first when the last field goes from high to low, else oldest first.
+        `MissingIndex` when the declaration does not support the filter or the order.
 
         Cost, counted: 2 queries at once, for `limit` rows and for the counter rows of the filter: one for each process
         that has written, 16 at most. An offset over 250 adds the counter rows of the hours passed over, a thousand a
@@ -87,8 +88,8 @@ class Collection(WritableRecords[R]):
     ) -> AsyncIterator[R]:
         """Every record that matches, newest first, in its list view; made at `after` or later, and before `before`.
 
-        Records may be written and deleted meanwhile: each that is there all the time comes once. Where records are
-        spread, they come one partition after the other, newest first in each.
+        Records may be written and deleted meanwhile: one that exists all the time comes exactly once. Spread records
+        come one partition after the other, newest first in each.
 
         Cost, counted: a query for each 250 matching records. Cost, plain: a query for each 1,000 records, matching or
         not, and a point read for each record with a long text.
@@ -131,17 +132,17 @@ class Collection(WritableRecords[R]):
         """
 
     async def items(self, rows: list[Row]) -> list[R]:
-        """The records of these rows, which are used up. One whose list view does not fit in its row is read whole."""
+        """The records of these rows, which are used up. A record with a long text in the list view is read whole."""
         short = [place for place, row in enumerate(rows) if WITHOUT in row and self.columns.partial(row)]
         items = self.columns.decode(rows)
         await self.complete(items, short)
         return items
 
     async def complete(self, items: list[R], places: list[int]) -> None:
-        """Replace the records at these places by themselves, read whole."""
+        """Read the records at these places whole, and put them in the places of those from the list."""
         whole = await asyncio.gather(*(self.get(items[place].id) for place in places), return_exceptions=True)
         for place, record in zip(places, whole, strict=True):
             if not isinstance(record, BaseException):
                 items[place] = record
-            elif not isinstance(record, RecordNotFound):  # deleted since: it stays as the list had it
+            elif not isinstance(record, RecordNotFound):  # deleted since: the list's record stays
                 raise record

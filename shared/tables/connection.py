@@ -71,7 +71,7 @@ def use(source: Callable[[], Storage]) -> None:
 
 
 def storage() -> Storage:
-    """The storage account in use; RuntimeError when there is none."""
+    """The storage account in use; RuntimeError before `use` was called."""
     if _source is None:
         raise RuntimeError("no storage account is in use: call shared.tables.use(...) before the first read or write")
     return _source()

@@ -18,7 +18,7 @@ class RecordConflict(Exception):
 
 
 class RecordChanged(RecordConflict):
-    """The record is no longer the version that the caller named."""
+    """The stored record is another version than the caller named."""
 
 
 class Unstorable(ValueError):

@@ -105,7 +105,7 @@ def first_key(before: datetime) -> str:
 
 
 class IdForm(Protocol):
-    """How the ids of one model are written. `Record` picks the form; another form needs a class here, no more."""
+    """How the ids of one model are written. A new form is a class here, which `Record.__init_subclass__` chooses."""
 
     def new(self, at: datetime | None = None) -> str:
         """A new id; with `at`, of that moment."""

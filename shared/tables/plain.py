@@ -21,7 +21,7 @@ from shared.tables.stored import WRITES, Stored
 from shared.tables.wire import Row, Unanswered
 
 _REMEMBERED = 20
-"""Writes that a row names: as many may follow a write whose response was lost until its writer asks for it."""
+"""The last writes that a row names. After more writes than these, a write would no longer be recognised as stored."""
 
 _GONE, _EXISTS, _CHANGED = 404, 409, 412
 
@@ -43,7 +43,7 @@ class PlainCollection(Collection[R]):
     # Writing
 
     async def commit(self, stored: Stored[R] | None, new: tuple[R, Row] | None) -> str | None:
-        """Each write puts a mark of its own into the row, by which it is recognised after a lost response."""
+        # Each write puts a mark of its own into the row, by which it is recognised after a lost response.
         mark = secrets.token_hex(4)
         if new is not None:
             earlier = str(stored.row.get(WRITES, "")).split(",") if stored else []
@@ -73,14 +73,14 @@ class PlainCollection(Collection[R]):
                     if landed:
                         return etag
                 elif refused.verb == "DELETE" and error.status == _GONE:
-                    operations.remove(refused)  # a unique row that was lost before
+                    operations.remove(refused)  # a lost unique row: nothing is left to delete
                     continue
                 raise RefusedWrite(refused.verb, refused.row_key, error) from error
 
     async def _landed(
         self, record: Operation, partition: str, mark: str, error: ServiceRefused
     ) -> tuple[bool, str | None]:
-        """Whether an earlier attempt of a write is stored, and the record's ETag while it is the last write."""
+        """Whether an earlier attempt of a write is stored, and the record's ETag if no other write followed."""
         if record.verb == "DELETE":
             return error.status == _GONE, None
         found = await client().wire.get(self.table, partition, record.row_key, select=WRITES)
@@ -148,9 +148,9 @@ class PlainCollection(Collection[R]):
         before: datetime | None = None,
         select: str = "",
     ) -> AsyncIterator[tuple[list[R], set[str]]]:
-        """All records, a query's rows at a time, and the ids of those whose long texts have not been read.
+        """All records, those of one query at a time, with the ids of those whose long texts have not been read.
 
-        Long texts by which records are to be filtered or sorted have been.
+        A record is read whole when it is to be filtered or sorted by a long text.
         """
         self._check_fields([*(where or {})])
         needed = {*(where or {}), *sorted_by}
@@ -167,11 +167,11 @@ class PlainCollection(Collection[R]):
         for name in names:
             if name not in self.columns.all or not self.columns.all[name].scalar:
                 raise MissingIndex(f"{self.table} has no plain value {name} to filter or sort by")
-            if name not in self.columns.view and name != "created_at":  # which lists have from the id
+            if name not in self.columns.view and name != "created_at":  # which follows from the id
                 raise MissingIndex(f"{self.table} has no {name} in its list view")
 
     def _matching(self, records: list[R], where: Filter | None) -> list[R]:
-        """Those with one of the wanted values in each field; values are compared as in the keys of index rows."""
+        """The records with one of the wanted values in each field. Values are compared as in the keys of index rows."""
         wanted = [(name, {keys.encode(value) for value in values}) for name, values in values_of(where).items()]
         for name, texts in wanted:
             records = [record for record in records if keys.encode(getattr(record, name)) in texts]
@@ -193,7 +193,7 @@ class PlainCollection(Collection[R]):
 
 
 def _rank(value: Any) -> tuple[Any, ...]:
-    """What a value sorts by: None (and what is not a number) lowest, texts without regard to case first."""
+    """The sort key of a value: None and NaN are lowest, texts are compared without regard to case, then with."""
     if value is None or value != value:
         return (0,)
     if isinstance(value, Enum):

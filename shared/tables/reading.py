@@ -1,4 +1,4 @@
-"""Lists: which rows answer a filter in an order, merged, at an offset or behind a cursor."""
+"""Lists of counted collections: which rows to read for a filter and an order, and how to merge them."""
 
 import asyncio
 import heapq
@@ -19,12 +19,12 @@ from shared.tables.schema import RECORDS, Index, Schema
 from shared.tables.wire import PAGE, Row, Wire
 
 DEEP = 250
-"""Rows passed over one by one; farther ones are passed over by the hour."""
+"""Rows that an offset passes over one by one; a larger offset passes over whole hours."""
 
 
 @dataclass(frozen=True)
 class ReadPlan:
-    """Ranges of row keys to read one group after the other; those of a group are merged by what follows the prefix."""
+    """Ranges of row keys. Groups are read in turn; the ranges of a group are merged by their records' keys."""
 
     groups: list[list[str]]
     residue: str = ""
@@ -40,7 +40,7 @@ class ReadPlan:
         return place.group < len(self.groups) and ("~" in place.start) == self.sorted
 
     def place(self, row: Row) -> Place:
-        """The place behind a row of this list."""
+        """The place behind a row of this list, for a cursor."""
         key: str = row["RowKey"]
         return next(
             Place(number, key[len(prefix) :])
@@ -51,7 +51,7 @@ class ReadPlan:
 
 
 def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[object]], order: str) -> ReadPlan:
-    """The narrowest declared rows for this filter and order; `MissingIndex` when there are none."""
+    """The narrowest declared rows for this filter and order; `MissingIndex` when nothing suitable is declared."""
     sort = "" if order == "created_at" else order
     indexed = {name for index in schema.indexes for name in index.fields}
     if stray := sorted(where.keys() - indexed):
@@ -59,7 +59,7 @@ def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[objec
     usable = [i for i in [RECORDS, *schema.indexes] if i.order == sort and where.keys() >= {*i.fields}]
     best = max(usable, key=lambda index: len(index.fields), default=None)
     if sort and (best is None or len(best.fields) < len(where)):
-        # Known values sort by reading the index rows of one value after the other.
+        # A field with known values is sorted by reading the index rows of one value after the other.
         for index in schema.indexes:
             if not index.order and {*index.fields} == {*where, sort} and columns.all[sort].values is not None:
                 given = where.get(sort) or _values(columns, sort)
@@ -85,7 +85,7 @@ def _ranges(index: Index, where: dict[str, list[object]]) -> list[str]:
 
 
 def _residue(table: str, columns: Columns[Any], where: dict[str, list[object]]) -> str:
-    """What the service compares in the rows of a wider index."""
+    """The part of the filter that the service compares in the rows of a wider index."""
     clauses: list[str] = []
     for name, values in where.items():
         column = columns.all[name]
@@ -128,7 +128,7 @@ class Reader:
         select: str = "",
         top: int | None = None,
     ) -> AsyncIterator[list[Row]]:
-        """The rows of `[prefix + start, prefix + end)`, at most `top`, ascending, an answer at a time."""
+        """The rows of `[prefix + start, prefix + end)`, at most `top`, in ascending order, one response at a time."""
         condition = f"{self._scope} and RowKey ge '{prefix}{start}' and RowKey lt '{prefix}{end or keys.END}'{residue}"
         token = ""
         left = top if top is not None else -1
@@ -143,11 +143,11 @@ class Reader:
             left = left - len(rows) if left > 0 else left
 
     async def count(self, prefix: str, residue: str) -> int:
-        """How many rows a range has, a thousand keys a call."""
+        """How many rows a range has, with a query for each thousand keys."""
         return sum([len(rows) async for rows in self.pages(prefix, residue=residue, select="RowKey")])
 
     async def rows(self, how: ReadPlan, place: Place, limit: int, end: str = "") -> list[Row]:
-        """Up to `limit` rows of a list from a place on."""
+        """Up to `limit` rows of a list, from a place on."""
         found: list[Row] = []
         start, skip = place.start + " " if place.start else "", place.offset
         if skip > DEEP and how.by_hour is not None:
@@ -163,9 +163,9 @@ class Reader:
     async def _merged(
         self, prefixes: list[str], start: str, end: str, skip: int, limit: int, residue: str
     ) -> tuple[int, list[Row]]:
-        """How many rows were passed over, at most `skip`, and up to `limit` behind them."""
+        """How many rows were passed over, at most `skip`, and up to `limit` rows behind them."""
         passed = 0
-        while len(prefixes) == 1 and skip > passed and skip - passed + limit > PAGE:  # first by their keys alone
+        while len(prefixes) == 1 and skip > passed and skip - passed + limit > PAGE:  # first, read their keys only
             rows = await self._range(prefixes[0], start, end, min(skip - passed, PAGE), residue, "RowKey")
             if not rows:
                 return passed, []
@@ -186,7 +186,7 @@ class Reader:
         return found
 
     async def _hour_at(self, group: Group, where: dict[str, list[object]], skip: int) -> tuple[str, int]:
-        """Where to start to reach the row at position `skip`, newest first, and how many rows remain before it."""
+        """Where to start reading to reach the row at position `skip`, and how many rows to pass over from there."""
         cells = [group.cell_of(list(values)) or "n" for values in product(*(where[name] for name in group.closed))]
         start, hour, count, fives = "", "", 0, [0] * 12
         async for rows in self.pages(HOURS, select="RowKey,v"):
@@ -207,7 +207,7 @@ class Reader:
 
 
 def _merge(prefixes: list[str], ranges: list[list[Row]]) -> list[Row]:
-    """The rows of several ranges, by what their keys have behind the prefix."""
+    """The rows of several ranges, sorted by the part of their keys behind the prefix."""
     keyed = (
         [(row["RowKey"][len(prefix) :], row) for row in rows] for prefix, rows in zip(prefixes, ranges, strict=True)
     )
@@ -215,7 +215,7 @@ def _merge(prefixes: list[str], ranges: list[list[Row]]) -> list[Row]:
 
 
 def _five_at(start: str, hour: str, fives: list[int], skip: int) -> tuple[str, int]:
-    """The same within an hour, by its counts of five minutes."""
+    """The same as `_hour_at` within an hour, by its counts of five minutes."""
     for place in range(len(fives) - 1, 0, -1):
         if fives[place] > skip:
             break

@@ -33,7 +33,7 @@ class Record(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Accept `prefix` here too: pydantic passes the arguments of a class on to both methods."""
+        """Accept `prefix`: pydantic passes the keywords of a class statement to this method too."""
 
     @classmethod
     def new_id(cls, at: datetime | None = None) -> str:

@@ -34,7 +34,7 @@ class Stored(Generic[R]):
 
     @property
     def columns(self) -> Row:
-        """The row with the columns that come from the record, and without those about its writes."""
+        """The columns that come from the record, without those that this library adds about its writes."""
         return {name: value for name, value in self.row.items() if name not in (GENERATION, WRITES)}
 
 

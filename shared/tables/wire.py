@@ -1,4 +1,4 @@
-"""Table Storage over HTTP: one signed session per event loop, reads that retry, transactions."""
+"""Table Storage over HTTP: signed requests, reads that are repeated, writes and transactions."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ from shared.tables.errors import ServiceRefused, StorageUnavailable
 SCOPE = "https://storage.azure.com/.default"
 ATTEMPTS = 6
 LONGEST_WAIT = 30
-"""Seconds that a busy service is given when it asks for more."""
+"""Seconds to wait at most, also when a busy service asks for more."""
 
 PAGE = 1000
 """Rows of one response at most."""
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class Unanswered(Exception):
-    """No response, or one that says nothing of the outcome (500, 503): a write may have landed, or may yet land."""
+    """No response, or one that does not say what happened (500, 503): a write may be stored now, later or never."""
 
     def __init__(self, reason: str, wait: float | None = None):
         super().__init__(reason)
@@ -55,7 +55,7 @@ class WireResponse(NamedTuple):
 
 
 class Transport(Protocol):
-    """What carries a request; tests put one in between that counts, or fails."""
+    """What sends a request. Tests put another one in between, which counts or fails."""
 
     async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse: ...
 
@@ -63,13 +63,13 @@ class Transport(Protocol):
 
 
 class Http:
-    """aiohttp with short time-outs: azure-core's pipeline alone costs three times as much processor time as a read."""
+    """aiohttp with short time-outs. azure-core's pipeline alone takes three times the processor time of a read."""
 
     def __init__(self) -> None:
         import aiohttp
         from yarl import URL
 
-        # The service drops an idle connection after 5 s: let go of it before, so that no write meets a closed one.
+        # The service closes an idle connection after 5 s. Closing it before that keeps writes from closed connections.
         connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=3)
         timeout = aiohttp.ClientTimeout(total=30, sock_connect=5)
         self._session: aiohttp.ClientSession = aiohttp.ClientSession(
@@ -84,7 +84,7 @@ class Http:
 
     async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         """One request; `Unanswered` when there is no response."""
-        # aiohttp sends large content piecemeal only when it is a stream.
+        # aiohttp sends large content in pieces only when it is a stream.
         content = io.BytesIO(body) if body is not None and len(body) > _PIECE else body
         try:
             async with self._session.request(
@@ -99,13 +99,13 @@ class Http:
 
 
 class Wire:
-    """The tables of one storage account, as its REST interface gives them: rows are decoded JSON."""
+    """The tables of one storage account through its REST interface; rows are decoded JSON."""
 
     def __init__(self, storage: Storage, transport: Transport):
         self.url = storage.url
         self.transport = transport
         self.pause = 0.1
-        """Seconds before the first repeat; each later one waits twice as long, give or take a half."""
+        """Seconds before the first repeat; each later repeat waits twice as long, plus or minus a half."""
         self._account = storage.account
         self._key = base64.b64decode(storage.key) if storage.key else None
         self._identity = storage.identity
@@ -114,7 +114,7 @@ class Wire:
         self._second, self._date = 0, ""
 
     async def _authorize(self, headers: dict[str, str], path: str) -> None:
-        """Sign with the account key (SharedKeyLite), or put in the identity's bearer token."""
+        """Sign the headers with the account key (SharedKeyLite), or add the identity's bearer token."""
         now = int(time.time())
         if now != self._second:
             self._second, self._date = now, formatdate(now, usegmt=True)
@@ -140,7 +140,7 @@ class Wire:
         return response
 
     async def wait(self, attempt: int, error: Unanswered) -> None:
-        """Sleep before the next attempt; `StorageUnavailable` after the last one."""
+        """Wait before the next attempt; raises `StorageUnavailable` after the last one."""
         if attempt + 1 >= ATTEMPTS:
             raise StorageUnavailable(str(error)) from error
         own = self.pause * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
@@ -156,7 +156,7 @@ class Wire:
                 attempt += 1
 
     async def get(self, table: str, partition: str, row_key: str, select: str = "") -> tuple[Row, str] | None:
-        """One row and its ETag; None when the row, or the table, is not there."""
+        """One row and its ETag; None when the row or the table does not exist."""
         response = await self._read(
             f"{table}(PartitionKey='{partition}',RowKey='{row_key}')", f"?$select={select}" if select else ""
         )
@@ -167,7 +167,10 @@ class Wire:
     async def query(
         self, table: str, condition: str, *, select: str = "", top: int = PAGE, after: str = ""
     ) -> tuple[list[Row], str]:
-        """One response's rows, possibly fewer than `top` or none, and where to go on (`after`), "" at the end."""
+        """The rows of one response, and where the next one begins (`after`), "" at the end.
+
+        A response may have fewer rows than `top`, or no rows, before the end.
+        """
         query = f"?$filter={quote(condition)}&$top={top}{after}"
         response = await self._read(f"{table}()", f"{query}&$select={select}" if select else query)
         if response.status == 404:
@@ -208,7 +211,7 @@ class Wire:
             response = await self._once("POST", "$batch", "", _HEADERS | _WRITE, body)
             if response.status != 202:
                 raise batch.refusal(response.status, response.body)
-            return batch.answer(response.body)
+            return batch.etags_of(response.body)
 
         return await self._with_table(table, send)
 
@@ -217,7 +220,7 @@ class Wire:
             try:
                 return await send()
             except ServiceRefused as error:
-                if error.status in _BUSY:  # a transaction may be accepted and say this in its parts
+                if error.status in _BUSY:  # in a part of an accepted transaction
                     raise Unanswered(str(error)) from error
                 if error.code != "TableNotFound":
                     raise

@@ -58,7 +58,7 @@ def plain(**declared: Any) -> Collection[Run]:
 
 
 class Counting:
-    """Counts what passes: requests by kind, and the rows that answers hold."""
+    """Counts requests by kind, the rows of responses and the rows written."""
 
     def __init__(self, inner: Transport):
         self._inner = inner
@@ -90,7 +90,7 @@ class Counting:
 
 @pytest.fixture(scope="module", autouse=True)
 async def account(storage: str) -> AsyncIterator[None]:
-    """The storage emulator is this process's storage account; it answers at once or not at all."""
+    """The storage emulator is this process's storage account; lost requests are repeated at once."""
     async with connected(AzureWebJobsStorage=storage):
         client().wire.pause = 0.01
         yield

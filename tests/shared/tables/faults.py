@@ -1,4 +1,4 @@
-"""A transport that fails on the way, and a recount that knows what must hold afterwards."""
+"""A transport that loses and delays requests, and a recount that checks what must hold afterwards."""
 
 import asyncio
 import random
@@ -23,18 +23,18 @@ _START = re.compile(r"PartitionKey%20eq%20%27(.*?)%27%20and%20RowKey%20ge%20%27(
 
 
 def _part(status: int, code: str) -> WireResponse:
-    """A transaction's answer that was accepted, and says in its part that it was not done."""
+    """The response of an accepted transaction which says in its part that it failed."""
     error = {"odata.error": {"code": code, "message": {"lang": "en-US", "value": code}}}
     head = f"--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 {status} Error\r\n\r\n".encode()
     return WireResponse(202, {}, head + orjson.dumps(error) + b"\r\n--b--\r\n")
 
 
 _PARTS = {"busy part": _part(503, "ServerBusy"), "timed out part": _part(500, "OperationTimedOut")}
-"""Refusals within an accepted transaction: one before anything was done, one after all of it."""
+"""Failures within an accepted transaction: one before anything is stored, one after all of it is stored."""
 
 
 class Flaky:
-    """Loses requests and answers, delivers late, throttles, answers queries in short or empty pages, and with nulls."""
+    """Loses requests and responses, delivers late, throttles, and returns short pages, empty pages and nulls."""
 
     def __init__(self, inner: Transport, seed: int, rate: float = 0.2):
         self.inner, self.random, self.rate = inner, random.Random(seed), rate
@@ -83,7 +83,7 @@ class Flaky:
         return _with_nulls(url, await self.inner.send(method, short, headers, body))
 
     async def quiet(self) -> None:
-        """Wait until what was late has arrived."""
+        """Wait until late requests have arrived."""
         await asyncio.gather(*self.late)
 
     async def close(self) -> None:
@@ -91,7 +91,7 @@ class Flaky:
 
 
 def _with_nulls(url: str, answer: WireResponse) -> WireResponse:
-    """The selected columns that a row lacks, as the service gives them; the emulator leaves them out."""
+    """The response with nulls for selected columns that a row does not have, as the service sends them."""
     selected = _SELECT.search(url)
     if not selected or answer.status != 200:
         return answer
@@ -108,7 +108,7 @@ async def rows_of(collection: Collection[Any]) -> dict[str, Row]:
 
 
 async def audit(collection: CountedCollection[Any]) -> dict[str, Any]:
-    """Recount: index rows, unique rows and counters are exactly those of the records, which are the answer by id."""
+    """Check that index rows, unique rows and counters are exactly those of the records; returns the records by id."""
     rows = await rows_of(collection)
     records, wanted, counted = {}, {}, defaultdict[str, Cells](dict)
     for key in rows:

@@ -33,7 +33,7 @@ class TestGet:
         with pytest.raises(RecordNotFound):
             await runs.get(new_id())
 
-    async def test_what_is_no_id_is_not_found_without_a_call(self, runs: Collection[Run], counting):
+    async def test_a_text_that_is_not_an_id_is_not_found_without_a_call(self, runs: Collection[Run], counting):
         for text in ("", "x", "../..", "0" * 36, "') or true", new_id() + " "):
             with pytest.raises(RecordNotFound):
                 await runs.get(text)
@@ -57,12 +57,12 @@ class TestInsert:
         assert caught.value.field == "name"
         assert (await runs.totals()).count == 1
 
-    async def test_no_value_is_not_unique(self, runs: Collection[Run]):
+    async def test_none_is_not_unique(self, runs: Collection[Run]):
         await runs.insert(Run())
         await runs.insert(Run())
         assert (await runs.totals()).count == 2
 
-    async def test_a_repeated_insert_answers_the_stored_record(self, runs: Collection[Run]):
+    async def test_a_repeated_insert_returns_the_stored_record(self, runs: Collection[Run]):
         run = Run(name="n")
         await runs.insert(run.model_copy())
         await runs.update(run.id, lambda r: setattr(r, "status", Status.DONE))

@@ -70,7 +70,9 @@ async def test_a_batch_stays_below_the_limits_of_a_transaction(runs: CountedColl
     assert (await runs.totals()).count == 130
 
 
-async def test_what_cannot_be_stored_is_told_before_anything_is_sent(runs: CountedCollection[Run], counting: Counting):
+async def test_an_unstorable_record_is_refused_before_anything_is_sent(
+    runs: CountedCollection[Run], counting: Counting
+):
     with pytest.raises(Unstorable) as caught:
         await runs.insert(Run(tokens=2**63))
     assert caught.value.field == "tokens"
@@ -81,7 +83,7 @@ async def test_what_cannot_be_stored_is_told_before_anything_is_sent(runs: Count
 
 
 class TestDeclaration:
-    def test_too_many_fields_are_told(self):
+    def test_too_many_fields_are_refused(self):
         from pydantic import create_model
 
         from shared.tables import Record
@@ -90,17 +92,17 @@ class TestDeclaration:
         with pytest.raises(ValueError, match="262 fields"):
             Collection("Wide", create_model("Wide", __base__=Record, **fields))  # type: ignore[call-overload]
 
-    def test_unknown_and_structured_fields_are_told(self):
+    def test_unknown_and_structured_fields_are_refused(self):
         with pytest.raises(ValueError, match="nothing"):
             collection(indexes=["nothing"])
         with pytest.raises(ValueError, match="options"):
             collection(counters=["options"])
 
     @pytest.mark.parametrize("name", ["ab", "1abc", "a-b-c", "a" * 64])
-    def test_a_name_that_no_table_can_have_is_told(self, name: str):
+    def test_a_name_that_a_table_cannot_have_is_refused(self, name: str):
         with pytest.raises(ValueError, match="table name"):
             Collection(name, Run)
 
-    def test_too_many_rows_of_one_write_are_told(self):
+    def test_too_many_rows_of_one_write_are_refused(self):
         with pytest.raises(ValueError, match="transaction"):
             collection(indexes=["status"] * 60)

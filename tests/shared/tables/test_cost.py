@@ -22,7 +22,7 @@ SPAN = timedelta(days=2)
 
 @pytest.fixture(scope="module", params=[100, 10_000], ids=["100", "10000"])
 async def filled(request: pytest.FixtureRequest, account: None) -> AsyncIterator[Collection[Run]]:
-    """Records made over two days, a third in each state, of four clients; nothing else refers to them."""
+    """Records made over two days, a third of them in each state."""
     runs = collection(indexes=["status"], counters=["status"], sums_by=[], unique=[], orders=[])
     number: int = request.param
     for first in range(0, number, 500):

@@ -1,4 +1,4 @@
-"""Whatever gets lost on the way, records, index rows and counters agree."""
+"""Records, index rows and counters agree, whatever is lost on the way."""
 
 import asyncio
 import random
@@ -32,7 +32,7 @@ async def flaky(seed: int, rate: float = 0.2) -> AsyncIterator[Flaky]:
 
 
 class Once:
-    """Fails the first transaction: before it is sent, or after it landed."""
+    """Fails the first transaction, before it is sent or after it is stored."""
 
     def __init__(self, inner: Transport, *, landed: bool, then: int = 0):
         self.inner, self.landed, self.then, self.done = inner, landed, then, False
@@ -54,7 +54,7 @@ class Once:
 @pytest.mark.parametrize("landed", [True, False])
 @pytest.mark.parametrize("then", [0, 500, 503])
 @pytest.mark.parametrize("operation", ["insert", "update", "delete"])
-async def test_a_lost_answer_changes_nothing(landed: bool, then: int, operation: str):
+async def test_a_lost_response_changes_nothing(landed: bool, then: int, operation: str):
     runs, wire = collection(), client().wire
     first = await runs.insert(Run(name="first"))
     inner = wire.transport
@@ -75,7 +75,7 @@ async def test_a_lost_answer_changes_nothing(landed: bool, then: int, operation:
 
 
 async def test_a_request_that_arrives_after_its_repeat_was_refused_does_nothing():
-    """The first request is held back; its repeat is refused, since another took the name; then the first arrives."""
+    """The first request is held back, its repeat is refused since another run has the name, then the first arrives."""
     runs, wire = collection(), client().wire
     await runs.insert(Run())
     inner = wire.transport
@@ -103,7 +103,7 @@ async def test_a_request_that_arrives_after_its_repeat_was_refused_does_nothing(
             await runs.insert(Run(name="n"))
     finally:
         wire.transport = inner
-    await runs.delete(ids[0])  # now nothing but the rewritten root row stands in its way
+    await runs.delete(ids[0])  # now only the rewritten root row can stop the request that was held back
     answer = await inner.send(*held[0])
     assert b"412" in answer.body
     assert len(await audit(runs)) == 1
@@ -188,7 +188,7 @@ async def test_two_processes_on_one_shard(monkeypatch: pytest.MonkeyPatch, shard
     assert records[shared].tokens == 24
 
 
-async def test_a_service_that_stays_away_is_told(runs: CountedCollection[Run], monkeypatch: pytest.MonkeyPatch):
+async def test_a_service_that_does_not_respond(runs: CountedCollection[Run], monkeypatch: pytest.MonkeyPatch):
     await runs.insert(Run())
     wire = client().wire
 
@@ -215,7 +215,7 @@ async def test_a_lost_index_row_does_not_stop_the_record(runs: CountedCollection
     assert (await audit(runs))[run.id].status is Status.DONE
 
 
-async def test_a_caller_that_goes_away_leaves_the_writes_of_others(runs: CountedCollection[Run]):
+async def test_a_cancelled_caller_does_not_affect_the_writes_of_others(runs: CountedCollection[Run]):
     tasks = [asyncio.create_task(runs.insert(Run(tokens=n))) for n in range(8)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)

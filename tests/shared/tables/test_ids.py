@@ -1,4 +1,4 @@
-"""Ids grow, carry their time, and sort newest first as row keys; encoded values keep apart and keep their order."""
+"""Ids grow, carry their time, and sort newest first as row keys; encoded values stay different and in order."""
 
 import random
 import re

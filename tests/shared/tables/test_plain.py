@@ -77,7 +77,7 @@ class TestRecords:
         await runs.insert(Run(name="n"))
         assert [key[:2] for key in await rows_of(runs)] == ["r~"]
 
-    async def test_update_delete_and_what_is_not_there(self, runs: Collection[Run]):
+    async def test_update_and_delete(self, runs: Collection[Run]):
         run = await runs.insert(Run(name="n", started_at=datetime.now(UTC)))
 
         def change(run: Run) -> None:
@@ -151,7 +151,7 @@ class TestRecords:
         await runs.delete(run.id)
         assert [name async for name, _ in client().blobs.names() if name.startswith(f"{runs.table}/")] == []
 
-    async def test_what_cannot_be_stored_is_said_before_anything_is_sent(self, counting: Counting):
+    async def test_what_cannot_be_stored_is_refused_before_anything_is_sent(self, counting: Counting):
         runs = plain()
         for run in (Run(tokens=2**63), Run().model_copy(update={"prompt": "\ud800"})):
             with pytest.raises(Unstorable):

@@ -1,4 +1,4 @@
-"""Any sequence of operations on a plain collection, by two processes under faults, leaves what a dictionary would."""
+"""Any sequence of operations on a plain collection by two processes, with faults, has the results of a dictionary."""
 
 import asyncio
 from itertools import count

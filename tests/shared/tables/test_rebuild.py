@@ -1,4 +1,4 @@
-"""A rebuild sets right what was damaged or newly declared, beside writers, and goes on after an interruption."""
+"""A rebuild repairs damage and fulfils a new declaration while others write, and continues when interrupted."""
 
 import asyncio
 from typing import Any
@@ -60,7 +60,7 @@ async def test_a_new_declaration_holds_for_old_records():
     assert (await new.totals()).sum("tokens") == sum(range(15))
 
 
-async def test_two_records_with_a_value_that_becomes_unique_are_told():
+async def test_two_records_with_a_value_that_becomes_unique_are_a_conflict():
     old = await filled(3, unique=[])
     await old.insert(Run(name="n1"))
     new = collection()
@@ -73,7 +73,7 @@ async def test_two_records_with_a_value_that_becomes_unique_are_told():
     assert len(await audit(new)) == 3
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.08])  # six faults in a row are an outage, and no part of this
+@pytest.mark.parametrize("rate", [0.0, 0.08])  # a higher rate would give six faults in a row, which are an outage
 async def test_beside_live_writers_totals_stay_exact(rate: float):
     runs = await filled(40)
     made = [run.id async for run in runs.all()]
@@ -89,7 +89,7 @@ async def test_beside_live_writers_totals_stay_exact(rate: float):
         return step
 
     async def watch() -> None:
-        # A total that takes several answers is no snapshot: short pages may show a record in both generations.
+        # A total of several responses is not a snapshot: short pages may show a record in both generations.
         while not over.is_set() and not rate:
             before = await runs.page({"client_id": "c3"}, limit=1)
             assert before.total == 10

@@ -1,4 +1,4 @@
-"""Any sequence of operations, by two processes, under faults and clock jumps, leaves what a plain dictionary would."""
+"""Any sequence of operations by two processes, with faults and clock jumps, has the results of a dictionary."""
 
 import asyncio
 import time
@@ -94,11 +94,11 @@ class Machine(RuleBasedStateMachine):
         try:
             self.do(process, self.runs.rebuild())
         except StorageUnavailable:
-            pass  # a later one goes on with it
+            pass  # a later one continues it
 
     @rule(hours=st.integers(-5, 5))
     def jump(self, hours: int) -> None:
-        """The clock is set: by hours, either way."""
+        """The clock is set forward or back by hours."""
         Machine.skew += hours * 3_600 * 10**9
 
     @invariant()
@@ -125,7 +125,7 @@ class Machine(RuleBasedStateMachine):
 async def test_any_sequence(account: None, monkeypatch: pytest.MonkeyPatch):
     clock = time.time_ns
     monkeypatch.setattr(ids.time, "time_ns", lambda: clock() + Machine.skew)
-    monkeypatch.setattr(ids, "_last", ids._last)  # what is made here in the future must not hold up later tests
+    monkeypatch.setattr(ids, "_last", ids._last)  # ids made here in the future must not affect later tests
     monkeypatch.setattr(shard, "SHARDS", 2)
     quick = settings(max_examples=8, stateful_step_count=15, deadline=None)
     await asyncio.to_thread(run_state_machine_as_test, Machine, settings=quick)

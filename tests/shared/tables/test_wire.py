@@ -1,4 +1,4 @@
-"""The wire: what the vendor's SDK reads of it, who signs, and when a read is repeated."""
+"""The wire: rows as the vendor's SDK reads them, signatures, and repeated reads."""
 
 import time
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from tests.shared.tables.conftest import Run, Status
 
 
 class Scripted:
-    """Answers in turn, and keeps what was asked."""
+    """Returns these responses in turn, and keeps the requests."""
 
     def __init__(self, *answers: WireResponse | Exception):
         self.answers, self.asked = list(answers), list[tuple[str, dict[str, str]]]()
@@ -98,7 +98,7 @@ class TestRepeats:
         transport = Scripted(*answers)
         return transport, await Wire(KEY, transport).get("Table", "p", "r")
 
-    async def test_a_throttled_read_waits_as_long_as_it_is_told(self, waits: list[float]):
+    async def test_a_throttled_read_waits_as_long_as_the_service_asks(self, waits: list[float]):
         transport, found = await self.get(
             WireResponse(503, {"Retry-After": "7"}, b""), WireResponse(429, {}, b""), FOUND
         )
@@ -107,14 +107,14 @@ class TestRepeats:
         assert 0.1 <= waits[1] <= 0.3
         assert len(transport.asked) == 3
 
-    async def test_a_read_that_is_never_answered_is_told(self, waits: list[float]):
+    async def test_a_read_without_a_response(self, waits: list[float]):
         with pytest.raises(StorageUnavailable):
             await self.get(*[Unanswered("lost")] * wire.ATTEMPTS)
         assert len(waits) == wire.ATTEMPTS - 1
         assert all(later > 0 for later in waits)
 
 
-async def test_a_table_that_is_not_there_yet_is_waited_for():
+async def test_a_table_that_does_not_exist_yet_is_waited_for():
     missing = WireResponse(404, {}, b'{"odata.error":{"code":"TableNotFound","message":{"value":"0:no"}}}')
     transport = Scripted(missing, WireResponse(204, {}, b""), missing, WireResponse(409, {}, b""))
     with pytest.raises(Unanswered, match="does not exist yet"):
