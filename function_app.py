@@ -7,8 +7,10 @@ import azure.functions as func
 
 from shared.settings import settings
 from shared.slices import add_slice
+from shared.storage import connect
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+connect()
 
 for name in ("jobs", "realtime", "maintenance", *settings().apis.split(",")):
     add_slice(app, name.strip(), import_module(f"functions.{name.strip()}").SLICE)

@@ -86,8 +86,9 @@ async def _median(operation: Callable[[], Awaitable[Any]], count: int = 100) -> 
 async def _requests(client: Client) -> list[Row]:
     """One request through the host, against the same read made by the collection in this process."""
     from functions.gateway.store import runs
-    from shared import tables
+    from shared import storage, tables
 
+    storage.connect()
     run_id = await client.create("true")
     await client.finish(run_id)
     through = await _median(lambda: client.get(f"/api/runs/{run_id}"))

@@ -26,12 +26,13 @@ from infra.emulator import azurite
 from infra.emulator.processes import free_ports
 from infra.local.environment import NODE_MODULES
 from shared import tables
-from shared.ids import new_id
 from shared.settings import settings
+from shared.storage import connect
 from shared.tables import Collection, Record, batch
 from shared.tables.batch import Operation
 from shared.tables.client import client
-from shared.tables.wire import Answer, Transport
+from shared.tables.ids import new_id
+from shared.tables.wire import Transport, WireResponse
 
 Row = dict[str, Any]
 Call = Callable[[], Awaitable[Any]]
@@ -139,7 +140,7 @@ class Counting:
     def __init__(self, inner: Transport):
         self.inner, self.counts = inner, Counter[str]()
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         answer = await self.inner.send(method, url, headers, body)
         self.counts["calls"] += 1
         if body is not None:
@@ -167,6 +168,7 @@ async def run() -> list[Row]:
         before = os.environ.get(_STORAGE)
         os.environ[_STORAGE] = azurite.connection_string(blob, queue, table)
         settings.cache_clear()
+        connect()
         try:
             return [*await _client_cost(), *await _writers(), *await _growth()]
         finally:

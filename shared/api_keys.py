@@ -57,7 +57,7 @@ async def client_of(key: str, *, fresh: bool = False) -> Client | None:
             client = await clients.find("key_hash", hashed)
         if datetime.now(UTC) - client.last_active > ACTIVE_EVERY:
             client = await clients.update(client.id, _touch)
-    except tables.NotFound:
+    except tables.RecordNotFound:
         _seen.pop(hashed, None)
         return None
     if len(_seen) > 10_000:

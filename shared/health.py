@@ -34,7 +34,7 @@ class Probe:
 async def _records() -> None:
     try:
         await clients.get(UNKNOWN_ID)
-    except tables.NotFound:
+    except tables.RecordNotFound:
         pass
 
 

@@ -15,6 +15,7 @@ from infra.emulator.processes import free_ports
 from infra.local.environment import NODE_MODULES, Environment
 from shared import blobs, containers, realtime, tables
 from shared.settings import settings
+from shared.storage import connect
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ async def connected(**values: str) -> AsyncIterator[None]:
         for name, value in values.items():
             patch.setenv(name, value)
         await _forget_settings()
+        connect()
         yield
     await _forget_settings()
 

@@ -28,6 +28,7 @@ NAMES_OF_THE_APP = re.compile(
     r"|(?<!bad[ _])gateway(?![ _]timeout)",
     re.IGNORECASE,
 )
+TABLES = sorted((ROOT / "shared/tables").glob("*.py"))
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -103,6 +104,11 @@ class TestImports:
     )  # fmt: skip
     def test_a_name_is_found_but_not_a_gateway_of_http(self, text: str, is_named: bool):
         assert bool(NAMES_OF_THE_APP.search(text)) is is_named
+
+    @pytest.mark.parametrize("path", TABLES, ids=lambda p: p.name)
+    def test_the_tables_library_imports_nothing_else_of_shared(self, path: Path):
+        for module in imports(path):
+            assert not within(module, "shared") or within(module, "shared.tables"), f"{path.name} imports {module}"
 
     def test_the_runner_needs_the_standard_library_only(self):
         files = [*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/order.py", ROOT / "shared/redaction.py"]

@@ -140,7 +140,7 @@ async def _each(found: list[Alert], act: Callable[[str], Awaitable[object]]) -> 
     async def one(alert_id: str) -> int:
         try:
             await act(alert_id)
-        except tables.NotFound:
+        except tables.RecordNotFound:
             return 0
         return 1
 

@@ -30,9 +30,9 @@ from shared.http.files import (
 from shared.http.json import plain
 from shared.http.paging import Paging, given, paging
 from shared.http.routes import options, router
-from shared.ids import new_id
 from shared.jobs import ARTIFACTS
 from shared.settings import settings
+from shared.tables.ids import new_id
 
 CONTENT_TYPE = re.compile(r"[\w.+-]{1,127}/[\w.+-]{1,127}(;[ -~]{0,200})?", re.ASCII)
 
@@ -182,6 +182,6 @@ async def delete_artifact(artifact_id: str, client: CurrentClient) -> Done:
     await artifacts.delete(artifact_id)
     try:
         await recount_artifacts(artifact.run_id)
-    except tables.NotFound:  # its run has been deleted
+    except tables.RecordNotFound:  # its run has been deleted
         pass
     return Done(message="Artifact deleted")

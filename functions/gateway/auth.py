@@ -55,7 +55,7 @@ async def login(body: Login) -> Registered:
     key, hashed = new_key()
     try:
         client = await clients.insert(Client(name=body.name, key_hash=hashed))
-    except tables.Conflict as error:
+    except tables.RecordConflict as error:
         raise Conflict("Client already exists") from error
     return Registered(id=client.id, name=client.name, api_key=key)
 

@@ -166,5 +166,5 @@ def _moment(text: str | None) -> datetime | None:
 async def _gone(deletion: Awaitable[None]) -> None:
     try:
         await deletion
-    except tables.NotFound:  # this is a repeat, or somebody else was faster
+    except tables.RecordNotFound:  # this is a repeat, or somebody else was faster
         pass

@@ -74,9 +74,9 @@ async def update_client(
 
     try:
         client = await clients.update(client_id, rename, if_match=if_match)
-    except tables.PreconditionFailed:
+    except tables.RecordChanged:
         raise
-    except tables.Conflict as error:
+    except tables.RecordConflict as error:
         raise Conflict("Client already exists") from error
     forget(client.key_hash)
     show_version(response, client)

@@ -10,8 +10,8 @@ from functions.gateway.records import Artifact, Run, RunStatus
 from functions.gateway.redaction import redacted
 from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
-from shared.ids import derived_id
 from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobKind, JobSpec, Unstartable
+from shared.tables.ids import derived_id
 
 KIND = "gateway.run"
 
@@ -39,7 +39,7 @@ class GatewayRun(JobKind):
         """Return the program or the command line for the run's model and prompt."""
         try:
             run = await runs.get(job_id)
-        except tables.NotFound:
+        except tables.RecordNotFound:
             return None
         if run.status.final:
             return None
@@ -69,7 +69,7 @@ class GatewayRun(JobKind):
         """Record the files as artifacts, then let the run enter its final status, then publish that."""
         try:
             run = await runs.get(job.id)
-        except tables.NotFound:  # the run was deleted
+        except tables.RecordNotFound:  # the run was deleted
             return
         report = await claude.report_of(end) if not run.status.final else None
         for artifact in self._artifacts(run, job, end):
@@ -99,7 +99,7 @@ class GatewayRun(JobKind):
         """Return whether the run exists and is not final."""
         try:
             return not (await runs.get(job_id)).status.final
-        except tables.NotFound:
+        except tables.RecordNotFound:
             return False
 
     async def orphaned(self, job_id: str) -> None:

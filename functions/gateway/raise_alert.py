@@ -6,7 +6,7 @@ from functions.gateway import updates
 from functions.gateway.records import Alert, AlertType, Run
 from functions.gateway.redaction import redacted
 from functions.gateway.store import alerts
-from shared.ids import derived_id
+from shared.tables.ids import derived_id
 
 MAX_MESSAGE = 2000
 """Characters; the run's own error is whole."""

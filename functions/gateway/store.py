@@ -47,5 +47,5 @@ async def recount_artifacts(run_id: str) -> Run:
 
         try:
             return await runs.update(run_id, change, if_match=run.etag)
-        except tables.PreconditionFailed:
+        except tables.RecordChanged:
             continue

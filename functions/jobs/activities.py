@@ -110,7 +110,7 @@ async def job_remove(job: dict) -> None:
     await containers.remove(group_name(job["id"]))
     try:
         record = await jobs.get(job["id"])
-    except tables.NotFound:
+    except tables.RecordNotFound:
         return
     for path in record.inputs:
         await blobs.delete(INPUTS, f"{record.id}/{path}")

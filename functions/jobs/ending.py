@@ -36,7 +36,7 @@ async def change_job(job_id: str, kind: str, change: Callable[[Job], None]) -> J
     """Apply a change to the job's record, which is created first when there is none; return the record."""
     try:
         return await jobs.update(job_id, change)
-    except tables.NotFound:
+    except tables.RecordNotFound:
         record = Job(id=job_id, kind=kind, token_hash="", timeout=0)
         change(record)
         return await jobs.insert(record)

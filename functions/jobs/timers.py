@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from functions.jobs.ending import settle
 from shared import containers, tables
-from shared.ids import time_of
 from shared.jobs import WORKFLOW, Exit, JobKind, JobState, UnknownKind, jobs, kind_of, kinds
+from shared.tables.ids import time_of
 from shared.workflows import ACTIVE, WorkflowClient
 
 log = logging.getLogger(__name__)
@@ -80,5 +80,5 @@ async def _sweep_group(workflows: WorkflowClient, group: str, job_id: str, kind_
 async def _is_over(job_id: str) -> bool:
     try:
         return (await jobs.get(job_id)).state is JobState.ENDED
-    except tables.NotFound:
+    except tables.RecordNotFound:
         return True

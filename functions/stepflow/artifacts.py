@@ -27,9 +27,9 @@ from shared.http.files import (
 )
 from shared.http.paging import Paging, given, paging
 from shared.http.routes import options
-from shared.ids import new_id
 from shared.jobs import ARTIFACTS
 from shared.settings import settings
+from shared.tables.ids import new_id
 
 routes = routes_for("/api/artifacts", "artifacts")
 

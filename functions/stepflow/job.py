@@ -13,8 +13,8 @@ from functions.stepflow.store import artifacts, executions
 from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepChange
 from functions.stepflow.updates import Message
 from shared import blobs, tables
-from shared.ids import derived_id
 from shared.jobs import LOGS, Captured, Exit, Job, JobKind, JobSpec, Stop
+from shared.tables.ids import derived_id
 
 KIND = "stepflow.execution"
 
@@ -33,7 +33,7 @@ class StepflowExecution(JobKind):
         """Return the execution's command, to be run by a shell."""
         try:
             execution = await executions.get(job_id)
-        except tables.NotFound:
+        except tables.RecordNotFound:
             return None
         if execution.status.final:
             return None
@@ -101,7 +101,7 @@ class StepflowExecution(JobKind):
         """Return whether the execution exists and is not final."""
         try:
             return not (await executions.get(job_id)).status.final
-        except tables.NotFound:
+        except tables.RecordNotFound:
             return False
 
     async def unfinished(self) -> AsyncIterator[str]:
@@ -155,7 +155,7 @@ async def _advance(
     while True:
         try:
             execution = await executions.get(job.id)
-        except tables.NotFound:
+        except tables.RecordNotFound:
             return None
         version, first = execution.etag, execution.lines
         changes = await change(execution)
@@ -165,9 +165,9 @@ async def _advance(
         execution.messages += len(messages)
         try:
             stored = await executions.update(execution.id, lambda _, new=execution: new, if_match=version)
-        except tables.PreconditionFailed:
+        except tables.RecordChanged:
             continue
-        except tables.NotFound:
+        except tables.RecordNotFound:
             return None
         await updates.tell(stored.id, messages)
         return stored

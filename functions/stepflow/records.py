@@ -9,8 +9,8 @@ from pydantic import Field
 
 from functions.stepflow.transcript import Transcript
 from shared.http.errors import BadRequest
-from shared.ids import derived_id
 from shared.tables import Record
+from shared.tables.ids import derived_id
 
 WORKSPACE = "/workspace"
 MAX_SECONDS = 86_400

@@ -38,5 +38,5 @@ async def delete_artifact(artifact: Artifact) -> None:
         await blobs.delete(ARTIFACTS, artifact.blob)
     try:
         await artifacts.delete(artifact.id)
-    except tables.NotFound:
+    except tables.RecordNotFound:
         pass

@@ -41,6 +41,6 @@ async def _forget_connections() -> tuple[int, int]:
             gone += 1
             try:
                 await connections.delete(connection.id)
-            except tables.NotFound:
+            except tables.RecordNotFound:
                 pass
     return checked, gone

@@ -9,9 +9,9 @@ from functions.stepflow.store import connections, executions
 from functions.stepflow.updates import EVERYTHING, HUB, Message, group_of, instant, message, step_shown
 from shared import realtime, tables
 from shared.http.sockets import socket_routes
-from shared.ids import derived_id
 from shared.realtime import Event
 from shared.sockets import Reply
+from shared.tables.ids import derived_id
 from shared.workflows import WorkflowClient
 
 MAX_SUBSCRIPTIONS = 100
@@ -60,7 +60,7 @@ async def _greet(connection_id: str) -> None:
 async def _forget(connection_id: str) -> None:
     try:
         await connections.delete(record_id(connection_id))
-    except tables.NotFound:
+    except tables.RecordNotFound:
         pass
 
 
@@ -125,7 +125,7 @@ async def _server_status() -> Message:
 async def _execution_status(execution_id: str) -> Message:
     try:
         execution = await executions.get(execution_id)
-    except tables.NotFound:
+    except tables.RecordNotFound:
         return _error("EXECUTION_NOT_FOUND", "Execution not found", execution_id)
     return message(
         "execution_status",

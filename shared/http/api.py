@@ -203,7 +203,7 @@ class Api(FastAPI):
         return JSONResponse(self._render(request, error), error.status, error.headers)
 
     async def _raised(self, request: Request, error: Exception) -> Response:
-        if isinstance(error, tables.Unavailable):
+        if isinstance(error, tables.StorageUnavailable):
             log.error("%s %s: the storage service is unavailable: %s", request.method, request.url.path, error)
         return self.error(request, api_error(error))
 

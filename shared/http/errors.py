@@ -133,11 +133,12 @@ def error_of_status(status: int, message: str, headers: Mapping[str, str] | None
 RAISED = (
     ApiError,
     HTTPException,
-    tables.NotFound,
-    tables.Conflict,
+    tables.RecordNotFound,
+    tables.RecordConflict,
     tables.BadCursor,
     tables.Unstorable,
-    tables.Unavailable,
+    tables.StorageUnavailable,
+    tables.TooManyRecords,
     blobs.BlobNotFound,
 )
 """What becomes a response. Everything else is a fault of the app and answers 500, `tables.MissingIndex` too: a list
@@ -151,18 +152,20 @@ def api_error(error: Exception) -> ApiError:
             return error
         case HTTPException():
             return error_of_status(error.status_code, str(error.detail), error.headers)
-        case tables.NotFound():
+        case tables.RecordNotFound():
             return NotFound(f"{error.collection} not found")
-        case tables.PreconditionFailed():
+        case tables.RecordChanged():
             return PreconditionFailed(CHANGED)
-        case tables.Conflict():
+        case tables.RecordConflict():
             return Conflict(f"This {error.field} is already taken" if error.field else str(error))
         case tables.BadCursor():
             return BadRequest("cursor: must come from a Link header")
         case tables.Unstorable():
             return BadRequest(f"{error.field}: {error}")
-        case tables.Unavailable():
+        case tables.StorageUnavailable():
             return Unavailable("The storage service does not answer", headers={"Retry-After": "5"})
+        case tables.TooManyRecords():
+            return BadRequest("There are more records than a list can show", code="LIMIT_REACHED")
         case blobs.BlobNotFound():
             return NotFound("File not found")
         case _:

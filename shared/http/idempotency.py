@@ -70,7 +70,7 @@ async def serve_once(
 
         try:
             await claims.update(claim.id, done)
-        except (tables.NotFound, tables.Unavailable):  # it took so long that another request took over; or bad luck
+        except (tables.RecordNotFound, tables.StorageUnavailable):  # or another request has taken the key over
             log.exception("the answer of an idempotent request could not be kept")
     else:
         await _give_up(claim)
@@ -84,7 +84,7 @@ async def purge() -> int:
     async for claim in claims.all(before=datetime.now(UTC) - KEPT):
         try:
             await claims.delete(claim.id)
-        except tables.NotFound:
+        except tables.RecordNotFound:
             continue
         count += 1
     return count
@@ -95,7 +95,7 @@ async def _claim(hashed: str) -> tuple[Claim, bool]:
     while True:
         try:
             return await claims.insert(Claim(key=hashed)), True
-        except tables.Conflict:
+        except tables.RecordConflict:
             pass
         try:
             found = await claims.find("key", hashed)
@@ -105,14 +105,14 @@ async def _claim(hashed: str) -> tuple[Claim, bool]:
             if not found.status and age < UNDER_WAY:
                 raise Conflict("A request with this Idempotency-Key is under way", headers={"Retry-After": "1"})
             await claims.delete(found.id, if_match=found.etag)
-        except (tables.NotFound, tables.PreconditionFailed):
+        except (tables.RecordNotFound, tables.RecordChanged):
             continue
 
 
 async def _give_up(claim: Claim) -> None:
     try:
         await claims.delete(claim.id)
-    except (tables.NotFound, tables.Unavailable) as error:
+    except (tables.RecordNotFound, tables.StorageUnavailable) as error:
         log.warning("a claim on an Idempotency-Key could not be given up: %s", error)
 
 

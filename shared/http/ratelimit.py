@@ -83,7 +83,7 @@ class RateLimit:
             if self._short(lot):
                 try:
                     await self._take(caller, lot)
-                except tables.Unavailable:
+                except tables.StorageUnavailable:
                     log.warning("rate limit of %s not checked: the store is away", self.name)
                     return Verdict(True, {})
             allowed = not self._short(lot)
@@ -121,10 +121,10 @@ class RateLimit:
             try:
                 await windows.update(row_id, take)
                 break
-            except tables.NotFound:
+            except tables.RecordNotFound:
                 try:
                     await windows.insert(Window(id=row_id, began=datetime.now(UTC)))
-                except tables.Conflict:
+                except tables.RecordConflict:
                     continue
         until = time.monotonic() + (ends - datetime.now(UTC)).total_seconds()
         if lot.until and until > lot.until + 1:  # another instance has begun the caller's next minute
@@ -166,7 +166,7 @@ async def purge() -> int:
         if window.began < limit:
             try:
                 await windows.delete(window.id)
-            except tables.NotFound:
+            except tables.RecordNotFound:
                 continue
             count += 1
     return count

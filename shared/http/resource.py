@@ -13,6 +13,7 @@ from shared.http.bodies import Done, RequestBody, ResponseBody
 from shared.http.conditions import IfMatch, show_version
 from shared.http.paging import Paging, given, paging
 from shared.tables import Collection, Page, Record
+from shared.tables.plain import PlainCollection
 
 R = TypeVar("R", bound=Record)
 Operation = Literal["list", "create", "get", "update", "delete"]
@@ -24,7 +25,7 @@ _KEPT_BY_US = ("id", "created_at", "updated_at")
 class Resource(Generic[R]):
     """What `resource` has made: the routes, and the same operations for the rest of the app."""
 
-    def __init__(self, routes: APIRouter, collection: Collection[R], search: Sequence[str], order: Sequence[str]):
+    def __init__(self, routes: APIRouter, collection: PlainCollection[R], search: Sequence[str], order: Sequence[str]):
         self.routes, self.collection = routes, collection
         self._search, self._order = search, tuple(order)
 
@@ -94,6 +95,8 @@ def resource(
     - `only` leaves operations out. Special routes are plain handlers on the same router; those with a literal path
       beside `/{id}` need no order, as the host tries literals first.
     """
+    if not isinstance(collection, PlainCollection):
+        raise ValueError(f"{collection.table}: a resource is made of a plain collection")
     model = collection.model
     noun = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", model.__name__).lower()
     plural = routes.prefix.rpartition("/")[2].replace("-", "_")

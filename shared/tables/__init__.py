@@ -2,39 +2,48 @@
 
 from shared.tables.client import close
 from shared.tables.collection import Collection
+from shared.tables.connection import BlobStore, Storage, TokenSource, use
 from shared.tables.errors import (
     BadCursor,
-    Conflict,
     MissingIndex,
-    NotFound,
-    PreconditionFailed,
-    Refused,
-    Unavailable,
+    RecordChanged,
+    RecordConflict,
+    RecordNotFound,
+    ServiceRefused,
+    StorageUnavailable,
+    TextLost,
+    TooManyRecords,
     Unstorable,
 )
-from shared.tables.listing import Page
+from shared.tables.page import Page
 from shared.tables.rebuild import Rebuilt
 from shared.tables.record import Record
-from shared.tables.records import collections
+from shared.tables.stored import collections
 from shared.tables.sweep import sweep
 from shared.tables.totals import Hour, Totals
 
 __all__ = [
     "BadCursor",
+    "BlobStore",
     "Collection",
-    "Conflict",
     "Hour",
     "MissingIndex",
-    "NotFound",
     "Page",
-    "PreconditionFailed",
     "Rebuilt",
     "Record",
-    "Refused",
+    "RecordChanged",
+    "RecordConflict",
+    "RecordNotFound",
+    "ServiceRefused",
+    "Storage",
+    "StorageUnavailable",
+    "TextLost",
+    "TokenSource",
+    "TooManyRecords",
     "Totals",
-    "Unavailable",
     "Unstorable",
     "close",
     "collections",
     "sweep",
+    "use",
 ]

@@ -1,4 +1,4 @@
-"""Entity group transactions on the wire: operations to one multipart request, and its answer back."""
+"""Writes on the wire: single operations, and transactions as one multipart request with its response."""
 
 import re
 from dataclasses import dataclass
@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import orjson
 
-from shared.tables.errors import Refused, Unstorable
+from shared.tables.errors import ServiceRefused, Unstorable
 
 MAX_OPERATIONS = 100
 MAX_BYTES = 4 * 1024 * 1024
+MAX_ROW = 1024 * 1024
 
 _BOUNDARY = b"changeset_runyard"
 _PART = b"--" + _BOUNDARY + b"\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
@@ -20,14 +21,15 @@ _INDEX = re.compile(r"\s*(\d+):")
 
 CONTENT_TYPE = "multipart/mixed; boundary=batch_runyard"
 ROOM = MAX_BYTES - len(_HEAD) - len(_TAIL)
-"""Bytes that the operations of one transaction may take together."""
+"""Bytes that the operations of one transaction may have together."""
 
 
 @dataclass(slots=True)
 class Operation:
-    """One write of one row: POST inserts, PUT replaces (or inserts, without `etag`), PATCH merges, DELETE deletes.
+    """One write of one row: POST inserts, PUT replaces (without `etag` it inserts too), PATCH merges, DELETE deletes.
 
-    `etag` is the version that must be stored, "*" any; `columns` are JSON values, types named as `<column>@odata.type`.
+    `etag` is the version that must be stored, "*" stands for any version. `columns` are JSON values; the type of a
+    column may be given as `<column>@odata.type`.
     """
 
     verb: Literal["POST", "PUT", "PATCH", "DELETE"]
@@ -36,25 +38,31 @@ class Operation:
     etag: str | None = None
 
     def encode(self, url: str, partition: str) -> bytes:
-        """This operation's part of the request; `url` is that of the table."""
-        if self.verb == "POST":
-            address = url
-        else:
-            address = f"{url}(PartitionKey='{partition}',RowKey='{self.row_key}')"
+        """This operation as a part of a transaction; `url` is that of the table."""
         condition = f"If-Match: {self.etag}\r\n" if self.etag else ""
         head = (
-            f"{self.verb} {address} HTTP/1.1\r\nAccept: application/json;odata=nometadata\r\n"
+            f"{self.verb} {url}{self.path(partition)} HTTP/1.1\r\nAccept: application/json;odata=nometadata\r\n"
             f"Content-Type: application/json\r\nPrefer: return-no-content\r\nDataServiceVersion: 3.0\r\n{condition}\r\n"
         )
+        return b"".join((_PART, head.encode(), self.content(partition), b"\r\n"))
+
+    def path(self, partition: str) -> str:
+        """What follows the table's name in this operation's URL."""
+        return "" if self.verb == "POST" else f"(PartitionKey='{partition}',RowKey='{self.row_key}')"
+
+    def content(self, partition: str) -> bytes:
+        """The row as JSON, empty for a DELETE; `Unstorable` when the service would not take it."""
         if self.columns is None:
-            body = b""
-        else:
-            try:
-                body = orjson.dumps({"PartitionKey": partition, "RowKey": self.row_key, **self.columns})
-            except TypeError as error:  # half of a surrogate pair
-                field = next((name for name, value in self.columns.items() if not _is_text(value)), "")
-                raise Unstorable(f"{field}: {error}", field) from error
-        return b"".join((_PART, head.encode(), body, b"\r\n"))
+            return b""
+        try:
+            body = orjson.dumps({"PartitionKey": partition, "RowKey": self.row_key, **self.columns})
+        except TypeError as error:  # half of a surrogate pair
+            field = next((name for name, value in self.columns.items() if not _is_text(value)), "")
+            raise Unstorable(f"{field}: {error}", field) from error
+        if len(body) > MAX_ROW:
+            field = max(self.columns, key=lambda name: len(str((self.columns or {})[name])))
+            raise Unstorable(f"a row of {len(body)} bytes is over 1 MiB, most of it {field}", field)
+        return body
 
 
 def _is_text(value: object) -> bool:
@@ -62,12 +70,12 @@ def _is_text(value: object) -> bool:
 
 
 def request(parts: list[bytes]) -> bytes:
-    """The body of the transaction of these parts, in their order."""
+    """The body of a transaction with these parts, in their order."""
     return b"".join((_HEAD, *parts, _TAIL))
 
 
-def answer(body: bytes) -> list[str | None]:
-    """The new ETag of each operation (None after a DELETE); raises `Refused` with the first refusal."""
+def etags_of(body: bytes) -> list[str | None]:
+    """The new ETag of each operation (None after a DELETE); raises `ServiceRefused` for an operation that failed."""
     etags: list[str | None] = []
     for part in body.split(b"HTTP/1.1 ")[1:]:
         status = int(part[:3])
@@ -78,12 +86,12 @@ def answer(body: bytes) -> list[str | None]:
     return etags
 
 
-def refusal(status: int, body: bytes) -> Refused:
-    """The error that a refusing answer carries."""
+def refusal(status: int, body: bytes) -> ServiceRefused:
+    """The error in the response of a request that failed."""
     try:
         error = orjson.loads(body)["odata.error"]
         code, message = str(error["code"]), str(error["message"]["value"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return Refused(status, "", None, body[:200].decode(errors="replace"))
+        return ServiceRefused(status, "", None, body[:200].decode(errors="replace"))
     place = _INDEX.match(message)
-    return Refused(status, code, int(place[1]) if place else None, message.splitlines()[0] if message else "")
+    return ServiceRefused(status, code, int(place[1]) if place else None, message.splitlines()[0] if message else "")

@@ -1,4 +1,4 @@
-"""Counters: what is counted (cells), where (rows), and exact numbers as JSON.
+"""Counters: what is counted (cells), in which rows, and exact numbers as JSON.
 
 A cell is named "n" (records), "status=running", "+tokens" (a sum), "+tokens|status=running" or "m3" (records of the
 fourth five minutes of an hour). Rows are `c~.~` for the whole partition, `c~client_id~<value>~` for one value,
@@ -33,17 +33,21 @@ _LAST_HOUR = 0xFFFFFFFF
 
 
 def hour_prefix(moment: datetime) -> str:
-    """What the counter rows of this hour begin with; later hours sort first."""
+    """The beginning of the keys of this hour's counter rows; later hours sort first."""
     return f"{HOURS}{_LAST_HOUR - int(moment.timestamp() // 3600):08x}~"
 
 
 def hour_of(row_key: str) -> datetime:
-    """The hour whose counter row this is."""
+    """The hour of a counter row with this key."""
     return datetime.fromtimestamp((_LAST_HOUR - int(row_key[len(HOURS) : len(HOURS) + 8], 16)) * 3600, UTC)
 
 
 class Group:
-    """Fields by whose values records are counted: known values are cells of one row, each other has its own row."""
+    """Fields by whose values records are counted.
+
+    Fields with values known from their type are `closed`: their values are cells of one row. The others are `open`:
+    each of their values has a row of its own.
+    """
 
     def __init__(self, fields: tuple[str, ...], known: set[str]):
         self.fields = fields
@@ -52,31 +56,31 @@ class Group:
         self.prefix = f"c~{'.'.join(self.open)}~" if self.open else ROOT
 
     def row(self, record: Any) -> str:
-        """What the keys of the row that counts this record begin with."""
+        """The beginning of the key of the row that counts this record."""
         return self.row_of(getattr(record, name) for name in self.open)
 
     def row_of(self, values: Iterable[object]) -> str:
-        """The same for values of the open fields."""
+        """The beginning of the key of the row for these values of the open fields."""
         return self.prefix + "".join(f"{keys.encode(value)}~" for value in values)
 
     def cell(self, record: Any) -> str:
-        """The cell that counts this record; "" when it is all of the row."""
+        """The name of the cell that counts this record; "" when the row counts nothing else."""
         return self.cell_of([getattr(record, name) for name in self.closed])
 
     def cell_of(self, values: list[Any]) -> str:
-        """The same for values of the closed fields."""
+        """The name of the cell for these values of the closed fields."""
         return f"{','.join(self.closed)}={','.join(map(keys.encode, values))}" if values else ""
 
 
 class Delta:
-    """What some writes change in the counters."""
+    """The change that some writes make to the counters."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[int, str], Cells] = {}
         self.values: dict[str, list[Any]] = {}
 
     def add(self, generation: int, row: str, cells: Mapping[str, Number], values: list[Any] | None = None) -> None:
-        """Count in one row of one generation; `values` are those the row stands for."""
+        """Add to one row of one generation; `values` are the values of the open fields for which the row counts."""
         if values:
             self.values[row] = values
         add(self.rows.setdefault((generation, row), {}), cells)
@@ -85,7 +89,7 @@ class Delta:
 
     @classmethod
     def of(cls, deltas: Iterable["Delta"]) -> "Delta":
-        """What several change together."""
+        """The sum of several changes."""
         sum_ = cls()
         for delta in deltas:
             for (generation, row), cells in delta.rows.items():
@@ -95,7 +99,7 @@ class Delta:
 
 
 def add(cells: Cells, more: Mapping[str, Number]) -> None:
-    """Add cell by cell; what comes to nothing is left out."""
+    """Add cell by cell; a cell that becomes zero is removed."""
     for name, amount in more.items():
         if total := cells.get(name, 0) + amount:
             cells[name] = total
@@ -104,7 +108,7 @@ def add(cells: Cells, more: Mapping[str, Number]) -> None:
 
 
 def dump(cells: Cells) -> str:
-    """Cells as JSON; a number that JSON does not hold exactly is text."""
+    """Cells as JSON; a number that JSON cannot hold exactly is written as text."""
     exact = {name: str(n) if isinstance(n, Fraction) or abs(n) >> 53 else n for name, n in cells.items()}
     return orjson.dumps(exact).decode()
 

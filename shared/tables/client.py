@@ -1,28 +1,29 @@
-"""What one event loop holds: its session to Table Storage and the writers of the partitions it writes."""
+"""The session of an event loop: its connection to Table Storage and the writers of its partitions."""
 
 import asyncio
 from collections import OrderedDict
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from shared.settings import settings
 from shared.tables.commit import Committer
+from shared.tables.connection import storage
 from shared.tables.wire import Http, Wire
 
 _PARTITIONS = 2_000
 
-_clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, Client]" = WeakKeyDictionary()
+_clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, TableSession]" = WeakKeyDictionary()
 
 
-class Client:
-    """The connection of one event loop."""
+class TableSession:
+    """The session of one event loop."""
 
     def __init__(self) -> None:
-        self.wire = Wire(settings().account, Http())
+        account = storage()
+        self.wire, self.blobs = Wire(account, Http()), account.blobs
         self._committers: OrderedDict[tuple[str, str], Committer] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
 
     def committer(self, table: str, partition: str) -> Committer:
-        """The one writer of this partition."""
+        """The writer of this partition in this event loop."""
         committer = self._committers.get((table, partition))
         if committer is None:
             committer = self._committers[table, partition] = Committer(self.wire, table, partition)
@@ -33,7 +34,7 @@ class Client:
         return committer
 
     def lock(self, table: str, partition: str, record_id: str) -> asyncio.Lock:
-        """Held while one record is read, changed and written: writers of one process need not collide."""
+        """Held while one record is read, changed and written, so that writers of one process do not conflict."""
         key = (table, partition, record_id)
         lock = self._locks.get(key)
         if lock is None:
@@ -46,17 +47,17 @@ class Client:
         await self.wire.transport.close()
 
 
-def client() -> Client:
-    """The client of the running event loop."""
+def client() -> TableSession:
+    """The session of the running event loop."""
     loop = asyncio.get_running_loop()
     found = _clients.get(loop)
     if found is None:
-        found = _clients[loop] = Client()
+        found = _clients[loop] = TableSession()
     return found
 
 
 async def close() -> None:
-    """Close the running event loop's connection; the next call opens another."""
+    """Close the running event loop's session; the next read or write opens another one."""
     found = _clients.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.close()

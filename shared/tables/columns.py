@@ -1,5 +1,6 @@
-"""A model's fields as the columns of a row, and back, without the cost of validation."""
+"""The fields of a model as the columns of a row, and back without the cost of validation."""
 
+import copy
 import math
 import types
 from collections import deque
@@ -12,7 +13,6 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_a
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from shared.ids import ids_of
 from shared.tables.errors import Unstorable
 from shared.tables.keys import utc
 from shared.tables.record import Record
@@ -21,28 +21,30 @@ from shared.tables.wire import Row
 R = TypeVar("R", bound=Record)
 
 LONG = 30_000
-"""UTF-16 units of the longest text kept in a column of its own (the service allows 32,768)."""
+"""UTF-16 units of the longest text that is kept as it is in a column (the service allows 32,768)."""
 
 SHORT = 1_024
 """Characters of the longest text that an index row repeats."""
 
 WITHOUT = "_long"
-"""The column that names the fields, comma-separated, whose text is not in a column of their name."""
+"""The column that names, separated by commas, the fields whose text is not in the column of their name."""
 
 _SLOTS: list[Callable[[Any, Any], None]] = [
     BaseModel.__dict__[f"__{name}__"].__set__
     for name in ("dict", "pydantic_fields_set", "pydantic_extra", "pydantic_private")
 ]
-"""What sets the parts of a model instance, past its own `__setattr__`."""
+"""Functions that set the parts of a model instance without its own `__setattr__`."""
 
-_MAX_FIELDS = 240  # of the service's 252 columns: the rest is for those of the layer and of packed texts
+_UNCHANGEABLE = (str, int, float, bytes, Enum, datetime, type(None))
+
+_MAX_FIELDS = 240  # of the 252 columns that the service allows; this library and packed texts need the others
 
 
 class Column:
-    """How one field is stored; `values` are all it can have, None when they are not known beforehand."""
+    """How one field is stored; `values` are all values that its type allows, None when these are not a short list."""
 
     def __init__(self, name: str, info: FieldInfo):
-        self.name, self._info = name, info
+        self.name = name
         annotation, self.nullable = _unwrap(info.annotation)
         self.values = _closed(annotation)
         self.edm = ""
@@ -51,7 +53,7 @@ class Column:
         self.scalar = True
         self.text = False
         if isinstance(annotation, type) and issubclass(annotation, Enum):
-            # Python's own look-up of a member by its value costs ten times as much.
+            # Python's own look-up of a member by its value takes ten times as long.
             members = {str(member.value): member for member in annotation}
             self.encode, self.decode = _value, members.__getitem__
         elif annotation is bool:
@@ -69,18 +71,25 @@ class Column:
             self.encode = lambda value: adapter.dump_json(value).decode()
             self.decode = adapter.validate_json
             self.scalar, self.text = False, True
+        self.default: Any = None
+        """The field's value when the row does not have this column, if it is the same for every record."""
+        self.make_default: Callable[[dict[str, Any]], Any] | None = None
+        """Makes that value from the fields before this one, if each record needs its own."""
+        if not self.nullable and not info.is_required():
+            self._resolve_default(info)
 
-    @property
-    def makes_default(self) -> bool:
-        """Whether each record needs a default of its own."""
-        constant = self._info.default_factory is None and not isinstance(self._info.default, list | dict | set)
-        return not (self.nullable or self._info.is_required() or constant)
-
-    def missing(self, values: dict[str, Any]) -> Any:
-        """What a row without this column means."""
-        if self.nullable or self._info.is_required():
-            return None
-        return self._info.get_default(call_default_factory=True, validated_data=values)
+    def _resolve_default(self, info: FieldInfo) -> None:
+        """Do once what `FieldInfo.get_default` does for each record of a list: it inspects the factory's signature."""
+        factory = cast("Callable[..., Any] | None", info.default_factory)
+        if factory is None:
+            if isinstance(info.default, _UNCHANGEABLE):
+                self.default = info.default
+            else:
+                self.make_default = lambda _: copy.deepcopy(info.default)
+        elif info.default_factory_takes_validated_data:
+            self.make_default = factory
+        else:
+            self.make_default = lambda _: factory()
 
     def _integer(self, value: int) -> str:
         if not -(1 << 63) <= value < 1 << 63:
@@ -127,7 +136,7 @@ class Columns(Generic[R]):
     """The columns of one model."""
 
     def __init__(self, model: type[R], view: list[str] | None):
-        self.model = model
+        self.model, self.form = model, model.id_form
         self.all = {name: Column(name, info) for name, info in model.model_fields.items() if name != "id"}
         if len(self.all) > _MAX_FIELDS:
             raise ValueError(f"{model.__name__} has {len(self.all)} fields; a row holds {_MAX_FIELDS}")
@@ -141,14 +150,13 @@ class Columns(Generic[R]):
         if model.__private_attributes__:
             raise ValueError(f"{model.__name__} has private attributes, which no row holds")
         self._decoders = [
-            (name, c.decode, None, c.missing) if c.makes_default else (name, c.decode, c.missing({}), None)
-            for name, c in self.all.items()
+            (name, column.decode, column.default, column.make_default) for name, column in self.all.items()
         ]
-        # Every decoded record's set of given fields: it holds them all, so none will ever be added.
+        # All decoded records share this set of given fields. It holds all of them, so nothing is ever added to it.
         self._names = set(model.model_fields)
 
     def encode(self, record: R) -> Row:
-        """All columns of a record, None left out; texts may still be too long for one."""
+        """The columns of a record; fields that are None have no column. Texts may still be too long for a column."""
         row: Row = {}
         values = record.__dict__
         for name, column in self.all.items():
@@ -161,7 +169,7 @@ class Columns(Generic[R]):
         return row
 
     def cover(self, row: Row) -> Row:
-        """What an index row repeats of these columns; `WITHOUT` names what is too long for that."""
+        """The columns that an index row repeats; `WITHOUT` names the fields that are too long for it."""
         cover: Row = {}
         long = str(row.get(WITHOUT, "")).split(",")
         left_out: list[str] = []
@@ -176,23 +184,23 @@ class Columns(Generic[R]):
         return cover
 
     def typed(self, row: Row) -> Row:
-        """The same columns with the types that the service cannot tell from JSON."""
+        """The same columns with the types that the service cannot recognise in JSON."""
         types_ = {key: edm for name, key, edm in self._types if name in row}
         packed = {f"{name}@odata.type": "Edm.Binary" for name in row if "__z" in name} if WITHOUT in row else {}
         return {**row, **types_, **packed}
 
     def partial(self, row: Row) -> bool:
-        """Whether this row of a list lacks something of the list view."""
-        # The service answers null for a selected column that a row does not have.
+        """Whether this row of a list lacks a field of the list view because its text is long."""
+        # The service returns null for a selected column that the row does not have.
         return bool(row.get(WITHOUT)) and not set(self.view).isdisjoint(row[WITHOUT].split(","))
 
     def decode(self, rows: Sequence[Row]) -> list[R]:
-        """The records of rows as the service gives them, which are used up: they become the records' fields.
+        """The records of these rows. The rows are used up: they become the records' fields.
 
-        Fields without a column have their defaults. It goes column by column, and sets what pydantic keeps in a record
-        by `map`: loops of the interpreter would cost more than the work in them, pydantic's validation twice as much.
+        Fields without a column have their defaults. The work goes column by column and sets the parts of the instances
+        by `map`: a loop in Python would take longer than the work in it, and pydantic's validation twice as long.
         """
-        for row, record_id in zip(rows, ids_of([row.pop("RowKey") for row in rows]), strict=True):
+        for row, record_id in zip(rows, self.form.texts([row.pop("RowKey") for row in rows]), strict=True):
             row["id"] = record_id
         for name, decode, default, make in self._decoders:
             for row in rows:
@@ -202,7 +210,7 @@ class Columns(Generic[R]):
                 elif decode:
                     row[name] = decode(value)
         for row in rows:
-            if len(row) > len(self._names):  # columns of the layer, or of a field that is no more
+            if len(row) > len(self._names):  # columns of this library, or of a field that the model had before
                 for name in row.keys() - self._names:
                     del row[name]
         records = list(map(object.__new__, repeat(self.model, len(rows))))

@@ -1,4 +1,4 @@
-"""Group commit: the writes of one partition that wait at the same moment go out as one transaction."""
+"""Group commit: writes of one partition that wait at the same moment are sent as one transaction."""
 
 import asyncio
 from collections import deque
@@ -7,27 +7,18 @@ from collections.abc import Callable
 from shared.tables import batch
 from shared.tables.batch import Operation
 from shared.tables.cells import Delta
-from shared.tables.errors import Refused, Unavailable, Unstorable
+from shared.tables.errors import RefusedWrite, ServiceRefused, StorageUnavailable, Unstorable
 from shared.tables.shard import Shard
 from shared.tables.wire import Unanswered, Wire
 
 Write = tuple[list[Operation], Delta]
 
-_ENTITY = 1024 * 1024
 _RESERVED = 64 * 1024  # bytes kept for counter rows
 _CONFLICTS = 100
 
 
-class RefusedWrite(Exception):
-    """One operation of one write was refused; nothing of that write is stored."""
-
-    def __init__(self, operation: Operation, refusal: Refused):
-        super().__init__(f"{operation.verb} {operation.row_key}: {refusal}")
-        self.operation, self.status = operation, refusal.status
-
-
 class Member:
-    """One write that waits: what it does depends on the generation of counters at the time it goes out."""
+    """One write that waits. Its operations depend on the generation of counters at the time when it is sent."""
 
     def __init__(self, build: Callable[[int], Write]):
         self._build = build
@@ -39,22 +30,18 @@ class Member:
         self.done: asyncio.Future[list[str | None]] = asyncio.get_running_loop().create_future()
 
     def build(self, generation: int, url: str, partition: str) -> None:
-        """Make its operations; `Unstorable` when they fit in no transaction."""
+        """Make its operations; `Unstorable` when they do not fit in a transaction."""
         if generation == self._generation:
             return
         self.operations, self.delta = self._build(generation)
         self.parts = [operation.encode(url, partition) for operation in self.operations]
         self.size = sum(map(len, self.parts))
         self._generation = generation
-        for operation, part in zip(self.operations, self.parts, strict=True):
-            if len(part) > _ENTITY and operation.columns:
-                field = max(operation.columns, key=lambda name: len(str((operation.columns or {})[name])))
-                raise Unstorable(f"a row of {len(part)} bytes is over 1 MiB, most of it {field}", field)
         if self.size > batch.ROOM - _RESERVED or len(self.parts) + len(self.delta.rows) >= batch.MAX_OPERATIONS:
             raise Unstorable(f"{len(self.parts)} rows of {self.size} bytes are over one transaction", "id")
 
     def drop(self, operation: Operation) -> None:
-        """Leave out one operation."""
+        """Remove one operation."""
         place = self.operations.index(operation)
         del self.operations[place], self.parts[place]
 
@@ -64,7 +51,7 @@ class Member:
 
 
 class Committer:
-    """The writer of one partition in this process: one transaction at a time, through one counter shard."""
+    """The writer of one partition in this process. It sends one transaction at a time and has one shard of counters."""
 
     def __init__(self, wire: Wire, table: str, partition: str):
         self._wire, self._table, self._partition = wire, table, partition
@@ -78,19 +65,19 @@ class Committer:
         return self._task is None
 
     async def write(self, build: Callable[[int], Write]) -> list[str | None]:
-        """Do a write: the new ETag of each of its operations, None where it is unknown.
+        """Carry out a write; returns the new ETag of each of its operations, None where it is not known.
 
-        Raises `RefusedWrite` when the stored rows contradict it, `Unstorable`, `Unavailable`.
+        Raises `RefusedWrite` when the stored rows contradict the write, `Unstorable`, `StorageUnavailable`.
         """
         member = Member(build)
         self._waiting.append(member)
         if self._task is None:
-            # A task of its own: a caller that goes away must not take the writes of others with it.
+            # A task of its own: when a caller is cancelled, the writes of the others go on.
             self._task = asyncio.get_running_loop().create_task(self._run())
         return await member.done
 
     async def settle(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until all writes are finished."""
         while self._task is not None:
             await asyncio.shield(self._task)
 
@@ -99,12 +86,12 @@ class Committer:
             while self._waiting:
                 try:
                     await self.shard.load()
-                except (Unavailable, Refused) as error:
+                except (StorageUnavailable, ServiceRefused) as error:
                     self._fail_all(error)
                     break
                 await self._commit(self._take())
         except BaseException as error:
-            self._fail_all(error if isinstance(error, Exception) else Unavailable("interrupted"))
+            self._fail_all(error if isinstance(error, Exception) else StorageUnavailable("interrupted"))
             raise
         finally:
             self._task = None
@@ -114,7 +101,7 @@ class Committer:
             self._waiting.popleft().fail(error)
 
     def _take(self) -> list[Member]:
-        """The waiting writes that fit in one transaction; those that touch a row twice wait for the next."""
+        """The waiting writes that fit in one transaction. Writes of one row go into different transactions."""
         taken: list[Member] = []
         left: deque[Member] = deque()
         rows: set[str] = set()
@@ -122,11 +109,11 @@ class Committer:
         size, count = _RESERVED, 1
         while self._waiting:
             member = self._waiting.popleft()
-            if member.done.done():  # its caller went away before it was sent
+            if member.done.done():  # its caller was cancelled before it was sent
                 continue
             try:
                 member.build(self.shard.generation, self._url, self._partition)
-            except Exception as error:  # whatever it is, it is this write's own
+            except Exception as error:  # whatever the error is, it concerns this write alone
                 member.fail(error)
                 continue
             own = {operation.row_key for operation in member.operations}
@@ -137,7 +124,7 @@ class Committer:
                 or not rows.isdisjoint(own)
             ):
                 left.append(member)
-                rows |= own  # nor may a later write of the same rows overtake it
+                rows |= own  # a later write of the same rows must not overtake it
                 continue
             taken.append(member)
             rows |= own
@@ -147,7 +134,7 @@ class Committer:
         return taken
 
     async def _commit(self, members: list[Member]) -> None:
-        """Send until each member has an outcome."""
+        """Send the members until each of them has succeeded or failed."""
         try:
             for _ in range(_CONFLICTS):
                 await self.shard.load()
@@ -164,54 +151,54 @@ class Committer:
                     etags = await self._send(
                         [head, *(p for member in members for p in member.parts), *tail], change.mark
                     )
-                except Refused as error:
+                except ServiceRefused as error:
                     members = await self._without_refused(members, operations, error)
                     continue
                 self.shard.accept(change, etags[0])
-                _answer(members, etags)
+                _resolve(members, etags)
                 return
-            raise Unavailable("other processes change the same counters all the time")
+            raise StorageUnavailable("other processes change the same counters all the time")
         except BaseException as error:
             self.shard.forget()
             for member in members:
-                member.fail(error if isinstance(error, Exception) else Unavailable("interrupted"))
+                member.fail(error if isinstance(error, Exception) else StorageUnavailable("interrupted"))
             if not isinstance(error, Exception):
                 raise
 
     def _built(self, members: list[Member]) -> list[Member]:
-        """Those that can be stored, made for the present generation of counters."""
+        """The members that can be stored, with operations for the present generation of counters."""
         good: list[Member] = []
         for member in members:
             try:
                 member.build(self.shard.generation, self._url, self._partition)
                 good.append(member)
-            except Exception as error:  # whatever it is, it is this write's own
+            except Exception as error:  # whatever the error is, it concerns this write alone
                 member.fail(error)
         return good
 
     async def _without_refused(
-        self, members: list[Member], operations: list[Operation], error: Refused
+        self, members: list[Member], operations: list[Operation], error: ServiceRefused
     ) -> list[Member]:
-        """The members to send again after a refusal: without the one it is about, or all when it is a counter's."""
+        """The members to send again after a refusal: all but the refused one, or all when a counter row was refused."""
         if error.index is None or error.index >= len(operations):
             if len(members) == 1:
                 raise error
-            for member in members:  # alone, the one at fault shows
+            for member in members:  # sent alone, the one at fault shows
                 await self._commit([member])
             return []
         operation = operations[error.index]
         for member in members:
             if any(operation is own for own in member.operations):
                 if operation.verb == "DELETE" and operation.etag == "*" and error.status == 404:
-                    member.drop(operation)  # an index row that was never there, or was lost: the aim is reached
+                    member.drop(operation)  # an index row that was lost: nothing is left to delete
                     return members
-                member.fail(RefusedWrite(operation, error))
+                member.fail(RefusedWrite(operation.verb, operation.row_key, error))
                 return [other for other in members if other is not member]
         self.shard.lost()
         return members
 
     async def _send(self, parts: list[bytes], mark: str) -> list[str | None]:
-        """Send one transaction to its end; after a lost answer, find out whether it had landed."""
+        """Send one transaction until its outcome is known; after a lost response, find out whether it is stored."""
         attempt = 0
         while True:
             try:
@@ -219,13 +206,13 @@ class Committer:
             except Unanswered as error:
                 await self._wire.wait(attempt, error)
                 attempt += 1
-            except Refused:
+            except ServiceRefused:
                 if attempt and await self.shard.landed(mark):
                     return [None] * len(parts)
                 raise
 
 
-def _answer(members: list[Member], etags: list[str | None]) -> None:
+def _resolve(members: list[Member], etags: list[str | None]) -> None:
     start = 1
     for member in members:
         end = start + len(member.operations)

@@ -1,49 +1,68 @@
-"""What can go wrong with records, as plain exceptions; each API gives them its own answer."""
+"""What can go wrong with records, as plain exceptions; each API translates them into its own answers."""
 
 
-class NotFound(Exception):
-    """No such record."""
+class RecordNotFound(Exception):
+    """The collection has no record with this id, or with this value of a unique field."""
 
     def __init__(self, collection: str, record_id: str):
         super().__init__(f"{collection} has no record {record_id}")
         self.collection, self.record_id = collection, record_id
 
 
-class Conflict(Exception):
-    """The write contradicts what is stored; `field` names the unique field that is taken, or "id"."""
+class RecordConflict(Exception):
+    """The write contradicts what is stored; `field` names the unique field whose value is taken, or "id"."""
 
     def __init__(self, message: str, field: str | None = None):
         super().__init__(message)
         self.field = field
 
 
-class PreconditionFailed(Conflict):
-    """The record is no longer the version that the caller named."""
+class RecordChanged(RecordConflict):
+    """The stored record is another version than the caller named."""
 
 
 class Unstorable(ValueError):
-    """A record cannot be stored as it is: `field` names what is too large or out of range. Nothing was sent."""
+    """The record cannot be stored: the value of `field` is too large or out of range. Nothing was sent."""
 
     def __init__(self, message: str, field: str):
         super().__init__(message)
         self.field = field
 
 
-class Unavailable(Exception):
-    """The storage service did not answer, or refused, in spite of retries; whether a write landed is unknown."""
+class StorageUnavailable(Exception):
+    """The storage service did not respond, or was too busy, at every attempt. A write may or may not be stored."""
 
 
-class Refused(Exception):
-    """The service refused one operation; `index` is its place in the transaction, None when it did not say."""
+class TextLost(Exception):
+    """A record's row names a blob that does not exist, because something other than this library deleted the blob."""
+
+
+class BadCursor(Exception):
+    """The cursor is malformed, or comes from another list or from the other direction of this list."""
+
+
+class MissingIndex(Exception):
+    """A programming error: the collection's declaration does not support this filter, order, total or look-up."""
+
+    def __init__(self, message: str):
+        super().__init__(f"programming error: {message}")
+
+
+class TooManyRecords(Exception):
+    """A list of a plain collection would read more records than the declaration's `max_records`."""
+
+
+class ServiceRefused(Exception):
+    """The service refused one operation; `index` is its position in the transaction, None when it is not known."""
 
     def __init__(self, status: int, code: str, index: int | None, message: str):
         super().__init__(f"{status} {code}: {message}")
         self.status, self.code, self.index = status, code, index
 
 
-class BadCursor(ValueError):
-    """Temporary."""
+class RefusedWrite(Exception):
+    """The service refused one operation of one record's write; nothing of that write is stored."""
 
-
-class MissingIndex(Exception):
-    """Temporary."""
+    def __init__(self, verb: str, row_key: str, refusal: ServiceRefused):
+        super().__init__(f"{verb} {row_key}: {refusal}")
+        self.row_key, self.status = row_key, refusal.status

@@ -1,4 +1,4 @@
-"""Row keys: values as text in `[A-Za-z0-9_.~-]` that no other value shares and that sorts where it must."""
+"""Values as parts of row keys: text in `[A-Za-z0-9_.~-]`, different for different values, sorted as needed."""
 
 import hashlib
 import re
@@ -6,17 +6,17 @@ import struct
 from datetime import UTC, datetime
 
 LONGEST = 128
-"""Characters of an encoded value; a longer one ends with its hash, so a key of three values stays below 512."""
+"""Characters of an encoded value. A longer one ends with its hash, so that a key of three values stays below 512."""
 
 END = "~"
-"""Sorts behind all that may follow a prefix: a range is `[prefix, prefix + END)`."""
+"""Sorts behind everything that may follow a prefix: `[prefix, prefix + END)` is the range of its keys."""
 
 _plain = re.compile(r"[A-Za-z0-9_-]*").fullmatch
 _escape = re.compile(r"[^A-Za-z0-9_-]").sub
 
 
 def encode(value: object) -> str:
-    """A value for an exact match: `.` and two digits stand for each other byte, `.n` for None."""
+    """A value for an exact match. `.` and two digits stand for each byte of another character, `.n` for None."""
     if value is None:
         return ".n"
     if isinstance(value, bool):
@@ -31,17 +31,17 @@ def encode(value: object) -> str:
 
 
 def descending(value: object) -> str:
-    """A value for sorting from high to low; None comes last. Texts compare by their first 60 bytes, case folded."""
+    """A value for sorting from high to low, None last. Texts are compared by 60 bytes, without regard to case."""
     if value is None:
         return "h"
     if isinstance(value, str):
-        # "g" behind the digits: of two texts with the same beginning the longer one is the higher.
+        # "g" sorts behind the digits: if one text begins with the other, the longer one is the higher one.
         return bytes(255 - byte for byte in value.casefold().encode()[:60]).hex() + "g"
     return f"{(1 << 64) - 1 - _ordinal(value):016x}"
 
 
 def _ordinal(value: object) -> int:
-    """A number of 64 bits that sorts as the value does."""
+    """A number of 64 bits that sorts like the value."""
     if isinstance(value, datetime):
         return round(utc(value).timestamp() * 1_000_000) + (1 << 62)
     if isinstance(value, float):
@@ -49,7 +49,7 @@ def _ordinal(value: object) -> int:
         return bits ^ ((1 << 64) - 1 if bits >> 63 else 1 << 63)
     if isinstance(value, int):
         return min(max(value + (1 << 63), 0), (1 << 64) - 1)
-    raise TypeError(f"{type(value).__name__} does not sort")
+    raise TypeError(f"{type(value).__name__} cannot be sorted")
 
 
 def utc(moment: datetime) -> datetime:

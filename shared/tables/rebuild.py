@@ -1,29 +1,31 @@
-"""Making the index rows and counters of a partition anew from its records, beside its writers.
+"""Makes the index rows and counters of a partition anew from its records, while others write.
 
-Every record names the generation of counters that it is counted in. A rebuild opens a new generation, in which each
-writer must count from its next transaction on, and moves one record after the other into it: in one transaction the
-record's index rows are written and its counts go from the old generation to the new one. So totals, which add up all
-generations, stay right all the time. At the end no record is left in the old generation: what its counters still hold
-was wrong, and what index rows are left in it belong to no record.
+Every record names the generation of counters in which it is counted. A rebuild opens a new generation, in which each
+writer must count from its next transaction on. Then it moves one record after the other: one transaction writes the
+record's index rows and takes its counts from the old generation to the new one. Totals add up all generations, so they
+stay right all the time. At the end no record is left in the old generation. Counts that it still has were wrong and are
+dropped, and so are index rows that it still has, because they do not belong to a record.
 """
 
 import asyncio
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
-from shared.ids import ids_of
 from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.cells import COUNTED, GENERATION, HOURS, OLD, ROOT, add, dump, load
 from shared.tables.client import client
 from shared.tables.columns import R
-from shared.tables.commit import RefusedWrite, Write
-from shared.tables.errors import Conflict, NotFound, Refused, Unavailable
-from shared.tables.listing import Reader
-from shared.tables.records import Records, Stored
+from shared.tables.commit import Write
+from shared.tables.errors import RecordConflict, RecordNotFound, RefusedWrite, ServiceRefused, StorageUnavailable
+from shared.tables.reading import Reader
 from shared.tables.schema import RECORDS
 from shared.tables.shard import SHARDS, root_key
+from shared.tables.stored import Stored
 from shared.tables.wire import Row, Unanswered
+
+if TYPE_CHECKING:
+    from shared.tables.counted import CountedCollection
 
 _MARKER = "g~"
 _ATTEMPTS = 50
@@ -32,7 +34,7 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """How many records were counted and indexed anew, and how many index rows belonged to none of them."""
+    """How many records were counted and indexed anew, and how many index rows did not belong to a record."""
 
     records: int
     stray: int
@@ -41,7 +43,7 @@ class Rebuilt:
 class Rebuild(Generic[R]):
     """One rebuild of one partition."""
 
-    def __init__(self, records: Records[R]):
+    def __init__(self, records: "CountedCollection[R]"):
         self._records = records
         self._wire = client().wire
         self._table, self._partition = records.table, records.partition
@@ -49,7 +51,7 @@ class Rebuild(Generic[R]):
         self._target = 0
 
     async def run(self) -> Rebuilt:
-        """Do it, or go on with one that was interrupted."""
+        """Rebuild, or continue a rebuild that was interrupted."""
         marker = await self._get(_MARKER)
         done, generation, after = True, 0, ""
         if marker is not None:
@@ -82,7 +84,7 @@ class Rebuild(Generic[R]):
         return await self._wire.get(self._table, self._partition, key)
 
     async def _write(self, operations: list[Operation]) -> None:
-        """A transaction that may be repeated without harm."""
+        """Send a transaction that may be repeated without harm."""
         parts = [operation.encode(self._url, self._partition) for operation in operations]
         attempt = 0
         while True:
@@ -94,26 +96,26 @@ class Rebuild(Generic[R]):
                 attempt += 1
 
     async def _mark(self, after: str, *, done: bool = False) -> None:
-        """Remember how far this rebuild is."""
+        """Store how far this rebuild is."""
         await self._write([Operation("PUT", _MARKER, {GENERATION: str(self._target), "after": after, "done": done})])
 
     async def _open(self) -> None:
-        """Make every shard count in the new generation, those too that nobody has written yet.
+        """Make every shard count in the new generation, including shards that have not been written yet.
 
-        This changes the ETags of the root rows, so each writer reads its root row again. It puts no condition: it would
-        never be met beside a writer that is always at work.
+        This changes the ETags of the root rows, so each writer reads its root row again. It is unconditional: beside a
+        writer that never pauses, a condition on the ETag would fail every time.
         """
         column = {GENERATION: str(self._target)}
         await self._write([Operation("PATCH", root_key(number), column) for number in range(SHARDS)])
 
     async def _move(self, key: str) -> None:
         """Index and count one record in the new generation."""
-        record_id = ids_of([key])[0]
+        record_id = self._records.columns.form.texts([key])[0]
         async with client().lock(self._table, self._partition, record_id):
             for _ in range(_ATTEMPTS):
                 try:
                     stored = await self._records.read(record_id)
-                except NotFound:
+                except RecordNotFound:
                     return
                 if self._current(stored.row):
                     return
@@ -124,11 +126,11 @@ class Rebuild(Generic[R]):
                     )
                     return
                 except RefusedWrite:
-                    continue  # it changed meanwhile
-        raise Unavailable(f"{self._table} {record_id} changes all the time")
+                    continue  # the record has changed meanwhile
+        raise StorageUnavailable(f"{self._table} {record_id} changes all the time")
 
     async def _held(self, stored: Stored[R]) -> set[str]:
-        """Those of a record's unique rows that it has; `Conflict` when another record has one."""
+        """The unique rows that a record has already; `RecordConflict` when another record has one of its values."""
         wanted = self._records.schema.unique_rows(*stored.state)
         held: set[str] = set()
         for key, (field, _) in wanted.items():
@@ -139,24 +141,24 @@ class Rebuild(Generic[R]):
             if owner == stored.record.id or not await self._owns(owner, field, getattr(stored.record, field)):
                 held.add(key)
             else:
-                raise Conflict(f"{self._table}: {field} of {stored.record.id} is also that of {owner}", field)
+                raise RecordConflict(f"{self._table}: {field} of {stored.record.id} is also that of {owner}", field)
         return held
 
     async def _owns(self, record_id: str, field: str, value: object) -> bool:
         try:
             return getattr(await self._records.get(record_id), field) == value
-        except NotFound:
+        except RecordNotFound:
             return False
 
     def _moved(self, stored: Stored[R], held: set[str], generation: int) -> Write:
         operations, delta = self._records.rewrite(stored, stored.record, stored.columns, generation)
         for operation in operations:
             if operation.row_key.startswith("u~") and operation.row_key not in held:
-                operation.verb = "POST"  # lost, or newly declared: somebody else may take the value meanwhile
+                operation.verb = "POST"  # lost, or newly declared: another record may take the value meanwhile
         return operations, delta
 
     async def _sweep(self, prefix: str) -> int:
-        """Delete the index rows that no record moved along."""
+        """Delete the index rows that were not written anew with a record."""
         removed = 0
         async for rows in self._reader.pages(prefix, select=f"RowKey,{GENERATION}"):
             old = [row["RowKey"] for row in rows if not self._current(row)]
@@ -164,20 +166,20 @@ class Rebuild(Generic[R]):
         return removed
 
     async def _remove(self, key: str) -> bool:
-        """Delete an old row unless a writer renews it at this moment."""
+        """Delete an old row, unless a writer renews it at this moment."""
         found = await self._get(key)
         if found is None or self._current(found[0]):
             return False
         try:
             await self._write([Operation("DELETE", key, etag=found[1])])
-        except Refused as error:
+        except ServiceRefused as error:
             if error.status not in (404, 412):
                 raise
             return False
         return True
 
     async def _close(self, number: int) -> None:
-        """Put a root row's own cells to its old ones, where its writer has not done so."""
+        """Add a root row's cells to those of older generations, unless its writer has done so."""
         for _ in range(_ATTEMPTS):
             found = await self._get(root_key(number))
             if found is None or int(found[0].get(COUNTED) or 0) >= self._target:
@@ -190,15 +192,15 @@ class Rebuild(Generic[R]):
             try:
                 await self._write([Operation("PUT", root_key(number), columns, etag)])
                 return
-            except Refused as error:
+            except ServiceRefused as error:
                 if error.status not in (404, 412):
                     raise
-        raise Unavailable(f"{self._table}: shard {number} changes all the time")
+        raise StorageUnavailable(f"{self._table}: shard {number} changes all the time")
 
     async def _drop_counters(self) -> None:
-        """Drop the counters of older generations: no record is counted in them.
+        """Drop the counters of older generations, in which no record is counted.
 
-        Single rows of one total may differ from zero though their sum does not, so they go in one transaction.
+        Rows of one total may differ from zero while their sum is zero, so they are dropped in one transaction.
         """
         roots = [Operation("PATCH", root_key(number), {OLD: "{}"}) for number in range(SHARDS)]
         await self._drop(await self._retired(ROOT), roots)
@@ -224,7 +226,7 @@ class Rebuild(Generic[R]):
             try:
                 await self._write(operations)
                 return
-            except Refused as error:
+            except ServiceRefused as error:
                 if error.status != 404 or error.index is None:
                     raise
-                del operations[error.index]  # a repeat: it is gone already
+                del operations[error.index]  # an earlier attempt has deleted it

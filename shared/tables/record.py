@@ -1,26 +1,49 @@
 """The base of every record."""
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, ClassVar, Unpack, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.ids import new_id, time_of
+from shared.tables.ids import IdForm, PrefixedForm, UuidForm, new_id, time_of
 
 
 class Record(BaseModel):
-    """A stored object: its id (UUIDv7, which is also its place in time) and when it was made and last changed (UTC).
+    """A stored object: its id, which is also its place in time, and when it was made and last changed (UTC).
 
-    A record that is given `created_at` and no id gets an id of that moment. The layer sets `updated_at`.
+    The id is the text of a UUIDv7; `class Goal(Record, prefix="goal_")` makes it `goal_` and the UUID's 32 digits, in
+    lists and reads too. A subclass has the ids of its base. A record that is given `created_at` and no id gets an id of
+    that moment. `Collection` sets `updated_at`.
     """
 
     __slots__ = ("_etag",)  # no private attribute: those cost a dictionary for each record of a list
 
     model_config = ConfigDict(defer_build=True)
 
+    id_form: ClassVar[IdForm] = UuidForm()
+
     id: str = Field(default_factory=new_id)
     created_at: datetime = Field(default_factory=lambda values: time_of(values["id"]) or datetime.now(UTC))
     updated_at: datetime = Field(default_factory=lambda values: values["created_at"])
+
+    def __init_subclass__(cls, *, prefix: str | None = None, **config: Unpack[ConfigDict]) -> None:
+        super().__init_subclass__(**config)
+        if prefix is not None:
+            cls.id_form = PrefixedForm(prefix)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Accept `prefix`: pydantic passes the keywords of a class statement to this method too."""
+
+    @classmethod
+    def new_id(cls, at: datetime | None = None) -> str:
+        """A new id of this model; with `at` the id is of that moment."""
+        return cls.id_form.new(at)
+
+    @classmethod
+    def derived_id(cls, at: datetime, seed: str) -> str:
+        """The one id of this model for a moment and a text: what makes a repeated insert the same insert."""
+        return cls.id_form.derived(at, seed)
 
     @property
     def etag(self) -> str | None:
@@ -30,8 +53,11 @@ class Record(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _id_of_its_moment(cls, data: object) -> object:
-        if isinstance(data, dict):
+        if isinstance(data, dict) and "id" not in data:
             given = cast("dict[str, Any]", data)
-            if isinstance(moment := given.get("created_at"), datetime) and "id" not in given:
-                return {**given, "id": new_id(moment)}
+            moment = given.get("created_at")
+            if isinstance(moment, datetime):
+                return {**given, "id": cls.new_id(moment)}
+            if not isinstance(cls.id_form, UuidForm):
+                return {**given, "id": cls.new_id()}
         return data  # pyright: ignore[reportUnknownVariableType]

@@ -1,4 +1,4 @@
-"""What a collection keeps besides its records: index rows, unique rows, and what each record counts for."""
+"""The rows that follow from a record: index rows, unique rows, and its share in the counters."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,6 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, Generic
 
-from shared.ids import row_key, time_of
 from shared.tables import keys
 from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.cells import GENERATION, ROOT, Cells, Delta, Group, hour_prefix
@@ -26,14 +25,14 @@ def names(declared: Names) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Index:
-    """Rows that hold the list view under these fields' values, newest first, or by `order` from high to low."""
+    """Rows that hold the list view by the values of these fields, newest first, or by `order` from high to low."""
 
     fields: tuple[str, ...]
     order: str = ""
 
     @cached_property
     def prefix(self) -> str:
-        """What all its row keys begin with."""
+        """The beginning of all its row keys."""
         kind = f"o~{self.order}." if self.order else "i~"
         return f"{kind}{'.'.join(self.fields)}~" if self.fields or self.order else "r~"
 
@@ -51,7 +50,7 @@ RECORDS = Index(())
 
 
 class Schema(Generic[R]):
-    """The declaration of a collection, checked, and the rows that follow from a record."""
+    """The checked declaration of a collection, and the rows that follow from a record."""
 
     def __init__(
         self,
@@ -66,7 +65,7 @@ class Schema(Generic[R]):
         orders: Iterable[Names],
     ):
         if not _TABLE.fullmatch(table):
-            raise ValueError(f"{table!r} is no table name: 3 to 63 letters and digits, a letter first")
+            raise ValueError(f"{table!r} is not a table name: 3 to 63 letters and digits, a letter first")
         self.table, self.columns = table, columns
         self.indexes = [Index(names(declared)) for declared in indexes]
         self.indexes += [Index(names(declared)[:-1], names(declared)[-1]) for declared in orders]
@@ -85,29 +84,29 @@ class Schema(Generic[R]):
         if unknown := sorted(used - self.columns.all.keys()):
             raise ValueError(f"{self.table}: no field {', '.join(unknown)}")
         if structured := sorted(name for name in used if not self.columns.all[name].scalar):
-            raise ValueError(f"{self.table}: {', '.join(structured)} is no plain value")
-        # An update at worst: each index and unique row is deleted and put, each counter row left and entered.
+            raise ValueError(f"{self.table}: {', '.join(structured)} is not a plain value")
+        # The most that an update writes: each index row and unique row twice, and each counter row twice.
         most = 1 + 2 * (len(self.indexes) + len(self.unique) + len(counted) + len(summed)) + 4
         if most > MAX_OPERATIONS:
             raise ValueError(f"{self.table}: a write takes up to {most} rows; a transaction has {MAX_OPERATIONS}")
 
     def counts(self, fields: Iterable[str]) -> Group | None:
-        """The group that counts by exactly these fields; None when nothing was declared to."""
+        """The group that counts by exactly these fields; None when it is not declared."""
         wanted = set(fields)
         return next((group for group in self.groups if {*group.fields} == wanted), None)
 
     def rows(self, record: R, row: Row) -> tuple[list[str], Row]:
-        """The keys of a record's index rows, and the columns that all of them hold; `row` is the record's own."""
+        """The keys of a record's index rows, and the columns of each of them; `row` is the record's own row."""
         if not self.indexes:
             return [], {}
-        suffix = row_key(record.id) or ""
+        suffix = self.columns.form.row_key(record.id) or ""
         cover = self.columns.cover(row)
         if GENERATION in row:
             cover[GENERATION] = row[GENERATION]
         return [index.key(record, suffix) for index in self.indexes], cover
 
     def unique_rows(self, record: R, row: Row) -> dict[str, tuple[str, Row]]:
-        """The rows that make a value unique: row key to the field and the columns. None is never unique."""
+        """The rows that make values unique: the row key, with the field and the columns. None has no such row."""
         own: Row = {"id": record.id}
         if GENERATION in row:
             own[GENERATION] = row[GENERATION]
@@ -119,7 +118,7 @@ class Schema(Generic[R]):
         return f"u~{name}~{keys.encode(value)}"
 
     def changes(self, old: tuple[R, Row] | None, new: tuple[R, Row] | None) -> list[Operation]:
-        """What to write beside the record itself when it goes from one state to the next."""
+        """The operations besides the record's own when it goes from one state to the next."""
         before, was = self.rows(*old) if old else ([], {})
         after, cover = self.rows(*new) if new else ([], {})
         operations = [Operation("DELETE", key, etag="*") for key in before if key not in after]
@@ -137,7 +136,7 @@ class Schema(Generic[R]):
         return operations
 
     def delta(self, old: tuple[R, Row] | None, new: tuple[R, Row] | None) -> Delta:
-        """What the counters change by when a record goes from one state to the next."""
+        """The change of the counters when a record goes from one state to the next."""
         delta = Delta()
         if old is not None:
             self._count(delta, -1, *old)
@@ -148,7 +147,7 @@ class Schema(Generic[R]):
     def _count(self, delta: Delta, sign: int, record: R, row: Row) -> None:
         generation = int(row.get(GENERATION, 0))
         sums = {f"+{name}": exact(getattr(record, name)) * sign for name in self.sums}
-        moment = time_of(record.id) or record.created_at
+        moment = self.columns.form.time_of(record.id) or record.created_at
         hour = hour_prefix(moment)
         closed: Cells = {}
         for group in self.groups:
@@ -165,7 +164,7 @@ class Schema(Generic[R]):
 
 
 def exact(value: float | None) -> int | Fraction:
-    """A number that adds up without rounding; nothing, and what is no number, counts 0."""
+    """A number that adds up without rounding; 0 for None, NaN and the infinities."""
     if value is None or not isfinite(value):
         return 0
     return int(value) if isinstance(value, int) else Fraction(value)

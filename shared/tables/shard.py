@@ -1,8 +1,8 @@
-"""The counter rows that one process writes in one partition, with what is known of them.
+"""The counter rows that one process writes in one partition, and their cache.
 
-Every transaction of the partition rewrites its process's root row under the ETag it knows. So the rows of a shard
-change only together with its root, the cached ones are right as long as that ETag is, and the marks in the root row
-tell each process which of its transactions was the last to land.
+Every transaction of the partition rewrites the root row of its process's shard, on the condition of the ETag that the
+process knows. So the rows of a shard change only together with its root row, and cached rows are right as long as that
+ETag is. The marks in the root row show each process which of its transactions was the last one to be stored.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ import orjson
 
 from shared.tables.batch import Operation
 from shared.tables.cells import COUNTED, GENERATION, OLD, ROOT, Cells, Delta, add, dump, load
-from shared.tables.errors import Refused
+from shared.tables.errors import ServiceRefused
 from shared.tables.wire import Row, Unanswered, Wire
 
 SHARDS = 16
-"""Root rows of a partition at most: what reading a total costs. Processes that meet on one move apart."""
+"""The most root rows of a partition, all of which a total reads. Two processes on one shard move apart."""
 
 _CACHED = 1_000
 _WRITERS = 32
@@ -28,7 +28,7 @@ _WRITERS = 32
 
 @dataclass(slots=True)
 class Change:
-    """The counter operations of one transaction, and what is known once it landed."""
+    """The counter operations of one transaction, and the cells to remember once it is stored."""
 
     mark: str
     root: Operation
@@ -38,7 +38,7 @@ class Change:
 
 
 class Shard:
-    """One shard as one process sees it."""
+    """One shard, as one process knows it."""
 
     def __init__(self, wire: Wire, table: str, partition: str):
         self._wire, self._table, self._partition = wire, table, partition
@@ -62,7 +62,7 @@ class Shard:
         self._cells.clear()
 
     async def load(self) -> None:
-        """Read the root row unless it is known."""
+        """Read the root row, unless it is known."""
         if self._known:
             return
         self._cells.clear()
@@ -87,12 +87,12 @@ class Shard:
         return f"{row}{generation:x}.{self.number:x}"
 
     async def load_rows(self, delta: Delta) -> None:
-        """Read the rows that this delta changes and that are not known. The root row is read before, never after."""
+        """Read the rows that this delta changes and that are not known. The root row must be read before them."""
         await self.load()
         missing = [key for key in (self._key(*place) for place in delta.rows) if key not in self._cells]
         if not missing:
             return
-        if self._etag is None:  # no transaction of this shard ever landed: it has no rows
+        if self._etag is None:  # this shard has never been written: it has no rows
             self._cells |= {key: {} for key in missing}
             return
         found = await asyncio.gather(*(self._wire.get(self._table, self._partition, key) for key in missing))
@@ -100,7 +100,7 @@ class Shard:
             self._cells[key] = load(row[0]) if row else {}
 
     def change(self, delta: Delta) -> Change:
-        """The operations that add this delta, all rows of which are loaded."""
+        """The operations that add this delta, whose rows must be loaded."""
         self._sequence += 1
         mark = f"{self._sequence:x}"
         cells: dict[str, Cells] = {}
@@ -134,8 +134,8 @@ class Shard:
         return Operation("PUT" if self._etag else "POST", self.root_key, columns, self._etag)
 
     def accept(self, change: Change, etag: str | None) -> None:
-        """Take over what a landed transaction wrote."""
-        if etag is None:  # it landed without an answer
+        """Remember what a stored transaction wrote."""
+        if etag is None:  # its response was lost
             self.forget()
             return
         self._etag, self._writers = etag, change.writers
@@ -145,14 +145,14 @@ class Shard:
             self._cells.popitem(last=False)
 
     def lost(self) -> None:
-        """Another process wrote this shard: go to another one, so that the two do not meet again."""
+        """Move to another shard, because another process has written this one."""
         self.forget()
         self.number = (self.number + 1 + secrets.randbelow(SHARDS - 1)) % SHARDS if SHARDS > 1 else 0
 
     async def landed(self, mark: str) -> bool:
-        """Whether the transaction with this mark is stored; if not, make sure that it never will be.
+        """Whether the transaction with this mark is stored; if not, make sure that it will never be.
 
-        A request without an answer may still be on its way. Rewriting the root row takes away the ETag it needs.
+        A request whose response was lost may still arrive. Rewriting the root row changes the ETag that it depends on.
         """
         attempt = 0
         while True:
@@ -165,7 +165,7 @@ class Shard:
                 part = change.root.encode(f"{self._wire.url}/{self._table}", self._partition)
                 self.accept(change, (await self._wire.transact(self._table, [part]))[0])
                 return False
-            except Refused as error:
+            except ServiceRefused as error:
                 if error.status not in (404, 409, 412):
                     raise
             except Unanswered as error:

@@ -3,28 +3,28 @@
 import asyncio
 import base64
 import zlib
-from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+from collections.abc import Iterable
 from typing import Any
 
-from shared import blobs
-from shared.ids import new_id
+from shared.tables.client import client
 from shared.tables.columns import LONG, WITHOUT
 from shared.tables.errors import Unstorable
+from shared.tables.ids import new_id
 from shared.tables.wire import Row
 
-CONTAINER = "records"
 PACKED = 190 * 1024
 """Bytes of the longest packed text kept in the row; three columns of 64 KiB hold it."""
 
 _COLUMN = 64 * 1024
-_PLAIN_ROOM = 100_000  # UTF-16 units of a row's plain texts together, and
-_PACKED_ROOM = 450_000  # bytes of its packed ones: with the other columns below 1 MiB, however it is counted
+# UTF-16 units of all unpacked texts of a row, and bytes of all packed ones: together with the other columns they stay
+# below 1 MiB, whether the service counts bytes or UTF-16.
+_PLAIN_ROOM = 100_000
+_PACKED_ROOM = 450_000
 _BLOCKING = 200_000  # characters that compress in about 5 ms; more are compressed beside the event loop
 
 
 def long_texts(row: Row, texts: Iterable[str]) -> dict[str, str]:
-    """Take out of a row the texts that are too long for a column, and the longest until the others fit in it."""
+    """Remove the texts that are too long for a column, then the longest ones until the others fit in the row."""
     sizes = {name: _units(row[name]) for name in texts if name in row}
     if sum(sizes.values()) <= LONG:
         return {}
@@ -38,12 +38,12 @@ def long_texts(row: Row, texts: Iterable[str]) -> dict[str, str]:
 
 
 def _units(text: str) -> int:
-    """UTF-16 units, which the service counts."""
+    """The length in UTF-16 units, as the service counts."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 async def store(folder: str, texts: dict[str, str], old: Row, old_texts: dict[str, str]) -> tuple[Row, list[str]]:
-    """Columns that stand for these texts, and the blobs now written; an unchanged text keeps its old columns."""
+    """The columns for these texts, and the names of the blobs written. An unchanged text keeps its old columns."""
     columns: Row = {WITHOUT: ",".join(texts)}
     written: list[str] = []
     room = _PACKED_ROOM
@@ -62,20 +62,22 @@ async def store(folder: str, texts: dict[str, str], old: Row, old_texts: dict[st
             for number, start in enumerate(range(0, len(packed), _COLUMN)):
                 columns[f"{name}__z{number}"] = base64.b64encode(packed[start : start + _COLUMN]).decode()
         else:
-            # A name of its own for each version: deleting the last one can never hit the next.
+            # Each version has a name of its own, so that deleting the old blob cannot delete the new one.
             blob = f"{folder}/{name}/{new_id()}"
-            await blobs.put(CONTAINER, blob, packed)
+            await client().blobs.put(blob, packed)
             written.append(blob)
             columns[blob_column(name)] = blob
     return columns, written
 
 
-async def load(row: Row) -> dict[str, str]:
-    """The texts that a row holds packed or names; `shared.blobs.BlobNotFound` when a newer version removed one."""
+async def load(row: Row) -> dict[str, str] | None:
+    """The texts that a row holds packed, or in blobs that it names; None when one of these blobs does not exist."""
     texts: dict[str, str] = {}
     for name in filter(None, str(row.get(WITHOUT, "")).split(",")):
         if blob := row.get(blob_column(name)):
-            packed = await blobs.get(CONTAINER, blob)
+            packed = await client().blobs.get(blob)
+            if packed is None:
+                return None
         else:
             packed = b"".join(base64.b64decode(row[f"{name}__z{number}"]) for number in range(_count(row, name)))
         texts[name] = zlib.decompress(packed).decode()
@@ -87,18 +89,10 @@ def _count(row: dict[str, Any], name: str) -> int:
 
 
 def blobs_of(row: Row) -> set[str]:
-    """The blobs that a row names."""
+    """The names of the blobs of a row."""
     return {value for key, value in row.items() if key.endswith("__blob")}
 
 
 def blob_column(field: str) -> str:
     """The column that names the blob of a field's text."""
     return f"{field}__blob"
-
-
-async def listed() -> AsyncIterator[tuple[str, datetime]]:
-    """The name of each blob, and when it was written."""
-    container = blobs._service().get_container_client(CONTAINER)  # pyright: ignore[reportPrivateUsage]
-    if await container.exists():
-        async for blob in container.list_blobs():
-            yield blob.name, blob.last_modified

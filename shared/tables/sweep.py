@@ -1,24 +1,23 @@
-"""Finding the blobs of long texts that no record names: left by a crash between the blob and the row."""
+"""Deletes the blobs of long texts that no record names: a crash between the blob and the row leaves them."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from shared import blobs
-from shared.ids import row_key
 from shared.tables import spill
 from shared.tables.client import client
 from shared.tables.schema import RECORDS
+from shared.tables.stored import collections
 
 AGE = timedelta(hours=1)
-"""Younger blobs may belong to a write that is under way."""
+"""A younger blob may belong to a write that is not finished."""
 
 _AT_ONCE = 16
 
 
 async def sweep(older_than: timedelta = AGE) -> int:
-    """Delete the blobs of all collections that are older and that no record names; answers how many."""
+    """Delete the blobs of all declared collections that are older and that no record names; returns their number."""
     before = datetime.now(UTC) - older_than
-    names = [name async for name, changed in spill.listed() if changed <= before]
+    names = [name async for name, changed in client().blobs.names() if changed <= before]
     removed = 0
     for start in range(0, len(names), _AT_ONCE):
         removed += sum(await asyncio.gather(*map(_remove, names[start : start + _AT_ONCE])))
@@ -27,10 +26,12 @@ async def sweep(older_than: timedelta = AGE) -> int:
 
 async def _remove(name: str) -> bool:
     table, partition, record_id, field, _ = name.split("/")
+    if table not in collections:  # the rows cannot be found without the form of the ids
+        return False
     column = spill.blob_column(field)
-    key = row_key(record_id)
+    key = collections[table].columns.form.row_key(record_id)
     found = await client().wire.get(table, partition, f"{RECORDS.prefix}{key}", select=column) if key else None
     if found is not None and found[0].get(column) == name:
         return False
-    await blobs.delete(spill.CONTAINER, name)
+    await client().blobs.delete(name)
     return True

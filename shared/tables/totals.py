@@ -10,18 +10,19 @@ import orjson
 from shared.tables import keys
 from shared.tables.cells import OLD, Cells, Group, Number, add, load
 from shared.tables.columns import Column
+from shared.tables.errors import MissingIndex
 from shared.tables.wire import Row
 
 
 class Totals:
     """Counts and sums of a partition, or of one hour of it."""
 
-    def __init__(self, groups: list[Group], columns: dict[str, Column]):
-        self._groups, self._columns = groups, columns
+    def __init__(self, table: str, groups: list[Group], columns: dict[str, Column]):
+        self._table, self._groups, self._columns = table, groups, columns
         self._rows: dict[str, tuple[list[Any], Cells]] = {}
 
     def add(self, row: Row, prefix: str) -> None:
-        """Take in one counter row, as that of `prefix`."""
+        """Add one counter row, whose key begins with `prefix`."""
         if prefix in self._rows:
             add(self._rows[prefix][1], load(row))
         else:
@@ -34,11 +35,11 @@ class Totals:
 
     @property
     def count(self) -> int:
-        """All records."""
+        """The number of all records."""
         return int(sum(cells.get("n", 0) for values, cells in self._rows.values() if not values))
 
     def by(self, *fields: str) -> Counter[Any]:
-        """Records per value of a declared counter; per tuple of values when it has several fields. Absent counts 0."""
+        """Records by value of a declared counter, by tuple of values when it has several fields; 0 for other values."""
         group = self._group(set(fields))
         counts: Counter[Any] = Counter()
         cell = f"{','.join(group.closed)}=" if group.closed else "n"
@@ -53,7 +54,7 @@ class Totals:
         return counts
 
     def sum(self, field: str, **where: object) -> float | int:
-        """The sum of a field declared in `sums`; with `where`, of one value of each field of a `sums_by`."""
+        """The sum of a field of `sums`; with `where`, for one value of each field of a declared `sums_by`."""
         group = self._group(set(where))
         cell = group.cell_of([where[name] for name in group.closed])
         prefix = group.row_of(where[name] for name in group.open)
@@ -62,7 +63,7 @@ class Totals:
         return total if isinstance(total, int) and self._columns[field].edm != "Edm.Double" else float(total)
 
     def matching(self, where: dict[str, list[object]]) -> int:
-        """Records with one of these values for each of these fields, which a counter was declared for."""
+        """The number of records that have one of these values in each of these fields, by which a counter counts."""
         group = self._group(set(where))
         total = 0
         for open_ in product(*(where[name] for name in group.open)):
@@ -75,10 +76,10 @@ class Totals:
         for group in self._groups:
             if {*group.fields} == fields:
                 return group
-        raise ValueError(f"nothing is declared that counts by {', '.join(sorted(fields))}")
+        raise MissingIndex(f"{self._table}: nothing is declared that counts by {', '.join(sorted(fields))}")
 
     def _known(self, group: Group, cell: str) -> dict[str, Any]:
-        """The values of the closed fields that a cell's name stands for."""
+        """The values of the closed fields that a cell's name contains."""
         if not group.closed:
             return {}
         texts = cell.partition("=")[2].split(",")
@@ -89,13 +90,13 @@ class Totals:
 
 
 class Hour(Totals):
-    """What was created in one hour, by its present state; `fives` counts each of its twelve five minutes."""
+    """The records created in one hour, counted by their present state."""
 
-    def __init__(self, hour: datetime, groups: list[Group], columns: dict[str, Column]):
-        super().__init__(groups, columns)
+    def __init__(self, hour: datetime, table: str, groups: list[Group], columns: dict[str, Column]):
+        super().__init__(table, groups, columns)
         self.hour = hour
 
     @property
     def fives(self) -> list[int]:
-        """Records created in each five minutes of the hour."""
+        """The number of records created in each five minutes of the hour."""
         return [int(sum(cells.get(f"m{i}", 0) for _, cells in self._rows.values())) for i in range(12)]

@@ -1,4 +1,4 @@
-"""Table Storage over HTTP: one signed session per event loop, reads that retry, transactions."""
+"""Table Storage over HTTP: signed requests, reads that are repeated, writes and transactions."""
 
 import asyncio
 import base64
@@ -7,25 +7,24 @@ import hmac
 import io
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import orjson
 
-from shared.credential import credential
-from shared.settings import StorageAccount
 from shared.tables import batch
-from shared.tables.errors import Refused, Unavailable
+from shared.tables.connection import Storage
+from shared.tables.errors import ServiceRefused, StorageUnavailable
 
 SCOPE = "https://storage.azure.com/.default"
 ATTEMPTS = 6
 LONGEST_WAIT = 30
-"""Seconds that a busy service is given when it asks for more."""
+"""Seconds to wait at most, also when a busy service asks for more."""
 
 PAGE = 1000
-"""Rows of one answer at most."""
+"""Rows of one response at most."""
 
 _PIECE = 256 * 1024
 _BUSY = {408, 429, 500, 502, 503, 504}
@@ -38,38 +37,39 @@ _HEADERS = {
 _WRITE = {"Content-Type": batch.CONTENT_TYPE, "MaxDataServiceVersion": "3.0;NetFx"}
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class Unanswered(Exception):
-    """No answer, or one that says nothing of the outcome (500, 503): a write may have landed, or may yet land."""
+    """No response, or one that does not say what happened (500, 503): a write may be stored now, later or never."""
 
     def __init__(self, reason: str, wait: float | None = None):
         super().__init__(reason)
         self.wait = wait
 
 
-class Answer(NamedTuple):
+class WireResponse(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
 class Transport(Protocol):
-    """What carries a request; tests put one in between that counts, or fails."""
+    """What sends a request. Tests put another one in between, which counts or fails."""
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer: ...
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse: ...
 
     async def close(self) -> None: ...
 
 
 class Http:
-    """aiohttp with short time-outs: azure-core's pipeline alone costs three times as much processor time as a read."""
+    """aiohttp with short time-outs. azure-core's pipeline alone takes three times the processor time of a read."""
 
     def __init__(self) -> None:
         import aiohttp
         from yarl import URL
 
-        # The service drops an idle connection after 5 s: let go of it before, so that no write meets a closed one.
+        # The service closes an idle connection after 5 s. Closing it before that keeps writes from closed connections.
         connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=3)
         timeout = aiohttp.ClientTimeout(total=30, sock_connect=5)
         self._session: aiohttp.ClientSession = aiohttp.ClientSession(
@@ -82,15 +82,15 @@ class Http:
         self._errors = (aiohttp.ClientError, TimeoutError, OSError)
         self._url = URL
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
-        """One request; `Unanswered` when there is no answer."""
-        # aiohttp sends large content piecemeal only when it is a stream.
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
+        """One request; `Unanswered` when there is no response."""
+        # aiohttp sends large content in pieces only when it is a stream.
         content = io.BytesIO(body) if body is not None and len(body) > _PIECE else body
         try:
             async with self._session.request(
                 method, self._url(url, encoded=True), headers=headers, data=content, allow_redirects=False
-            ) as answer:
-                return Answer(answer.status, answer.headers, await answer.read())
+            ) as response:
+                return WireResponse(response.status, response.headers, await response.read())
         except self._errors as error:
             raise Unanswered(f"{type(error).__name__}: {error}") from error
 
@@ -99,21 +99,22 @@ class Http:
 
 
 class Wire:
-    """The tables of one storage account, as its REST interface gives them: rows are decoded JSON."""
+    """The tables of one storage account through its REST interface; rows are decoded JSON."""
 
-    def __init__(self, account: StorageAccount, transport: Transport):
-        self.url = account.tables
+    def __init__(self, storage: Storage, transport: Transport):
+        self.url = storage.url
         self.transport = transport
         self.pause = 0.1
-        """Seconds before the first repeat; each later one waits twice as long, give or take a half."""
-        self._account = account.name
-        self._key = base64.b64decode(account.key) if account.key else None
-        self._path = urlsplit(account.tables).path
+        """Seconds before the first repeat; each later repeat waits twice as long, plus or minus a half."""
+        self._account = storage.account
+        self._key = base64.b64decode(storage.key) if storage.key else None
+        self._identity = storage.identity
+        self._path = urlsplit(storage.url).path
         self._token, self._expires = "", 0.0
         self._second, self._date = 0, ""
 
     async def _authorize(self, headers: dict[str, str], path: str) -> None:
-        """Sign with the account key (SharedKeyLite), or put in the identity's bearer token."""
+        """Sign the headers with the account key (SharedKeyLite), or add the identity's bearer token."""
         now = int(time.time())
         if now != self._second:
             self._second, self._date = now, formatdate(now, usegmt=True)
@@ -123,27 +124,29 @@ class Wire:
             digest = hmac.digest(self._key, text.encode(), hashlib.sha256)
             headers["Authorization"] = f"SharedKeyLite {self._account}:{base64.b64encode(digest).decode()}"
             return
-        if now > self._expires - 300:
-            token = await credential().get_token(SCOPE)
+        if self._identity is not None and now > self._expires - 300:
+            token = await self._identity.get_token(SCOPE)
             self._token, self._expires = token.token, token.expires_on
         headers["Authorization"] = f"Bearer {self._token}"
 
-    async def _once(self, method: str, path: str, query: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def _once(
+        self, method: str, path: str, query: str, headers: dict[str, str], body: bytes | None
+    ) -> WireResponse:
         await self._authorize(headers, path)
-        answer = await self.transport.send(method, f"{self.url}/{path}{query}", headers, body)
-        if answer.status in _BUSY:
-            text = answer.headers.get("Retry-After", "")
-            raise Unanswered(f"{answer.status} {answer.body[:200]!r}", float(text) if text.isdigit() else None)
-        return answer
+        response = await self.transport.send(method, f"{self.url}/{path}{query}", headers, body)
+        if response.status in _BUSY:
+            text = response.headers.get("Retry-After", "")
+            raise Unanswered(f"{response.status} {response.body[:200]!r}", float(text) if text.isdigit() else None)
+        return response
 
     async def wait(self, attempt: int, error: Unanswered) -> None:
-        """Sleep before the next attempt; `Unavailable` after the last one."""
+        """Wait before the next attempt; raises `StorageUnavailable` after the last one."""
         if attempt + 1 >= ATTEMPTS:
-            raise Unavailable(str(error)) from error
+            raise StorageUnavailable(str(error)) from error
         own = self.pause * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
         await asyncio.sleep(own if error.wait is None else min(error.wait, LONGEST_WAIT))
 
-    async def _read(self, path: str, query: str) -> Answer:
+    async def _read(self, path: str, query: str) -> WireResponse:
         attempt = 0
         while True:
             try:
@@ -153,55 +156,86 @@ class Wire:
                 attempt += 1
 
     async def get(self, table: str, partition: str, row_key: str, select: str = "") -> tuple[Row, str] | None:
-        """One row and its ETag; None when the row, or the table, is not there."""
-        answer = await self._read(
+        """One row and its ETag; None when the row or the table does not exist."""
+        response = await self._read(
             f"{table}(PartitionKey='{partition}',RowKey='{row_key}')", f"?$select={select}" if select else ""
         )
-        if answer.status == 404:
+        if response.status == 404:
             return None
-        return orjson.loads(_checked(answer)), answer.headers["ETag"]
+        return orjson.loads(_checked(response)), response.headers["ETag"]
 
     async def query(
         self, table: str, condition: str, *, select: str = "", top: int = PAGE, after: str = ""
     ) -> tuple[list[Row], str]:
-        """One answer's rows, possibly fewer than `top` or none, and where to go on (`after`), "" at the end."""
+        """The rows of one response, and where the next one begins (`after`), "" at the end.
+
+        A response may have fewer rows than `top`, or no rows, before the end.
+        """
         query = f"?$filter={quote(condition)}&$top={top}{after}"
-        answer = await self._read(f"{table}()", f"{query}&$select={select}" if select else query)
-        if answer.status == 404:
+        response = await self._read(f"{table}()", f"{query}&$select={select}" if select else query)
+        if response.status == 404:
             return [], ""
-        rows: list[Row] = orjson.loads(_checked(answer))["value"]
-        partition = answer.headers.get("x-ms-continuation-NextPartitionKey")
+        rows: list[Row] = orjson.loads(_checked(response))["value"]
+        partition = response.headers.get("x-ms-continuation-NextPartitionKey")
         if partition is None:
             return rows, ""
-        row = answer.headers.get("x-ms-continuation-NextRowKey", "")
+        row = response.headers.get("x-ms-continuation-NextRowKey", "")
         return rows, f"&NextPartitionKey={quote(partition, safe='')}&NextRowKey={quote(row, safe='')}"
 
+    async def write(self, table: str, partition: str, operation: batch.Operation) -> str | None:
+        """One operation on its own: the new ETag, None after a DELETE; `ServiceRefused`, or `Unanswered`.
+
+        Creates the table when it does not exist.
+        """
+        path, body = f"{table}{operation.path(partition)}", operation.content(partition)
+        headers = _HEADERS | {"Content-Type": "application/json", "Prefer": "return-no-content"}
+        if operation.etag:
+            headers["If-Match"] = operation.etag
+
+        async def send() -> str | None:
+            response = await self._once(operation.verb, path, "", dict(headers), body)
+            if response.status >= 300:
+                raise batch.refusal(response.status, response.body)
+            return response.headers.get("ETag")
+
+        return await self._with_table(table, send)
+
     async def transact(self, table: str, parts: list[bytes]) -> list[str | None]:
-        """All of these operations or none: the new ETags; `Refused`, or `Unanswered`. Makes the table at need."""
+        """All of these operations or none: the new ETags; `ServiceRefused`, or `Unanswered`.
+
+        Creates the table when it does not exist.
+        """
         body = batch.request(parts)
+
+        async def send() -> list[str | None]:
+            response = await self._once("POST", "$batch", "", _HEADERS | _WRITE, body)
+            if response.status != 202:
+                raise batch.refusal(response.status, response.body)
+            return batch.etags_of(response.body)
+
+        return await self._with_table(table, send)
+
+    async def _with_table(self, table: str, send: Callable[[], Awaitable[T]]) -> T:
         for _ in range(2):
-            answer = await self._once("POST", "$batch", "", _HEADERS | _WRITE, body)
             try:
-                if answer.status != 202:
-                    raise batch.refusal(answer.status, answer.body)
-                return batch.answer(answer.body)
-            except Refused as error:
-                if error.status in _BUSY:  # the service says so in a part of its answer, too
+                return await send()
+            except ServiceRefused as error:
+                if error.status in _BUSY:  # in a part of an accepted transaction
                     raise Unanswered(str(error)) from error
                 if error.code != "TableNotFound":
                     raise
             await self.create(table)
-        raise Unanswered(f"{table} is not there yet")  # made, or being deleted, this moment
+        raise Unanswered(f"{table} does not exist yet")  # it is being created, or deleted, at this moment
 
     async def create(self, table: str) -> None:
-        """Make a table; that it is there already is no error."""
+        """Create a table, unless it exists."""
         headers = _HEADERS | {"Content-Type": "application/json", "Prefer": "return-no-content"}
-        answer = await self._once("POST", "Tables", "", headers, orjson.dumps({"TableName": table}))
-        if answer.status >= 300 and answer.status != 409:
-            raise batch.refusal(answer.status, answer.body)
+        response = await self._once("POST", "Tables", "", headers, orjson.dumps({"TableName": table}))
+        if response.status >= 300 and response.status != 409:
+            raise batch.refusal(response.status, response.body)
 
 
-def _checked(answer: Answer) -> bytes:
-    if answer.status != 200:
-        raise batch.refusal(answer.status, answer.body)
-    return answer.body
+def _checked(response: WireResponse) -> bytes:
+    if response.status != 200:
+        raise batch.refusal(response.status, response.body)
+    return response.body

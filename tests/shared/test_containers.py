@@ -19,8 +19,8 @@ from shared.container_groups import (
     RegistryLogin,
     ShareMount,
 )
-from shared.ids import new_id
 from shared.settings import settings
+from shared.tables.ids import new_id
 from tests.conftest import connected, eventually
 
 RUNNING, TERMINATED = ContainerPhase.RUNNING, ContainerPhase.TERMINATED

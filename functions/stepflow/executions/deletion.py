@@ -45,6 +45,6 @@ async def _drop_job(job_id: str, active: bool) -> list[str]:
         job = await jobs.update(job_id, end)
         if not active:  # else its workflow still writes to it
             await jobs.delete(job_id)
-    except tables.NotFound:
+    except tables.RecordNotFound:
         return []
     return [captured.file.blob for captured in job.captured if captured.file]

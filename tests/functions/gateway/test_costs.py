@@ -13,7 +13,7 @@ from functions.gateway.records import Run, RunStatus
 from shared.api_keys import Client
 from shared.http.api import Api
 from shared.http.paging import Paging
-from shared.ids import new_id
+from shared.tables.ids import new_id
 from tests.shared.tables.conftest import Counting
 
 ME = Client(name="me", key_hash="x")

@@ -16,7 +16,7 @@ from shared.http import idempotency, ratelimit
 from shared.http.errors import Conflict
 from shared.http.idempotency import Claim, claims, serve_once
 from shared.http.ratelimit import RateLimit, Window, windows
-from shared.ids import new_id
+from shared.tables.ids import new_id
 from tests.shared.tables.conftest import Counting
 
 pytestmark = pytest.mark.usefixtures("account")
@@ -161,7 +161,7 @@ async def test_most_counted_requests_cost_no_storage_call(counting: Counting):
 
 async def test_a_store_that_is_away_lets_requests_pass(monkeypatch: pytest.MonkeyPatch):
     async def away(*_: object) -> None:
-        raise tables.Unavailable("away")
+        raise tables.StorageUnavailable("away")
 
     monkeypatch.setattr(windows, "update", away)
     verdict = await RateLimit("test", 1, 1).count("nobody")

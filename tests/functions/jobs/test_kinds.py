@@ -14,7 +14,6 @@ from functions.stepflow.store import executions
 from infra.local.environment import Environment
 from shared import containers
 from shared.container_groups import ContainerSpec, GroupSpec
-from shared.ids import new_id
 from shared.jobs import (
     WORKFLOW,
     Exit,
@@ -29,6 +28,7 @@ from shared.jobs import (
     kinds,
     new_token,
 )
+from shared.tables.ids import new_id
 from tests.conftest import connected, eventually
 from tests.functions.gateway.conftest import another_host
 

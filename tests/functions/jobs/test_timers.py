@@ -12,8 +12,8 @@ from functions.gateway.store import runs
 from functions.jobs.timers import reconcile
 from infra.local.environment import Environment
 from shared import tables
-from shared.ids import new_id
 from shared.jobs import Exit, Job, JobKind, JobSpec
+from shared.tables.ids import new_id
 from shared.workflows import WorkflowClient
 from tests.conftest import connected, eventually
 from tests.functions.gateway.conftest import Gateway, gateway
@@ -114,7 +114,7 @@ class BrokenKind(JobKind):
     async def ended(self, job: Job, end: Exit) -> None: ...
 
     async def unfinished(self) -> AsyncIterator[str]:
-        raise tables.Unavailable("the records cannot be read")
+        raise tables.StorageUnavailable("the records cannot be read")
         yield
 
 

@@ -102,11 +102,11 @@ async def test_a_host_that_dies_before_the_execution_is_written_leaves_lines_tha
     assert await pusher.push(0, output[:10]) == 200
 
     async def dies(*_: Any, **__: Any) -> Any:
-        raise tables.Unavailable("the host is dead")
+        raise tables.StorageUnavailable("the host is dead")
 
     with monkeypatch.context() as patch:
         patch.setattr(executions, "update", dies)
-        with pytest.raises(tables.Unavailable):
+        with pytest.raises(tables.StorageUnavailable):
             await StepflowExecution().output(await jobs.get(pusher.id), 10, output[10:50])
     assert await pusher.push(10, output[10:]) == 200
     await pusher.end()

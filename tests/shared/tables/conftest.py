@@ -12,7 +12,8 @@ import pytest
 
 from shared.tables import Collection, Record
 from shared.tables.client import client
-from shared.tables.wire import Answer, Transport
+from shared.tables.counted import CountedCollection
+from shared.tables.wire import Transport, WireResponse
 from tests.conftest import connected
 
 
@@ -37,7 +38,7 @@ class Run(Record):
 _numbers = count()
 
 
-def collection(**declared: Any) -> Collection[Run]:
+def collection(**declared: Any) -> CountedCollection[Run]:
     """A collection in a table that no other test uses."""
     declaration: dict[str, Any] = {
         "indexes": ["status", "client_id", ("client_id", "status")],
@@ -48,11 +49,16 @@ def collection(**declared: Any) -> Collection[Run]:
         "orders": ["updated_at"],
         "view": ["status", "client_id", "name", "tokens", "seconds", "archived", "created_at", "updated_at"],
     }
-    return Collection(f"Runs{next(_numbers)}", Run, **(declaration | declared))
+    return CountedCollection(f"Runs{next(_numbers)}", Run, **(declaration | declared))
+
+
+def plain(**declared: Any) -> Collection[Run]:
+    """A plain collection in a table that no other test uses."""
+    return Collection(f"Plain{next(_numbers)}", Run, plain=True, **declared)
 
 
 class Counting:
-    """Counts what passes: requests by kind, and the rows that answers hold."""
+    """Counts requests by kind, the rows of responses and the rows written."""
 
     def __init__(self, inner: Transport):
         self._inner = inner
@@ -60,8 +66,8 @@ class Counting:
         self.rows = 0
         self.written = 0
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
-        kind = "query" if "()?" in url else "batch" if url.endswith("$batch") else "get"
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
+        kind = "query" if "()?" in url else "batch" if url.endswith("$batch") else "get" if method == "GET" else "write"
         self.calls[kind] += 1
         answer = await self._inner.send(method, url, headers, body)
         if kind == "query" and answer.status == 200:
@@ -70,6 +76,8 @@ class Counting:
             self.rows += 1
         elif kind == "batch":
             self.written += (body or b"").count(b"Content-Transfer-Encoding")
+        elif kind == "write":
+            self.written += 1
         return answer
 
     async def close(self) -> None:
@@ -82,7 +90,7 @@ class Counting:
 
 @pytest.fixture(scope="module", autouse=True)
 async def account(storage: str) -> AsyncIterator[None]:
-    """The storage emulator is this process's storage account; it answers at once or not at all."""
+    """The storage emulator is this process's storage account; lost requests are repeated at once."""
     async with connected(AzureWebJobsStorage=storage):
         client().wire.pause = 0.01
         yield
@@ -99,5 +107,11 @@ async def counting(account: None) -> AsyncIterator[Counting]:
 
 
 @pytest.fixture
-def runs(account: None) -> Collection[Run]:
+def runs(account: None) -> CountedCollection[Run]:
     return collection()
+
+
+@pytest.fixture(params=[{}, {"unique": ["name"]}, {"spread": 5}], ids=["simple", "unique", "spread"])
+def plain_runs(request: pytest.FixtureRequest, account: None) -> Collection[Run]:
+    """A plain collection of each kind."""
+    return plain(**request.param)

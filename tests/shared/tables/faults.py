@@ -1,4 +1,4 @@
-"""A transport that fails on the way, and a recount that knows what must hold afterwards."""
+"""A transport that loses and delays requests, and a recount that checks what must hold afterwards."""
 
 import asyncio
 import random
@@ -9,38 +9,39 @@ from typing import Any
 
 import orjson
 
-from shared.ids import ids_of
 from shared.tables import Collection
 from shared.tables.cells import OLD, Cells, add, load
 from shared.tables.client import client
-from shared.tables.listing import Reader
-from shared.tables.wire import Answer, Row, Transport, Unanswered
+from shared.tables.counted import CountedCollection
+from shared.tables.ids import ids_of
+from shared.tables.reading import Reader
+from shared.tables.wire import Row, Transport, Unanswered, WireResponse
 
 _TOP = re.compile(r"\$top=(\d+)")
 _SELECT = re.compile(r"\$select=([^&]+)")
 _START = re.compile(r"PartitionKey%20eq%20%27(.*?)%27%20and%20RowKey%20ge%20%27(.*?)%27")
 
 
-def _part(status: int, code: str) -> Answer:
-    """A transaction's answer that was accepted, and says in its part that it was not done."""
+def _part(status: int, code: str) -> WireResponse:
+    """The response of an accepted transaction which says in its part that it failed."""
     error = {"odata.error": {"code": code, "message": {"lang": "en-US", "value": code}}}
     head = f"--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 {status} Error\r\n\r\n".encode()
-    return Answer(202, {}, head + orjson.dumps(error) + b"\r\n--b--\r\n")
+    return WireResponse(202, {}, head + orjson.dumps(error) + b"\r\n--b--\r\n")
 
 
 _PARTS = {"busy part": _part(503, "ServerBusy"), "timed out part": _part(500, "OperationTimedOut")}
-"""Refusals within an accepted transaction: one before anything was done, one after all of it."""
+"""Failures within an accepted transaction: one before anything is stored, one after all of it is stored."""
 
 
 class Flaky:
-    """Loses requests and answers, delivers late, throttles, answers queries in short or empty pages, and with nulls."""
+    """Loses requests and responses, delivers late, throttles, and returns short pages, empty pages and nulls."""
 
     def __init__(self, inner: Transport, seed: int, rate: float = 0.2):
         self.inner, self.random, self.rate = inner, random.Random(seed), rate
-        self.late: list[asyncio.Task[Answer]] = []
+        self.late: list[asyncio.Task[WireResponse]] = []
         self.faults: dict[str, int] = defaultdict(int)
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         if self.random.random() >= self.rate:
             return _with_nulls(url, await self.inner.send(method, url, headers, body))
         if "()?" in url and self.random.random() < 0.7:
@@ -50,24 +51,24 @@ class Flaky:
         if kind == "lost request":
             raise Unanswered(kind)
         if kind == "throttled":
-            return Answer(503, {"Retry-After": "0"}, b"")
+            return WireResponse(503, {"Retry-After": "0"}, b"")
         if kind == "late":
             self.late.append(asyncio.create_task(self._later(method, url, headers, body)))
             raise Unanswered(kind)
-        if kind == "busy part" and body is not None:
+        if kind == "busy part" and url.endswith("$batch"):
             return _PARTS[kind]
         await self.inner.send(method, url, headers, body)
-        if kind == "timed out part" and body is not None:
+        if kind == "timed out part" and url.endswith("$batch"):
             return _PARTS[kind]
         if kind == "failed after":
-            return Answer(500, {}, b"")
+            return WireResponse(500, {}, b"")
         raise Unanswered(kind)
 
-    async def _later(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def _later(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         await asyncio.sleep(self.random.random() * 0.05)
         return await self.inner.send(method, url, headers, body)
 
-    async def _query(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def _query(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         start = _START.search(url)
         if start and "NextRowKey" not in url and self.random.random() < 0.5:
             self.faults["empty page"] += 1
@@ -75,29 +76,29 @@ class Flaky:
             place = {
                 f"x-ms-continuation-Next{name}Key": key for name, key in zip(("Partition", "Row"), keys, strict=True)
             }
-            return Answer(200, place, orjson.dumps({"value": []}))
+            return WireResponse(200, place, orjson.dumps({"value": []}))
         self.faults["short page"] += 1
         most = self.random.randint(1, 3)
         short = _TOP.sub(lambda match: f"$top={min(int(match[1]), most)}", url)
         return _with_nulls(url, await self.inner.send(method, short, headers, body))
 
     async def quiet(self) -> None:
-        """Wait until what was late has arrived."""
+        """Wait until late requests have arrived."""
         await asyncio.gather(*self.late)
 
     async def close(self) -> None:
         await self.inner.close()
 
 
-def _with_nulls(url: str, answer: Answer) -> Answer:
-    """The selected columns that a row lacks, as the service gives them; the emulator leaves them out."""
+def _with_nulls(url: str, answer: WireResponse) -> WireResponse:
+    """The response with nulls for selected columns that a row does not have, as the service sends them."""
     selected = _SELECT.search(url)
     if not selected or answer.status != 200:
         return answer
     nulls: Row = dict.fromkeys(selected[1].split(","))
     body = orjson.loads(answer.body)
     body = {"value": [nulls | row for row in body["value"]]} if "value" in body else nulls | body
-    return Answer(200, answer.headers, orjson.dumps(body))
+    return WireResponse(200, answer.headers, orjson.dumps(body))
 
 
 async def rows_of(collection: Collection[Any]) -> dict[str, Row]:
@@ -106,8 +107,8 @@ async def rows_of(collection: Collection[Any]) -> dict[str, Row]:
     return {row["RowKey"]: row async for rows in reader.pages("") for row in rows}
 
 
-async def audit(collection: Collection[Any]) -> dict[str, Any]:
-    """Recount: index rows, unique rows and counters are exactly those of the records, which are the answer by id."""
+async def audit(collection: CountedCollection[Any]) -> dict[str, Any]:
+    """Check that index rows, unique rows and counters are exactly those of the records; returns the records by id."""
     rows = await rows_of(collection)
     records, wanted, counted = {}, {}, defaultdict[str, Cells](dict)
     for key in rows:

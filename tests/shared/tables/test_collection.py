@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import Field
 
-from shared.ids import new_id
-from shared.tables import Collection, Conflict, NotFound, PreconditionFailed
+from shared.tables import BadCursor, Collection, MissingIndex, Record, RecordChanged, RecordConflict, RecordNotFound
+from shared.tables.columns import Columns
+from shared.tables.ids import new_id, row_key, time_of
 from tests.shared.tables.conftest import Run, Status, collection
 
 
@@ -28,12 +30,12 @@ class TestGet:
         assert "etag" not in read.model_dump_json()
 
     async def test_an_unknown_id_is_not_found(self, runs: Collection[Run]):
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.get(new_id())
 
-    async def test_what_is_no_id_is_not_found_without_a_call(self, runs: Collection[Run], counting):
+    async def test_a_text_that_is_not_an_id_is_not_found_without_a_call(self, runs: Collection[Run], counting):
         for text in ("", "x", "../..", "0" * 36, "') or true", new_id() + " "):
-            with pytest.raises(NotFound):
+            with pytest.raises(RecordNotFound):
                 await runs.get(text)
         assert not counting.calls
 
@@ -41,7 +43,7 @@ class TestGet:
         mine, other = runs.of("ann@example.org"), runs.of("bob/ü")
         run = await mine.insert(Run(name="same"))
         await other.insert(Run(name="same"))
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await other.get(run.id)
         assert (await mine.page()).total == 1
         assert (await runs.page()).total == 0
@@ -50,17 +52,17 @@ class TestGet:
 class TestInsert:
     async def test_a_unique_value_is_taken_once(self, runs: Collection[Run]):
         await runs.insert(Run(name="one"))
-        with pytest.raises(Conflict) as caught:
+        with pytest.raises(RecordConflict) as caught:
             await runs.insert(Run(name="one"))
         assert caught.value.field == "name"
         assert (await runs.totals()).count == 1
 
-    async def test_no_value_is_not_unique(self, runs: Collection[Run]):
+    async def test_none_is_not_unique(self, runs: Collection[Run]):
         await runs.insert(Run())
         await runs.insert(Run())
         assert (await runs.totals()).count == 2
 
-    async def test_a_repeated_insert_answers_the_stored_record(self, runs: Collection[Run]):
+    async def test_a_repeated_insert_returns_the_stored_record(self, runs: Collection[Run]):
         run = Run(name="n")
         await runs.insert(run.model_copy())
         await runs.update(run.id, lambda r: setattr(r, "status", Status.DONE))
@@ -70,7 +72,7 @@ class TestInsert:
 
     async def test_another_record_of_the_same_id_is_refused(self, runs: Collection[Run]):
         run = await runs.insert(Run())
-        with pytest.raises(Conflict) as caught:
+        with pytest.raises(RecordConflict) as caught:
             await runs.insert(Run(id=run.id, created_at=run.created_at + timedelta(seconds=1)))
         assert caught.value.field == "id"
 
@@ -135,20 +137,20 @@ class TestUpdate:
     async def test_only_the_version_that_was_named_changes(self, runs: Collection[Run]):
         run = await runs.insert(Run())
         await runs.update(run.id, lambda r: setattr(r, "tokens", 1), if_match=run.etag)
-        with pytest.raises(PreconditionFailed):
+        with pytest.raises(RecordChanged):
             await runs.update(run.id, lambda r: setattr(r, "tokens", 2), if_match=run.etag)
-        with pytest.raises(PreconditionFailed):
+        with pytest.raises(RecordChanged):
             await runs.delete(run.id, if_match=run.etag)
         assert (await runs.get(run.id)).tokens == 1
 
     async def test_a_unique_value_of_another_is_refused(self, runs: Collection[Run]):
         await runs.insert(Run(name="a"))
         run = await runs.insert(Run(name="b"))
-        with pytest.raises(Conflict):
+        with pytest.raises(RecordConflict):
             await runs.update(run.id, lambda r: setattr(r, "name", "a"))
         await runs.update(run.id, lambda r: setattr(r, "name", "c"))
         assert (await runs.find("name", "c")).id == run.id
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.find("name", "b")
 
 
@@ -156,11 +158,11 @@ class TestDelete:
     async def test_nothing_is_left(self, runs: Collection[Run]):
         run = await runs.insert(Run(name="n", tokens=5))
         await runs.delete(run.id)
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.get(run.id)
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.find("name", "n")
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             await runs.delete(run.id)
         page, totals = await runs.page(), await runs.totals()
         assert (page.items, page.total, totals.count, totals.sum("tokens")) == ([], 0, 0, 0)
@@ -248,11 +250,11 @@ class TestPage:
         assert [r.id for r in page.items] == [made[4], made[3], made[5]]
 
     async def test_a_filter_without_an_index_is_an_error(self, runs: Collection[Run]):
-        with pytest.raises(ValueError, match="tokens"):
+        with pytest.raises(MissingIndex, match="tokens"):
             await runs.page({"tokens": 1})
-        with pytest.raises(ValueError, match="seconds"):
+        with pytest.raises(MissingIndex, match="seconds"):
             await runs.page(order="seconds")
-        with pytest.raises(ValueError, match="cursor"):
+        with pytest.raises(BadCursor, match="cursor"):
             await runs.page(cursor="' or true")
 
     async def test_a_cursor_of_the_other_direction_is_refused(self):
@@ -260,7 +262,7 @@ class TestPage:
         for _ in range(2):
             await runs.insert(Run())
         page = await runs.page(limit=1)
-        with pytest.raises(ValueError, match="other direction"):
+        with pytest.raises(BadCursor, match="other direction"):
             await runs.page(limit=1, descending=False, cursor=page.cursor)
 
     async def test_a_long_text_in_the_list_view_is_whole(self):
@@ -304,3 +306,21 @@ class TestAll:
             await runs.insert(Run(created_at=noon + timedelta(hours=hour), tokens=hour))
         found = [r.tokens async for r in runs.all(after=noon + timedelta(hours=1), before=noon + timedelta(hours=4))]
         assert found == [3, 2, 1]
+
+
+class TestDefaults:
+    async def test_fields_without_a_column_have_the_defaults_that_the_model_gives_them(self):
+        class Odd(Record):
+            constant: int = 3
+            own: list[int] = [1]
+            made: dict[str, int] = Field(default_factory=lambda: {"a": 1})
+            derived: str = Field(default_factory=lambda values: f"{values['constant']}!")
+            optional: int | None = 4
+
+        odd = Columns(Odd, None)
+        key = row_key(new_id()) or ""
+        one, other = odd.decode([{"RowKey": f"r~{key}"}, {"RowKey": f"r~{key}", "constant": "5"}])
+        assert (one.constant, one.own, one.made, one.derived, one.optional) == (3, [1], {"a": 1}, "3!", None)
+        assert (other.constant, other.derived) == (5, "5!")
+        assert one.own is not other.own and one.made is not other.made
+        assert one.created_at == time_of(one.id) == one.updated_at

@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from shared.tables import Collection, Conflict, Unstorable
+from shared.tables import Collection, RecordConflict, Unstorable
+from shared.tables.counted import CountedCollection
 from tests.shared.tables.conftest import Counting, Run, Status, collection
 from tests.shared.tables.faults import audit
 
 
-async def test_sixteen_writers_share_transactions_and_never_conflict(runs: Collection[Run], counting: Counting):
+async def test_sixteen_writers_share_transactions_and_never_conflict(runs: CountedCollection[Run], counting: Counting):
     await runs.insert(Run())
     counting.reset()
 
@@ -23,16 +24,16 @@ async def test_sixteen_writers_share_transactions_and_never_conflict(runs: Colle
     assert len(await audit(runs)) == 161
 
 
-async def test_one_bad_member_is_refused_alone(runs: Collection[Run], counting: Counting):
+async def test_one_bad_member_is_refused_alone(runs: CountedCollection[Run], counting: Counting):
     await runs.insert(Run(name="taken"))
     counting.reset()
     names = ["a", "b", "taken", "c", "twice", "twice", "d"]
     results = await asyncio.gather(*(runs.insert(Run(name=n)) for n in names), return_exceptions=True)
-    assert [isinstance(result, Conflict) for result in results] == [False, False, True, False, False, True, False]
+    assert [isinstance(result, RecordConflict) for result in results] == [False, False, True, False, False, True, False]
     assert len(await audit(runs)) == 6
 
 
-async def test_changes_of_one_record_follow_each_other(runs: Collection[Run], counting: Counting):
+async def test_changes_of_one_record_follow_each_other(runs: CountedCollection[Run], counting: Counting):
     run = await runs.insert(Run())
     counting.reset()
     await asyncio.gather(*(runs.update(run.id, lambda r: setattr(r, "tokens", r.tokens + 1)) for _ in range(16)))
@@ -59,7 +60,7 @@ async def test_mixed_work_of_sixteen_writers_on_eight_records():
     assert totals.sum("seconds") == pytest.approx(0.1 * (len(records) - 8), abs=1e-12)
 
 
-async def test_a_batch_stays_below_the_limits_of_a_transaction(runs: Collection[Run], counting: Counting):
+async def test_a_batch_stays_below_the_limits_of_a_transaction(runs: CountedCollection[Run], counting: Counting):
     import random
 
     noise = [random.Random(n).randbytes(170_000).hex() for n in range(30)]  # packs to about 190 KB each
@@ -69,7 +70,9 @@ async def test_a_batch_stays_below_the_limits_of_a_transaction(runs: Collection[
     assert (await runs.totals()).count == 130
 
 
-async def test_what_cannot_be_stored_is_told_before_anything_is_sent(runs: Collection[Run], counting: Counting):
+async def test_an_unstorable_record_is_refused_before_anything_is_sent(
+    runs: CountedCollection[Run], counting: Counting
+):
     with pytest.raises(Unstorable) as caught:
         await runs.insert(Run(tokens=2**63))
     assert caught.value.field == "tokens"
@@ -80,7 +83,7 @@ async def test_what_cannot_be_stored_is_told_before_anything_is_sent(runs: Colle
 
 
 class TestDeclaration:
-    def test_too_many_fields_are_told(self):
+    def test_too_many_fields_are_refused(self):
         from pydantic import create_model
 
         from shared.tables import Record
@@ -89,17 +92,17 @@ class TestDeclaration:
         with pytest.raises(ValueError, match="262 fields"):
             Collection("Wide", create_model("Wide", __base__=Record, **fields))  # type: ignore[call-overload]
 
-    def test_unknown_and_structured_fields_are_told(self):
+    def test_unknown_and_structured_fields_are_refused(self):
         with pytest.raises(ValueError, match="nothing"):
             collection(indexes=["nothing"])
         with pytest.raises(ValueError, match="options"):
             collection(counters=["options"])
 
     @pytest.mark.parametrize("name", ["ab", "1abc", "a-b-c", "a" * 64])
-    def test_a_name_that_no_table_can_have_is_told(self, name: str):
+    def test_a_name_that_a_table_cannot_have_is_refused(self, name: str):
         with pytest.raises(ValueError, match="table name"):
             Collection(name, Run)
 
-    def test_too_many_rows_of_one_write_are_told(self):
+    def test_too_many_rows_of_one_write_are_refused(self):
         with pytest.raises(ValueError, match="transaction"):
             collection(indexes=["status"] * 60)

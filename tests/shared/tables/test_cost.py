@@ -1,15 +1,19 @@
 """What an operation costs: storage calls and rows, the same at a hundred records and at ten thousand."""
 
 import asyncio
+import random
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
 
-from shared.ids import new_id, row_key
-from shared.tables import Collection
+from shared.tables import Collection, MissingIndex
+from shared.tables.batch import Operation
+from shared.tables.client import client
+from shared.tables.ids import new_id, row_key
 from tests.shared.tables.conftest import Counting, Run, Status, collection
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -18,7 +22,7 @@ SPAN = timedelta(days=2)
 
 @pytest.fixture(scope="module", params=[100, 10_000], ids=["100", "10000"])
 async def filled(request: pytest.FixtureRequest, account: None) -> AsyncIterator[Collection[Run]]:
-    """Records made over two days, a third in each state, of four clients; nothing else refers to them."""
+    """Records made over two days, a third of them in each state."""
     runs = collection(indexes=["status"], counters=["status"], sums_by=[], unique=[], orders=[])
     number: int = request.param
     for first in range(0, number, 500):
@@ -97,8 +101,93 @@ async def test_totals_of_one_value_do_not_grow_with_the_values(account: None, co
     assert (dict(counting.calls), counting.rows) == ({"query": 1}, 1)
     assert one.matching({"client_id": ["c7"], "status": [Status.PENDING]}) == 2
     assert one.sum("tokens", client_id="c7") == 7 + 67
-    with pytest.raises(ValueError, match="nothing is declared that counts by name"):
+    with pytest.raises(MissingIndex, match="nothing is declared that counts by name"):
         await runs.totals({"name": "x"})
+
+
+NOISE = random.Random(1).randbytes(30_000).hex()
+
+
+@pytest.fixture(scope="module", params=[1, 4], ids=["one partition", "spread"])
+async def plain(request: pytest.FixtureRequest, account: None) -> AsyncIterator[Collection[Run]]:
+    """2,100 plain records."""
+    notes = Collection(f"Costs{request.param}", Run, plain=True, spread=request.param)
+    parts = defaultdict[str, list[bytes]](list)
+    for number in range(2_100):
+        run = Run(tokens=number, status=list(Status)[number % 3])
+        key = row_key(run.id) or ""
+        operation = Operation("POST", f"r~{key}", notes.columns.typed(notes.columns.encode(run)))
+        partition = notes.partition_of(key)
+        parts[partition].append(operation.encode(f"{client().wire.url}/{notes.table}", partition))
+    for own in parts.values():
+        for first in range(0, len(own), 100):
+            await client().wire.transact(notes.table, own[first : first + 100])
+    yield notes
+
+
+class TestPlain:
+    async def test_writes(self, plain: Collection[Run], counting: Counting):
+        run = await plain.insert(Run())
+        assert (dict(counting.calls), counting.rows, counting.written) == ({"write": 1}, 0, 1)
+        for change, written in ((lambda r: setattr(r, "tokens", 5), 1), (lambda r: setattr(r, "prompt", NOISE), 1)):
+            counting.reset()
+            await plain.update(run.id, change)
+            assert (dict(counting.calls), counting.rows) == ({"get": 1, "write": 1}, 1)
+            assert counting.written == written
+        counting.reset()
+        await plain.get(run.id)
+        assert (dict(counting.calls), counting.rows) == ({"get": 1}, 1)
+        counting.reset()
+        await plain.delete(run.id)
+        assert (dict(counting.calls), counting.rows, counting.written) == ({"get": 1, "write": 1}, 1, 1)
+
+    async def test_writes_of_a_unique_value(self, counting: Counting):
+        notes = Collection("CostsUnique", Run, plain=True, unique=["name"])
+        await notes.insert(Run())
+        counting.reset()
+        run = await notes.insert(Run(name="a"))
+        assert (dict(counting.calls), counting.written) == ({"batch": 1}, 2)
+        counting.reset()
+        await notes.find("name", "a")
+        assert (dict(counting.calls), counting.rows) == ({"get": 2}, 2)
+        for change, calls, written in (
+            (lambda r: setattr(r, "tokens", 5), {"get": 1, "write": 1}, 1),
+            (lambda r: setattr(r, "name", "b"), {"get": 1, "batch": 1}, 3),
+        ):
+            counting.reset()
+            await notes.update(run.id, change)
+            assert (dict(counting.calls), counting.written) == (calls, written)
+        counting.reset()
+        await notes.delete(run.id)
+        assert (dict(counting.calls), counting.written) == ({"get": 1, "batch": 1}, 2)
+
+    async def test_lists(self, plain: Collection[Run], counting: Counting):
+        for read in (
+            lambda: plain.page(limit=50),
+            lambda: plain.page({"status": "done"}, limit=50, offset=600, order=["-tokens", "created_at"]),
+            lambda: plain.count(),
+            lambda: plain.count({"status": "done"}),
+            lambda: drained(plain.all({"status": "done"})),
+        ):
+            counting.reset()
+            await read()
+            assert (dict(counting.calls), counting.rows) == ({"query": 3}, 2_100)
+
+    async def test_a_long_text_costs_a_point_read_where_it_is_listed(self, counting: Counting):
+        notes = Collection("CostsLong", Run, plain=True)
+        for tokens in range(3):
+            await notes.insert(Run(prompt=NOISE, tokens=tokens))
+        counting.reset()
+        await notes.page(limit=2)
+        assert (dict(counting.calls), counting.rows) == ({"query": 1, "get": 2}, 5)
+        counting.reset()
+        assert (await notes.page({"prompt": NOISE}, limit=1, order="tokens")).total == 3
+        assert (dict(counting.calls), counting.rows) == ({"query": 1, "get": 3}, 6)
+
+
+async def drained(records: AsyncIterator[Run]) -> None:
+    async for _ in records:
+        pass
 
 
 def test_decoding_a_page_takes_a_few_times_as_long_as_parsing_it():

@@ -1,4 +1,4 @@
-"""Whatever gets lost on the way, records, index rows and counters agree."""
+"""Records, index rows and counters agree, whatever is lost on the way."""
 
 import asyncio
 import random
@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from shared import tables
-from shared.ids import new_id
-from shared.tables import Collection, Conflict, NotFound, Unavailable, shard
+from shared.tables import RecordConflict, RecordNotFound, StorageUnavailable, shard
 from shared.tables.client import client
-from shared.tables.wire import Answer, Transport, Unanswered
+from shared.tables.counted import CountedCollection
+from shared.tables.ids import new_id
+from shared.tables.wire import Transport, Unanswered, WireResponse
 from tests.shared.tables.conftest import Run, Status, collection
 from tests.shared.tables.faults import Flaky, audit
 
@@ -31,19 +32,19 @@ async def flaky(seed: int, rate: float = 0.2) -> AsyncIterator[Flaky]:
 
 
 class Once:
-    """Fails the first transaction: before it is sent, or after it landed."""
+    """Fails the first transaction, before it is sent or after it is stored."""
 
     def __init__(self, inner: Transport, *, landed: bool, then: int = 0):
         self.inner, self.landed, self.then, self.done = inner, landed, then, False
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         if self.done or not url.endswith("$batch"):
             return await self.inner.send(method, url, headers, body)
         self.done = True
         if self.landed:
             await self.inner.send(method, url, headers, body)
         if self.then:
-            return Answer(self.then, {"Retry-After": "0"}, b"")
+            return WireResponse(self.then, {"Retry-After": "0"}, b"")
         raise Unanswered("lost")
 
     async def close(self) -> None:
@@ -53,7 +54,7 @@ class Once:
 @pytest.mark.parametrize("landed", [True, False])
 @pytest.mark.parametrize("then", [0, 500, 503])
 @pytest.mark.parametrize("operation", ["insert", "update", "delete"])
-async def test_a_lost_answer_changes_nothing(landed: bool, then: int, operation: str):
+async def test_a_lost_response_changes_nothing(landed: bool, then: int, operation: str):
     runs, wire = collection(), client().wire
     first = await runs.insert(Run(name="first"))
     inner = wire.transport
@@ -74,14 +75,14 @@ async def test_a_lost_answer_changes_nothing(landed: bool, then: int, operation:
 
 
 async def test_a_request_that_arrives_after_its_repeat_was_refused_does_nothing():
-    """The first request is held back; its repeat is refused, since another took the name; then the first arrives."""
+    """The first request is held back, its repeat is refused since another run has the name, then the first arrives."""
     runs, wire = collection(), client().wire
     await runs.insert(Run())
     inner = wire.transport
     held: list[tuple[str, str, dict[str, str], bytes | None]] = []
 
     class Hold(Once):
-        async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
             if url.endswith("$batch") and not held:
                 held.append((method, url, headers, body))
                 other = threading.Thread(target=asyncio.run, args=(take_the_name(),))
@@ -98,11 +99,11 @@ async def test_a_request_that_arrives_after_its_repeat_was_refused_does_nothing(
     ids: list[str] = []
     wire.transport = Hold(inner, landed=False)
     try:
-        with pytest.raises(Conflict):
+        with pytest.raises(RecordConflict):
             await runs.insert(Run(name="n"))
     finally:
         wire.transport = inner
-    await runs.delete(ids[0])  # now nothing but the rewritten root row stands in its way
+    await runs.delete(ids[0])  # now only the rewritten root row can stop the request that was held back
     answer = await inner.send(*held[0])
     assert b"412" in answer.body
     assert len(await audit(runs)) == 1
@@ -137,9 +138,9 @@ async def test_any_schedule_of_faults(seed: int):
                     unclear.add(run_id)
                     await runs.delete(run_id)
                     known.pop(run_id, None)
-            except (Conflict, NotFound, KeyError):
+            except (RecordConflict, RecordNotFound, KeyError):
                 pass
-            except Unavailable:
+            except StorageUnavailable:
                 unclear.add(run_id)
 
     async with flaky(seed, 0.3) as faults:
@@ -187,25 +188,25 @@ async def test_two_processes_on_one_shard(monkeypatch: pytest.MonkeyPatch, shard
     assert records[shared].tokens == 24
 
 
-async def test_a_service_that_stays_away_is_told(runs: Collection[Run], monkeypatch: pytest.MonkeyPatch):
+async def test_a_service_that_does_not_respond(runs: CountedCollection[Run], monkeypatch: pytest.MonkeyPatch):
     await runs.insert(Run())
     wire = client().wire
 
-    async def lost(*_: object) -> Answer:
+    async def lost(*_: object) -> WireResponse:
         raise Unanswered("lost")
 
     with monkeypatch.context() as patch:
         patch.setattr(wire.transport, "send", lost)
         patch.setattr(wire, "pause", 0.002)
-        with pytest.raises(Unavailable):
+        with pytest.raises(StorageUnavailable):
             await runs.insert(Run())
-        with pytest.raises(Unavailable):
+        with pytest.raises(StorageUnavailable):
             await runs.get(new_id())
     await runs.insert(Run())
     assert len(await audit(runs)) == 2
 
 
-async def test_a_lost_index_row_does_not_stop_the_record(runs: Collection[Run]):
+async def test_a_lost_index_row_does_not_stop_the_record(runs: CountedCollection[Run]):
     run = await runs.insert(Run())
     key = next(key for key in runs.schema.rows(*(await runs.read(run.id)).state)[0] if key.startswith("i~status~"))
     part = shard.Operation("DELETE", key, etag="*").encode(f"{client().wire.url}/{runs.table}", "all")
@@ -214,7 +215,7 @@ async def test_a_lost_index_row_does_not_stop_the_record(runs: Collection[Run]):
     assert (await audit(runs))[run.id].status is Status.DONE
 
 
-async def test_a_caller_that_goes_away_leaves_the_writes_of_others(runs: Collection[Run]):
+async def test_a_cancelled_caller_does_not_affect_the_writes_of_others(runs: CountedCollection[Run]):
     tasks = [asyncio.create_task(runs.insert(Run(tokens=n))) for n in range(8)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -1,18 +1,23 @@
-"""Ids grow, carry their time, and sort newest first as row keys; encoded values keep apart and keep their order."""
+"""Ids grow, carry their time, and sort newest first as row keys; encoded values stay different and in order."""
 
+import random
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import ids
-from shared.ids import first_key, ids_of, new_id, row_key, time_of
+from shared.tables import Collection, Record, RecordNotFound, ids, sweep
 from shared.tables.cells import Cells, add, dump, load
+from shared.tables.client import client
+from shared.tables.ids import derived_id, first_key, ids_of, new_id, row_key, time_of
 from shared.tables.keys import descending, encode
 from shared.tables.schema import exact
+from tests.shared.tables.conftest import Counting
 
 moments = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
 
@@ -87,6 +92,70 @@ def test_sums_of_floats_are_exact_and_undone_exactly(values: list[float]):
     for value in reversed(values):
         add(cells, {"+seconds": -exact(value)})
     assert cells == {"n": 1}
+
+
+class Goal(Record, prefix="goal_"):
+    title: str = ""
+
+
+class Milestone(Goal):
+    due: int = 0
+
+
+class TestPublicIds:
+    def test_a_prefix_and_the_digits_of_a_uuid(self):
+        for goal in (Goal(), Milestone(), Goal(created_at=datetime(2026, 1, 2, 3, 4, 5, 678000, UTC))):
+            assert re.fullmatch(r"goal_[0-9a-f]{12}7[0-9a-f]{19}", goal.id)
+            assert time_of(goal.id) == Goal.id_form.time_of(goal.id) == goal.created_at
+        assert Goal.new_id(goal.created_at)[:17] == goal.id[:17]
+        assert Goal.derived_id(goal.created_at, "a") == Goal.derived_id(goal.created_at, "a") != goal.id
+        assert Goal.derived_id(goal.created_at, "a")[5:] == derived_id(goal.created_at, "a").replace("-", "")
+        assert uuid.UUID(Record().id) and Record.new_id().count("-") == 4
+        assert Goal.model_validate_json('{"title": "t"}').id.startswith("goal_")
+        assert Goal(id="goal_1").id == "goal_1"
+
+    @given(st.lists(st.uuids(version=4), max_size=5))
+    def test_row_keys_and_back(self, values: list[uuid.UUID]):
+        texts = [f"goal_{value.hex}" for value in values]
+        keys = [Goal.id_form.row_key(text) or "" for text in texts]
+        assert keys == [row_key(str(value)) for value in values]
+        assert Goal.id_form.texts([f"r~{key}" for key in keys]) == texts
+
+    @pytest.mark.parametrize("prefix", ["", "Goal_", "goal", "1_", "a/_", "_", "a" * 17 + "_"])
+    def test_a_prefix_that_no_id_can_have_is_refused(self, prefix: str):
+        with pytest.raises(ValueError, match="prefix"):
+            type("Bad", (Record,), {}, prefix=prefix)
+
+    @pytest.mark.parametrize("declared", [{"plain": True}, {"indexes": ["title"], "unique": ["title"]}], ids=str)
+    async def test_reads_and_lists_have_the_same_ids(self, account: None, counting: Counting, declared: dict[str, Any]):
+        goals = Collection(f"Goals{len(declared)}", Goal, **declared)
+        goal = await goals.insert(Goal(title="a" * 40_000))
+        assert (await goals.page({"title": goal.title})).items[0].id == goal.id
+        assert [g.id async for g in goals.all()] == [goal.id]
+        assert (await goals.update(goal.id, lambda g: setattr(g, "title", "b"))).id == goal.id
+        if not declared.get("plain"):
+            assert (await goals.find("title", "b")).id == goal.id
+            assert (await goals.rebuild()).records == 1
+        counting.reset()
+        assert (await goals.get(goal.id)).created_at == goal.created_at
+        assert dict(counting.calls) == {"get": 1}
+        counting.reset()
+        bare = str(uuid.UUID(goal.id[5:]))
+        for text in (bare, bare.replace("-", ""), f"task_{goal.id[5:]}", goal.id.upper(), goal.id + "0", "goal_", ""):
+            with pytest.raises(RecordNotFound):
+                await goals.get(text)
+        assert not counting.calls
+        with pytest.raises(ValueError, match="is not an id of Goal"):
+            await goals.insert(Goal(id=bare))
+
+    async def test_a_blob_is_swept_by_the_ids_of_its_collection(self, account: None):
+        goals = Collection("GoalsSwept", Goal, plain=True)
+        text = random.Random(1).randbytes(200_000).hex()
+        kept, lost = await goals.insert(Goal(title=text)), Goal()
+        for name in (f"GoalsSwept/all/{lost.id}/title/{new_id()}", f"Undeclared/all/{lost.id}/title/{new_id()}"):
+            await client().blobs.put(name, b"x")
+        assert await sweep(timedelta(hours=-1)) == 1
+        assert (await goals.get(kept.id)).title == text
 
 
 class Kind(StrEnum):

@@ -1,4 +1,4 @@
-"""Any sequence of operations, by two processes, under faults and clock jumps, leaves what a plain dictionary would."""
+"""Any sequence of operations by two processes, with faults and clock jumps, has the results of a dictionary."""
 
 import asyncio
 import time
@@ -9,9 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from shared import ids
-from shared.tables import Conflict, NotFound, Unavailable, client, shard
-from shared.tables.client import Client
+from shared.tables import RecordConflict, RecordNotFound, StorageUnavailable, client, ids, shard
+from shared.tables.client import TableSession
 from tests.shared.tables.conftest import Run, Status, collection
 from tests.shared.tables.faults import Flaky, audit
 
@@ -35,8 +34,8 @@ class Machine(RuleBasedStateMachine):
     def start(self, seed: int) -> None:
         self.processes = [self.loop.run_until_complete(self.process(seed + n)) for n in range(2)]
 
-    async def process(self, seed: int) -> tuple[Client, Flaky]:
-        process = Client()
+    async def process(self, seed: int) -> tuple[TableSession, Flaky]:
+        process = TableSession()
         process.wire.pause = 0.001
         flaky = process.wire.transport = Flaky(process.wire.transport, seed, 0.25)
         process.committer(self.runs.table, self.runs.partition).shard.number = 0
@@ -60,9 +59,9 @@ class Machine(RuleBasedStateMachine):
         run = Run(name=f"n{name}", status=status, seconds=name / 10)
         try:
             self.model[run.id] = self.do(process, self.runs.insert(run))
-        except Conflict:
+        except RecordConflict:
             assert self.doubtful or any(other.name == run.name for other in self.model.values())
-        except Unavailable:
+        except StorageUnavailable:
             self.doubtful.add(run.id)
         return run.id
 
@@ -73,11 +72,11 @@ class Machine(RuleBasedStateMachine):
 
         try:
             self.model[run_id] = self.do(process, self.runs.update(run_id, change))
-        except NotFound:
+        except RecordNotFound:
             assert run_id not in self.model or run_id in self.doubtful
-        except Conflict:
+        except RecordConflict:
             assert self.doubtful or any(other.name == f"n{name}" for other in self.model.values())
-        except Unavailable:
+        except StorageUnavailable:
             self.doubtful.add(run_id)
 
     @rule(process=st.integers(0, 1), run_id=made)
@@ -85,21 +84,21 @@ class Machine(RuleBasedStateMachine):
         try:
             self.do(process, self.runs.delete(run_id))
             self.model.pop(run_id, None)
-        except NotFound:
+        except RecordNotFound:
             assert run_id not in self.model or run_id in self.doubtful
-        except Unavailable:
+        except StorageUnavailable:
             self.doubtful.add(run_id)
 
     @rule(process=st.integers(0, 1))
     def rebuild(self, process: int) -> None:
         try:
             self.do(process, self.runs.rebuild())
-        except Unavailable:
-            pass  # a later one goes on with it
+        except StorageUnavailable:
+            pass  # a later one continues it
 
     @rule(hours=st.integers(-5, 5))
     def jump(self, hours: int) -> None:
-        """The clock is set: by hours, either way."""
+        """The clock is set forward or back by hours."""
         Machine.skew += hours * 3_600 * 10**9
 
     @invariant()
@@ -126,7 +125,7 @@ class Machine(RuleBasedStateMachine):
 async def test_any_sequence(account: None, monkeypatch: pytest.MonkeyPatch):
     clock = time.time_ns
     monkeypatch.setattr(ids.time, "time_ns", lambda: clock() + Machine.skew)
-    monkeypatch.setattr(ids, "_last", ids._last)  # what is made here in the future must not hold up later tests
+    monkeypatch.setattr(ids, "_last", ids._last)  # ids made here in the future must not affect later tests
     monkeypatch.setattr(shard, "SHARDS", 2)
     quick = settings(max_examples=8, stateful_step_count=15, deadline=None)
     await asyncio.to_thread(run_state_machine_as_test, Machine, settings=quick)

@@ -6,14 +6,15 @@ from datetime import timedelta
 import pytest
 
 from shared import blobs, tables
-from shared.tables import Collection, NotFound, commit, spill
+from shared.tables import Collection, RecordNotFound, commit
+from shared.tables.client import client
 from tests.shared.tables.conftest import Run
 
 TEXTS = [random.Random(seed).randbytes(200_000).hex() for seed in range(2)]
 
 
 async def names(runs: Collection[Run]) -> list[str]:
-    return [name async for name, _ in spill.listed() if name.startswith(f"{runs.table}/")]
+    return [name async for name, _ in client().blobs.names() if name.startswith(f"{runs.table}/")]
 
 
 async def test_a_replaced_or_deleted_text_leaves_no_blob(runs: Collection[Run]):
@@ -47,7 +48,7 @@ async def test_a_crash_between_blob_and_row_is_swept(runs: Collection[Run], monk
     assert await tables.sweep(timedelta(hours=-1)) == 2
     assert len(await names(runs)) == 1
     assert (await runs.get(kept.id)).prompt == TEXTS[0]
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         await runs.get(lost.id)
 
 

@@ -1,4 +1,4 @@
-"""The wire: what the vendor's SDK reads of it, who signs, and when a read is repeated."""
+"""The wire: rows as the vendor's SDK reads them, signatures, and repeated reads."""
 
 import time
 from datetime import UTC, datetime
@@ -9,19 +9,20 @@ from azure.core.credentials import AccessToken
 from azure.data.tables import EdmType
 from azure.data.tables.aio import TableClient
 
-from shared.settings import StorageAccount
-from shared.tables import Collection, Unavailable, wire
-from shared.tables.wire import Answer, Unanswered, Wire
+from shared import tables
+from shared.tables import Collection, Storage, StorageUnavailable, connection, wire
+from shared.tables.client import client
+from shared.tables.wire import Unanswered, Wire, WireResponse
 from tests.shared.tables.conftest import Run, Status
 
 
 class Scripted:
-    """Answers in turn, and keeps what was asked."""
+    """Returns these responses in turn, and keeps the requests."""
 
-    def __init__(self, *answers: Answer | Exception):
+    def __init__(self, *answers: WireResponse | Exception):
         self.answers, self.asked = list(answers), list[tuple[str, dict[str, str]]]()
 
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
         self.asked.append((url, headers))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -31,8 +32,9 @@ class Scripted:
     async def close(self) -> None: ...
 
 
-FOUND = Answer(200, {"ETag": "e"}, b'{"RowKey":"r"}')
-ACCOUNT = StorageAccount("name", None, "https://name.blob.core.windows.net", "https://name.table.core.windows.net")
+FOUND = WireResponse(200, {"ETag": "e"}, b'{"RowKey":"r"}')
+URL = "https://name.table.core.windows.net"
+KEY = Storage("name", URL, blobs=Any, key="a2V5")  # type: ignore[arg-type]
 
 
 async def test_the_sdk_reads_typed_columns(runs: Collection[Run], storage: str):
@@ -61,7 +63,7 @@ async def test_what_the_sdk_changes_is_noticed(runs: Collection[Run], storage: s
     assert (new.prompt, new.tokens) == ("meddled", 1)
 
 
-async def test_an_identity_signs_with_its_token_until_shortly_before_it_expires(monkeypatch: pytest.MonkeyPatch):
+async def test_an_identity_signs_with_its_token_until_shortly_before_it_expires():
     asked: list[Any] = []
 
     class Identity:
@@ -69,9 +71,8 @@ async def test_an_identity_signs_with_its_token_until_shortly_before_it_expires(
             asked.append(scopes)
             return AccessToken(f"token{len(asked)}", int(time.time()) + (200 if len(asked) == 1 else 3600))
 
-    monkeypatch.setattr(wire, "credential", Identity)
     transport = Scripted(FOUND, FOUND, FOUND)
-    table = Wire(ACCOUNT, transport)
+    table = Wire(Storage("name", URL, blobs=Any, identity=Identity()), transport)  # type: ignore[arg-type]
     for _ in range(3):
         await table.get("Table", "p", "r")
     assert asked == [("https://storage.azure.com/.default",)] * 2
@@ -93,27 +94,42 @@ class TestRepeats:
         monkeypatch.setattr(wire.asyncio, "sleep", sleep)
         return waits
 
-    async def get(self, *answers: Answer | Exception) -> tuple[Scripted, Any]:
+    async def get(self, *answers: WireResponse | Exception) -> tuple[Scripted, Any]:
         transport = Scripted(*answers)
-        return transport, await Wire(ACCOUNT._replace(key="a2V5"), transport).get("Table", "p", "r")
+        return transport, await Wire(KEY, transport).get("Table", "p", "r")
 
-    async def test_a_throttled_read_waits_as_long_as_it_is_told(self, waits: list[float]):
-        transport, found = await self.get(Answer(503, {"Retry-After": "7"}, b""), Answer(429, {}, b""), FOUND)
+    async def test_a_throttled_read_waits_as_long_as_the_service_asks(self, waits: list[float]):
+        transport, found = await self.get(
+            WireResponse(503, {"Retry-After": "7"}, b""), WireResponse(429, {}, b""), FOUND
+        )
         assert found == ({"RowKey": "r"}, "e")
         assert waits[0] == 7
         assert 0.1 <= waits[1] <= 0.3
         assert len(transport.asked) == 3
 
-    async def test_a_read_that_is_never_answered_is_told(self, waits: list[float]):
-        with pytest.raises(Unavailable):
+    async def test_a_read_without_a_response(self, waits: list[float]):
+        with pytest.raises(StorageUnavailable):
             await self.get(*[Unanswered("lost")] * wire.ATTEMPTS)
         assert len(waits) == wire.ATTEMPTS - 1
         assert all(later > 0 for later in waits)
 
 
-async def test_a_table_that_is_not_there_yet_is_waited_for():
-    missing = Answer(404, {}, b'{"odata.error":{"code":"TableNotFound","message":{"value":"0:no"}}}')
-    transport = Scripted(missing, Answer(204, {}, b""), missing, Answer(409, {}, b""))
-    with pytest.raises(Unanswered, match="not there yet"):
-        await Wire(ACCOUNT._replace(key="a2V5"), transport).transact("Table", [b""])
+async def test_a_table_that_does_not_exist_yet_is_waited_for():
+    missing = WireResponse(404, {}, b'{"odata.error":{"code":"TableNotFound","message":{"value":"0:no"}}}')
+    transport = Scripted(missing, WireResponse(204, {}, b""), missing, WireResponse(409, {}, b""))
+    with pytest.raises(Unanswered, match="does not exist yet"):
+        await Wire(KEY, transport).transact("Table", [b""])
     assert [url.rpartition("/")[2] for url, _ in transport.asked] == ["$batch", "Tables", "$batch", "Tables"]
+
+
+class TestStorage:
+    async def test_a_client_before_a_storage_account_is_named_is_an_error(self, monkeypatch: pytest.MonkeyPatch):
+        await tables.close()
+        monkeypatch.setattr(connection, "_source", None)
+        with pytest.raises(RuntimeError, match=r"tables\.use"):
+            client()
+
+    @pytest.mark.parametrize("given", [{}, {"key": "a2V5", "identity": Any}], ids=["neither", "both"])
+    def test_an_account_has_a_key_or_an_identity(self, given: dict[str, Any]):
+        with pytest.raises(ValueError, match="either"):
+            Storage("name", URL, blobs=Any, **given)  # type: ignore[arg-type]

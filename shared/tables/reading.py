@@ -1,86 +1,78 @@
-"""Lists: which rows answer a filter in an order, merged, at an offset or behind a cursor."""
+"""Lists of counted collections: which rows to read for a filter and an order, and how to merge them."""
 
 import asyncio
 import heapq
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import product
 from operator import itemgetter
-from typing import Any, Generic, NamedTuple
+from typing import Any
 
-from shared.ids import first_key
 from shared.tables import keys
 from shared.tables.cells import HOURS, Group, hour_of, load
-from shared.tables.columns import Columns, R
-from shared.tables.errors import BadCursor
+from shared.tables.columns import Columns
+from shared.tables.errors import MissingIndex
+from shared.tables.ids import first_key
+from shared.tables.page import Place
 from shared.tables.schema import RECORDS, Index, Schema
 from shared.tables.wire import PAGE, Row, Wire
 
-Filter = Mapping[str, object]
-
-_CURSOR = re.compile(r"(\d{1,3})\.([0-9a-h~]{32,300})|p(\d{1,9})")
-
 DEEP = 250
-"""Rows passed over one by one; farther ones are passed over by the hour."""
+"""Rows that an offset passes over one by one; a larger offset passes over whole hours."""
 
 
 @dataclass(frozen=True)
-class Page(Generic[R]):
-    """A part of a list: `total` is exact for the whole of it, `cursor` leads to the next part, None at the end.
-
-    The items come from the list view: fields that it leaves out have their defaults (None when they have none).
-    """
-
-    items: list[R]
-    total: int
-    cursor: str | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Ranges of row keys to read one group after the other; those of a group are merged by what follows the prefix."""
+class ReadPlan:
+    """Ranges of row keys. Groups are read in turn; the ranges of a group are merged by their records' keys."""
 
     groups: list[list[str]]
     residue: str = ""
     by_hour: Group | None = None
     where: dict[str, list[object]] = field(default_factory=dict[str, list[object]])
+    sorted: bool = False
+    """Whether the keys hold a value to sort by before the record's own key."""
 
-    def place(self, row: Row) -> "Cursor":
-        """The place behind a row of this list."""
+    def gives(self, place: Place, descending: bool) -> bool:
+        """Whether a cursor of this list, in this direction, can name this place."""
+        if not descending or not place.start:
+            return not descending and not place.start
+        return place.group < len(self.groups) and ("~" in place.start) == self.sorted
+
+    def place(self, row: Row) -> Place:
+        """The place behind a row of this list, for a cursor."""
         key: str = row["RowKey"]
         return next(
-            Cursor(number, key[len(prefix) :])
+            Place(number, key[len(prefix) :])
             for number, prefixes in enumerate(self.groups)
             for prefix in prefixes
             if key.startswith(prefix)
         )
 
 
-def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[object]], order: str) -> Plan:
-    """The narrowest declared rows for this filter and order; ValueError when there are none."""
+def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[object]], order: str) -> ReadPlan:
+    """The narrowest declared rows for this filter and order; `MissingIndex` when nothing suitable is declared."""
     sort = "" if order == "created_at" else order
     indexed = {name for index in schema.indexes for name in index.fields}
     if stray := sorted(where.keys() - indexed):
-        raise ValueError(f"{schema.table}: no index for {', '.join(stray)}")
+        raise MissingIndex(f"{schema.table} declares no index on {', '.join(stray)}")
     usable = [i for i in [RECORDS, *schema.indexes] if i.order == sort and where.keys() >= {*i.fields}]
     best = max(usable, key=lambda index: len(index.fields), default=None)
     if sort and (best is None or len(best.fields) < len(where)):
-        # Known values sort by reading the index rows of one value after the other.
+        # A field with known values is sorted by reading the index rows of one value after the other.
         for index in schema.indexes:
             if not index.order and {*index.fields} == {*where, sort} and columns.all[sort].values is not None:
                 given = where.get(sort) or _values(columns, sort)
                 values = sorted(given, key=lambda value: (value is not None, str(value)), reverse=True)
-                return Plan([_ranges(index, {**where, sort: [value]}) for value in values], where=where)
+                return ReadPlan([_ranges(index, {**where, sort: [value]}) for value in values], where=where)
     if best is None:
-        raise ValueError(f"{schema.table}: no order by {order}")
+        raise MissingIndex(f"{schema.table} declares no order by {order}")
     rest = {name: values for name, values in where.items() if name not in best.fields}
     if rest and not best.fields and not sort:
-        raise ValueError(f"{schema.table}: no index for {', '.join(sorted(rest))} alone")
+        raise MissingIndex(f"{schema.table} declares no index on {', '.join(sorted(rest))} alone")
     counted = schema.counts(where)
     by_hour = counted if counted is not None and not counted.open and not sort else None
-    return Plan([_ranges(best, where)], _residue(columns, rest), by_hour, where)
+    return ReadPlan([_ranges(best, where)], _residue(schema.table, columns, rest), by_hour, where, bool(sort))
 
 
 def _values(columns: Columns[Any], name: str) -> list[object]:
@@ -92,13 +84,13 @@ def _ranges(index: Index, where: dict[str, list[object]]) -> list[str]:
     return [index.range(values) for values in product(*(where[name] for name in index.fields))]
 
 
-def _residue(columns: Columns[Any], where: dict[str, list[object]]) -> str:
-    """What the service compares in the rows of a wider index."""
+def _residue(table: str, columns: Columns[Any], where: dict[str, list[object]]) -> str:
+    """The part of the filter that the service compares in the rows of a wider index."""
     clauses: list[str] = []
     for name, values in where.items():
         column = columns.all[name]
         if name not in columns.view or None in values:
-            raise ValueError(f"no index for {name} here, and the list view cannot tell")
+            raise MissingIndex(f"{table} declares no index on {name} here, and its list view does not hold it")
         texts = [_literal(value if column.encode is None else column.encode(value), column.edm) for value in values]
         clauses.append(f" and ({' or '.join(f'{name} eq {text}' for text in texts)})")
     return "".join(clauses)
@@ -114,29 +106,17 @@ def _literal(value: object, edm: str) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-class Cursor(NamedTuple):
-    """A place in a list: in its `group`, behind the key that ends with `start`, or `offset` rows from its beginning."""
-
-    group: int = 0
-    start: str = ""
-    offset: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.group}.{self.start}" if self.start else f"p{self.offset}"
-
-    @classmethod
-    def parse(cls, text: str) -> "Cursor":
-        """The cursor of this text; ValueError when it is none."""
-        if match := _CURSOR.fullmatch(text):
-            return cls(offset=int(match[3])) if match[3] else cls(int(match[1]), match[2])
-        raise BadCursor(f"{text!r} is no cursor")
-
-
 class Reader:
-    """Reads ranges of one partition; `select` names the columns of a list."""
+    """Reads ranges of row keys of one partition; `select` names the columns of a list.
 
-    def __init__(self, wire: Wire, table: str, partition: str, select: str):
-        self._wire, self._table, self._partition, self._select = wire, table, partition, select
+    With `spread`, of all partitions over which a tenant's records are spread.
+    """
+
+    def __init__(self, wire: Wire, table: str, partition: str, select: str, *, spread: bool = False):
+        self._wire, self._table, self._select = wire, table, select
+        self._scope = f"PartitionKey eq '{partition}'"
+        if spread:
+            self._scope = f"PartitionKey ge '{partition}~' and PartitionKey lt '{partition}~{keys.END}'"
 
     async def pages(
         self,
@@ -148,11 +128,8 @@ class Reader:
         select: str = "",
         top: int | None = None,
     ) -> AsyncIterator[list[Row]]:
-        """The rows of `[prefix + start, prefix + end)`, at most `top`, ascending, an answer at a time."""
-        condition = (
-            f"PartitionKey eq '{self._partition}' and RowKey ge '{prefix}{start}'"
-            f" and RowKey lt '{prefix}{end or keys.END}'{residue}"
-        )
+        """The rows of `[prefix + start, prefix + end)`, at most `top`, in ascending order, one response at a time."""
+        condition = f"{self._scope} and RowKey ge '{prefix}{start}' and RowKey lt '{prefix}{end or keys.END}'{residue}"
         token = ""
         left = top if top is not None else -1
         while left:
@@ -166,11 +143,11 @@ class Reader:
             left = left - len(rows) if left > 0 else left
 
     async def count(self, prefix: str, residue: str) -> int:
-        """How many rows a range has, a thousand keys a call."""
+        """How many rows a range has, with a query for each thousand keys."""
         return sum([len(rows) async for rows in self.pages(prefix, residue=residue, select="RowKey")])
 
-    async def rows(self, how: Plan, place: Cursor, limit: int, end: str = "") -> list[Row]:
-        """Up to `limit` rows of a list from a place on."""
+    async def rows(self, how: ReadPlan, place: Place, limit: int, end: str = "") -> list[Row]:
+        """Up to `limit` rows of a list, from a place on."""
         found: list[Row] = []
         start, skip = place.start + " " if place.start else "", place.offset
         if skip > DEEP and how.by_hour is not None:
@@ -186,9 +163,9 @@ class Reader:
     async def _merged(
         self, prefixes: list[str], start: str, end: str, skip: int, limit: int, residue: str
     ) -> tuple[int, list[Row]]:
-        """How many rows were passed over, at most `skip`, and up to `limit` behind them."""
+        """How many rows were passed over, at most `skip`, and up to `limit` rows behind them."""
         passed = 0
-        while len(prefixes) == 1 and skip > passed and skip - passed + limit > PAGE:  # first by their keys alone
+        while len(prefixes) == 1 and skip > passed and skip - passed + limit > PAGE:  # first, read their keys only
             rows = await self._range(prefixes[0], start, end, min(skip - passed, PAGE), residue, "RowKey")
             if not rows:
                 return passed, []
@@ -209,7 +186,7 @@ class Reader:
         return found
 
     async def _hour_at(self, group: Group, where: dict[str, list[object]], skip: int) -> tuple[str, int]:
-        """Where to start to reach the row at position `skip`, newest first, and how many rows remain before it."""
+        """Where to start reading to reach the row at position `skip`, and how many rows to pass over from there."""
         cells = [group.cell_of(list(values)) or "n" for values in product(*(where[name] for name in group.closed))]
         start, hour, count, fives = "", "", 0, [0] * 12
         async for rows in self.pages(HOURS, select="RowKey,v"):
@@ -230,7 +207,7 @@ class Reader:
 
 
 def _merge(prefixes: list[str], ranges: list[list[Row]]) -> list[Row]:
-    """The rows of several ranges, by what their keys have behind the prefix."""
+    """The rows of several ranges, sorted by the part of their keys behind the prefix."""
     keyed = (
         [(row["RowKey"][len(prefix) :], row) for row in rows] for prefix, rows in zip(prefixes, ranges, strict=True)
     )
@@ -238,7 +215,7 @@ def _merge(prefixes: list[str], ranges: list[list[Row]]) -> list[Row]:
 
 
 def _five_at(start: str, hour: str, fives: list[int], skip: int) -> tuple[str, int]:
-    """The same within an hour, by its counts of five minutes."""
+    """The same as `_hour_at` within an hour, by its counts of five minutes."""
     for place in range(len(fives) - 1, 0, -1):
         if fives[place] > skip:
             break

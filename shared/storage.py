@@ -1,0 +1,46 @@
+"""Gives the records library (`shared.tables`) this app's storage account: the only place that knows both."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportPrivateUsage=false
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from shared import blobs, tables
+from shared.credential import credential
+from shared.settings import settings
+
+CONTAINER = "records"
+"""The blob container of texts that are too long for a row."""
+
+
+class _LongTexts:
+    """The blobs of the container of long texts."""
+
+    async def put(self, name: str, data: bytes) -> None:
+        await blobs.put(CONTAINER, name, data)
+
+    async def get(self, name: str) -> bytes | None:
+        try:
+            return await blobs.get(CONTAINER, name)
+        except blobs.BlobNotFound:
+            return None
+
+    async def delete(self, name: str) -> None:
+        await blobs.delete(CONTAINER, name)
+
+    async def names(self) -> AsyncIterator[tuple[str, datetime]]:
+        container = blobs._service().get_container_client(CONTAINER)
+        if await container.exists():
+            async for blob in container.list_blobs():
+                yield blob.name, blob.last_modified
+
+
+def connect() -> None:
+    """Make all collections use the storage account of the settings, which are read at the first read or write."""
+    tables.use(_storage)
+
+
+def _storage() -> tables.Storage:
+    account = settings().account
+    identity = None if account.key else credential()
+    return tables.Storage(account.name, account.tables, _LongTexts(), key=account.key or None, identity=identity)

@@ -1,0 +1,165 @@
+"""Counted collections: index rows and counters change together with the record, so lists and totals stay cheap."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+from itertools import product
+
+from shared.tables import keys
+from shared.tables.batch import Operation
+from shared.tables.cells import GENERATION, HOURS, ROOT, hour_of, hour_prefix
+from shared.tables.client import client
+from shared.tables.collection import Collection
+from shared.tables.columns import R
+from shared.tables.commit import Committer, Write
+from shared.tables.errors import BadCursor, MissingIndex
+from shared.tables.ids import first_key
+from shared.tables.page import Filter, Order, Page, Place, directions, values_of
+from shared.tables.reading import Reader, ReadPlan, plan
+from shared.tables.rebuild import Rebuild, Rebuilt
+from shared.tables.stored import Stored
+from shared.tables.totals import Hour, Totals
+from shared.tables.wire import Row
+
+_CHUNK = 250
+
+
+class CountedCollection(Collection[R]):
+    """A collection declared without `plain`."""
+
+    def check(self) -> None:
+        if self.spread != 1:
+            raise ValueError(f"{self.table}: only a plain collection can be spread")
+
+    def partition_of(self, key: str) -> str:
+        return self.partition
+
+    # Writing
+
+    @property
+    def committer(self) -> Committer:
+        """The writer of this partition in the running event loop."""
+        return client().committer(self.table, self.partition)
+
+    async def commit(self, stored: Stored[R] | None, new: tuple[R, Row] | None) -> str | None:
+        def build(generation: int) -> Write:
+            if new is not None:
+                return self.rewrite(stored, *new, generation)
+            assert stored is not None
+            record = Operation("DELETE", stored.row["RowKey"], etag=stored.etag)
+            return [record, *self.schema.changes(stored.state, None)], self.schema.delta(stored.state, None)
+
+        return (await self.committer.write(build))[0]
+
+    def rewrite(self, stored: Stored[R] | None, new: R, row: Row, generation: int) -> Write:
+        """The operations, the record's first, that bring a record from what is stored to a new state."""
+        if generation:
+            row = {**row, GENERATION: str(generation)}
+        record = self.record_operation(stored, row)
+        columns = {name: value for name, value in row.items() if name != "RowKey"}
+        old = stored.state if stored else None
+        return [record, *self.schema.changes(old, (new, columns))], self.schema.delta(old, (new, columns))
+
+    # Lists
+
+    @property
+    def _reader(self) -> Reader:
+        return Reader(client().wire, self.table, self.partition, self.columns.select)
+
+    async def page(
+        self,
+        where: Filter | None = None,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        order: Order = "created_at",
+        descending: bool = True,
+        cursor: str | None = None,
+    ) -> Page[R]:
+        (field, descending), *others = directions(order, descending)
+        if others:
+            raise MissingIndex(f"{self.table} declares no order by several fields: only plain collections have those")
+        how = plan(self.schema, self.columns, values_of(where), field)
+        start = Place.parse(cursor) if cursor else Place(offset=offset)
+        if cursor and not how.gives(start, descending):
+            raise BadCursor(f"{cursor!r} is a cursor of another list or of the other direction")
+        if descending:
+            # Behind a cursor the number of rows left is not known: one row more tells whether there are any.
+            ask = limit + 1 if cursor else limit
+            rows, total = await asyncio.gather(self._reader.rows(how, start, ask), self._total(how))
+            more = len(rows) > limit if cursor else offset + len(rows) < total
+            rows = rows[:limit]
+        else:
+            # Rows sort one way; the other way is the same list, counted from its end.
+            total = await self._total(how)
+            end = max(total - start.offset, 0)
+            skip = max(end - limit, 0)
+            rows = (await self._reader.rows(how, Place(offset=skip), end - skip))[::-1]
+            more = skip > 0
+        following = how.place(rows[-1]) if descending and rows else Place(offset=start.offset + len(rows))
+        return Page(await self.items(rows), total, str(following) if more and rows else None)
+
+    async def all(
+        self, where: Filter | None = None, *, after: datetime | None = None, before: datetime | None = None
+    ) -> AsyncIterator[R]:
+        how = plan(self.schema, self.columns, values_of(where), "created_at")
+        end = first_key(after) if after else ""
+        place = Place(0, first_key(before) if before else "")
+        while True:
+            rows = await self._reader.rows(how, place, _CHUNK, end)
+            if rows:
+                place = how.place(rows[-1])
+            for record in await self.items(rows):
+                yield record
+            if len(rows) < _CHUNK:
+                return
+
+    # Counts
+
+    async def count(self, where: Filter | None = None) -> int:
+        return await self._total(plan(self.schema, self.columns, values_of(where), "created_at"))
+
+    async def _total(self, how: ReadPlan) -> int:
+        group = self.schema.counts(how.where)
+        if group is None:
+            counts = (self._reader.count(prefix, how.residue) for ranges in how.groups for prefix in ranges)
+            return sum(await asyncio.gather(*counts))
+        prefixes = [group.row_of(values) for values in product(*(how.where[name] for name in group.open))]
+        totals = Totals(self.table, self.schema.groups, self.columns.all)
+        await asyncio.gather(*(self._add(totals, prefix) for prefix in prefixes))
+        return totals.matching(how.where)
+
+    async def _add(self, totals: Totals, prefix: str) -> None:
+        async for rows in self._reader.pages(prefix):
+            for row in rows:
+                totals.add(row, row["RowKey"].rpartition("~")[0] + "~")
+
+    async def totals(self, where: Mapping[str, object] | None = None) -> Totals:
+        totals = Totals(self.table, self.schema.groups, self.columns.all)
+        await self._add(totals, "c~" if where is None else self._row_of(where))
+        return totals
+
+    def _row_of(self, where: Mapping[str, object]) -> str:
+        for group in self.schema.groups:
+            if {*group.open} == {*where}:
+                return group.row_of(where[name] for name in group.open)
+        raise MissingIndex(f"{self.table}: nothing is declared that counts by {', '.join(sorted(where))}")
+
+    async def history(self, start: datetime, end: datetime) -> list[Hour]:
+        first = keys.utc(start).replace(minute=0, second=0, microsecond=0)
+        count = max(math.ceil((keys.utc(end) - first) / timedelta(hours=1)), 0)
+        groups = [group for group in self.schema.groups if not group.open]
+        hours = [
+            Hour(first + timedelta(hours=place), self.table, groups, self.columns.all) for place in range(count)
+        ]  # fmt: skip
+        if hours:
+            low, high = hour_prefix(hours[-1].hour), hour_prefix(first - timedelta(hours=1))
+            async for rows in self._reader.pages(HOURS, start=low[len(HOURS) :], end=high[len(HOURS) :]):
+                for row in rows:
+                    place = (hour_of(row["RowKey"]) - first) // timedelta(hours=1)
+                    hours[place].add(row, ROOT)
+        return hours
+
+    async def rebuild(self) -> Rebuilt:
+        return await Rebuild(self).run()

@@ -1,0 +1,63 @@
+"""What a list is asked for and what it returns: filter, order, cursor, page."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, cast
+
+from shared.tables.columns import R
+from shared.tables.errors import BadCursor
+
+Filter = Mapping[str, object]
+"""Fields with the value that a record must have, or with a list of values of which it must have one."""
+
+Order = str | Sequence[str]
+"""A field to sort by, or several; `-` before a field's name sorts it from high to low."""
+
+_CURSOR = re.compile(r"(\d{1,3})\.([0-9a-h~]{32,300})|p(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Page(Generic[R]):
+    """A part of a list: `total` is exact for the whole list, `cursor` leads to the next part, None at the end.
+
+    The items come from the list view: fields that it leaves out have their defaults (None when they have no default).
+    """
+
+    items: list[R]
+    total: int
+    cursor: str | None = None
+
+
+class Place(NamedTuple):
+    """A place in a list: in its `group`, behind the key that ends with `start`, or `offset` rows from its beginning."""
+
+    group: int = 0
+    start: str = ""
+    offset: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.group}.{self.start}" if self.start else f"p{self.offset}"
+
+    @classmethod
+    def parse(cls, cursor: str) -> "Place":
+        """The place that a cursor names; `BadCursor` when it is malformed."""
+        if match := _CURSOR.fullmatch(cursor):
+            return cls(offset=int(match[3])) if match[3] else cls(int(match[1]), match[2])
+        raise BadCursor(f"{cursor!r} is not a cursor")
+
+
+def directions(order: Order, descending: bool) -> list[tuple[str, bool]]:
+    """Each field to sort by and whether from high to low, which `descending` says where the order does not."""
+    if isinstance(order, str) and not order.startswith("-"):
+        return [(order, descending)]
+    names = [order] if isinstance(order, str) else order or ["-created_at"]
+    return [(name.removeprefix("-"), name.startswith("-")) for name in names]
+
+
+def values_of(where: Filter | None) -> dict[str, list[object]]:
+    """Each field of a filter with the values that it may have."""
+    return {
+        name: [*cast("list[object]", value)] if isinstance(value, list | set | tuple) else [value]
+        for name, value in (where or {}).items()
+    }

@@ -1,0 +1,136 @@
+"""The declaration of a collection and the reading of one record: what both kinds of collection share."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Generic, Self
+
+from shared.tables import keys, spill
+from shared.tables.cells import GENERATION
+from shared.tables.client import client
+from shared.tables.columns import Columns, R
+from shared.tables.errors import MissingIndex, RecordNotFound, TextLost
+from shared.tables.schema import RECORDS, Names, Schema
+from shared.tables.wire import Row
+
+WRITES = "_writes"
+"""The column of a plain record that names its last writes, newest first."""
+
+_ATTEMPTS = 50
+
+collections: dict[str, Any] = {}
+"""All collections that have been declared, by table, for maintenance."""
+
+
+class Stored(Generic[R]):
+    """A record with the row it was read from."""
+
+    def __init__(self, record: R, row: Row, texts: dict[str, str], etag: str):
+        self.record, self.row, self.texts, self.etag = record, row, texts, etag
+
+    @property
+    def state(self) -> tuple[R, Row]:
+        """The record and its columns, as the schema compares them."""
+        return self.record, self.row
+
+    @property
+    def columns(self) -> Row:
+        """The columns that come from the record, without those that this library adds about its writes."""
+        return {name: value for name, value in self.row.items() if name not in (GENERATION, WRITES)}
+
+
+class Records(Generic[R]):
+    """The records of one model in one partition. `Collection` documents the arguments."""
+
+    def __init__(
+        self,
+        table: str,
+        model: type[R],
+        *,
+        plain: bool = False,
+        spread: int = 1,
+        max_records: int = 10_000,
+        indexes: Sequence[Names] = (),
+        unique: Sequence[str] = (),
+        counters: Sequence[Names] = (),
+        sums: Sequence[str] = (),
+        sums_by: Sequence[Names] = (),
+        orders: Sequence[Names] = (),
+        view: Sequence[str] | None = None,
+    ):
+        self.table, self.model, self.spread, self.max_records = table, model, spread, max_records
+        if view is None and plain:
+            view = list(model.model_fields)
+        self.columns = Columns(model, list(view) if view is not None else None)
+        self.schema = Schema(
+            table,
+            self.columns,
+            indexes=indexes,
+            unique=unique,
+            counters=counters,
+            sums=sums,
+            sums_by=sums_by,
+            orders=orders,
+        )
+        self.check()
+        self.partition = "all"
+        collections[table] = self
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ValueError when the declaration does not suit this kind of collection."""
+
+    @abstractmethod
+    def partition_of(self, key: str) -> str:
+        """The partition in which the record with this key is stored."""
+
+    def of(self, tenant: str) -> Self:
+        """The same collection in another partition."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.partition = keys.encode(tenant)
+        return other
+
+    # Reading one record
+
+    async def read(self, record_id: str) -> Stored[R]:
+        """A record with its row; `RecordNotFound`. One point read, and one of each text that is kept as a blob."""
+        key = self.columns.form.row_key(record_id)
+        for _ in range(_ATTEMPTS if key else 0):
+            found = await client().wire.get(self.table, self.partition_of(key or ""), f"{RECORDS.prefix}{key}")
+            if found is None:
+                break
+            row, etag = found
+            del row["PartitionKey"], row["Timestamp"]
+            texts = await spill.load(row)
+            if texts is None:
+                continue  # an update has replaced the blob since the row was read
+            record = self.columns.decode([{**row, **texts}])[0]
+            record._etag = etag  # pyright: ignore[reportPrivateUsage]
+            return Stored(record, row, texts, etag)
+        else:
+            if key:
+                raise TextLost(f"{self.table}: the long texts of {record_id} are missing")
+        raise RecordNotFound(self.model.__name__, record_id)
+
+    async def get(self, record_id: str) -> R:
+        """The record with this id; `RecordNotFound`, without a call when the text is not an id of this model.
+
+        Cost (both kinds): 1 point read, and 1 blob read for each text that is kept as a blob.
+        """
+        return (await self.read(record_id)).record
+
+    async def find(self, field: str, value: object) -> R:
+        """The record with this value of a unique field; `RecordNotFound`, `MissingIndex`.
+
+        Cost (both kinds): 2 point reads.
+        """
+        if field not in self.schema.unique:
+            raise MissingIndex(f"{self.table} does not declare {field} as unique")
+        key = self.schema.unique_key(field, value)
+        found = await client().wire.get(self.table, self.partition, key) if value is not None else None
+        if found is None:
+            raise RecordNotFound(self.model.__name__, f"{field}={value}")
+        record = await self.get(found[0]["id"])
+        if getattr(record, field) != value:
+            raise RecordNotFound(self.model.__name__, f"{field}={value}")
+        return record

@@ -1,0 +1,167 @@
+"""Writing one record: what both kinds of collection share."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from shared.tables import keys, spill
+from shared.tables.batch import Operation
+from shared.tables.client import client
+from shared.tables.columns import R
+from shared.tables.errors import RecordChanged, RecordConflict, RecordNotFound, RefusedWrite, StorageUnavailable
+from shared.tables.schema import RECORDS
+from shared.tables.stored import Records, Stored
+from shared.tables.wire import Row
+
+_ATTEMPTS = 50
+
+
+class WritableRecords(Records[R]):
+    """The records of one partition with the methods that change them."""
+
+    @abstractmethod
+    async def commit(self, stored: Stored[R] | None, new: tuple[R, Row] | None) -> str | None:
+        """Write a new state in place of the stored one; returns the new ETag, None when it is not known.
+
+        Raises `RefusedWrite` when the table has another state by now, `StorageUnavailable`, `Unstorable`.
+        """
+
+    async def insert(self, record: R) -> R:
+        """Store a new record. `RecordConflict` when its id or the value of a unique field is taken; `Unstorable`.
+
+        Repeating an insert is harmless: when a record with the same id and the same `created_at` is stored, it is
+        returned as it is stored.
+
+        Cost, counted: 1 transaction, shared with other writes that wait at the moment. It holds the record, a row for
+        each index, order and unique field, and the counter rows: that of the partition, that of the hour, and one for
+        each counter by fields of any value. A process reads each counter row once.
+        Cost, plain: 1 insert of 1 row; with unique fields 1 transaction of the record and a row for each of them.
+        """
+        key = self.columns.form.row_key(record.id)
+        if key is None:
+            raise ValueError(f"{record.id} is not an id of {self.model.__name__}")
+        (record.id,) = self.columns.form.texts([key])
+        if record.updated_at < record.created_at:
+            record.updated_at = record.created_at
+        row, written = await self._encode(record, key, None)
+        try:
+            etag = await self.commit(None, (record, row))
+        except RefusedWrite as error:
+            await self._discard(written)
+            return await self._repeated(record, error)
+        except Exception as error:
+            if not isinstance(error, StorageUnavailable):  # then the stored row may name these blobs
+                await self._discard(written)
+            raise
+        return await self._stamped(record, etag)
+
+    async def _repeated(self, record: R, error: RefusedWrite) -> R:
+        try:
+            stored = await self.get(record.id)
+        except RecordNotFound:
+            raise self._taken(error) from error
+        if stored.created_at == keys.utc(record.created_at):
+            return stored
+        raise RecordConflict(f"{self.table} has another record {record.id}", "id") from error
+
+    def _taken(self, error: RefusedWrite) -> Exception:
+        kind, _, rest = error.row_key.partition("~")
+        if kind == "u" and error.status == 409:
+            field = rest.partition("~")[0]
+            return RecordConflict(f"{self.table}: this {field} is taken", field)
+        return error
+
+    async def update(self, record_id: str, change: Callable[[R], R | None], *, if_match: str | None = None) -> R:
+        """Read a record, let `change` alter it (or return another one), write it. A conflict starts all over.
+
+        What `change` raises passes through, and nothing is written; neither is a record that `change` leaves as it
+        was. `if_match` is the version that the record must have: `RecordChanged`. `RecordNotFound`; `RecordConflict`
+        when the value of a unique field is taken; `Unstorable`.
+
+        Cost, counted: 1 point read and 1 transaction of those rows of `insert` that change; a changed value of an
+        indexed field changes two. Cost, plain: 1 point read and 1 write of 1 row; with a changed value of a unique
+        field 1 transaction of three rows.
+        """
+        async with client().lock(self.table, self.partition, record_id.lower()):
+            for _ in range(_ATTEMPTS):
+                stored = await self.read(record_id)
+                self._match(stored, if_match)
+                new = self.columns.decode([{**stored.row, **stored.texts}])[0]
+                result = change(new)
+                new = new if result is None else result
+                new.id, new.created_at = stored.record.id, stored.record.created_at
+                new.updated_at = stored.record.updated_at
+                row, written = await self._encode(new, stored.row["RowKey"][len(RECORDS.prefix) :], stored)
+                if row == stored.columns:
+                    return stored.record
+                new.updated_at = max(datetime.now(UTC), stored.record.updated_at)
+                row["updated_at"] = self.columns.encode(new)["updated_at"]
+                try:
+                    etag = await self.commit(stored, (new, row))
+                except RefusedWrite as error:
+                    await self._discard(written)
+                    if error.row_key.startswith(RECORDS.prefix):
+                        continue
+                    raise self._taken(error) from error
+                await self._discard(spill.blobs_of(stored.row) - spill.blobs_of(row))
+                return await self._stamped(new, etag)
+        raise StorageUnavailable(f"{self.table} {record_id} changes all the time")
+
+    async def delete(self, record_id: str, *, if_match: str | None = None) -> None:
+        """Delete a record with all that belongs to it; `RecordNotFound`; `RecordChanged` as in `update`.
+
+        Cost, counted: 1 point read and 1 transaction of the rows of `insert`. Cost, plain: 1 point read and 1 delete
+        of 1 row; with unique fields 1 transaction.
+        """
+        async with client().lock(self.table, self.partition, record_id.lower()):
+            for _ in range(_ATTEMPTS):
+                stored = await self.read(record_id)
+                self._match(stored, if_match)
+                try:
+                    await self.commit(stored, None)
+                except RefusedWrite as error:
+                    if error.row_key.startswith(RECORDS.prefix):
+                        continue
+                    raise
+                await self._discard(spill.blobs_of(stored.row))
+                return
+        raise StorageUnavailable(f"{self.table} {record_id} changes all the time")
+
+    def _match(self, stored: Stored[R], if_match: str | None) -> None:
+        if if_match is not None and if_match != stored.etag:
+            raise RecordChanged(f"{self.table} {stored.record.id} has changed")
+
+    async def _encode(self, record: R, key: str, stored: Stored[R] | None) -> tuple[Row, list[str]]:
+        """The row of a record whose long texts are packed or written as blobs, and the blobs written."""
+        row = self.columns.encode(record)
+        texts = spill.long_texts(row, self.columns.texts)
+        written: list[str] = []
+        if texts:
+            folder = f"{self.table}/{self.partition_of(key)}/{record.id}"
+            old, old_texts = (stored.row, stored.texts) if stored else ({}, {})
+            columns, written = await spill.store(folder, texts, old, old_texts)
+            row |= columns
+        row["RowKey"] = RECORDS.prefix + key
+        return row, written
+
+    def record_operation(self, stored: Stored[R] | None, row: Row) -> Operation:
+        """The operation that brings the record's own row from what is stored to these columns."""
+        columns = {name: value for name, value in row.items() if name != "RowKey"}
+        typed = self.columns.typed(columns)
+        if stored is None:
+            return Operation("POST", row["RowKey"], typed)
+        if stored.row.keys() <= row.keys():
+            changed = {name for name, value in columns.items() if stored.row.get(name) != value}
+            kept = {name: value for name, value in typed.items() if name.partition("@")[0] in changed}
+            return Operation("PATCH", row["RowKey"], kept, stored.etag)
+        return Operation("PUT", row["RowKey"], typed, stored.etag)  # a merge cannot remove a column
+
+    async def _stamped(self, record: R, etag: str | None) -> R:
+        if etag is None:  # it is stored, but the response was lost
+            return await self.get(record.id)
+        record._etag = etag  # pyright: ignore[reportPrivateUsage]
+        return record
+
+    async def _discard(self, names: set[str] | list[str]) -> None:
+        for name in names:
+            await client().blobs.delete(name)
