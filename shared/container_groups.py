@@ -92,7 +92,7 @@ class ContainerPhase(StrEnum):
 
 @dataclass(frozen=True)
 class ContainerStatus:
-    """One container of a group: `exit_code` is that of its last end, `detail` the service's word for its state."""
+    """One container of a group: `exit_code` is that of its last run, `detail` the service's detail of its state."""
 
     phase: ContainerPhase
     exit_code: int | None = None

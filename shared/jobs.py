@@ -1,4 +1,4 @@
-"""A job is one container run: what to run, how it ended, and who hears of it."""
+"""A job is one container run: its record, what it runs, how it ended, and the kinds of jobs that APIs define."""
 
 import hashlib
 import secrets
@@ -14,26 +14,26 @@ from pydantic import BaseModel, Field
 from shared.tables import Collection, Record
 
 LOGS = "logs"
-"""Container of the append blobs that hold a job's whole output; the name is the job's id."""
+"""Blob container of the append blobs with a job's whole output; the blob's name is the job's id."""
 
 INPUTS = "inputs"
-"""Container of the files a job starts with, `<job>/<path>`."""
+"""Blob container of the files that a job starts with, `<job id>/<path>`."""
 
 ARTIFACTS = "artifacts"
-"""Container of the files that jobs leave and clients upload, `<kind>/<owner>/<id>`."""
+"""Blob container of the files that jobs produce and clients upload, `<kind>/<owner>/<id>`."""
 
 WORKFLOW = "run_job"
-"""The orchestrator of a job; its instance has the job's id and takes the job's kind."""
+"""The orchestrator of every job; its instance id is the job's id, its input the job's kind."""
 
 CANCEL = "cancel"
-"""The event that ends a job's container."""
+"""The event that asks a job's workflow to remove its container."""
 
 FINISHED = "finished"
-"""The event that says that a job's exit is in its record."""
+"""The event that a job's workflow waits for: the runner's exit is in the job's record."""
 
 
 class JobState(StrEnum):
-    """`created` until the runner speaks, `running` until its container is to go."""
+    """`created` until the runner's first push, then `running`, and `ended` from the moment no push is accepted."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -44,7 +44,7 @@ Reason = Literal["exited", "timeout", "unstartable", "cancelled", "lost"]
 
 
 class KeptFile(BaseModel):
-    """A file that the job left, already in the `artifacts` container under `blob`."""
+    """A file that the job produced, stored as `blob` in the blob container `artifacts`; `size` in bytes."""
 
     name: str
     size: int
@@ -54,9 +54,10 @@ class KeptFile(BaseModel):
 
 
 class Exit(BaseModel):
-    """How a job ended, and when that became known.
+    """How a job ended; `at` is when the app learned of it.
 
-    `exit_code` is None when nothing was started or nobody saw the end; `size` counts output bytes.
+    `exit_code` is None when the command was not started or its end was not reported. `size` is the length of the output
+    in bytes. `skipped` are files that were not kept, as `{"name", "reason"}`.
     """
 
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -69,9 +70,10 @@ class Exit(BaseModel):
 
 
 class Captured(BaseModel):
-    """A file that a line of output names, kept before the line itself arrived; `reason` says why there is no file.
+    """A file that a line of output names, stored before the line itself arrives; `reason` says why `file` is None.
 
-    `line` and `end` are the bytes of output before the line and behind its newline, `path` is as the line has it.
+    `line` is the byte offset in the output at which the line begins, `end` the offset after its newline, `path` the
+    path as it is written in the line.
     """
 
     line: int
@@ -83,7 +85,12 @@ class Captured(BaseModel):
 
 
 class Job(Record):
-    """One container job; its id is that of the record it works for. `captured` are files of lines yet to arrive."""
+    """One container job; its id is the id of the record that it runs for.
+
+    `token_hash` is the hash of the runner's bearer token, `timeout` in seconds, `inputs` the paths of its input files,
+    `size` the bytes of output received. `captured` are files named by lines that have not arrived yet. `exit` is an
+    `Exit` as JSON.
+    """
 
     kind: str
     state: JobState = JobState.CREATED
@@ -104,10 +111,11 @@ class Job(Record):
 class JobSpec:
     """What to run: `command` in `directory` for at most `timeout` seconds.
 
-    `inputs` are files by their path below `directory`; `secrets` are environment variables by name, kept out of every
-    record and masked in the output; `keep` is the folder below `directory` whose files are kept at the end; `capture`
-    is a regular expression whose group `path` names, in a line of output, a file or folder that is kept at once.
-    `mask_words` is whether output loses values after words such as `key=`. `cpu` in cores, `memory_gb` in GB.
+    `inputs` are the contents of files by their path below `directory`. `secrets` are environment variables that are
+    stored in no record and masked in the output. `keep` is a folder below `directory` whose files are kept at the end.
+    `capture` is a regular expression for lines of output; its group `path` names a file or folder to keep at once.
+    `mask_words` is whether values after words such as `key=` are masked in the output too. `image` replaces the
+    runner's image. `cpu` is in cores, `memory_gb` in GB.
     """
 
     command: list[str]
@@ -199,16 +207,16 @@ def kind_of(name: str) -> JobKind:
 
 
 def new_token() -> tuple[str, str]:
-    """A job's token and the hash under which its record knows it."""
+    """Return a new bearer token for a runner, and the hash of it that the job's record stores."""
     token = secrets.token_urlsafe(32)
     return token, token_hash(token)
 
 
 def token_hash(token: str) -> str:
-    """SHA-256 in hex: the token has 256 random bits, so a slow hash would add nothing."""
+    """Return the token's SHA-256 in hex: with 256 random bits in the token, a slow hash would add nothing."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def group_name(job_id: str) -> str:
-    """The container group of a job: lower-case letters, digits and hyphens, at most 63."""
+    """Return the name of a job's container group: lower-case letters, digits and hyphens, at most 63."""
     return f"job-{job_id}"

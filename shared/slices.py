@@ -1,4 +1,4 @@
-"""Slices: what one part of the app brings, declared in one place and registered when the app is composed."""
+"""Slices: what one part of the app consists of, declared in one place and registered when the app is composed."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from shared.sockets import Dialogue
 from shared.workflows import WorkflowClient
 
 PeriodicWork = Callable[[WorkflowClient], Awaitable[str | None]]
-"""Work on a schedule: returns what it did, for the log; None when there was nothing to do. A repeat does no harm."""
+"""Work on a schedule: returns a line for the log, None when there was nothing to do. It may be repeated."""
 
 
 @dataclass(frozen=True)
 class Slice:
     """One API, or one part of the platform.
 
-    `dialogue` answers the sockets of the hub that has the slice's name. What is listed under `every_minute`,
-    `every_hour` and `every_night` (03:00 UTC) is run by the timers of `functions/maintenance`, each item apart from
-    the others: on Flex Consumption each timer scales alone, so the app has one for minutes and one for hours.
+    `dialogue` handles the sockets of the hub that has the slice's name. The timers of `functions/maintenance` run what
+    is listed under `every_minute`, `every_hour` and `every_night` (03:00 UTC); a failure of one item does not affect
+    the others. The slices share two timers because on Flex Consumption each timer is scaled as a group of its own.
     """
 
     api: Api | None = None

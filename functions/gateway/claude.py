@@ -1,4 +1,4 @@
-"""Runs of Anthropic's models: the `claude` command line at work in a container, and what it reports at its end."""
+"""Runs of Anthropic's models: the job that runs the `claude` command line, and the report that it writes."""
 
 import json
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from shared.jobs import ARTIFACTS, Exit, JobSpec, Unstartable
 from shared.settings import settings
 
 AGENT = Path(__file__).with_name("container") / "agent.py"
-"""What runs in the container: it starts the command line and makes its events readable."""
+"""The program that runs in the container: it starts the command line and prints its events as text."""
 
 REPORT = "claude.json"
-"""The file in which the agent tells tokens, cost and text; it becomes no artifact."""
+"""The file in which the agent reports tokens, cost and the model's answer; it does not become an artifact."""
 
 MAX_REPORT = 16 * 1024 * 1024
+"""Bytes of a report; a larger one is ignored."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of the model's work; `cost` in USD, `error` when it failed."""
+    """What the model answered; `cost` in USD. `error` is the reason of a failure, `result` None then."""
 
     result: str | None
     error: str | None
@@ -31,13 +32,13 @@ class Report:
 
 
 def job(run: Run) -> JobSpec:
-    """The container's work for a run. `Unstartable` without a key."""
+    """Return what to run for a run of an Anthropic model. `Unstartable` without an API key."""
     config = settings()
     if not config.anthropic_api_key:
-        raise Unstartable("ANTHROPIC_API_KEY is not set: models of Anthropic cannot run here")
+        raise Unstartable("ANTHROPIC_API_KEY is not set, so Anthropic models cannot run")
     environment = {
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "CLAUDE_CODE_MAX_RETRIES": "4",  # about 10 s: a longer outage is told, not waited for
+        "CLAUDE_CODE_MAX_RETRIES": "4",  # about 10 s; a longer outage fails the run
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(run.options.get("max_tokens", 4096)),
         "DISABLE_AUTOUPDATER": "1",
     }
@@ -55,25 +56,25 @@ def job(run: Run) -> JobSpec:
 
 
 async def report_of(end: Exit) -> Report | None:
-    """What the agent reported; None when it did not come to that."""
+    """Return what the agent reported, None when it has not written a report."""
     blob = next((file.blob for file in end.files if file.name == REPORT and file.size <= MAX_REPORT), None)
     if blob is None:
         return None
     try:
-        told: dict[str, Any] = json.loads(await blobs.get(ARTIFACTS, blob))
-    except blobs.BlobNotFound:  # a repeat, after the run was finished
+        written: dict[str, Any] = json.loads(await blobs.get(ARTIFACTS, blob))
+    except blobs.BlobNotFound:  # a repeat: the report was deleted after the run had ended
         return None
-    text = redacted(told["result"])
+    text = redacted(written["result"])
     return Report(
-        result=None if told["is_error"] else text,
-        error=text or "The model ended with an error" if told["is_error"] else None,
-        tokens=told["tokens"],
-        cost=told["cost"],
+        result=None if written["is_error"] else text,
+        error=text or "The model ended with an error" if written["is_error"] else None,
+        tokens=written["tokens"],
+        cost=written["cost"],
     )
 
 
 async def forget_report(end: Exit) -> None:
-    """Delete the report, once the run has what it says."""
+    """Delete the report, after the run has taken over its content."""
     for file in end.files:
         if file.name == REPORT:
             await blobs.delete(ARTIFACTS, file.blob)

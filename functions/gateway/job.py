@@ -1,4 +1,4 @@
-"""A run as a job: what its container runs, and what becomes of the run when it starts, prints and ends."""
+"""A run as a job: what its container runs, and how the run changes when its job starts, prints and ends."""
 
 import re
 from collections.abc import AsyncIterator
@@ -16,27 +16,27 @@ from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobKind, JobSpec, Unstartabl
 KIND = "gateway.run"
 
 RESULT_BYTES = 256 * 1024
-"""Of longer output the result holds the end; the whole is the artifact `claude.log`."""
+"""Bytes of the end of the output that the result holds; the whole output is the artifact `claude.log`."""
 
 LOG_NAME = "claude.log"
 
 PROGRAMS = {"python": ("main.py", "python3"), "bash": ("main.sh", "bash")}
-"""Custom models: the file that the prompt becomes, and what runs it."""
+"""Custom models: the file to which the prompt is written, and its interpreter."""
 
 
 def clean_name(name: str) -> str:
-    """A file name as artifacts have them: the base name, each other character than `[A-Za-z0-9._-]` replaced."""
+    """Return an artifact's name for a file: its base name, with `_` for each character outside `[A-Za-z0-9._-]`."""
     base = re.split(r"[/\\]", name)[-1]
     return re.sub(r"[^A-Za-z0-9._-]", "_", base)[:255] or "_"
 
 
 class GatewayRun(JobKind):
-    """What the gateway does at the turns of a run's job."""
+    """The kind of job that executes a run."""
 
     name = KIND
 
     async def prepare(self, job_id: str) -> JobSpec | None:
-        """The container's work, from the run's model and prompt."""
+        """Return the program or the command line for the run's model and prompt."""
         try:
             run = await runs.get(job_id)
         except tables.NotFound:
@@ -49,27 +49,27 @@ class GatewayRun(JobKind):
         if model.provider is Provider.ANTHROPIC:
             return claude.job(run)
         if model.provider is not Provider.CUSTOM:
-            raise Unstartable(f"Models of {model.provider} cannot run here")
+            raise Unstartable(f"This app cannot run {model.provider} models")
         name, interpreter = PROGRAMS[run.model]
         inputs = {name: run.prompt.encode()}
         return JobSpec([interpreter, name], timeout_of(run), inputs=inputs, keep="artifacts")
 
     async def started(self, job: Job) -> None:
-        """The run is running."""
+        """Let the run enter the status `running` and publish that."""
         run = await runs.update(job.id, Run.start)
         if run.status is RunStatus.RUNNING:
             await updates.run_changed(run)
 
     async def output(self, job: Job, offset: int, data: bytes) -> None:
-        """Show it live, as long as nobody has been told of the end; the log itself is kept already."""
+        """Publish the output, unless the run is final already: its subscribers were sent the end by then."""
         if await self.wanted(job.id):
             await updates.run_printed(job.id, offset, data)
 
     async def ended(self, job: Job, end: Exit) -> None:
-        """Keep the files, then let the run enter its final status, then tell."""
+        """Record the files as artifacts, then let the run enter its final status, then publish that."""
         try:
             run = await runs.get(job.id)
-        except tables.NotFound:  # deleted meanwhile: nobody is left to tell
+        except tables.NotFound:  # the run was deleted
             return
         report = await claude.report_of(end) if not run.status.final else None
         for artifact in self._artifacts(run, job, end):
@@ -89,31 +89,31 @@ class GatewayRun(JobKind):
 
         run = await runs.update(run.id, finish)
         await claude.forget_report(end)
-        if run.completed_at != end.at:  # whoever ended it has told so
+        if run.completed_at != end.at:  # it was ended by another request, which has published that
             return
         await updates.run_changed(run)
         if run.status is RunStatus.FAILED:
             await run_failed(run)
 
     async def wanted(self, job_id: str) -> bool:
-        """Until the run is final, or gone."""
+        """Return whether the run exists and is not final."""
         try:
             return not (await runs.get(job_id)).status.final
         except tables.NotFound:
             return False
 
     async def orphaned(self, job_id: str) -> None:
-        """Somebody should know: it cost money."""
+        """Raise an alert, since the container has cost money."""
         await fault(f"orphan {job_id}", f"A container without a run was removed: job-{job_id}")
 
     async def unfinished(self) -> AsyncIterator[str]:
-        """Pending and running runs."""
+        """Yield the ids of pending and running runs."""
         for status in (RunStatus.PENDING, RunStatus.RUNNING):
             async for run in runs.all({"status": status}):
                 yield run.id
 
     def _artifacts(self, run: Run, job: Job, end: Exit) -> list[Artifact]:
-        """The files that the program left, and the log; their ids are the same in every repeat."""
+        """Return artifacts for the files that were kept and for the log, with the same ids in every repeat."""
 
         def artifact(name: str, size: int, kind: str, container: str, blob: str, sha256: str = "") -> Artifact:
             return Artifact(
@@ -128,7 +128,7 @@ class GatewayRun(JobKind):
         return found
 
     async def _result(self, job: Job, end: Exit) -> str | None:
-        """The output, or its end."""
+        """Return the output, or the end of a long one; None when a command that was ended has printed nothing."""
         if not job.size:
             return "" if end.reason == "exited" else None
         start = max(0, job.size - RESULT_BYTES)
@@ -138,12 +138,12 @@ class GatewayRun(JobKind):
 
 
 def timeout_of(run: Run) -> int:
-    """Seconds that a run may take."""
+    """Return how many seconds a run may take."""
     return int(run.options.get("timeout", 300))
 
 
 def failure(end: Exit, timeout: int) -> str | None:
-    """Why a run failed; None when it did not."""
+    """Return why a run failed, None when it did not."""
     match end.reason:
         case "exited":
             return None if end.exit_code == 0 else f"Exited with code {end.exit_code}"
@@ -152,6 +152,6 @@ def failure(end: Exit, timeout: int) -> str | None:
         case "unstartable":
             return end.message or "The container could not be started"
         case "lost":
-            return "The container ended without a word"
+            return "The container stopped without reporting an exit code"
         case "cancelled":
             return "Cancelled"

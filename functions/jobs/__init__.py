@@ -4,8 +4,7 @@ from functions.jobs import activities, events, orchestrations, timers
 from shared.http.api import Api
 from shared.slices import Slice
 
-api = Api(
-    "jobs", "Runyard jobs", "1.0.0", [events.routes], render=lambda status, message: {"error": message}
-)  # for runners only
+# Called by runners only.
+api = Api("jobs", "Runyard jobs", "1.0.0", [events.routes], render=lambda status, message: {"error": message})
 
 SLICE = Slice(api=api, blueprints=[orchestrations.bp, activities.bp], every_minute=[timers.reconcile])

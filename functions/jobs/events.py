@@ -1,4 +1,4 @@
-"""Where a job's runner pushes: its output, the files it leaves, its exit."""
+"""The endpoint to which a job's runner pushes: its output, the files it produced, its exit."""
 
 import secrets
 import uuid
@@ -36,21 +36,21 @@ RETRY_AFTER = "30"
 
 
 class Received(BaseModel):
-    """How many bytes of output are safe, and whether the command is to end."""
+    """`offset` is how many bytes of output are stored; `stop` asks the runner to end the command."""
 
     offset: int
     stop: bool = False
 
 
 class NewFile(BaseModel):
-    """A file the runner wants to keep; `size` in bytes."""
+    """A file that the runner wants to upload; `size` in bytes."""
 
     name: str = Field(min_length=1, max_length=1024)
     size: int = Field(ge=0)
 
 
 class UploadTarget(BaseModel):
-    """Where to put it, and the name to report it under."""
+    """The URL to upload a file to, and the blob's name, which the runner reports with the file."""
 
     url: str
     blob: str
@@ -81,17 +81,17 @@ CurrentJob = Annotated[Job, Depends(_current_job)]
 
 @routes.post("/events", response_model=Received)
 async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, Query(ge=0)]) -> Received | Response:
-    """Append output that begins at byte `offset`; the first push, which may be empty, says that the job runs."""
+    """Append output that begins at byte `offset`; the first push, which may be empty, marks the job as running."""
     data = await request.body()
     if offset > job.size:
-        return JSONResponse({"error": "Output is missing before this", "offset": job.size}, 409)
+        return JSONResponse({"error": "Output before this offset is missing", "offset": job.size}, 409)
     kind = kind_of(job.kind)
     if data:
         await blobs.append(LOGS, job.id, offset, data)
     if job.state is JobState.CREATED:
         await kind.started(job)
     end, stop = offset + len(data), False
-    if end > job.size:  # else a repeat of what was handed on already
+    if end > job.size:  # otherwise all of it was handled before
         try:
             await kind.output(job, job.size, data[job.size - offset :])
         except Stop:
@@ -111,14 +111,15 @@ async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, 
 
 @routes.post("/captures")
 async def push_capture(job: CurrentJob, body: Captured) -> Received:
-    """Take note of a file that a line names; the line comes after it."""
+    """Note a file that a line of output names; the line itself is pushed afterwards."""
     if body.file and not body.file.blob.startswith(f"{job.kind}/{job.id}/"):
-        raise Conflict("The file is not one of this job's")
+        raise Conflict("The file does not belong to this job")
 
     def note(record: Job) -> None:
         if body.end > record.size and all(known.line != body.line for known in record.captured):
             last = max((known.at for known in record.captured), default=body.at)
-            body.at = max(body.at, last + timedelta(milliseconds=1))  # their order shows in their ids
+            # Ids derived from these times keep the order of the lines.
+            body.at = max(body.at, last + timedelta(milliseconds=1))
             record.captured = [*record.captured, body]
 
     await jobs.update(job.id, note)
@@ -127,7 +128,7 @@ async def push_capture(job: CurrentJob, body: Captured) -> Received:
 
 @routes.post("/files", status_code=201)
 async def offer_file(job: CurrentJob, body: NewFile) -> UploadTarget:
-    """Say where one of the job's files may be put, by a link that opens nothing else."""
+    """Return where to upload one of the job's files: a link that gives access to this one blob only."""
     if body.size > settings().artifact_limit:
         raise TooLarge(f"File is over {settings().artifact_limit} bytes")
     blob = f"{job.kind}/{job.id}/{uuid.uuid4()}"
@@ -136,9 +137,9 @@ async def offer_file(job: CurrentJob, body: NewFile) -> UploadTarget:
 
 @routes.post("/exit")
 async def push_exit(job: CurrentJob, body: Exit, workflows: Workflows) -> Received:
-    """Take the exit, once all output is here, and wake the job's workflow."""
+    """Store the exit, provided that all output has arrived, and wake the job's workflow."""
     if body.size != job.size:
-        raise Conflict(f"Output ends at {job.size}, not at {body.size}")
+        raise Conflict(f"The app has {job.size} bytes of output, not {body.size}")
     own = f"{job.kind}/{job.id}/"
     body.files = [file for file in body.files if file.blob.startswith(own)]
 

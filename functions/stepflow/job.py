@@ -1,4 +1,4 @@
-"""An execution as a job: what its container runs, and what becomes of its output as it arrives."""
+"""An execution as a job: what its container runs, and how the execution changes as output arrives."""
 
 import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -19,18 +19,18 @@ from shared.jobs import LOGS, Captured, Exit, Job, JobKind, JobSpec, Stop
 KIND = "stepflow.execution"
 
 INLINE_COMMAND = 16 * 1024
-"""Bytes of the longest command that is handed over as an argument; a longer one is a file."""
+"""Bytes of the longest command that is passed as an argument; a longer one is passed as a file."""
 
 SCRIPT = ".stepflow-command.sh"
 
 
 class StepflowExecution(JobKind):
-    """What StepFlow does at the turns of an execution's job."""
+    """The kind of job that runs an execution's command."""
 
     name = KIND
 
     async def prepare(self, job_id: str) -> JobSpec | None:
-        """The container's work: the command in a shell."""
+        """Return the execution's command, to be run by a shell."""
         try:
             execution = await executions.get(job_id)
         except tables.NotFound:
@@ -46,20 +46,20 @@ class StepflowExecution(JobKind):
             inputs={} if inline else {SCRIPT: command},
             environment=execution.environment,
             capture=ARTIFACT_PATH,
-            mask_words=False,  # or `[key=value]` would be no parameter
+            mask_words=False,  # `[key=value]` in a marker is a parameter
         )
 
     async def started(self, job: Job) -> None:
-        """The execution is running."""
+        """Let the execution enter the status `running` and publish that."""
         execution = await executions.update(job.id, Execution.start)
         if execution.status is ExecutionStatus.RUNNING:
             await updates.tell(execution.id, [updates.started(execution)])
 
     async def output(self, job: Job, offset: int, data: bytes) -> None:
-        """Read it, write down what it says together with how far it was read, then tell.
+        """Interpret the output, store what follows from it together with how far it was read, then publish that.
 
-        A repeat begins before what was read, and says nothing that is not written down. `Stop` when nothing more is
-        wanted of the command.
+        A repeat begins before the byte up to which output was read, so it changes nothing. `Stop` when the execution
+        has ended or its output has made it fail.
         """
         at = datetime.now(UTC)
         end = offset + len(data)
@@ -67,22 +67,22 @@ class StepflowExecution(JobKind):
         async def change(execution: Execution) -> Sequence[Change]:
             if execution.status.final:
                 raise Stop
-            return execution.read(await _unread(execution, offset, data, end), at)
+            return execution.read(await _unread(execution, offset, data), at)
 
         execution = await _advance(job, change, at, end)
         if execution is None or execution.failure is not None:
             raise Stop
 
     async def ended(self, job: Job, end: Exit) -> None:
-        """Read what is left, close the step that is open, let the execution enter its final status, then tell."""
+        """Read the rest of the output, close the open step, let the execution enter its final status, and publish."""
 
         async def change(execution: Execution) -> Sequence[Change]:
             if execution.settled:
                 return ()
-            if execution.status.final:  # cancelled: nothing that came since counts
+            if execution.status.final:  # cancelled: output since then is ignored
                 changes = execution.close(None, end.at, execution.error_message)
             else:
-                rest = await _unread(execution, job.size, b"", job.size)
+                rest = await _unread(execution, job.size, b"")
                 changes = execution.read(rest, end.at, end=True)
                 status, code, message = outcome(end, job.timeout)
                 changes += execution.close(code, end.at, None if end.reason == "exited" else message)
@@ -94,50 +94,50 @@ class StepflowExecution(JobKind):
 
         execution = await _advance(job, change, end.at, job.size)
         if execution is None or (execution.status is ExecutionStatus.CANCELLED and execution.started_at is None):
-            return  # deleted, or cancelled before its start and told by who did that
+            return  # deleted, or cancelled before its start by a request that has published the end
         await tell_end(execution)
 
     async def wanted(self, job_id: str) -> bool:
-        """Until the execution is final, or gone."""
+        """Return whether the execution exists and is not final."""
         try:
             return not (await executions.get(job_id)).status.final
         except tables.NotFound:
             return False
 
     async def unfinished(self) -> AsyncIterator[str]:
-        """Pending and running executions."""
+        """Yield the ids of pending and running executions."""
         for status in ACTIVE:
             async for execution in executions.all({"status": status}):
                 yield execution.id
 
 
 def outcome(end: Exit, timeout: int) -> tuple[ExecutionStatus, int | None, str | None]:
-    """Status, exit code and message that follow from how the job ended."""
+    """Return status, exit code and message of an execution whose job has ended like this."""
     match end.reason:
         case "exited" if end.exit_code == 0:
             return ExecutionStatus.COMPLETED, 0, None
         case "exited":
-            note = {126: " (it cannot be run)", 127: " (there is no such command)"}.get(end.exit_code or 0, "")
+            note = {126: " (the command is not executable)", 127: " (command not found)"}.get(end.exit_code or 0, "")
             return ExecutionStatus.FAILED, end.exit_code, f"Command exited with code {end.exit_code}{note}"
         case "timeout":
             return ExecutionStatus.FAILED, -1, f"Execution timed out after {timeout} seconds"
         case "unstartable":
             return ExecutionStatus.FAILED, 1, end.message or "The container could not be started"
         case "lost":
-            return ExecutionStatus.FAILED, -1, "The container ended without a word"
+            return ExecutionStatus.FAILED, -1, "The container stopped without reporting an exit code"
         case "cancelled":
             return ExecutionStatus.CANCELLED, None, "Cancelled"
 
 
 async def tell_end(execution: Execution) -> None:
-    """Say how an execution has ended; its last messages."""
+    """Publish an execution's last messages: how it has ended."""
     count = (await artifacts.page({"execution_id": execution.id}, limit=1)).total
     failure = [updates.failed(execution)] if execution.status is ExecutionStatus.FAILED else []
     await updates.tell(execution.id, [*failure, updates.completed(execution, count)])
 
 
-async def _unread(execution: Execution, offset: int, data: bytes, end: int) -> bytes:
-    """The output from where the execution has read to, up to `end`; `data` begins at `offset` and is in the log."""
+async def _unread(execution: Execution, offset: int, data: bytes) -> bytes:
+    """Return the output that the execution has not read yet: what the log has before `offset`, then `data`."""
     if execution.offset >= offset:
         return data[execution.offset - offset :]
     held = blobs.stream(LOGS, execution.id, execution.offset, offset - execution.offset)
@@ -147,10 +147,10 @@ async def _unread(execution: Execution, offset: int, data: bytes, end: int) -> b
 async def _advance(
     job: Job, change: Callable[[Execution], Awaitable[Sequence[Change]]], at: datetime, log_bytes: int
 ) -> Execution | None:
-    """Change an execution together with all that follows from the change; None when there is no execution.
+    """Change an execution together with its log lines and artifacts, then publish; None when there is no execution.
 
-    Log lines and artifacts are written first, under names that a repeat chooses again, then the execution itself on
-    the condition that it is the one that was read.
+    Log lines and artifacts are written first, under the same keys in every repeat; then the execution is written on
+    the condition that it has not changed since it was read.
     """
     while True:
         try:
@@ -174,10 +174,10 @@ async def _advance(
 
 
 async def _keep(job: Job, execution: Execution, first: int, changes: Sequence[Change], at: datetime) -> list[Message]:
-    """Write the log lines, the first of them number `first`, and the artifacts; answers what there is to tell."""
+    """Write log lines, numbered from `first` on, and artifacts; return the messages to publish."""
     await log_index.append(execution.id, first, [change for change in changes if isinstance(change, LogLine)], at)
     messages: list[Message] = []
-    for _, group in groupby(changes, type):  # lines in a row may share frames
+    for _, group in groupby(changes, type):  # consecutive lines may share frames
         run = list(group)
         lines = [change for change in run if isinstance(change, LogLine)]
         messages += updates.printed(execution, first, lines, at)
@@ -192,7 +192,7 @@ async def _keep(job: Job, execution: Execution, first: int, changes: Sequence[Ch
 
 
 def _artifact(job: Job, execution: Execution, mark: ArtifactMark) -> Artifact:
-    """The record of a file that a marker names, whether it was there or not; the same in every repeat."""
+    """Return the record of a file that a marker names, also of a missing file; the same in every repeat."""
     named = (captured for captured in job.captured if captured.line == mark.offset and captured.path == mark.path)
     captured = next(named, Captured(line=mark.offset, end=0, path=mark.path, at=execution.created_at))
     file = captured.file

@@ -1,4 +1,4 @@
-"""Keeping the files that lines of output name, at the moment when their line is read."""
+"""Uploading the files that lines of output name, at the moment when the line is read."""
 
 import json
 import os
@@ -11,61 +11,61 @@ from typing import Any
 from files import put
 from push import JobApi, Over, Pusher
 
-LONGEST = 64 * 1024  # bytes of a line that is looked at; longer ones pass
-PACKED = 1 << 30  # bytes of the files in a folder that is packed
+LONGEST = 64 * 1024  # bytes of a line; longer lines are passed on without a search
+PACKED = 1 << 30  # bytes of the files in a folder that is uploaded as an archive
 
 
 class Capture:
-    """A sink before the pusher: a line goes on when the file that it names has been kept, or cannot be.
+    """Passes lines on to the pusher, each after the file that it names was uploaded or could not be.
 
-    Paths are relative to `directory`. Nothing outside of `root`, the container's own file system, is kept, by whatever
-    links it is named.
+    Paths are relative to `directory`. A path that leads out of `root`, the container's file system, also through a
+    link, is not uploaded.
     """
 
     def __init__(self, pattern: str, directory: Path, root: Path, api: JobApi, pusher: Pusher):
         self._pattern = re.compile(pattern.encode())
         self._directory, self._root, self._api, self._pusher = directory, root, api, pusher
         self._held = bytearray()  # an unfinished line
-        self._offset = 0  # bytes handed on
-        self._passing = False  # the rest of a line that is too long
+        self._offset = 0  # bytes passed on
+        self._passing = False  # in the rest of a line that is too long
 
     def write(self, data: bytes) -> None:
-        """Hand on whole lines."""
+        """Pass on whole lines, and hold the start of an unfinished one."""
         self._held += data
         if self._passing:
             end = self._held.find(b"\n") + 1
             self._passing = end == 0
-            self._hand_on(end or len(self._held))
+            self._pass_on(end or len(self._held))
         end = self._held.rfind(b"\n") + 1
         if end:
             self._look(bytes(self._held[:end]))
         if len(self._held) > LONGEST:
             self._passing = True
-            self._hand_on(len(self._held))
+            self._pass_on(len(self._held))
 
     def finish(self) -> None:
-        """Hand on a last line without a newline."""
+        """Pass on a last line without a newline."""
         if not self._passing:
             self._look(bytes(self._held))
-        self._hand_on(len(self._held))
+        self._pass_on(len(self._held))
 
-    def _hand_on(self, size: int) -> None:
+    def _pass_on(self, size: int) -> None:
         if size:
             self._pusher.write(bytes(self._held[:size]))
             self._offset += size
             del self._held[:size]
 
     def _look(self, lines: bytes) -> None:
-        """Hand on these lines, which `_held` begins with."""
+        """Upload what these lines name and pass them on; `_held` begins with them."""
         done = 0
         for found in self._pattern.finditer(lines):
             start = lines.rfind(b"\n", 0, found.start("path")) + 1
             stop = (lines.find(b"\n", start) + 1) or len(lines) + 1
-            self._hand_on(start - done)
+            self._pass_on(start - done)
             done = start
             if stop - start <= LONGEST and not self._pusher.over:
                 self._keep(found["path"], self._offset + stop - start)
-        self._hand_on(len(lines) - done)
+        self._pass_on(len(lines) - done)
 
     def _keep(self, raw: bytes, end: int) -> None:
         path = text_of(raw)
@@ -77,25 +77,25 @@ class Capture:
                 report["reason"] = getattr(error, "strerror", None) or str(error)
             self._api.post("/captures", json.dumps(report).encode(), "application/json")
         except Over:
-            return  # the pusher will hear of it
+            return  # the pusher's next push fails with the same
 
     def _put(self, path: str, shown: str) -> dict[str, Any]:
-        """Upload a file, or a folder packed. `ValueError` and `OSError` with the reason when that cannot be."""
+        """Upload a file, or a folder as an archive. `ValueError` or `OSError` with the reason when that fails."""
         target = Path(os.path.realpath(self._directory / path))
         if not target.is_relative_to(self._root):
-            raise ValueError("Outside of the container's file system")
+            raise ValueError("The path leads out of the container's file system")
         name = Path(shown).name or target.name or "artifact"
         if target.is_dir():
             with tempfile.NamedTemporaryFile(suffix=".tar.gz") as packed:
                 pack(target, Path(packed.name).resolve())
                 return put(Path(packed.name), f"{target.name or 'root'}.tar.gz", self._api, "application/gzip")
         if target.exists() and not target.is_file():
-            raise ValueError("No regular file")
+            raise ValueError("Not a regular file")
         return put(target, name, self._api)
 
 
 def pack(folder: Path, target: Path) -> None:
-    """Write a folder's files, folders and links, as links, to a .tar.gz. `ValueError` when there is too much of it."""
+    """Write a folder to a .tar.gz, links as links. `ValueError` when its files have more than `PACKED` bytes."""
     left = PACKED
 
     def admit(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -111,7 +111,7 @@ def pack(folder: Path, target: Path) -> None:
 
 
 def text_of(raw: bytes) -> str:
-    """As UTF-8, else as Latin-1."""
+    """Decode a path from UTF-8, or from Latin-1 when it is not UTF-8."""
     try:
         return raw.decode().strip()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Putting files of the container where the app says."""
+"""Uploading files of the container to where the app says."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ MAX_FILES = 1000
 
 
 def keep(folder: Path, api: JobApi) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Put the regular files below `folder` where the app says; answers (kept, skipped with the reason)."""
+    """Upload the regular files below `folder`; return the records of those kept, and name and reason of the others."""
     kept: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     for number, path in enumerate(regular_files(folder)):
@@ -31,7 +31,7 @@ def keep(folder: Path, api: JobApi) -> tuple[list[dict[str, Any]], list[dict[str
 
 
 def regular_files(folder: Path) -> Iterator[Path]:
-    """Files below a folder in the order of their names; links are neither followed nor kept."""
+    """Yield the files below a folder in the order of their names; links are neither followed nor kept."""
     for root, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
@@ -41,7 +41,7 @@ def regular_files(folder: Path) -> Iterator[Path]:
 
 
 def put(path: Path, name: str, api: JobApi, kind: str | None = None) -> dict[str, Any]:
-    """Upload one file as it is now; answers its record. `ValueError` when the app refuses it, `OSError` otherwise."""
+    """Upload one file and return its record. `ValueError` if the app refuses it, `OSError` if the upload fails."""
     size = path.stat().st_size
     kind = kind or mimetypes.guess_type(name)[0] or "application/octet-stream"
     status, place = api.post("/files", json.dumps({"name": name, "size": size}).encode(), "application/json")
@@ -74,11 +74,11 @@ def put(path: Path, name: str, api: JobApi, kind: str | None = None) -> dict[str
 
 
 def body(file: Any, size: int, digest: Any) -> Iterator[bytes]:
-    """Exactly `size` bytes of a file; one that shrank meanwhile is an error."""
+    """Yield exactly `size` bytes of a file. `OSError` when it has become shorter."""
     while size:
         chunk = file.read(min(1 << 20, size))
         if not chunk:
-            raise OSError("file shrank while it was read")
+            raise OSError("file became shorter while it was read")
         digest.update(chunk)
         size -= len(chunk)
         yield chunk

@@ -1,4 +1,4 @@
-"""Pushing a job's output to the app: in order, each byte once, through restarts of either side."""
+"""Pushing a job's output to the app: in order, each byte counted once, also when the app restarts."""
 
 import http.client
 import json
@@ -9,25 +9,28 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BATCH = 1024 * 1024  # bytes of one push
-BUFFER = 8 * BATCH  # bytes not pushed yet; at that the program waits
-PATIENCE = 900.0  # seconds without an answer, after which nobody is there any more
-# Seconds between two pushes, by how many there were: a log blob holds at most 50,000 blocks.
+BUFFER = 8 * BATCH  # bytes not pushed yet; when there are more, the command waits
+PATIENCE = 900.0  # seconds without an answer, after which the runner gives up
+# (number of pushes, seconds between two of them up to that number): a log blob holds at most 50,000 blocks.
 INTERVALS = ((10_000, 0.1), (40_000, 1.0), (49_000, 60.0))
 
 
 class Over(Exception):
-    """The app wants no more of this job: it has ended, was cancelled, or nobody answers."""
+    """The app accepts no more from this job: it has ended, was cancelled, or the app does not answer."""
 
 
 class JobApi:
-    """The app, as a job sees it: `url` is `https://app/jobs/<id>`, every call carries the job's token."""
+    """The app's endpoint for one job: `url` is `https://app/jobs/<id>`, every request carries the job's token."""
 
     def __init__(self, url: str, token: str):
         self._url, self._token = urlsplit(url), token
         self._connection: http.client.HTTPConnection | None = None
 
     def post(self, path: str, body: bytes, kind: str = "application/octet-stream") -> tuple[int, dict[str, Any]]:
-        """(status, answer), after as many tries as it takes. `Over` when the job is, or after `PATIENCE` seconds."""
+        """Send a request, again and again while the app does not answer; return (status, body).
+
+        `Over` when the job has ended or the token is unknown, and after `PATIENCE` seconds without an answer.
+        """
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": kind}
         since, pause = time.monotonic(), 0.05
         while True:
@@ -55,27 +58,27 @@ class JobApi:
 
 
 def connect(scheme: str, netloc: str) -> http.client.HTTPConnection:
-    """A connection on which no wait is endless."""
+    """Return a connection with a timeout on every wait."""
     kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
     return kind(netloc, timeout=60)
 
 
 class Pusher:
-    """A bounded buffer between the program and the app, emptied by a thread of its own."""
+    """A bounded buffer between the command and the app; a thread of its own pushes what is in it."""
 
     def __init__(self, api: JobApi):
         self._api = api
         self._buffer, self._offset, self._closed = bytearray(), 0, False
         self._changed = threading.Condition()
         self.over: str | None = None
-        """Why the app wants no more; None as long as it does."""
+        """Why the app accepts no more output; None while it does."""
         self.stop = False
-        """Whether the app wants the command to end."""
+        """Whether the app has asked to end the command."""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def write(self, data: bytes) -> None:
-        """Hand over output; waits while too much is under way."""
+        """Add output to the buffer; waits while the buffer is full."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._buffer) < BUFFER or self.over)
             if not self.over:
@@ -83,7 +86,7 @@ class Pusher:
             self._changed.notify_all()
 
     def close(self) -> int:
-        """Push what is left; answers the bytes pushed in all. `Over`."""
+        """Push the rest and return how many bytes were pushed in all. `Over` if the app does not accept it."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -94,7 +97,7 @@ class Pusher:
 
     def _run(self) -> None:
         try:
-            self._push(b"")  # says that the job has started
+            self._push(b"")  # marks the job as running
             for pause in _pauses():
                 with self._changed:
                     self._changed.wait_for(lambda: self._buffer or self._closed)
@@ -106,13 +109,13 @@ class Pusher:
                     self._changed.wait_for(lambda: self._closed or len(self._buffer) >= BATCH, pause)
         except Over as error:
             with self._changed:
-                self.over = str(error) or "over"
+                self.over = str(error) or "the job is over"
                 self._changed.notify_all()
 
     def _push(self, batch: bytes) -> None:
         status, answer = self._api.post(f"/events?offset={self._offset}", batch)
         if status != 200:
-            # A gap could be filled only from the buffer, and the buffer begins at what was acknowledged last.
+            # The buffer begins at the last acknowledged byte, so earlier output that the app misses cannot be repeated.
             raise Over(f"output refused: {status} {answer}")
         with self._changed:
             del self._buffer[: len(batch)]

@@ -1,10 +1,11 @@
-"""The entry point of a job's container: fetches the inputs, runs the command, pushes output, files and the exit.
+"""The entry point of a job's container: downloads inputs, runs the command, pushes its output, files and exit.
 
 Standard library only. The job comes as an `Order` (shared/order.py) in the environment variable `RUNYARD_JOB`.
 
-Output is pushed to `POST {url}/events?offset=N`; the byte offset is its sequence number, so a batch that arrives twice
-changes nothing; an answer with `stop` ends the command. `POST {url}/files` answers where a file may be put;
-`POST {url}/captures` reports one that a line names, before that line; `POST {url}/exit` ends the job.
+It calls the app at the order's `url`: `POST /events?offset=N` takes output, whose byte offset is its sequence number,
+so that a batch that arrives twice changes nothing, and may answer `stop` to end the command; `POST /files` answers
+where to upload a file; `POST /captures` reports a file that a line of output names, before that line is pushed;
+`POST /exit` ends the job.
 """
 
 import contextlib
@@ -25,14 +26,14 @@ from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[
 from push import PATIENCE, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
-STEP = 0.05  # seconds between two looks at a reader
-OVER = 75  # exit code when the app accepts no more of this job
+STEP = 0.05  # seconds between two checks of a reader
+OVER = 75  # exit code when the app accepts no more from this job
 MALFORMED = 78  # exit code for an order that cannot be read
-GRACE = 2.0  # seconds from the signal to the kill, and for output of what the command left behind
+GRACE = 2.0  # seconds from SIGTERM to SIGKILL, and for the output of processes that outlive the command
 
 
 def main() -> int:
-    """Run the job; returns the exit code of the container."""
+    """Run the job and return the exit code of the container."""
     try:
         order = Order.from_json(os.environ.pop(VARIABLE, ""))
     except MalformedOrder as error:
@@ -47,7 +48,7 @@ def main() -> int:
 
 
 def work(order: Order) -> int | None:
-    """Do what the order says and report the exit; returns the command's exit code, None when it was not started."""
+    """Carry out the order and report the exit; return the command's exit code, None when it was not started."""
     root, directory = Path.cwd(), Path(order.directory).resolve()
     api = JobApi(order.url, order.token)
     values = [os.environ.get(name, "").encode() for name in order.secrets]
@@ -74,7 +75,7 @@ def work(order: Order) -> int | None:
 
 
 def fetch(inputs: list[InputFile], directory: Path) -> None:
-    """Download the inputs; each is tried a few times. `OSError` when one cannot be had."""
+    """Download the inputs, each with a few attempts. `OSError` when one cannot be downloaded or written."""
     for item in inputs:
         target = directory / item.path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ def fetch(inputs: list[InputFile], directory: Path) -> None:
                 break
             except OSError as error:
                 if pause is None:
-                    raise OSError(f"{item.path}: {error}") from None  # the address is a secret
+                    raise OSError(f"{item.path}: {error}") from None  # the URL is a secret
                 time.sleep(pause)
 
 
@@ -99,14 +100,14 @@ def run(
     pusher: Pusher,
     sink: "Pusher | Capture",
 ) -> dict[str, Any]:
-    """Run the command in a process group of its own, its output through `sink` to `pusher`; answers how it ended."""
+    """Run the command in its own process group, its output going through `sink` to `pusher`; return how it ended."""
     try:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        return {"exit_code": 127, "reason": "unstartable", "message": f"Command cannot be started: {error}"}
+        return {"exit_code": 127, "reason": "unstartable", "message": f"The command could not be started: {error}"}
 
     def stop(*_: object) -> None:
         end_group(process)
@@ -122,7 +123,7 @@ def run(
         if process.returncode is None and (pusher.over or pusher.stop or time.monotonic() >= deadline):
             reason = "exited" if pusher.stop else "timeout"
             end_group(process)
-    reader.join(GRACE)  # something in the background may hold the output open
+    reader.join(GRACE)  # a background process may keep the output open
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     reader.finish()
@@ -131,7 +132,7 @@ def run(
 
 
 class OutputReader(threading.Thread):
-    """Passes a command's output on until its end."""
+    """Reads a command's output to its end, masks secrets in it and writes it to a sink."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | Capture"):
         super().__init__(daemon=True)
@@ -140,7 +141,7 @@ class OutputReader(threading.Thread):
         self._reading = False
 
     def run(self) -> None:
-        """Read and hand on; a sink that is full, or busy with a file, makes the command wait."""
+        """Read and write; while the sink is full or uploads a file, the command waits."""
         while True:
             self._reading = True
             data = os.read(self._output, 1 << 16)
@@ -153,7 +154,7 @@ class OutputReader(threading.Thread):
             self._sink.finish()
 
     def finish(self) -> None:
-        """Wait for what was read to be handed on, and `GRACE` seconds in all for more to read."""
+        """Wait until all that was read is written, and at most `GRACE` seconds in total for more to read."""
         waited, since = 0.0, time.monotonic()
         while self.is_alive() and waited < GRACE and time.monotonic() - since < PATIENCE:
             waited += STEP if self._reading else 0.0

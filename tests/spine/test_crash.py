@@ -1,4 +1,4 @@
-"""The host is killed again and again while runs are in flight: every one ends as it should, whole and once."""
+"""The host is killed ten times while twenty runs are in progress: each run ends as it should, complete and once."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ async def test_ten_kills_under_twenty_runs(tmp_path: Path):
 
 
 async def reach_end(gateway: Gateway, run_id: str) -> dict[str, object]:
-    """A run in its final status; the host may be away for a moment."""
+    """A run in its final status; the host may be down for a moment."""
 
     async def read() -> dict[str, object]:
         with contextlib.suppress(httpx.TransportError):
@@ -72,7 +72,7 @@ async def none_left(environment: Environment) -> bool:
 
 @pytest.mark.parametrize("count", [20, 100])
 async def test_many_at_once_are_accepted_and_complete(stack: Environment, gateway: Gateway, count: int):
-    await gateway.reach((await gateway.run("true"))["id"])  # the first request of a process pays for imports
+    await gateway.reach((await gateway.run("true"))["id"])  # the first request of a process waits for imports
     before = (await gateway.http.get("/gateway/api/runs?status=completed")).json()["total"]
     seconds: list[float] = []
 
@@ -89,4 +89,4 @@ async def test_many_at_once_are_accepted_and_complete(stack: Environment, gatewa
     after = (await gateway.http.get("/gateway/api/runs?status=completed")).json()["total"]
     assert after == before + count
     if count == 20:
-        assert max(seconds) < 1.5, sorted(seconds)  # a laptop at rest answers within 0.2 s: see the benchmark
+        assert max(seconds) < 1.5, sorted(seconds)  # an idle laptop responds within 0.2 s: see the benchmark

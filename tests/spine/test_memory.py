@@ -1,4 +1,4 @@
-"""Files go through the host as streams: its memory does not grow with them."""
+"""The host streams files: its memory does not grow with their size."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -14,17 +14,18 @@ GROWTH = 64 * 1024 * 1024
 
 
 class Peak:
-    """The most memory that a process had in use, from a reset on."""
+    """The most memory that a process has used since a reset."""
 
     def __init__(self, pid: int):
         self._folder = Path(f"/proc/{pid}")
 
     def reset(self) -> int:
-        """Forget the peak; answers the bytes in use now."""
+        """Forget the peak; return the bytes in use now."""
         (self._folder / "clear_refs").write_text("5")
         return self._read("VmRSS")
 
     def bytes(self) -> int:
+        """Return the peak in bytes."""
         return self._read("VmHWM")
 
     def _read(self, name: str) -> int:
@@ -41,7 +42,7 @@ async def peak(stack: Environment) -> Peak:
 
 
 def form(chunk: bytes, count: int) -> tuple[AsyncIterator[bytes], dict[str, str]]:
-    """A multipart body with a file of `count` chunks, as a stream, and its headers."""
+    """Return a multipart body with a file of `count` chunks, as a stream, and its headers."""
     head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="big.bin"\r\n\r\n'
     tail = b"\r\n--edge--\r\n"
 
@@ -59,7 +60,7 @@ async def test_a_hundred_megabytes_up_and_down(gateway: Gateway, peak: Peak):
     run = await gateway.reach((await gateway.run("true"))["id"])
     path = f"/gateway/api/runs/{run['id']}/artifacts"
     small, headers = form(b"x", 1)
-    assert (await gateway.http.post(path, content=small, headers=headers)).status_code == 201  # imports are done
+    assert (await gateway.http.post(path, content=small, headers=headers)).status_code == 201  # loads imports
     chunk = bytes(range(250)) * 400
     before = peak.reset()
     body, headers = form(chunk, SIZE // len(chunk))

@@ -1,4 +1,4 @@
-"""The storage service goes away and comes back: every answer says so, and nothing is lost."""
+"""The storage service stops and starts again: every response says so, and nothing is lost."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.conftest import UNLIMITED
 from tests.functions.gateway.conftest import register
 
 
-async def test_without_storage_answers_are_503_and_with_it_again_all_goes_on(tmp_path: Path):
+async def test_responses_are_503_without_storage_and_normal_when_it_is_back(tmp_path: Path):
     environment = replace(Environment.temporary(tmp_path, **UNLIMITED), keep=True)
     await environment.start()
     try:
@@ -36,7 +36,7 @@ async def test_without_storage_answers_are_503_and_with_it_again_all_goes_on(tmp
         await environment.stop()
 
 
-async def test_a_run_that_prints_while_storage_is_away_keeps_every_line(tmp_path: Path):
+async def test_a_run_that_prints_while_storage_is_down_keeps_every_line(tmp_path: Path):
     environment = replace(Environment.temporary(tmp_path, **UNLIMITED), keep=True)
     await environment.start()
     try:

@@ -1,4 +1,4 @@
-"""A run's output arrives whole and in order, whatever it is."""
+"""A run's output arrives complete and in order, whatever its bytes are."""
 
 import hashlib
 import json
@@ -18,12 +18,12 @@ async def socket(stack: Environment, gateway: Gateway) -> AsyncIterator[aiohttp.
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{stack.url}/gateway/ws") as socket:
         await socket.send_json({"type": "auth", "api_key": gateway.key})
         while (await socket.receive_json(timeout=10))["type"] != "auth_success":
-            continue  # what others run may be heard just before it
+            continue  # events of other tests' runs may come before it
         yield socket
 
 
 async def whole_log(gateway: Gateway, program: str, model: str = "python") -> bytes:
-    """The log of a program that must complete."""
+    """Run a program that must complete; return its log."""
     run = await gateway.reach((await gateway.run(program, model))["id"], seconds=90)
     assert run["status"] == "completed", run["error"]
     return await gateway.download((await gateway.artifacts(run["id"]))["claude.log"]["id"])
@@ -39,7 +39,7 @@ async def test_one_line_of_five_megabytes(gateway: Gateway):
     assert log == bytes(97 + i % 26 for i in range(5_000_000)) + b"\n"
 
 
-async def test_bytes_that_are_no_utf_8(gateway: Gateway):
+async def test_bytes_that_are_not_utf_8(gateway: Gateway):
     log = await whole_log(gateway, "import os; os.write(1, bytes(range(256)) * 100)")
     assert log == bytes(range(256)) * 100
 
@@ -57,7 +57,7 @@ async def test_standard_error_is_in_its_place(gateway: Gateway):
     assert await whole_log(gateway, "echo a; echo b >&2; echo c", "bash") == b"a\nb\nc\n"
 
 
-async def test_what_a_background_process_prints_is_waited_for_but_not_for_ever(gateway: Gateway):
+async def test_output_of_a_background_process_is_awaited_for_a_limited_time(gateway: Gateway):
     start = time.monotonic()
     log = await whole_log(gateway, "(sleep 1; echo late; sleep 600; echo never) & echo now", "bash")
     assert log == b"now\nlate\n"
@@ -85,7 +85,7 @@ async def test_secrets_are_masked_in_result_log_and_events(gateway: Gateway, soc
 
 
 async def events_of(socket: aiohttp.ClientWebSocketResponse, run_id: str) -> list[dict[str, object]]:
-    """The events of one run, up to its end."""
+    """Receive the events of one run up to its end; return them."""
     events: list[dict[str, object]] = []
     while True:
         event = await socket.receive_json(timeout=30)

@@ -1,4 +1,4 @@
-"""Containers are always removed."""
+"""Containers are removed however their run ends."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.functions.gateway.conftest import Gateway
 
 
 def processes_with(mark: str) -> list[int]:
-    """The processes whose command line holds a text."""
+    """Return the processes whose command line contains a text."""
     found: list[int] = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
@@ -25,7 +25,7 @@ def processes_with(mark: str) -> list[int]:
 
 
 async def groups(environment: Environment) -> list[str]:
-    """The container groups that exist."""
+    """Return the names of the existing container groups."""
     url = (
         f"{environment.app_settings['RUNYARD_ARM_ENDPOINT']}/subscriptions/00000000-0000-0000-0000-000000000000"
         "/resourceGroups/runyard/providers/Microsoft.ContainerInstance/containerGroups?api-version=2023-05-01"
@@ -36,7 +36,7 @@ async def groups(environment: Environment) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
 class TestCancel:
-    async def test_a_running_program_is_gone_within_five_seconds(self, stack: Environment, gateway: Gateway):
+    async def test_a_running_program_is_ended_within_five_seconds(self, stack: Environment, gateway: Gateway):
         mark = "sleep 71.5"
         run = await gateway.run(f"trap '' TERM; {mark} & {mark}; wait")
         await gateway.reach(run["id"], "running")
@@ -46,7 +46,7 @@ class TestCancel:
         await eventually(lambda: _gone(stack, run["id"]), seconds=5)
         assert (await gateway.get(run["id"]))["status"] == "cancelled"
 
-    async def test_while_the_container_is_being_made_none_is_left(self, stack: Environment, gateway: Gateway):
+    async def test_no_container_is_left_when_it_comes_during_its_creation(self, stack: Environment, gateway: Gateway):
         runs = [await gateway.run("sleep 72.5") for _ in range(5)]
         for run in runs:
             assert (await gateway.http.delete(f"/gateway/api/runs/{run['id']}")).status_code == 200
@@ -62,10 +62,10 @@ async def test_after_any_end_no_container_is_left(stack: Environment, gateway: G
     await eventually(lambda: _gone(stack, run["id"]))
 
 
-async def test_a_container_that_dies_without_a_word_fails_its_run(stack: Environment, gateway: Gateway):
+async def test_a_container_that_stops_without_reporting_an_exit_fails_its_run(stack: Environment, gateway: Gateway):
     run = await gateway.run("kill -9 $PPID; sleep 60")
     done = await gateway.reach(run["id"], seconds=60)
-    assert (done["status"], done["error"]) == ("failed", "The container ended without a word")
+    assert (done["status"], done["error"]) == ("failed", "The container stopped without reporting an exit code")
     await eventually(lambda: _gone(stack, run["id"]))
 
 

@@ -1,4 +1,4 @@
-"""The end of a job that is still printing: what reached its log counts, what comes later is refused."""
+"""The end of a job that is still printing: output in its log counts, later output is refused."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ __all__ = ["gateway"]
 
 @pytest.fixture
 async def job(stack: Environment, gateway: Gateway) -> AsyncIterator[Job]:
-    """The job of a run, without a container; its first output is in the log, and not yet counted."""
+    """The job of a run, without a container; its first output is in the log and not counted yet."""
     async with connected(**stack.app_settings):
         now = datetime.now(UTC)
         run = Run(client_id=gateway.id, prompt="", model="bash", options={"timeout": 60}, started_at=now)
@@ -34,20 +34,20 @@ async def job(stack: Environment, gateway: Gateway) -> AsyncIterator[Job]:
         yield job
 
 
-async def test_output_that_was_not_counted_yet_is_kept(job: Job, gateway: Gateway):
+async def test_output_that_is_not_counted_yet_is_kept(job: Job, gateway: Gateway):
     await settle(job.id, KIND, Exit(reason="timeout"))
     log = (await gateway.artifacts(job.id))["claude.log"]
     assert (log["size"], await gateway.download(log["id"])) == (8, b"started\n")
     assert (await gateway.get(job.id))["result"] == "started\n"
 
 
-async def test_a_push_that_the_end_overtook_is_refused_and_counts_nothing(job: Job):
+async def test_a_push_that_arrives_during_the_end_is_refused_and_not_counted(job: Job):
     await settle(job.id, KIND, Exit(reason="cancelled"))
 
     async def body() -> dict[str, object]:
         return {"type": "http.request", "body": b"started\n"}
 
-    with pytest.raises(Gone):  # it had passed its own check, as `job` shows, before the end
+    with pytest.raises(Gone):  # the push had read the job before it ended
         await push_output(job, Request({"type": "http", "method": "POST", "headers": []}, body), 0)
     found = await jobs.get(job.id)
     assert (found.state, found.size, (found.exit or {})["size"]) == (JobState.ENDED, 8, 8)

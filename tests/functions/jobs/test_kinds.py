@@ -83,13 +83,13 @@ async def gateway_only(stack: Environment, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 async def app(stack: Environment) -> AsyncIterator[None]:
-    """This process sees the storage of the running app."""
+    """This process uses the storage of the running app."""
     async with connected(**stack.app_settings):
         yield
 
 
 class TestUnservedKind:
-    async def test_its_runner_is_answered_503_and_loses_nothing(
+    async def test_a_push_of_its_runner_is_503_and_can_be_repeated_elsewhere(
         self, stack: Environment, http: httpx.AsyncClient, gateway_only: GatewayOnly, app: None
     ):
         token, hashed = new_token()
@@ -128,7 +128,7 @@ class TestUnservedKind:
         self, stack: Environment, http: httpx.AsyncClient, app: None
     ):
         groups = [group_name(new_id()) for _ in range(2)]
-        for group in groups:  # of a kind that no app here serves: the timer of the shared one must not remove them
+        for group in groups:  # a kind that no app serves, so that the timer of the shared app leaves them too
             tags = {"runyard-job": group.removeprefix("job-"), "runyard-kind": "tests.absent"}
             image = stack.app_settings["RUNYARD_RUNNER_IMAGE"]
             sleeper = ContainerSpec("main", image, ["sleep", "600"])

@@ -1,4 +1,4 @@
-"""What sets jobs right when a host died between two steps, fired by hand."""
+"""Repairs after a crash between two steps, started by hand."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ LONG_AGO = timedelta(minutes=5)
 
 @pytest.fixture
 async def app(stack: Environment) -> AsyncIterator[None]:
-    """This process sees the storage of the running app."""
+    """This process uses the storage of the running app."""
     async with connected(**stack.app_settings):
         yield
 
@@ -41,14 +41,14 @@ def run_of(gateway: Gateway, age: timedelta) -> Run:
     return Run(id=new_id(at), client_id=gateway.id, prompt="echo found", model="bash", options=options, started_at=at)
 
 
-async def test_a_record_that_nobody_started_is_started(gateway: Gateway, app: None):
+async def test_a_record_without_a_workflow_is_started(gateway: Gateway, app: None):
     run = await runs.insert(run_of(gateway, LONG_AGO))
     await upkeep(gateway)
     done = await gateway.reach(run.id)
     assert (done["status"], done["result"]) == ("completed", "found\n")
 
 
-async def test_a_record_that_may_be_on_its_way_is_left_alone(gateway: Gateway, app: None):
+async def test_a_record_whose_workflow_may_be_starting_is_left_alone(gateway: Gateway, app: None):
     young = await runs.insert(run_of(gateway, timedelta()))
     old = await runs.insert(run_of(gateway, LONG_AGO))
     await upkeep(gateway)
@@ -57,7 +57,7 @@ async def test_a_record_that_may_be_on_its_way_is_left_alone(gateway: Gateway, a
     assert (await gateway.http.delete(f"/gateway/api/runs/{young.id}")).status_code == 200
 
 
-async def test_a_run_whose_workflow_was_ended_from_outside_fails(stack: Environment, gateway: Gateway, app: None):
+async def test_a_run_whose_workflow_was_terminated_fails(stack: Environment, gateway: Gateway, app: None):
     run = run_of(gateway, LONG_AGO)
     run.prompt = "sleep 600"
     await runs.insert(run)
@@ -67,12 +67,12 @@ async def test_a_run_whose_workflow_was_ended_from_outside_fails(stack: Environm
     assert (await gateway.http.post(f"{management}/terminate?reason=test")).status_code == 202
     await upkeep(gateway)
     done = await gateway.reach(run.id)
-    assert (done["status"], done["error"]) == ("failed", "The container ended without a word")
+    assert (done["status"], done["error"]) == ("failed", "The container stopped without reporting an exit code")
     await upkeep(gateway)
     await eventually(lambda: _gone(stack, run.id))
 
 
-async def test_a_container_that_nobody_watches_is_removed_and_told(stack: Environment, gateway: Gateway):
+async def test_a_container_without_a_job_is_removed_and_raises_an_alert(stack: Environment, gateway: Gateway):
     job_id = new_id()
     url = (
         f"{stack.app_settings['RUNYARD_ARM_ENDPOINT']}/subscriptions/00000000-0000-0000-0000-000000000000"
@@ -97,11 +97,11 @@ async def test_a_container_that_nobody_watches_is_removed_and_told(stack: Enviro
     await upkeep(gateway)
     await eventually(lambda: _gone(stack, job_id))
 
-    async def told() -> bool:
+    async def alerted() -> bool:
         alerts = (await gateway.http.get("/gateway/api/alerts?type=warning")).json()["alerts"]
         return any(job_id in alert["message"] for alert in alerts)
 
-    await eventually(told)
+    await eventually(alerted)
 
 
 class BrokenKind(JobKind):

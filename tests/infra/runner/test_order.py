@@ -58,7 +58,7 @@ class TestOrder:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the Dockerfile copies to `/runner/`, in a folder."""
+    """A folder with the files that the Dockerfile copies to `/runner/`."""
     folder = tmp_path_factory.mktemp("image")
     copied = re.search(r"^COPY (.+) /runner/$", (ROOT / "infra/runner/Dockerfile").read_text(), re.MULTILINE)
     assert copied
@@ -68,9 +68,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(image: Path, folder: Path, variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(image)!r})\nimport runner\n"
-               "sys.exit(runner.main())"]  # fmt: skip
+def run(image: Path, folder: Path, variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(image / "runner.py")]
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -79,11 +78,11 @@ class TestRunner:
     def test_refuses_a_malformed_order_with_the_reason_and_no_secret(
         self, image: Path, tmp_path: Path, text: str, reason: str
     ):
-        done = start(image, tmp_path, {VARIABLE: text})
+        done = run(image, tmp_path, {VARIABLE: text})
         assert done.returncode == 78
         assert done.stderr == f"runner: {VARIABLE} holds no order that this runner understands: {reason}\n"
         assert done.stdout == ""
         assert list(tmp_path.iterdir()) == []
 
     def test_refuses_to_run_without_an_order(self, image: Path, tmp_path: Path):
-        assert start(image, tmp_path, {}).returncode == 78
+        assert run(image, tmp_path, {}).returncode == 78
