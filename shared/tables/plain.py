@@ -5,7 +5,7 @@ import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, Never
+from typing import Any, Never, cast
 
 from shared.tables import keys
 from shared.tables.batch import Operation
@@ -200,7 +200,7 @@ def _holds(record: Any, text: str, fields: Sequence[str]) -> bool:
     """Whether one of these fields, a text or a list of texts, contains a case-folded text."""
     for name in fields:
         value: Any = getattr(record, name)
-        parts: list[Any] = value if isinstance(value, list) else [value]
+        parts = cast("list[Any]", value) if isinstance(value, list) else [value]
         if any(text in str(part).casefold() for part in parts if part is not None):
             return True
     return False
