@@ -83,7 +83,7 @@ def counter(ctx): ...
             load_app("@app.activity_trigger(input_name='the_input')\ndef work(the_input): ...")
 
     def test_a_parameter_without_a_binding_is_refused(self, load_app: Load):
-        with pytest.raises(InvalidApp, match=r"^run: parameters \['other', 'req'\] do not fit"):
+        with pytest.raises(InvalidApp, match=r"^run: parameters \['other', 'req'\] do not match"):
             load_app(http("run", parameters="req: Request, other: str"))
 
     def test_a_classic_http_request_is_refused(self, load_app: Load):
