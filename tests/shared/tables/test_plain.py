@@ -137,7 +137,8 @@ class TestRecords:
             assert (await runs.of(tenant).page()).total == await runs.of(tenant).count() == 1
 
     @pytest.mark.parametrize("size", [30_001, 400_000])
-    async def test_long_texts_come_back(self, runs: Collection[Run], size: int):
+    async def test_long_texts_come_back(self, size: int):
+        runs = plain()
         run = await runs.insert(Run(prompt=NOISE[0][:size], options={"text": "x" * 40_000}))
         await runs.insert(Run(prompt="short"))
         await runs.update(run.id, lambda r: setattr(r, "tokens", 1))

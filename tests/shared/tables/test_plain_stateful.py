@@ -149,5 +149,5 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("declared", [{}, {"unique": ["name"]}, {"spread": 3}], ids=["simple", "unique", "spread"])
 async def test_any_sequence(account: None, monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any]):
     monkeypatch.setattr(Machine, "declared", declared)
-    quick = settings(max_examples=3, stateful_step_count=10, deadline=None)
+    quick = settings(max_examples=2, stateful_step_count=10, deadline=None)
     await asyncio.to_thread(run_state_machine_as_test, Machine, settings=quick)
