@@ -193,7 +193,9 @@ class UnknownKind(Exception):
         super().__init__(f"this app serves no jobs of the kind {name}: its API is not in RUNYARD_APIS")
 
 
-jobs = Collection("Jobs", Job, counters=["state"])
+jobs = Collection("Jobs", Job, plain=True, spread=16)
+"""Every push of output writes its job: spread, so that no partition carries all of them."""
+
 kinds: dict[str, JobKind] = {}
 """The kinds of jobs that this app serves, by name; `shared.slices.add_slice` enters those of each slice."""
 

@@ -47,7 +47,7 @@ class Cleanup(Record):
         return self.created_at - timedelta(days=self.older_than_days)
 
 
-cleanups = Collection("GatewayCleanups", Cleanup)
+cleanups = Collection("GatewayCleanups", Cleanup, plain=True)
 
 
 @bp.orchestration_trigger(context_name="context")

@@ -13,7 +13,6 @@ from functions.gateway.store import runs
 from shared.api_keys import current_client
 from shared.http.api import Api
 from shared.http.routes import options, router
-from shared.jobs import JobState, jobs
 from shared.settings import settings
 
 routes = router("/metrics", "metrics")
@@ -28,15 +27,14 @@ Sample = tuple[dict[str, str], float]
 )
 @options(counted=False)
 async def get_prometheus_metrics(request: Request) -> Response:
-    """Runs and jobs of the whole app, and the requests that this instance answered."""
+    """Runs of the whole app, and the requests that this instance answered."""
     if not settings().metrics_open:
         await current_client(request)
-    of_runs, of_jobs, oldest = await asyncio.gather(
+    of_runs, oldest = await asyncio.gather(
         runs.totals({}),
-        jobs.totals({}),
         runs.page({"status": RunStatus.PENDING}, limit=1, descending=False),
     )
-    by_status, by_state = of_runs.by("status"), of_jobs.by("state")
+    by_status = of_runs.by("status")
     age = (datetime.now(UTC) - oldest.items[0].created_at).total_seconds() if oldest.items else 0.0
     app = request.app
     assert isinstance(app, Api)
@@ -46,7 +44,6 @@ async def get_prometheus_metrics(request: Request) -> Response:
         *_metric("runyard_tokens", "counter", "Tokens used by models.", [({}, of_runs.sum("tokens"))]),
         *_metric("runyard_cost_usd", "counter", "What models cost, in USD.", [({}, of_runs.sum("cost"))]),
         *_metric("runyard_queue_age_seconds", "gauge", "Age of the oldest pending run.", [({}, age)]),
-        *_metric("runyard_jobs", "gauge", "Jobs by state.", [({"state": s}, by_state[s]) for s in JobState]),
         *_metric("runyard_uptime_seconds", "gauge", "Age of this instance.", [({}, uptime())]),
         *_metric(
             "runyard_http_requests",

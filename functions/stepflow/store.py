@@ -24,7 +24,7 @@ artifacts = Collection(
     sums=["file_size"],
     view=[name for name in Artifact.model_fields if name not in ("id", "updated_at")],
 )
-connections = Collection("StepflowConnections", Connection)
+connections = Collection("StepflowConnections", Connection, plain=True)
 
 
 async def artifacts_of(execution_id: str) -> list[Artifact]:

@@ -35,7 +35,7 @@ class Claim(Record):
     answer: str = ""
 
 
-claims = Collection("IdempotencyKeys", Claim, unique=["key"], view=["key"])
+claims = Collection("IdempotencyKeys", Claim, plain=True, unique=["key"], view=["key"])
 
 
 async def serve_once(

@@ -35,7 +35,7 @@ class Window(Record):
     second: int = 0
 
 
-windows = Collection("RateWindows", Window, view=["began"])
+windows = Collection("RateWindows", Window, plain=True, spread=16, view=["began"])
 
 
 @dataclass
