@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.conftest import UNLIMITED, eventually
-from tests.functions.gateway.conftest import FINAL, Gateway, register
-from tests.spine.test_removal import groups
+from tests.support.gateway import FINAL, Gateway, register
+from tests.support.groups import groups
+from tests.support.values import UNLIMITED
+from tests.support.waiting import eventually
 
 RUNS, KILLS = 20, 10
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from infra.local.environment import Environment
-from tests.conftest import UNLIMITED
-from tests.functions.gateway.conftest import register
+from tests.support.gateway import register
+from tests.support.values import UNLIMITED
 
 
 async def test_responses_are_503_without_storage_and_normal_when_it_is_back(tmp_path: Path):

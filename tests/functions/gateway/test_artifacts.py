@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.functions.gateway.conftest import Gateway, another_host
+from tests.support.environments import another_host
+from tests.support.gateway import Gateway
+from tests.support.values import UNKNOWN
 
-UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
 DATA = bytes(range(256)) * 40_000
 """Ten megabytes: more than one block of a blob."""
 

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.conftest import eventually
-from tests.functions.gateway.conftest import Gateway, another_host, register
-
-UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
+from tests.support.environments import another_host
+from tests.support.gateway import Gateway, register
+from tests.support.values import UNKNOWN
+from tests.support.waiting import eventually
 
 
 def new_name() -> str:

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 
 from functions.gateway import api
 from infra.local.environment import Environment
-from tests.functions.gateway.conftest import Gateway
+from tests.support.gateway import Gateway
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

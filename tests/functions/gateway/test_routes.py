@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.functions.gateway.conftest import Gateway, register
+from tests.support.gateway import Gateway, register
+from tests.support.values import UNKNOWN
 
-UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
 NO_V7 = "6d1c7f0e-93a4-4c0b-8a57-0f3c9f5d2b11"
 INVALID = {"error": "Invalid or missing API key"}
 OWN = {("GET", "/api/runs/{id}/log"), ("GET", "/ws"), ("GET", "/realtime")}

@@ -12,10 +12,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from infra.local.environment import Environment
-from tests.functions.gateway.conftest import FINAL, Gateway, register
+from tests.support.gateway import FINAL, Gateway, register
+from tests.support.values import SECRET
 
 REFUSAL = {"type": "error", "error": "Invalid or missing API key"}
-SECRET = "sk-abcdefghijklmnopqrstuvwxyz012345"
 
 
 @asynccontextmanager

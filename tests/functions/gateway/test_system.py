@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.conftest import eventually
-from tests.functions.gateway.conftest import Gateway, another_host, register
+from tests.support.environments import another_host
+from tests.support.gateway import Gateway, register
+from tests.support.waiting import eventually
 
 
 class TestHealth:

@@ -29,8 +29,8 @@ from shared.jobs import (
     new_token,
 )
 from shared.tables.ids import new_id
-from tests.conftest import connected, eventually
-from tests.functions.gateway.conftest import another_host
+from tests.support.environments import another_host
+from tests.support.waiting import eventually
 
 REFUSAL = f"this app serves no jobs of the kind {KIND}: its API is not in RUNYARD_APIS"
 
@@ -79,13 +79,6 @@ async def gateway_only(stack: Environment, tmp_path_factory: pytest.TempPathFact
     state = tmp_path_factory.mktemp("gateway-only")
     async with another_host(stack, state, RUNYARD_APIS="gateway") as http:
         yield GatewayOnly(http, state / "logs/host.log")
-
-
-@pytest.fixture
-async def app(stack: Environment) -> AsyncIterator[None]:
-    """This process uses the storage of the running app."""
-    async with connected(**stack.app_settings):
-        yield
 
 
 class TestUnservedKind:

@@ -10,9 +10,8 @@ from websockets.exceptions import InvalidStatus
 
 from functions.stepflow import api
 from infra.local.environment import Environment
-from tests.conftest import UNLIMITED
-from tests.functions.stepflow.conftest import UNKNOWN, StepFlow, client_of
-from tests.functions.stepflow.test_executions import refused
+from tests.support.stepflow import StepFlow, client_of, refused
+from tests.support.values import UNKNOWN, UNLIMITED
 
 OPEN = {
     ("GET", "/api/health"), ("GET", "/ws"), ("GET", "/realtime"),

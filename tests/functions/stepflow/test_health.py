@@ -11,8 +11,9 @@ from functions.stepflow.store import artifacts, connections
 from infra.local.environment import Environment
 from shared import blobs
 from shared.jobs import ARTIFACTS
-from tests.conftest import UNLIMITED, eventually
-from tests.functions.stepflow.conftest import StepFlow, client_of
+from tests.support.stepflow import StepFlow, client_of
+from tests.support.values import UNLIMITED
+from tests.support.waiting import eventually
 
 
 async def test_basic_health(stepflow: StepFlow):
@@ -120,7 +121,7 @@ async def test_optimize_says_what_it_did(stepflow: StepFlow):
     assert set(data["metrics"]) == {"timestamp", "database", "system", "uptime_seconds"}
 
 
-@pytest.mark.usefixtures("records")
+@pytest.mark.usefixtures("app")
 async def test_files_past_their_retention_and_lost_connections_go(stepflow: StepFlow):
     execution_id = (await stepflow.run("echo x > f; echo ARTIFACT: f"))["execution"]["id"]
     made = [

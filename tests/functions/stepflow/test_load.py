@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from tests.functions.stepflow.conftest import StepFlow
+from tests.support.stepflow import StepFlow
 
 COMMAND = "echo STEP_START: {0}; for i in $(seq 20); do echo {0} $i; done; echo STEP_START: last {0}; echo end {0}"
 

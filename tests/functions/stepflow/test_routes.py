@@ -7,8 +7,7 @@ import httpx
 import pytest
 
 from functions.stepflow import api
-from tests.functions.stepflow.conftest import StepFlow
-from tests.functions.stepflow.test_executions import refused
+from tests.support.stepflow import StepFlow, refused
 
 LINES = Path(__file__).with_name("routes.tsv").read_text().splitlines()
 ROUTES = [tuple(line.split("\t")) for line in LINES]

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from infra.local.environment import Environment
-from tests.conftest import UNLIMITED
-from tests.functions.stepflow.conftest import StepFlow, client_of
+from tests.support.stepflow import StepFlow, client_of
+from tests.support.values import UNLIMITED
 
 LINES = 400
 PROGRAM = f"""

@@ -14,7 +14,7 @@ import pytest
 
 from infra.emulator.processes import ROOT
 from infra.local.environment import PORTS
-from tests.conftest import eventually
+from tests.support.waiting import eventually
 
 
 async def start(command: str, folder: Path) -> asyncio.subprocess.Process:
