@@ -12,10 +12,8 @@ from pydantic import Field
 from shared import tables
 from shared.http.admission import Guard
 from shared.http.errors import Unauthorized
+from shared.settings import settings
 from shared.tables import Collection, Record
-
-CACHE_SECONDS = 5.0
-"""A revoked key may still open for this long on an instance that has just seen it."""
 
 ACTIVE_EVERY = timedelta(minutes=1)
 INVALID = "Invalid or missing API key"
@@ -47,13 +45,14 @@ def key_hash(key: str) -> str:
 async def client_of(key: str, *, fresh: bool = False) -> Client | None:
     """The client that a key belongs to, None for a key that opens nothing; marks the client active.
 
-    With `fresh` nothing that this instance remembers counts.
+    With `fresh` nothing that this instance remembers counts. Otherwise a revoked key may still open for as long as
+    `RUNYARD_KEY_CACHE` says on an instance that has just seen it.
     """
     hashed = key_hash(key)
     client, until = _seen.get(hashed, (None, 0.0)) if not fresh else (None, 0.0)
     try:
         if client is None or until < time.monotonic():
-            until = time.monotonic() + CACHE_SECONDS
+            until = time.monotonic() + settings().key_cache
             client = await clients.find("key_hash", hashed)
         if datetime.now(UTC) - client.last_active > ACTIVE_EVERY:
             client = await clients.update(client.id, _touch)

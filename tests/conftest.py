@@ -14,7 +14,7 @@ from tests.support.environments import connected
 from tests.support.gateway import Gateway, register
 from tests.support.records import Counting
 from tests.support.stepflow import StepFlow, client_of
-from tests.support.values import UNLIMITED
+from tests.support.values import SHORT_CLOCKS, UNLIMITED
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +51,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Envir
         tmp_path_factory.mktemp("stack"),
         RUNYARD_ARTIFACT_LIMIT="100000000",
         **UNLIMITED,
+        **SHORT_CLOCKS,
         AzureFunctionsJobHost__extensions__queues__maxPollingInterval="00:00:01",
     )
     await environment.start()

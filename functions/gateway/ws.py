@@ -9,10 +9,10 @@ from shared import realtime
 from shared.api_keys import INVALID, client_of
 from shared.http.sockets import socket_routes
 from shared.realtime import Event
+from shared.settings import settings
 from shared.sockets import Reply
 from shared.workflows import WorkflowClient
 
-AUTH_SECONDS = 10
 AUTHENTICATED = "authenticated"
 REFUSAL = {"type": "error", "error": INVALID}
 
@@ -24,7 +24,8 @@ async def speak(event: Event, workflows: WorkflowClient) -> Reply:
     """Answer one event of a connection."""
     match event.type:
         case "connected":
-            await workflows.start("gateway_await_auth", _watch_id(event.connection_id), event.connection_id)
+            watch = [event.connection_id, settings().socket_silence]
+            await workflows.start("gateway_await_auth", _watch_id(event.connection_id), watch)
         case "message":
             return await _hear(event, workflows)
         case _:
@@ -66,10 +67,12 @@ def _watch_id(connection_id: str) -> str:
 @bp.orchestration_trigger(context_name="context")
 def gateway_await_auth(ctx: df.DurableOrchestrationContext):
     """Close a connection that shows no key in time: no function lives long enough to wait for it."""
-    late = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=AUTH_SECONDS))
+    given = ctx.get_input()
+    connection, silence = given if isinstance(given, list) else (given, 10)  # the id alone: an older instance
+    late = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=silence))
     shown = ctx.wait_for_external_event(AUTHENTICATED)
     if (yield ctx.task_any([shown, late])) == late:
-        yield ctx.call_activity("gateway_refuse_socket", ctx.get_input())
+        yield ctx.call_activity("gateway_refuse_socket", connection)
     else:
         late.cancel()  # pyright: ignore[reportAttributeAccessIssue]
 

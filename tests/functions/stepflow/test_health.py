@@ -29,7 +29,7 @@ async def test_basic_health(stepflow: StepFlow):
 
 
 async def test_what_is_away_is_named_and_the_status_is_503(tmp_path: Path):
-    environment = Environment.temporary(tmp_path, RUNYARD_WEBPUBSUB="", **UNLIMITED)
+    environment = Environment.temporary(tmp_path, RUNYARD_WEBPUBSUB="", RUNYARD_HEALTH_FRESH="1", **UNLIMITED)
     await environment.start()
     try:
         async with client_of(environment) as stepflow:
