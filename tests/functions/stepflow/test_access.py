@@ -1,4 +1,4 @@
-"""Keys: nobody needs one unless the deployment asks for them; then nothing but the basic health check is open."""
+"""Keys: no route needs one unless a setting asks for them; then the basic health check alone is open."""
 
 import re
 from collections.abc import AsyncIterator
