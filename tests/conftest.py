@@ -10,11 +10,16 @@ from infra.emulator import azurite
 from infra.emulator.processes import free_ports
 from infra.local.environment import NODE_MODULES, Environment
 from shared.tables.client import client
-from tests.support.environments import connected
+from tests.support.environments import STRICT, StrictHost, another_host, connected
 from tests.support.gateway import Gateway, register
 from tests.support.records import Counting
 from tests.support.stepflow import StepFlow, client_of
 from tests.support.values import SHORT_CLOCKS, UNLIMITED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first, so that no worker begins one when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +77,14 @@ async def http(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=200)
     async with httpx.AsyncClient(base_url=stack.url, timeout=60, limits=limits, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+async def strict_host(stack: Environment, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StrictHost]:
+    """A second instance of the app, with settings of its own; not for long, as its timers work beside the first's."""
+    state = tmp_path_factory.mktemp("strict")
+    async with another_host(stack, state, **STRICT) as http:
+        yield StrictHost(http, state / "logs/host.log")
 
 
 @pytest.fixture(scope="session")

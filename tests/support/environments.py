@@ -34,6 +34,23 @@ async def _forget_settings() -> None:
         await part.close()
 
 
+@dataclasses.dataclass
+class StrictHost:
+    """A second instance of the app, on the same storage and services, that serves and allows less: see `STRICT`."""
+
+    http: httpx.AsyncClient
+    log: Path
+
+
+STRICT = {
+    "RUNYARD_APIS": "gateway",
+    "RUNYARD_ARTIFACT_LIMIT": "1000000",
+    "RUNYARD_METRICS_OPEN": "false",
+    "RUNYARD_KEY_CACHE": "1",
+}
+"""The settings of `StrictHost`."""
+
+
 @contextlib.asynccontextmanager
 async def another_host(stack: Environment, state: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
     """A second instance of the app, on the same storage and services, and a client of it."""

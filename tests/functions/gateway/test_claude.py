@@ -15,6 +15,8 @@ from tests.functions.gateway.anthropic import INPUT_TOKENS, KEY, OUTPUT_TOKENS, 
 from tests.support.environments import another_host
 from tests.support.gateway import Gateway, register
 
+pytestmark = pytest.mark.long
+
 MODEL = "claude-sonnet-4-20250514"
 ONCE = INPUT_TOKENS + OUTPUT_TOKENS
 LIMITS_OFF = {"RUNYARD_RATE_MINUTE": "0", "RUNYARD_RATE_SECOND": "0"}

@@ -13,6 +13,8 @@ from infra.local.environment import Environment
 from tests.support.stepflow import StepFlow, client_of, refused
 from tests.support.values import UNKNOWN, UNLIMITED
 
+pytestmark = pytest.mark.long
+
 OPEN = {
     ("GET", "/api/health"), ("GET", "/ws"), ("GET", "/realtime"),
     ("GET", "/docs"), ("GET", f"/docs/{UNKNOWN}"), ("GET", "/openapi.json"),

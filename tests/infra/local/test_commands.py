@@ -16,6 +16,8 @@ from infra.emulator.processes import ROOT
 from infra.local.environment import PORTS
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 
 async def start(command: str, folder: Path) -> asyncio.subprocess.Process:
     """Start one of the commands, with its temporary files below `folder`."""
