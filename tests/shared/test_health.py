@@ -1,0 +1,66 @@
+"""Health checks: run side by side, and their results kept for a while."""
+
+import asyncio
+
+import pytest
+
+from shared import health
+from shared.health import Checks, Probe
+from shared.settings import Settings
+
+
+def keep_results(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Keep the results of checks for so many seconds."""
+    given = Settings.model_validate({"RUNYARD_HEALTH_FRESH": seconds})
+    monkeypatch.setattr(health, "settings", lambda: given)
+
+
+class Asked:
+    """A probe that counts its calls, and fails when `fails`."""
+
+    def __init__(self, *, fails: bool = False):
+        self.times, self.fails = 0, fails
+
+    async def __call__(self) -> None:
+        self.times += 1
+        if self.fails:
+            raise ConnectionError("unreachable")
+
+
+async def test_checks_run_side_by_side():
+    all_three = asyncio.Barrier(3)
+    checks = Checks({name: Probe(all_three.wait) for name in ("a", "b", "c")})
+    assert await checks.results() == {"a": True, "b": True, "c": True}
+
+
+async def test_a_failing_check_does_not_stop_the_others():
+    assert await Checks({"a": Probe(Asked(fails=True)), "b": Probe(Asked())}).results() == {"a": False, "b": True}
+
+
+async def test_only_the_named_checks_run():
+    a, b = Asked(), Asked()
+    assert await Checks({"a": Probe(a), "b": Probe(b)}).results("a") == {"a": True}
+    assert (a.times, b.times) == (1, 0)
+
+
+async def test_a_service_that_does_not_answer_in_time_fails(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(health, "LIMIT", 0.05)
+    assert await Checks({"a": Probe(asyncio.Event().wait)}).results() == {"a": False}
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(1000, 1), (0, 2)])
+async def test_a_result_is_kept_for_the_configured_time(monkeypatch: pytest.MonkeyPatch, seconds: float, times: int):
+    keep_results(monkeypatch, seconds)
+    asked = Asked()
+    checks = Checks({"a": Probe(asked)})
+    for _ in range(2):
+        await checks.results()
+    assert asked.times == times
+
+
+async def test_concurrent_callers_share_one_check(monkeypatch: pytest.MonkeyPatch):
+    keep_results(monkeypatch, 1000)
+    asked = Asked()
+    checks = Checks({"a": Probe(asked)})
+    await asyncio.gather(*(checks.results() for _ in range(5)))
+    assert asked.times == 1
