@@ -70,7 +70,7 @@ def classes(path: Path) -> list[str]:
 
 class TestImports:
     @pytest.mark.parametrize("path", APP, ids=lambda p: str(p.relative_to(ROOT)))
-    def test_the_app_never_points_backwards(self, path: Path):
+    def test_the_app_imports_only_in_the_allowed_direction(self, path: Path):
         own = part_of(path)
         for module in imports(path):
             assert not within(module, "infra"), f"{path.name} imports {module}"
@@ -88,7 +88,7 @@ class TestImports:
                 assert not within(module, package), f"{path} imports {module}"
 
     @pytest.mark.parametrize("path", [p for p in EMULATOR if p.suffix == ".py"], ids=lambda p: str(p.relative_to(ROOT)))
-    def test_the_emulator_imports_nothing_else_of_infra(self, path: Path):
+    def test_the_emulator_imports_only_itself_from_infra(self, path: Path):
         for module in imports(path):
             assert not within(module, "infra") or module == "infra" or within(module, "infra.emulator"), module
 
@@ -106,15 +106,15 @@ class TestImports:
         [("502 Bad Gateway", False), ("HTTPStatus.GATEWAY_TIMEOUT", False), ("HTTPStatus.BAD_GATEWAY", False),
          ("the gateway's runs", True), ("/gateway/ws", True), ("RUNYARD_APIS", True), ("StepFlow", True)],
     )  # fmt: skip
-    def test_a_name_is_found_but_not_a_gateway_of_http(self, text: str, is_named: bool):
+    def test_the_names_of_the_app_are_found_and_http_gateway_statuses_are_not(self, text: str, is_named: bool):
         assert bool(NAMES_OF_THE_APP.search(text)) is is_named
 
     @pytest.mark.parametrize("path", TABLES, ids=lambda p: p.name)
-    def test_the_tables_library_imports_nothing_else_of_shared(self, path: Path):
+    def test_the_tables_library_imports_only_itself_from_shared(self, path: Path):
         for module in imports(path):
             assert not within(module, "shared") or within(module, "shared.tables"), f"{path.name} imports {module}"
 
-    def test_the_runner_needs_the_standard_library_only(self):
+    def test_the_runner_imports_only_the_standard_library(self):
         files = [*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/order.py", ROOT / "shared/redaction.py"]
         own = {path.stem for path in files}
         for path in files:
@@ -122,7 +122,7 @@ class TestImports:
                 assert module.split(".")[0] in sys.stdlib_module_names | own, f"{path.name} imports {module}"
 
     @pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
-    def test_a_test_imports_no_other_test_and_no_conftest(self, path: Path):
+    def test_no_module_imports_a_test_module_or_a_conftest(self, path: Path):
         for module in imports(path):
             parts = module.split(".")
             assert parts[0] != "tests" or not any(part.startswith("test_") or part == "conftest" for part in parts), (
@@ -138,7 +138,7 @@ class TestNames:
         of_the_app = {name for path in APP for name in classes(path)}
         assert [name for name, count in of_infra.items() if count > 1 or name in of_the_app] == []
 
-    def test_only_classes_of_different_slices_share_a_name(self):
+    def test_only_classes_of_different_slices_may_share_a_name(self):
         """Two APIs may each have, say, their own Artifact, as their documents do."""
         owners: dict[str, list[str]] = {}
         for path in APP:
@@ -149,12 +149,12 @@ class TestNames:
             name: parts for name, parts in shared.items() if "shared" in parts or len(set(parts)) < len(parts)
         } == {}
 
-    def test_no_two_modules_of_a_folder_differ_by_an_s_only(self):
+    def test_no_two_modules_of_a_folder_differ_only_by_a_trailing_s(self):
         modules = {path.with_suffix("") if path.name != "__init__.py" else path.parent for path in (*APP, *INFRA)}
         assert [str(path) for path in modules if path.with_name(f"{path.name}s") in modules] == []
 
     @pytest.mark.parametrize("path", CONFTESTS, ids=lambda p: str(p.relative_to(ROOT)))
-    def test_a_conftest_holds_fixtures_and_hooks_only(self, path: Path):
+    def test_a_conftest_holds_only_fixtures_and_hooks(self, path: Path):
         for node in ast.parse(path.read_text()).body:
             assert not isinstance(node, ast.ClassDef), node.name
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -198,13 +198,13 @@ def index() -> dict[str, list[str]]:
 
 
 class TestIndexing:
-    def test_an_empty_environment_is_enough(self, index: dict[str, list[str]]):
+    def test_the_app_is_indexed_with_an_empty_environment(self, index: dict[str, list[str]]):
         assert {"run_job", "gateway_00_create_run", "gateway_9_unknown_path"} <= set(index["functions"])
 
     def test_no_heavy_sdk_is_imported(self, index: dict[str, list[str]]):
         assert [m for m in index["modules"] if any(within(m, heavy) for heavy in HEAVY)] == []
 
-    def test_names_are_valid_and_unique_in_any_case(self, index: dict[str, list[str]]):
+    def test_function_names_are_valid_and_unique_regardless_of_case(self, index: dict[str, list[str]]):
         names = index["functions"]
         assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,127}", name) and name.lower() != "host" for name in names)
         assert len({name.lower() for name in names}) == len(names)
@@ -236,7 +236,7 @@ def dearest_modules() -> str:
 
 
 class TestIndexingBudget:
-    def test_importing_and_indexing_takes_little_processor_time(self, index: dict[str, list[str]]):
+    def test_importing_and_indexing_stays_within_its_processor_time(self, index: dict[str, list[str]]):
         # The best of some: other work on the machine makes a process dearer, never cheaper.
         best = math.inf
         for _ in range(ATTEMPTS):
@@ -266,13 +266,13 @@ class TestOrchestrators:
         r"|tables\.|containers\.|realtime\.|await |jobs\.|runs\.|new_id|print\()"
     )
 
-    def test_there_are_some(self):
+    def test_the_orchestrators_of_the_app_are_found(self):
         assert len(list(orchestrators())) >= 2
 
     @pytest.mark.parametrize(
         ("name", "node"), list(orchestrators()), ids=lambda value: value if isinstance(value, str) else ""
     )
-    def test_each_is_a_pure_generator(self, name: str, node: ast.FunctionDef):
+    def test_an_orchestrator_is_deterministic(self, name: str, node: ast.FunctionDef):
         assert len(node.args.args) == 1
         body = "\n".join(ast.unparse(statement) for statement in node.body)
         found = self.FORBIDDEN.search(body)

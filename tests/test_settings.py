@@ -15,7 +15,7 @@ SET_BY_AZURE = {"WEBSITE_HOSTNAME", "AZURE_CLIENT_ID", "AzureWebJobsStorage__acc
 FIELDS = {field.alias for field in Settings.model_fields.values()}
 
 
-def test_the_sample_has_every_setting_of_a_laptop():
+def test_the_sample_has_every_local_setting():
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
     assert set(sample) - HOST == FIELDS - SET_BY_AZURE
 
@@ -25,12 +25,12 @@ def test_the_readme_has_a_line_for_every_setting():
     assert set(re.findall(r"^\| `([A-Za-z_]+)` \|", section, re.MULTILINE)) == FIELDS
 
 
-def test_an_empty_environment_gives_settings_that_serve_locally():
+def test_the_defaults_name_the_local_services():
     assert Settings.model_validate({}).account.tables == "http://127.0.0.1:10002/devstoreaccount1"
     assert Settings.model_validate({}).base_url == "http://127.0.0.1:7071"
 
 
-def test_in_azure_the_account_is_named_and_has_no_key():
+def test_an_account_named_by_a_setting_has_no_key():
     account = Settings.model_validate({"AzureWebJobsStorage__accountName": "acme"}).account
     assert (account.key, account.blobs) == (None, "https://acme.blob.core.windows.net")
     assert Settings.model_validate({"WEBSITE_HOSTNAME": "acme.azurewebsites.net"}).base_url == (
@@ -38,7 +38,7 @@ def test_in_azure_the_account_is_named_and_has_no_key():
     )
 
 
-def test_a_connection_string_of_the_service_names_its_endpoints():
+def test_endpoints_follow_from_a_connection_string():
     text = "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a2V5;EndpointSuffix=core.windows.net"
     account = Settings.model_validate({"AzureWebJobsStorage": text}).account
     assert (account.name, account.key, account.tables) == ("acme", "a2V5", "https://acme.table.core.windows.net")

@@ -4,7 +4,7 @@ from azure.data.tables.aio import TableServiceClient
 from azure.storage.blob.aio import BlobServiceClient
 
 
-async def test_a_table_and_a_container_can_be_made(storage: str):
+async def test_a_table_and_a_container_can_be_created(storage: str):
     async with TableServiceClient.from_connection_string(storage) as tables:
         await tables.create_table("Smoke")
     async with BlobServiceClient.from_connection_string(storage) as blobs:

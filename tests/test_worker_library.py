@@ -14,7 +14,7 @@ from tests.support.gateway import register
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 13), reason="azure-functions-runtime needs Python 3.13")
 
 
-async def test_it_indexes_loads_and_answers(stack: Environment):
+async def test_the_worker_library_indexes_loads_and_invokes_the_app(stack: Environment):
     gateway = await register(stack)
     await gateway.http.aclose()
     environment = {**os.environ, **stack.app_settings, "KEY": gateway.key}

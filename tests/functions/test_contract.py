@@ -1,4 +1,4 @@
-"""The contract of every API: what its document says about all of its routes alike.
+"""The contract of every API: the properties that all of its routes share.
 
 An API is described by `routes.tsv` and `description.py` in its folder. What only one route does is tested there.
 """
@@ -20,7 +20,7 @@ APIS = descriptions()
 PAGES = {(method, route.path) for route in pages.routes.routes for method in route.methods}  # type: ignore[attr-defined]
 JSON = {"Content-Type": "application/json"}
 ODD_IDS = ["6d1c7f0e-93a4-4c0b-8a57-0f3c9f5d2b11", "x", "a%20b", "..%2fx", "%00", "%F0%9F%98%80", "x" * 2000]
-"""Ids of no record: of another version, of no form at all, or hard to store."""
+"""Ids without a record: of another version, of another form, or hard to store."""
 
 
 def every_api() -> pytest.MarkDecorator:

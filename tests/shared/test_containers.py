@@ -84,7 +84,7 @@ def shell(command: str, name: str = "main", **more: Any) -> ContainerSpec:
 
 
 class TestCreate:
-    async def test_two_containers_with_everything(self, arm: httpx.AsyncClient, name: str, share: str):
+    async def test_a_group_of_two_containers_with_every_option(self, arm: httpx.AsyncClient, name: str, share: str):
         web = shell(
             'printf "%s %s" "$PLAIN" "$SECRET" > work/said; exec sleep 600',
             "web",
@@ -149,7 +149,7 @@ class TestCreate:
 
         assert await eventually(log) == "visible hidden-value"
 
-    async def test_one_container_without_a_public_address(self, arm: httpx.AsyncClient, name: str):
+    async def test_a_group_of_one_container_without_a_public_address(self, arm: httpx.AsyncClient, name: str):
         await containers.create(GroupSpec(name, [shell("exit 7")]))
         group = await reach(name, "Failed")
         assert group.ended
@@ -169,7 +169,7 @@ class TestCreate:
         assert group
         assert group.containers["main"].exit_code == 3
 
-    async def test_what_the_service_refuses_for_good_is_said_in_its_words(self, name: str):
+    async def test_a_permanent_refusal_is_raised_with_the_message_of_the_service(self, name: str):
         spec = GroupSpec(name, [ContainerSpec("main", "no/image:1")])
         with pytest.raises(containers.ContainerRefused) as refused:
             await containers.create(spec)
@@ -179,7 +179,7 @@ class TestCreate:
         )
         assert await containers.state(name) is None
 
-    async def test_a_full_region_is_raised_as_it_is(self, arm: httpx.AsyncClient, name: str):
+    async def test_a_full_region_raises_the_error_of_the_service(self, arm: httpx.AsyncClient, name: str):
         await arm.put("/local/limits", json={"full_locations": ["westeurope"]})
         try:
             with pytest.raises(HttpResponseError) as raised:
@@ -188,7 +188,7 @@ class TestCreate:
             await arm.put("/local/limits", json={"full_locations": []})
         assert raised.value.status_code == 409
 
-    async def test_a_share_that_does_not_exist_is_the_failure(self, name: str):
+    async def test_a_missing_share_is_the_reason_of_the_failure(self, name: str):
         missing = ShareMount("missing", "files", "hidden-key", "/work")
         await containers.create(GroupSpec(name, [shell("true", mounts=[missing])]))
         group = await reach(name, "Failed")
@@ -198,7 +198,7 @@ class TestCreate:
 
 
 class TestSpec:
-    def test_a_label_needs_a_public_port(self):
+    def test_a_dns_label_needs_a_public_port(self):
         with pytest.raises(ValueError, match="needs a public port"):
             GroupSpec("x", [], dns_label="x")
 
@@ -207,13 +207,13 @@ class TestSpec:
         with pytest.raises(ValueError, match="either an identity or a user"):
             RegistryLogin("private.azurecr.io", **login)
 
-    def test_it_cannot_be_changed(self):
+    def test_a_specification_cannot_be_changed(self):
         with pytest.raises(dataclasses.FrozenInstanceError):
             GroupSpec("x", []).name = "y"  # type: ignore[misc]
 
 
 class TestLife:
-    async def test_stop_start_restart_remove(self, name: str):
+    async def test_a_group_can_be_stopped_started_restarted_and_removed(self, name: str):
         await containers.create(GroupSpec(name, [shell("exec sleep 600")], restart_policy="Always"))
         await reach(name, "Running")
         await containers.stop(name)
@@ -230,6 +230,6 @@ class TestLife:
         await containers.remove(name)  # a repeat is no error
 
     @pytest.mark.parametrize("operation", [containers.start, containers.stop, containers.restart])
-    async def test_of_a_group_that_does_not_exist(self, operation: Any):
+    async def test_an_operation_on_a_group_that_does_not_exist_is_refused(self, operation: Any):
         with pytest.raises(containers.ContainerRefused, match="was not found"):
             await operation("test-absent")

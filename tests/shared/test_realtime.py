@@ -36,7 +36,7 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
 
 
 class TestPublish:
-    async def test_to_all_to_a_group_and_to_one_connection(self, bench: Bench):
+    async def test_a_message_goes_to_all_connections_to_a_group_or_to_one_connection(self, bench: Bench):
         first = await bench.client(url=realtime.client_url("open"))
         first_id = bench.id_of()
         second = await bench.client()
@@ -46,25 +46,25 @@ class TestPublish:
         await realtime.publish("open", {"to": "group"}, group="g")
         await realtime.publish("open", {"to": "one"}, connection=first_id)
         await realtime.remove_from_group("open", "g", second_id)
-        await realtime.publish("open", {"to": "nobody"}, group="g")
+        await realtime.publish("open", {"to": "an empty group"}, group="g")
         await realtime.publish("open", {"to": "last"})
-        everybody = {"to": "all", "text": "grüße"}
-        assert [await read_json(first) for _ in range(3)] == [everybody, {"to": "one"}, {"to": "last"}]
-        assert [await read_json(second) for _ in range(3)] == [everybody, {"to": "group"}, {"to": "last"}]
+        to_all = {"to": "all", "text": "grüße"}
+        assert [await read_json(first) for _ in range(3)] == [to_all, {"to": "one"}, {"to": "last"}]
+        assert [await read_json(second) for _ in range(3)] == [to_all, {"to": "group"}, {"to": "last"}]
 
-    async def test_one_coroutine_s_messages_arrive_in_order(self, bench: Bench):
+    async def test_messages_of_one_coroutine_arrive_in_order(self, bench: Bench):
         client = await bench.client()
         for number in range(50):
             await realtime.publish("open", {"n": number})
         assert [(await read_json(client))["n"] for _ in range(50)] == list(range(50))
 
-    async def test_closing_a_connection_ends_it_with_the_reason(self, bench: Bench):
+    async def test_a_connection_is_closed_with_the_given_reason(self, bench: Bench):
         client = await bench.client()
         await realtime.close_connection("open", bench.id_of(), "key revoked")
         await client.wait_closed()
         assert client.close_reason == "key revoked"
 
-    async def test_without_a_setting_nothing_happens(self, monkeypatch: pytest.MonkeyPatch):
+    async def test_publishing_without_a_configured_service_does_nothing(self, monkeypatch: pytest.MonkeyPatch):
         use(monkeypatch, "")
         await realtime.publish("open", {"n": 1})
         assert realtime.client_url("open") == ""
@@ -75,18 +75,18 @@ class TestPublish:
     ):
         use(monkeypatch, setting)
         await realtime.publish("open", {"n": 1})
-        assert not await realtime.add_to_group("open", "g", "gone")
+        assert not await realtime.add_to_group("open", "g", "closed")
         await realtime.close()
         logged = [record for record in caplog.records if record.name == "shared.realtime"]
         assert [record.levelno for record in logged] == [logging.WARNING, logging.WARNING]
 
-    async def test_a_message_that_is_no_json_is_logged_and_not_raised(
+    async def test_a_message_that_cannot_be_encoded_as_json_is_logged_and_not_raised(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ):
         await realtime.publish("open", {"n": object()})
         assert "publish on hub open failed: TypeError" in caplog.text
 
-    async def test_a_service_that_does_not_answer_costs_time_only_once(
+    async def test_a_service_that_does_not_answer_delays_only_the_first_message(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ):
         asked = 0
@@ -114,7 +114,7 @@ class TestPublish:
             assert asked == 3
             await realtime.close()
 
-    async def test_a_service_that_is_busy_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch):
+    async def test_a_busy_service_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch):
         async def busy(request: web.Request) -> web.Response:
             return web.Response(status=503, headers={"Retry-After": "60"})
 
@@ -127,7 +127,7 @@ class TestPublish:
                 await realtime.publish("open", {"n": 1})
             await realtime.close()
 
-    async def test_whether_a_call_was_carried_out_is_told(self, bench: Bench):
+    async def test_a_call_returns_whether_it_succeeded(self, bench: Bench):
         await bench.client()
         connection_id = bench.id_of()
         assert await realtime.add_to_group("open", "g", connection_id)
@@ -136,7 +136,7 @@ class TestPublish:
         assert not await realtime.add_to_group("open", "g", connection_id)
         assert await realtime.close_connection("open", connection_id)
 
-    async def test_without_a_key_the_identity_s_token_is_used(self, monkeypatch: pytest.MonkeyPatch):
+    async def test_without_an_access_key_the_token_of_the_identity_is_used(self, monkeypatch: pytest.MonkeyPatch):
         asked: list[str] = []
 
         class Identity:
@@ -160,7 +160,7 @@ class TestAddress:
             ("https://a.webpubsub.azure.com/", "wss://a.webpubsub.azure.com/client/hubs/gateway"),
         ],
     )
-    def test_clients_open(self, monkeypatch: pytest.MonkeyPatch, setting: str, url: str):
+    def test_the_client_url_follows_from_the_setting(self, monkeypatch: pytest.MonkeyPatch, setting: str, url: str):
         use(monkeypatch, setting)
         assert realtime.client_url("gateway") == url
 
@@ -178,13 +178,15 @@ class TestSignature:
             ("sha256=é", False),
         ],
     )
-    def test_is_compared_with_the_key(self, monkeypatch: pytest.MonkeyPatch, header: str, good: bool):
+    def test_a_signature_is_verified_with_the_access_key(
+        self, monkeypatch: pytest.MonkeyPatch, header: str, good: bool
+    ):
         use(monkeypatch, connection_string(1))
         assert realtime.verify_signature("id-1", header) is good
         assert not realtime.verify_signature("id-2", header)
 
     @pytest.mark.parametrize("setting", ["", "https://a.webpubsub.azure.com"])
-    def test_proves_nothing_without_a_key(self, monkeypatch: pytest.MonkeyPatch, setting: str):
+    def test_without_an_access_key_every_signature_is_refused(self, monkeypatch: pytest.MonkeyPatch, setting: str):
         use(monkeypatch, setting)
         empty = "sha256=" + hmac.new(b"", b"id-1", hashlib.sha256).hexdigest()
         assert not realtime.verify_signature("id-1", empty)
@@ -198,24 +200,26 @@ class TestEvents:
         "Content-Type": "text/plain; charset=utf-8",
     }
 
-    async def test_what_the_service_sends_is_understood(self, bench: Bench):
-        bench.handler.says("connect", {"userId": "änn %41"}, state=realtime.encode_state({"step": 1}))
+    async def test_an_event_of_the_service_is_parsed(self, bench: Bench):
+        bench.handler.answer_with("connect", {"userId": "änn %41"}, state=realtime.encode_state({"step": 1}))
         client = await bench.client()
         await client.send("hello")
-        heard = await eventually(
-            lambda: [h for h in bench.handler.heard if h.method == "POST" and h.event in ("message", "connected")][1:]
+        delivered = await eventually(
+            lambda: [h for h in bench.handler.received if h.method == "POST" and h.event in ("message", "connected")][
+                1:
+            ]
         )
-        event = realtime.Event.parse(heard[0].headers, heard[0].body)
+        event = realtime.Event.parse(delivered[0].headers, delivered[0].body)
         assert event == realtime.Event("open", "message", bench.id_of(), "änn %41", {"step": 1}, b"hello", "text/plain")
-        assert realtime.verify_signature(event.connection_id, heard[0].headers["ce-signature"])
+        assert realtime.verify_signature(event.connection_id, delivered[0].headers["ce-signature"])
 
-    def test_a_client_cannot_pass_its_event_off_as_the_service_s(self):
+    def test_a_client_event_named_like_a_system_event_stays_a_client_event(self):
         for name in ("connect", "%63onnect"):
             event = realtime.Event.parse(self.HEADERS | {"CE-Type": f"azure.webpubsub.user.{name}"}, b"")
             assert event.type == "user.connect"
         assert realtime.Event.parse(self.HEADERS | {"CE-Type": "azure.webpubsub.sys.connect"}, b"").type == "connect"
 
-    def test_missing_and_foreign_headers_are_errors(self):
+    def test_missing_headers_and_events_of_other_services_are_errors(self):
         for name in ("CE-Type", "ce-hub", "ce-connectionId"):
             with pytest.raises(ValueError, match=name.lower()):
                 realtime.Event.parse({k: v for k, v in self.HEADERS.items() if k != name}, b"")
@@ -224,6 +228,6 @@ class TestEvents:
                 realtime.Event.parse(self.HEADERS | {"CE-Type": kind}, b"")
 
     @pytest.mark.parametrize("state", ["{}", "!!", base64.b64encode(json.dumps([1]).encode()).decode()])
-    def test_a_state_that_was_not_set_by_us_is_an_error(self, state: str):
+    def test_a_state_that_the_app_did_not_set_is_an_error(self, state: str):
         with pytest.raises(ValueError, match="state"):
             realtime.Event.parse(self.HEADERS | {"ce-connectionState": state}, b"")

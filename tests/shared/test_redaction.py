@@ -49,29 +49,29 @@ def test_a_secret_is_masked(text: bytes, shown: bytes):
         b"",
     ],
 )
-def test_what_is_no_secret_stays(text: bytes):
+def test_ordinary_text_is_not_masked(text: bytes):
     assert redact(text) == text
 
 
-def test_known_values_are_masked_wherever_they_stand():
+def test_known_values_are_masked_anywhere_in_the_text():
     assert redact(b"x=my-own-value;my-own-value\n", values=[b"my-own-value", b"x"]) == b"x=[REDACTED];[REDACTED]\n"
 
 
-def test_a_block_that_never_ends_is_no_key():
+def test_a_key_block_without_an_end_is_not_masked():
     text = b"-----BEGIN PRIVATE KEY-----\n" + b"line of text\n" * 10_000
     assert redact(text).count(b"line of text") > 7_000
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=12))
-def test_cutting_the_stream_anywhere_changes_nothing(cuts: list[int]):
+def test_the_result_does_not_depend_on_where_the_stream_is_cut(cuts: list[int]):
     text = b"start\npassword=hunter22 and " + KEY + b"\ntoken: abcdef0123456789\nsk-abcdefghijklmnopqrstuvwx\nend"
     places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
     pieces = [text[a:b] for a, b in pairwise(places)]
     assert redact(*pieces) == redact(text)
 
 
-def test_one_long_line_goes_on_before_it_ends_and_keeps_its_secret_whole():
+def test_a_long_line_is_passed_on_before_its_end_and_its_secret_is_masked_whole():
     redactor = Redactor([])
     line = b"x" * 200_000 + b" password=hunter22 " + b"y" * 200_000
     out = b"".join(redactor.feed(line[i : i + 1000]) for i in range(0, len(line), 1000))

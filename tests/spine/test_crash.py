@@ -1,4 +1,4 @@
-"""The host is killed ten times while twenty runs are in progress: each run ends as it should, complete and once."""
+"""The host is killed ten times while twenty runs are in progress: each run ends correctly, completely and once."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ RUNS, KILLS = 20, 10
 LINES = "import time\nfor i in range(40):\n    print({0}, i, flush=True)\n    time.sleep({1})\nraise SystemExit({2})\n"
 
 
-async def test_ten_kills_under_twenty_runs(tmp_path: Path):
+async def test_twenty_runs_survive_ten_kills_of_the_host(tmp_path: Path):
     environment = Environment.temporary(tmp_path, **UNLIMITED)
     await environment.start()
     try:

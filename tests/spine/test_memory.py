@@ -56,7 +56,7 @@ def form(chunk: bytes, count: int) -> tuple[AsyncIterator[bytes], dict[str, str]
     return body(), {"Content-Type": "multipart/form-data; boundary=edge", "Content-Length": str(length)}
 
 
-async def test_a_hundred_megabytes_up_and_down(gateway: Gateway, peak: Peak):
+async def test_memory_stays_bounded_for_a_hundred_megabytes_up_and_down(gateway: Gateway, peak: Peak):
     run = await gateway.reach((await gateway.run("true"))["id"])
     path = f"/gateway/api/runs/{run['id']}/artifacts"
     small, headers = form(b"x", 1)
@@ -77,7 +77,7 @@ async def test_a_hundred_megabytes_up_and_down(gateway: Gateway, peak: Peak):
     assert (await gateway.get(run["id"]))["artifact_count"] == 2
 
 
-async def test_one_byte_over_the_limit_is_refused_and_nothing_stays(gateway: Gateway):
+async def test_an_upload_one_byte_over_the_limit_is_refused_and_not_stored(gateway: Gateway):
     run = await gateway.reach((await gateway.run("true"))["id"])
     path = f"/gateway/api/runs/{run['id']}/artifacts"
     body, headers = form(b"x" * (SIZE // 100 + 1), 100)

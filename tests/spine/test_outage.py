@@ -38,7 +38,7 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Own]:
         await environment.stop()
 
 
-async def test_responses_are_503_without_storage_and_normal_when_it_is_back(own: Own):
+async def test_responses_are_503_while_storage_is_down_and_normal_afterwards(own: Own):
     gateway = own.gateway
     done = await gateway.reach((await gateway.run("echo before"))["id"])
     await own.stop_storage()
@@ -59,7 +59,7 @@ async def test_responses_are_503_without_storage_and_normal_when_it_is_back(own:
     assert (again["status"], again["result"]) == ("completed", "after\n")
 
 
-async def test_a_run_that_prints_while_storage_is_down_keeps_every_line(own: Own):
+async def test_a_run_that_prints_while_storage_is_down_loses_no_line(own: Own):
     gateway = own.gateway
     run = await gateway.run("import time\nfor i in range(30):\n    print(i)\n    time.sleep(0.1)\n", "python")
     await gateway.reach(run["id"], "running")

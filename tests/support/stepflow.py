@@ -18,29 +18,29 @@ FINAL = ("completed", "failed", "cancelled")
 
 @dataclass
 class Watcher:
-    """A socket and all it has heard."""
+    """A socket and the messages it has received."""
 
     socket: ClientConnection
-    heard: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    received: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     async def listen(self) -> None:
         """Take messages until the socket closes."""
         async for frame in self.socket:
-            self.heard.append(json.loads(frame))
+            self.received.append(json.loads(frame))
 
-    async def say(self, kind: str, **data: Any) -> None:
+    async def send(self, kind: str, **data: Any) -> None:
         """Send one message in the documented form."""
         await self.socket.send(json.dumps({"type": kind, "data": data}))
 
     def of(self, execution_id: str) -> list[dict[str, Any]]:
-        """What was heard about an execution, in order."""
-        return [message for message in self.heard if message["data"].get("execution_id") == execution_id]
+        """The messages about an execution, in order."""
+        return [message for message in self.received if message["data"].get("execution_id") == execution_id]
 
-    async def hears(self, wanted: Callable[[dict[str, Any]], Any], *, seconds: float = 30) -> dict[str, Any]:
-        """The first message that is wanted, when it has come."""
+    async def receives(self, wanted: Callable[[dict[str, Any]], Any], *, seconds: float = 30) -> dict[str, Any]:
+        """The first wanted message, as soon as it has arrived."""
 
         async def probe() -> dict[str, Any] | None:
-            return next(filter(wanted, self.heard), None)
+            return next(filter(wanted, self.received), None)
 
         found = await eventually(probe, seconds=seconds)
         assert found
@@ -48,7 +48,7 @@ class Watcher:
 
     async def completed(self, execution_id: str, *, seconds: float = 60) -> dict[str, Any]:
         """An execution's last message."""
-        return await self.hears(
+        return await self.receives(
             lambda m: m["type"] == "execution_completed" and m["data"]["execution_id"] == execution_id, seconds=seconds
         )
 
@@ -99,7 +99,7 @@ class StepFlow:
         async with connect(f"{self.sockets}{path}", max_size=None, proxy=None) as socket:
             watcher = Watcher(socket)
             listening = asyncio.create_task(watcher.listen())
-            await watcher.hears(lambda message: message["type"] == "connection_established")
+            await watcher.receives(lambda message: message["type"] == "connection_established")
             yield watcher
         await listening
 

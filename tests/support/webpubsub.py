@@ -39,27 +39,27 @@ class EventHandler:
     """Records every request and answers 204, or with the function in `answers` for the event."""
 
     port: int
-    heard: list[DeliveredRequest] = field(default_factory=list)
+    received: list[DeliveredRequest] = field(default_factory=list)
     answers: dict[str, Callable[[DeliveredRequest], Awaitable[web.Response]]] = field(default_factory=dict)
     allowed: str | None = "*"
 
     async def handle(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        heard = DeliveredRequest(request.method, request.path, request.query_string, headers, await request.read())
-        self.heard.append(heard)
+        delivered = DeliveredRequest(request.method, request.path, request.query_string, headers, await request.read())
+        self.received.append(delivered)
         if request.method == "OPTIONS":
             return web.Response(headers={"WebHook-Allowed-Origin": self.allowed} if self.allowed else {})
-        answer = self.answers.get(heard.event)
-        return await answer(heard) if answer else web.Response(status=204)
+        answer = self.answers.get(delivered.event)
+        return await answer(delivered) if answer else web.Response(status=204)
 
     def events(self) -> list[str]:
         """The names of the delivered events, in order."""
-        return [heard.event for heard in self.heard if heard.method == "POST"]
+        return [delivered.event for delivered in self.received if delivered.method == "POST"]
 
     def last(self, event: str) -> DeliveredRequest:
-        return [heard for heard in self.heard if heard.method == "POST" and heard.event == event][-1]
+        return [delivered for delivered in self.received if delivered.method == "POST" and delivered.event == event][-1]
 
-    def says(self, event: str, body: Any = None, *, status: int = 200, state: str | None = None) -> None:
+    def answer_with(self, event: str, body: Any = None, *, status: int = 200, state: str | None = None) -> None:
         """Answer this event with text, bytes or JSON from now on."""
 
         async def answer(_: DeliveredRequest) -> web.Response:

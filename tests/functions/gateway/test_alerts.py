@@ -35,7 +35,7 @@ async def alerts_of(owner: Gateway, **params: Any) -> dict[str, Any]:
     return answer.json()
 
 
-async def test_a_failing_program_raises_one(owner: Gateway):
+async def test_a_failed_run_raises_one_alert(owner: Gateway):
     run = await owner.reach((await owner.run("exit 3"))["id"])
     page = await eventually(lambda: alerts_of(owner, run_id=run["id"]), until=lambda found: found["total"])
     assert (page["total"], page["unread_count"]) == (1, 1)
@@ -46,7 +46,7 @@ async def test_a_failing_program_raises_one(owner: Gateway):
 
 
 class TestListAlerts:
-    async def test_newest_first_in_pages(self, owner: Gateway):
+    async def test_alerts_are_listed_newest_first_in_pages(self, owner: Gateway):
         runs = [await failed(owner) for _ in range(3)]
         assert [alert["run_id"] for alert in (await alerts_of(owner))["alerts"]] == runs[::-1]
         page = await alerts_of(owner, limit=1, offset=1)
@@ -54,7 +54,7 @@ class TestListAlerts:
         oldest = await alerts_of(owner, sort_order="asc", limit=1)
         assert [alert["run_id"] for alert in oldest["alerts"]] == runs[:1]
 
-    async def test_unread_leaves_out_what_was_read_and_unread_count_ignores_it(self, owner: Gateway):
+    async def test_the_unread_filter_omits_read_alerts_and_does_not_change_the_unread_count(self, owner: Gateway):
         runs = [await failed(owner) for _ in range(2)]
         read = (await alerts_of(owner, run_id=runs[0]))["alerts"][0]["id"]
         await owner.http.post(f"/gateway/api/alerts/{read}/read")
@@ -65,7 +65,7 @@ class TestListAlerts:
         assert (await alerts_of(owner, unread="false"))["total"] == 2
 
     @pytest.mark.parametrize("of_run", [False, True])
-    async def test_every_combination_of_filters_and_orders_is_answered(self, owner: Gateway, of_run: bool):
+    async def test_every_combination_of_filters_and_orders_works(self, owner: Gateway, of_run: bool):
         run = await failed(owner)
         for kind, unread, mine, sort_by, order in product(
             (None, "error", "info"), (None, "true"), (True, False), ("created_at", "type"), ("asc", "desc")
@@ -82,16 +82,16 @@ class TestListAlerts:
             assert page["unread_count"] == sum(not alert["read"] for alert in page["alerts"])
 
     @pytest.mark.parametrize("query", ["type=bad", "unread=maybe", "unread=1", "sort_by=read", "sort_order=up"])
-    async def test_a_query_that_breaks_a_rule_is_refused(self, gateway: Gateway, query: str):
+    async def test_an_invalid_query_is_refused(self, gateway: Gateway, query: str):
         assert (await gateway.http.get(f"/gateway/api/alerts?{query}")).status_code == 400
 
-    async def test_of_a_run_that_does_not_exist(self, gateway: Gateway):
+    async def test_alerts_of_an_unknown_run_are_an_empty_list(self, gateway: Gateway):
         answer = await gateway.http.get(f"/gateway/api/alerts?run_id={UNKNOWN}")
         assert (answer.status_code, answer.json()) == (200, {"alerts": [], "total": 0, "unread_count": 0})
 
 
 class TestOneAlert:
-    async def test_it_can_be_read_marked_and_deleted(self, owner: Gateway):
+    async def test_an_alert_can_be_read_marked_and_deleted(self, owner: Gateway):
         run = await failed(owner)
         listed = (await alerts_of(owner))["alerts"][0]
         url = f"/gateway/api/alerts/{listed['id']}"
@@ -108,7 +108,7 @@ class TestOneAlert:
 
 
 class TestMarkAllRead:
-    async def test_only_the_callers_are_marked(self, owner: Gateway, stack: Environment):
+    async def test_only_alerts_of_the_caller_are_marked(self, owner: Gateway, stack: Environment):
         stranger = await register(stack)
         await asyncio.gather(failed(owner), failed(owner), failed(stranger))
         answer = await owner.http.post("/gateway/api/alerts/mark-all-read")
@@ -118,7 +118,7 @@ class TestMarkAllRead:
         assert (await owner.http.post("/gateway/api/alerts/mark-all-read")).json() == {"marked_count": 0}
         await stranger.http.aclose()
 
-    async def test_of_one_run(self, owner: Gateway, gateway: Gateway):
+    async def test_only_alerts_of_the_given_run_are_marked(self, owner: Gateway, gateway: Gateway):
         run, _ = await failed(owner), await failed(owner)
         url = "/gateway/api/alerts/mark-all-read"
         assert (await gateway.http.post(url, params={"run_id": run})).json() == {"marked_count": 0}  # not its own
@@ -127,16 +127,16 @@ class TestMarkAllRead:
 
 
 class TestClear:
-    async def test_of_one_run_read_or_not(self, owner: Gateway, gateway: Gateway):
+    async def test_alerts_of_one_run_are_cleared_by_type_and_read_state(self, owner: Gateway, gateway: Gateway):
         run, other = await failed(owner), await failed(owner)
         url = "/gateway/api/alerts/clear"
         assert (await gateway.http.delete(url, params={"run_id": run, "read": "true"})).json() == {"deleted_count": 0}
         assert (await gateway.http.delete(url, params={"run_id": run, "type": "info"})).json() == {"deleted_count": 0}
-        answer = await gateway.http.delete(url, params={"run_id": run, "read": "false"})  # everybody's
+        answer = await gateway.http.delete(url, params={"run_id": run, "read": "false"})  # alerts of every client
         assert (answer.status_code, answer.json()) == (200, {"deleted_count": 1})
         assert [alert["run_id"] for alert in (await alerts_of(owner))["alerts"]] == [other]
 
-    async def test_all_of_a_kind(self, owner: Gateway):
+    async def test_all_alerts_of_a_type_are_cleared(self, owner: Gateway):
         await asyncio.gather(*(failed(owner) for _ in range(3)))
         before = (await owner.http.get("/gateway/api/alerts?type=error&limit=1")).json()["total"]
         answer = await owner.http.delete("/gateway/api/alerts/clear?type=error")
@@ -144,5 +144,5 @@ class TestClear:
         assert (await alerts_of(owner))["total"] == 0
 
     @pytest.mark.parametrize("query", ["read=maybe", "type=bad"])
-    async def test_a_query_that_breaks_a_rule_is_refused(self, gateway: Gateway, query: str):
+    async def test_an_invalid_query_is_refused(self, gateway: Gateway, query: str):
         assert (await gateway.http.delete(f"/gateway/api/alerts/clear?{query}")).status_code == 400

@@ -41,13 +41,13 @@ async def large(gateway: Gateway, run: str) -> dict[str, Any]:
 
 
 class TestUpload:
-    async def test_it_is_answered_with_what_is_stored(self, gateway: Gateway, run: str):
+    async def test_the_response_describes_the_stored_file(self, gateway: Gateway, run: str):
         artifact = await upload(gateway, run, "notes.txt", b"hello", metadata='{"a": 1}')
         assert set(artifact) == {"id", "run_id", "filename", "size", "content_type", "created_at", "metadata"}
         assert (artifact["run_id"], artifact["filename"], artifact["size"]) == (run, "notes.txt", 5)
         assert (artifact["content_type"], artifact["metadata"]) == ("text/plain", {"a": 1})
 
-    async def test_ten_megabytes_come_back_whole(self, gateway: Gateway, large: dict[str, Any]):
+    async def test_a_file_of_ten_megabytes_is_downloaded_unchanged(self, gateway: Gateway, large: dict[str, Any]):
         assert large["size"] == len(DATA)
         assert await gateway.download(large["id"]) == DATA
 
@@ -56,7 +56,7 @@ class TestUpload:
         [("../../x y.txt", "x_y.txt"), ("..\\..\\evil.exe", "evil.exe"), ("grüße.txt", "gr__e.txt"), ("/", "_"),
          ("x" * 300, "x" * 255)],
     )  # fmt: skip
-    async def test_names_are_cleaned(self, gateway: Gateway, run: str, name: str, stored: str):
+    async def test_file_names_are_cleaned(self, gateway: Gateway, run: str, name: str, stored: str):
         artifact = await upload(gateway, run, name)
         assert artifact["filename"] == stored
         answer = await gateway.http.get(f"/gateway/api/artifacts/{artifact['id']}")
@@ -67,7 +67,7 @@ class TestUpload:
         [("a.bin", "image/png", "image/png"), ("a.csv", None, "text/csv"), ("a", None, "application/octet-stream"),
          ("a.json", "no type", "application/json"), ("a", "text/plain; charset=utf-8", "text/plain; charset=utf-8")],
     )  # fmt: skip
-    async def test_the_type_is_the_parts_own_or_by_extension(
+    async def test_the_content_type_is_that_of_the_part_or_follows_from_the_extension(
         self, gateway: Gateway, run: str, name: str, given: str | None, stored: str
     ):
         head = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
@@ -81,19 +81,19 @@ class TestUpload:
         whole = await gateway.http.get(f"/gateway/api/artifacts/{answer.json()['id']}")
         assert whole.headers["content-type"].replace(" ", "") == stored.replace(" ", "")
 
-    async def test_a_file_of_no_bytes(self, gateway: Gateway, run: str):
+    async def test_an_empty_file_can_be_uploaded_and_downloaded(self, gateway: Gateway, run: str):
         artifact = await upload(gateway, run, "empty", b"")
         assert artifact["size"] == 0
         answer = await gateway.http.get(f"/gateway/api/artifacts/{artifact['id']}")
         assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
 
-    async def test_of_two_files_the_first_counts(self, gateway: Gateway, run: str):
+    async def test_of_two_files_the_first_is_stored(self, gateway: Gateway, run: str):
         files = [("file", ("one", b"1")), ("file", ("two", b"22"))]
         answer = await gateway.http.post(f"/gateway/api/runs/{run}/artifacts", files=files)
         assert (answer.status_code, answer.json()["filename"]) == (201, "one")
 
     @pytest.mark.parametrize("metadata", ["", "x", "[]", "5", "null", "[" * 10_000])
-    async def test_metadata_that_is_no_object_is_refused(self, gateway: Gateway, run: str, metadata: str):
+    async def test_metadata_other_than_an_object_is_refused(self, gateway: Gateway, run: str, metadata: str):
         answer = await gateway.http.post(
             f"/gateway/api/runs/{run}/artifacts", files={"file": ("a", b"x")}, data={"metadata": metadata}
         )
@@ -108,7 +108,7 @@ class TestUpload:
         [("application/json", b"{}"), ("multipart/form-data", b""), ("multipart/form-data; boundary=x", b""),
          ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\n")],
     )  # fmt: skip
-    async def test_a_body_that_is_no_whole_form_is_refused(self, gateway: Gateway, run: str, kind: str, content: bytes):
+    async def test_an_incomplete_form_is_refused(self, gateway: Gateway, run: str, kind: str, content: bytes):
         before = await count(gateway, run)
         answer = await gateway.http.post(
             f"/gateway/api/runs/{run}/artifacts", content=content, headers={"Content-Type": kind}
@@ -116,7 +116,7 @@ class TestUpload:
         assert (answer.status_code, list(answer.json())) == (400, ["error"])
         assert await count(gateway, run) == before
 
-    async def test_an_unknown_run(self, gateway: Gateway):
+    async def test_an_upload_to_an_unknown_run_is_404(self, gateway: Gateway):
         answer = await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/artifacts", files={"file": ("a", b"x")})
         assert (answer.status_code, answer.json()) == (404, {"error": "Run not found"})
 
@@ -150,7 +150,7 @@ async def count(gateway: Gateway, run_id: str) -> int:
 
 
 class TestCount:
-    async def test_it_is_exact_when_many_come_and_go_at_once(self, gateway: Gateway):
+    async def test_the_count_is_exact_after_concurrent_uploads_and_deletions(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("true"))["id"])
         made = await asyncio.gather(*(upload(gateway, run["id"], f"{i}.txt") for i in range(12)))
         assert await count(gateway, run["id"]) == 12
@@ -176,7 +176,9 @@ class TestDownload:
          ("bytes=10239990-", 10_239_990, 10_240_000), ("bytes=-10", 10_239_990, 10_240_000),
          ("bytes=10239999-99999999", 10_239_999, 10_240_000), ("bytes=-99999999", 0, 10_240_000)],
     )  # fmt: skip
-    async def test_a_part(self, gateway: Gateway, large: dict[str, Any], wanted: str, start: int, end: int):
+    async def test_a_range_gets_that_part_of_the_file(
+        self, gateway: Gateway, large: dict[str, Any], wanted: str, start: int, end: int
+    ):
         answer = await gateway.http.get(f"/gateway/api/artifacts/{large['id']}", headers={"Range": wanted})
         assert answer.status_code == 206
         assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{len(DATA)}"
@@ -184,17 +186,17 @@ class TestDownload:
         assert answer.content == DATA[start:end]
 
     @pytest.mark.parametrize("wanted", ["bytes=10240000-", "bytes=99999999-", "bytes=-0"])
-    async def test_a_part_that_is_not_there(self, gateway: Gateway, large: dict[str, Any], wanted: str):
+    async def test_a_range_beyond_the_end_is_416(self, gateway: Gateway, large: dict[str, Any], wanted: str):
         answer = await gateway.http.get(f"/gateway/api/artifacts/{large['id']}", headers={"Range": wanted})
         assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(DATA)}")
 
     @pytest.mark.parametrize("wanted", ["bytes=5-1", "bytes=-", "lines=1-2", "bytes=1-2,5-6", "x"])
-    async def test_a_range_that_is_none_is_ignored(self, gateway: Gateway, large: dict[str, Any], wanted: str):
+    async def test_an_invalid_range_is_ignored(self, gateway: Gateway, large: dict[str, Any], wanted: str):
         url = f"/gateway/api/artifacts/{large['id']}"
         async with gateway.http.stream("GET", url, headers={"Range": wanted}) as answer:
             assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(DATA)))
 
-    async def test_who_has_it_already_gets_no_bytes(self, gateway: Gateway, large: dict[str, Any]):
+    async def test_a_client_that_has_this_version_gets_304(self, gateway: Gateway, large: dict[str, Any]):
         url = f"/gateway/api/artifacts/{large['id']}"
         tag = (await gateway.http.head(url)).headers["etag"]
         for given in (tag, f"W/{tag}", f'"other", {tag}', "*"):
@@ -204,7 +206,7 @@ class TestDownload:
             await gateway.http.get(url, headers={"If-None-Match": '"other"', "Range": "bytes=0-1"})
         ).status_code == 206
 
-    async def test_a_part_of_another_version_is_not_given(self, gateway: Gateway, large: dict[str, Any]):
+    async def test_a_range_of_another_version_gets_the_whole_file(self, gateway: Gateway, large: dict[str, Any]):
         url = f"/gateway/api/artifacts/{large['id']}"
         tag = (await gateway.http.head(url)).headers["etag"]
         same = await gateway.http.get(url, headers={"Range": "bytes=0-1", "If-Range": tag})
@@ -212,7 +214,7 @@ class TestDownload:
         async with gateway.http.stream("GET", url, headers={"Range": "bytes=0-1", "If-Range": '"x"'}) as answer:
             assert answer.status_code == 200
 
-    async def test_the_log_of_a_run(self, gateway: Gateway):
+    async def test_a_range_of_a_log_can_be_downloaded(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("echo one; echo two"))["id"])
         log = (await gateway.artifacts(run["id"]))["claude.log"]
         answer = await gateway.http.get(f"/gateway/api/artifacts/{log['id']}", headers={"Range": "bytes=4-"})
@@ -221,19 +223,19 @@ class TestDownload:
 
 
 class TestInfo:
-    async def test_it_has_the_documented_members(self, gateway: Gateway, run: str):
+    async def test_the_info_has_the_documented_keys(self, gateway: Gateway, run: str):
         artifact = await upload(gateway, run, "info.txt", metadata=json.dumps({"k": "v"}))
         info = (await gateway.http.get(f"/gateway/api/artifacts/{artifact['id']}/info")).json()
         assert info.pop("path") == f".data/artifacts/{run}/{artifact['id']}_info.txt"
         assert info == artifact
 
-    async def test_an_unknown_artifact(self, gateway: Gateway):
+    async def test_the_info_of_an_unknown_artifact_is_404(self, gateway: Gateway):
         answer = await gateway.http.get(f"/gateway/api/artifacts/{UNKNOWN}/info")
         assert (answer.status_code, answer.json()) == (404, {"error": "Artifact not found"})
 
 
 class TestLists:
-    async def test_of_one_run_newest_first(self, gateway: Gateway):
+    async def test_artifacts_of_a_run_are_listed_newest_first(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("true"))["id"])
         made = [await upload(gateway, run["id"], f"{i}") for i in range(3)]
         page = (await gateway.http.get(f"/gateway/api/runs/{run['id']}/artifacts?limit=2")).json()
@@ -243,11 +245,11 @@ class TestLists:
         assert [artifact["id"] for artifact in rest["artifacts"]] == [made[0]["id"]]
         assert set(page["artifacts"][0]) == {"id", "run_id", "filename", "size", "content_type", "created_at"}
 
-    async def test_of_an_unknown_run(self, gateway: Gateway):
+    async def test_artifacts_of_an_unknown_run_are_404(self, gateway: Gateway):
         answer = await gateway.http.get(f"/gateway/api/runs/{UNKNOWN}/artifacts")
         assert (answer.status_code, answer.json()) == (404, {"error": "Run not found"})
 
-    async def test_of_all_runs_by_run_and_type(self, gateway: Gateway):
+    async def test_artifacts_are_filtered_by_run_and_content_type(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("true"))["id"])
         kind = f"text/x-{uuid.uuid4().hex}"
         mine = await upload(gateway, run["id"], "a", content_type=kind)
@@ -259,13 +261,13 @@ class TestLists:
         assert page["total"] == 2
 
     @pytest.mark.parametrize("query", [f"run_id={UNKNOWN}", "run_id=x", "content_type=a/b", "run_id=" + "y" * 3000])
-    async def test_a_filter_that_nothing_matches_is_an_empty_list(self, gateway: Gateway, query: str):
+    async def test_a_filter_without_matches_gives_an_empty_list(self, gateway: Gateway, query: str):
         answer = await gateway.http.get(f"/gateway/api/artifacts?{query}")
         assert (answer.status_code, answer.json()) == (200, {"artifacts": [], "total": 0})
 
 
 class TestDelete:
-    async def test_it_is_gone_and_uncounted(self, gateway: Gateway):
+    async def test_a_deleted_artifact_is_404_and_not_counted(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("true"))["id"])
         artifact = await upload(gateway, run["id"])
         url = f"/gateway/api/artifacts/{artifact['id']}"

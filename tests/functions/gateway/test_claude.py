@@ -14,12 +14,12 @@ from infra.local.environment import Environment
 from tests.functions.gateway.anthropic import INPUT_TOKENS, KEY, OUTPUT_TOKENS, Anthropic
 from tests.support.environments import another_host
 from tests.support.gateway import Gateway, register
+from tests.support.values import UNLIMITED
 
 pytestmark = pytest.mark.long
 
 MODEL = "claude-sonnet-4-20250514"
 ONCE = INPUT_TOKENS + OUTPUT_TOKENS
-LIMITS_OFF = {"RUNYARD_RATE_MINUTE": "0", "RUNYARD_RATE_SECOND": "0"}
 
 PROMPTS = {
     "text": "Say it. [text: hello world]",
@@ -46,7 +46,7 @@ async def anthropic() -> AsyncIterator[Anthropic]:
 async def claude(anthropic: Anthropic, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """A client of an environment whose models answer."""
     environment = Environment.temporary(
-        tmp_path_factory.mktemp("claude"), ANTHROPIC_API_KEY=KEY, RUNYARD_ANTHROPIC_URL=anthropic.url, **LIMITS_OFF
+        tmp_path_factory.mktemp("claude"), ANTHROPIC_API_KEY=KEY, RUNYARD_ANTHROPIC_URL=anthropic.url, **UNLIMITED
     )
     await environment.start()
     gateway = await register(environment)
@@ -70,7 +70,7 @@ async def ended(claude: Gateway) -> dict[str, dict[str, Any]]:
     return dict(zip(names, await asyncio.gather(*(one(PROMPTS[name]) for name in names)), strict=True))
 
 
-def test_the_image_holds_the_version_that_is_tested():
+def test_the_image_holds_the_tested_version_of_the_command_line():
     package = json.loads((ROOT / "infra/local/package.json").read_text())
     version = package["devDependencies"]["@anthropic-ai/claude-code"]
     assert f"@anthropic-ai/claude-code@{version}\n" in (ROOT / "infra/runner/Dockerfile").read_text()
@@ -81,7 +81,7 @@ async def test_the_answer_is_the_result(claude: Gateway, ended: dict[str, dict[s
     assert (run["status"], run["result"], run["error"]) == ("completed", "hello world", None)
 
 
-async def test_its_work_is_in_the_log(claude: Gateway, ended: dict[str, dict[str, Any]]):
+async def test_the_log_shows_the_command_and_its_tool_calls(claude: Gateway, ended: dict[str, dict[str, Any]]):
     artifacts = await claude.artifacts(ended["tool"]["id"])
     log = (await claude.download(artifacts["claude.log"]["id"])).decode()
     assert f"--model {MODEL}" in log
@@ -123,21 +123,21 @@ async def test_a_secret_in_the_answer_is_masked(claude: Gateway, ended: dict[str
     assert b"abcdefghijklmnop1234" not in await claude.download(log["id"])
 
 
-async def test_a_refusal_fails_the_run_and_says_why(claude: Gateway, ended: dict[str, dict[str, Any]]):
+async def test_a_refusal_fails_the_run_with_the_reason(claude: Gateway, ended: dict[str, dict[str, Any]]):
     run = ended["refusal"]
     assert (run["status"], run["result"]) == ("failed", None)
     assert "unable to respond to this request" in run["error"]
 
 
-async def test_a_stream_that_breaks_off_is_asked_for_again(ended: dict[str, dict[str, Any]]):
+async def test_a_broken_stream_is_retried(ended: dict[str, dict[str, Any]]):
     assert ended["break"]["status"] == "completed"
 
 
-async def test_a_busy_api_is_asked_again(ended: dict[str, dict[str, Any]], anthropic: Anthropic):
+async def test_a_busy_api_is_retried(ended: dict[str, dict[str, Any]], anthropic: Anthropic):
     assert (ended["busy"]["status"], ended["busy"]["result"]) == ("completed", "Done.")
 
 
-async def test_an_api_that_stays_overloaded_fails_the_run_and_says_so(
+async def test_an_api_that_stays_overloaded_fails_the_run_with_the_reason(
     claude: Gateway, ended: dict[str, dict[str, Any]]
 ):
     run = ended["overloaded"]
@@ -152,16 +152,16 @@ async def test_a_long_prompt_arrives_whole(ended: dict[str, dict[str, Any]], ant
     assert any("ü" * 90_000 in str(body["messages"]) for body in anthropic.requests)
 
 
-async def test_a_prompt_that_looks_like_an_option_is_none(ended: dict[str, dict[str, Any]]):
+async def test_a_prompt_that_looks_like_an_option_is_passed_as_a_prompt(ended: dict[str, dict[str, Any]]):
     assert (ended["dashes"]["status"], ended["dashes"]["result"]) == ("completed", "no option")
 
 
-async def test_the_limit_of_tokens_goes_with_each_request(ended: dict[str, dict[str, Any]], anthropic: Anthropic):
+async def test_each_request_carries_the_token_limit(ended: dict[str, dict[str, Any]], anthropic: Anthropic):
     assert {body["max_tokens"] for body in anthropic.requests} == {1000}
     assert {body["model"] for body in anthropic.requests} == {MODEL}
 
 
-async def test_the_key_is_nowhere_to_be_seen(claude: Gateway, ended: dict[str, dict[str, Any]]):
+async def test_the_key_is_in_no_log_result_or_state_file(claude: Gateway, ended: dict[str, dict[str, Any]]):
     run = await claude.reach((await claude.run("[bash: env; echo $ANTHROPIC_API_KEY]", MODEL))["id"], seconds=120)
     log = (await claude.artifacts(run["id"]))["claude.log"]
     text = (await claude.download(log["id"])).decode()
@@ -174,13 +174,15 @@ async def test_the_key_is_nowhere_to_be_seen(claude: Gateway, ended: dict[str, d
     assert [path for path in written if KEY.encode() in path.read_bytes()] == []
 
 
-async def test_past_its_timeout_it_is_ended(claude: Gateway, ended: dict[str, dict[str, Any]]):
+async def test_a_run_past_its_timeout_is_ended(claude: Gateway, ended: dict[str, dict[str, Any]]):
     run = await claude.reach((await claude.run("[bash: sleep 300]", MODEL, timeout=8))["id"], seconds=60)
     assert (run["status"], run["error"]) == ("failed", "Timed out after 8 seconds")
     assert run["result"].startswith("$ claude ")  # what it printed up to then
 
 
-async def test_a_wrong_key_fails_the_run_and_says_so(claude: Gateway, ended: dict[str, dict[str, Any]], tmp_path: Path):
+async def test_a_wrong_key_fails_the_run_with_the_reason(
+    claude: Gateway, ended: dict[str, dict[str, Any]], tmp_path: Path
+):
     environment: Environment = claude.environment  # type: ignore[attr-defined]
     async with another_host(environment, tmp_path, ANTHROPIC_API_KEY="sk-ant-wrong-000000000000") as http:
         answer = await http.post("/gateway/api/runs", json={"prompt": "x", "model": MODEL}, headers=claude.http.headers)

@@ -29,7 +29,9 @@ async def other(stack: Environment) -> AsyncIterator[Gateway]:
 
 @pytest.mark.parametrize(("route", "status"), [("login", 200), ("register", 201)])
 class TestRegistration:
-    async def test_it_shows_the_key_that_opens_the_rest(self, http: httpx.AsyncClient, route: str, status: int):
+    async def test_the_response_shows_a_key_that_is_valid_for_other_routes(
+        self, http: httpx.AsyncClient, route: str, status: int
+    ):
         name = new_name()
         answer = await http.post(f"/gateway/api/auth/{route}", json={"name": f" {name} ", "colour": "ignored"})
         assert answer.status_code == status
@@ -41,13 +43,15 @@ class TestRegistration:
         opened = await http.get("/gateway/api/models", headers={"Authorization": f"Bearer {body['api_key']}"})
         assert opened.status_code == 200
 
-    async def test_a_name_that_exists_is_refused(self, http: httpx.AsyncClient, route: str, status: int):
+    async def test_an_existing_name_is_refused(self, http: httpx.AsyncClient, route: str, status: int):
         name = new_name()
         await http.post("/gateway/api/auth/login", json={"name": name})
         answer = await http.post(f"/gateway/api/auth/{route}", json={"name": name})
         assert (answer.status_code, answer.json()) == (409, {"error": "Client already exists"})
 
-    async def test_two_at_once_of_one_name_make_one_client(self, http: httpx.AsyncClient, route: str, status: int):
+    async def test_concurrent_registrations_of_one_name_create_one_client(
+        self, http: httpx.AsyncClient, route: str, status: int
+    ):
         name = new_name()
         answers = await asyncio.gather(
             *(http.post(f"/gateway/api/auth/{route}", json={"name": name}) for _ in range(5))
@@ -58,7 +62,7 @@ class TestRegistration:
         answer = await http.post(f"/gateway/api/auth/{route}", json={})
         assert (answer.status_code, list(answer.json())) == (400, ["error"])
 
-    async def test_its_answer_is_not_repeated_for_an_idempotency_key(
+    async def test_the_response_is_not_repeated_for_an_idempotency_key(
         self, http: httpx.AsyncClient, route: str, status: int
     ):
         body, headers = {"name": new_name()}, {"Idempotency-Key": str(uuid.uuid4())}
@@ -72,14 +76,14 @@ class TestName:
         "content", [b"{}", b'{"name": 5}', b'{"name": ""}', b'{"name": "  "}', b'{"name": null}', b"[]", b"{", b"",
                     b'{"name": "' + b"x" * 101 + b'"}', b'{"name": "\\ud800"}'],
     )  # fmt: skip
-    async def test_one_that_breaks_a_rule_is_refused(self, http: httpx.AsyncClient, content: bytes):
+    async def test_an_invalid_name_is_refused(self, http: httpx.AsyncClient, content: bytes):
         headers = {"Content-Type": "application/json"}
         answer = await http.post("/gateway/api/auth/login", content=content, headers=headers)
         assert (answer.status_code, list(answer.json())) == (400, ["error"])
 
 
 class TestVerify:
-    async def test_a_valid_key_names_its_client(self, http: httpx.AsyncClient, gateway: Gateway):
+    async def test_a_valid_key_identifies_its_client(self, http: httpx.AsyncClient, gateway: Gateway):
         for answer in (
             await http.post("/gateway/api/auth/verify", json={"api_key": gateway.key}),
             await gateway.http.post("/gateway/api/auth/verify"),
@@ -89,21 +93,21 @@ class TestVerify:
             assert (body["valid"], body["client_id"]) == (True, gateway.id)
             assert body["client_name"].startswith("client ")
 
-    @pytest.mark.parametrize("body", [{"api_key": "sk-nobody"}, {"api_key": ""}, {}])
-    async def test_any_other_key_does_not(self, http: httpx.AsyncClient, body: dict[str, str]):
+    @pytest.mark.parametrize("body", [{"api_key": "sk-unknown"}, {"api_key": ""}, {}])
+    async def test_any_other_key_is_invalid(self, http: httpx.AsyncClient, body: dict[str, str]):
         answer = await http.post("/gateway/api/auth/verify", json=body)
         assert (answer.status_code, answer.json()) == (401, {"valid": False, "error": "Invalid or missing API key"})
 
 
 class TestListClients:
-    async def test_newest_first_with_an_exact_total(self, gateway: Gateway, other: Gateway):
+    async def test_clients_are_listed_newest_first_with_an_exact_total(self, gateway: Gateway, other: Gateway):
         page = (await gateway.http.get("/gateway/api/clients", params={"limit": 1})).json()
         assert set(page["clients"][0]) == {"id", "name", "created_at", "last_active"}
         assert page["clients"][0]["id"] == other.id
         everyone = (await gateway.http.get("/gateway/api/clients", params={"limit": 1000})).json()
         assert everyone["total"] == page["total"] == len(everyone["clients"])
 
-    async def test_the_link_header_leads_through_all_of_them(self, gateway: Gateway, other: Gateway):
+    async def test_the_link_header_leads_through_all_pages(self, gateway: Gateway, other: Gateway):
         everyone = (await gateway.http.get("/gateway/api/clients", params={"limit": 1000})).json()["clients"]
         seen: list[str] = []
         url: str | None = "/gateway/api/clients?limit=2"
@@ -115,7 +119,7 @@ class TestListClients:
 
 
 class TestGetClient:
-    async def test_it_has_the_documented_members(self, gateway: Gateway):
+    async def test_a_client_has_the_documented_keys(self, gateway: Gateway):
         client = (await gateway.http.get(f"/gateway/api/clients/{gateway.id}")).json()
         assert set(client) == {"id", "name", "created_at", "last_active"}
         assert client["created_at"].endswith("Z")
@@ -123,7 +127,7 @@ class TestGetClient:
 
 
 class TestUpdateClient:
-    async def test_it_gets_the_name(self, gateway: Gateway, other: Gateway):
+    async def test_a_client_can_be_renamed(self, gateway: Gateway, other: Gateway):
         name = new_name()
         answer = await gateway.http.patch(f"/gateway/api/clients/{other.id}", json={"name": name})
         assert (answer.status_code, answer.json()["name"]) == (200, name)
@@ -144,11 +148,11 @@ class TestUpdateClient:
     async def test_a_body_without_a_name_is_refused(self, gateway: Gateway, other: Gateway, body: object):
         assert (await gateway.http.patch(f"/gateway/api/clients/{other.id}", json=body)).status_code == 400
 
-    async def test_an_unknown_client(self, gateway: Gateway):
+    async def test_an_unknown_client_is_404(self, gateway: Gateway):
         answer = await gateway.http.patch(f"/gateway/api/clients/{UNKNOWN}", json={"name": new_name()})
         assert (answer.status_code, answer.json()) == (404, {"error": "Client not found"})
 
-    async def test_of_two_changes_to_one_version_the_second_is_refused(self, gateway: Gateway, other: Gateway):
+    async def test_the_second_of_two_changes_to_one_version_is_refused(self, gateway: Gateway, other: Gateway):
         url = f"/gateway/api/clients/{other.id}"
         headers = {"If-Match": (await gateway.http.get(url)).headers["etag"]}
         first = await gateway.http.patch(url, json={"name": new_name()}, headers=headers)
@@ -159,7 +163,7 @@ class TestUpdateClient:
 
 
 class TestRotateKey:
-    async def test_the_new_key_opens_and_the_old_one_does_not(self, gateway: Gateway, other: Gateway):
+    async def test_the_new_key_is_valid_and_the_old_one_is_not(self, gateway: Gateway, other: Gateway):
         assert (await other.http.get("/gateway/api/models")).status_code == 200
         answer = await gateway.http.post(f"/gateway/api/clients/{other.id}/rotate-key")
         assert (answer.status_code, list(answer.json())) == (200, ["api_key"])
@@ -167,22 +171,22 @@ class TestRotateKey:
         headers = {"Authorization": f"Bearer {answer.json()['api_key']}"}
         assert (await other.http.get("/gateway/api/models", headers=headers)).status_code == 200
 
-    async def test_an_unknown_client(self, gateway: Gateway):
+    async def test_an_unknown_client_is_404(self, gateway: Gateway):
         assert (await gateway.http.post(f"/gateway/api/clients/{UNKNOWN}/rotate-key")).status_code == 404
 
 
 class TestDeleteClient:
-    async def test_its_key_opens_nothing_from_the_next_request_on(self, other: Gateway):
+    async def test_the_key_of_a_deleted_client_is_refused_from_the_next_request_on(self, other: Gateway):
         answer = await other.http.delete(f"/gateway/api/clients/{other.id}")  # oneself is allowed
         assert (answer.status_code, answer.json()) == (200, {"message": "Client deleted successfully"})
         assert (await other.http.get("/gateway/api/models")).status_code == 401
 
-    async def test_twice(self, gateway: Gateway, other: Gateway):
+    async def test_a_deleted_client_is_404(self, gateway: Gateway, other: Gateway):
         url = f"/gateway/api/clients/{other.id}"
         assert (await gateway.http.delete(url)).status_code == 200
         assert (await gateway.http.delete(url)).status_code == 404
 
-    async def test_its_runs_stay_with_its_id(self, gateway: Gateway, other: Gateway):
+    async def test_runs_of_a_deleted_client_keep_its_id(self, gateway: Gateway, other: Gateway):
         run = await other.run("true")
         await gateway.http.delete(f"/gateway/api/clients/{other.id}")
         assert (await gateway.reach(run["id"]))["status"] == "completed"

@@ -41,7 +41,7 @@ async def get(gateway: Gateway, path: str, **params: Any) -> dict[str, Any]:
 
 
 class TestStats:
-    async def test_of_one_client(self, owner: Gateway):
+    async def test_statistics_of_one_client(self, owner: Gateway):
         stats = await get(owner, "dashboard/stats", client_id=owner.id)
         assert 0.5 < stats.pop("avg_execution_time") < 30  # a second's sleep, from the first word of its container on
         assert stats.pop("total_clients") >= 1
@@ -50,7 +50,7 @@ class TestStats:
             "total_artifacts": 1, "unread_alerts": 1, "total_tokens_used": 0,
         }  # fmt: skip
 
-    async def test_of_all_they_add_up(self, owner: Gateway):
+    async def test_statistics_of_all_clients_agree_with_the_lists(self, owner: Gateway):
         stats = await get(owner, "dashboard/stats")
         parts = ("active_runs", "completed_runs", "failed_runs", "cancelled_runs")
         assert stats["total_runs"] == sum(stats[part] for part in parts) >= 4
@@ -58,25 +58,25 @@ class TestStats:
         assert stats["total_clients"] == (await get(owner, "clients"))["total"]
         assert stats["unread_alerts"] == (await get(owner, "alerts"))["unread_count"]
 
-    async def test_of_nobody_are_nought(self, owner: Gateway):
+    async def test_statistics_of_an_unknown_client_are_zero(self, owner: Gateway):
         stats = await get(owner, "dashboard/stats", client_id=UNKNOWN)
         del stats["total_clients"]
         assert set(stats.values()) == {0}
 
 
 class TestRecent:
-    async def test_runs_and_alerts_newest_first(self, owner: Gateway):
+    async def test_runs_and_alerts_are_listed_newest_first(self, owner: Gateway):
         recent = await get(owner, "dashboard/recent", limit=3)
         assert [run["id"] for run in recent["runs"]] == [r["id"] for r in (await get(owner, "runs", limit=3))["runs"]]
         assert set(recent["runs"][0]) == {"id", "status", "prompt", "started_at", "completed_at"}
         assert set(recent["alerts"][0]) == {"id", "type", "message", "created_at"}
 
-    async def test_one_kind_alone(self, owner: Gateway):
+    async def test_the_type_selects_runs_or_alerts(self, owner: Gateway):
         assert (await get(owner, "dashboard/recent", type="runs"))["alerts"] == []
         assert (await get(owner, "dashboard/recent", type="alerts"))["runs"] == []
 
     @pytest.mark.parametrize("query", ["type=x", "limit=0"])
-    async def test_a_query_that_breaks_a_rule_is_refused(self, gateway: Gateway, query: str):
+    async def test_an_invalid_query_is_refused(self, gateway: Gateway, query: str):
         assert (await gateway.http.get(f"/gateway/api/dashboard/recent?{query}")).status_code == 400
 
 
@@ -90,7 +90,7 @@ class TestMetrics:
             ("month", timedelta(days=30), timedelta(days=1), (30, 31)),
         ],
     )
-    async def test_a_period_ends_now(
+    async def test_a_period_ends_at_the_present(
         self, owner: Gateway, period: str, length: timedelta, width: timedelta, buckets: tuple[int, int]
     ):
         metrics = await get(owner, "dashboard/metrics", period=period)
@@ -107,26 +107,26 @@ class TestMetrics:
         counted = sum(bucket["count"] for bucket in metrics["runs_over_time"])
         assert counted == sum(metrics["runs_by_status"].values()) == total
 
-    async def test_it_is_a_day_unless_said_otherwise(self, owner: Gateway):
+    async def test_the_default_period_is_a_day(self, owner: Gateway):
         metrics = await get(owner, "dashboard/metrics")
         assert metrics["period"] == "day"
         assert set(metrics["runs_by_status"]) == {"pending", "running", "completed", "failed", "cancelled"}
         assert metrics["avg_execution_time"] == (await get(owner, "dashboard/stats"))["avg_execution_time"]
 
-    async def test_given_dates_win(self, owner: Gateway):
+    async def test_given_dates_override_the_period(self, owner: Gateway):
         dates = {"start_date": "2024-01-01T00:00:00Z", "end_date": "2024-01-02T00:00:00Z"}
         metrics = await get(owner, "dashboard/metrics", period="hour", **dates)
         assert {name: metrics[name] for name in dates} == dates
         assert len(metrics["runs_over_time"]) == 288
         assert sum(metrics["runs_by_status"].values()) == metrics["tokens_used"] == metrics["avg_execution_time"] == 0
 
-    async def test_one_date_alone(self, owner: Gateway):
+    async def test_a_single_date_is_completed_by_the_period(self, owner: Gateway):
         metrics = await get(owner, "dashboard/metrics", end_date="2024-01-02")
         assert metrics["start_date"] == "2024-01-01T00:00:00Z"
         start = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
         assert len((await get(owner, "dashboard/metrics", start_date=start))["runs_over_time"]) in (3, 4)
 
-    async def test_no_time_at_all_is_one_bucket(self, owner: Gateway):
+    async def test_an_empty_range_has_one_bucket(self, owner: Gateway):
         dates = {"start_date": "2024-01-01T00:30:00Z", "end_date": "2024-01-01T00:30:00Z"}
         assert len((await get(owner, "dashboard/metrics", **dates))["runs_over_time"]) == 1
 
@@ -135,7 +135,7 @@ class TestMetrics:
         ["period=year", "start_date=x", "end_date=soon", "start_date=2024-01-02&end_date=2024-01-01",
          "start_date=2001-01-01", "end_date=0001-01-01", "end_date=9999-12-31T23:59:59-14:00", "start_date="],
     )  # fmt: skip
-    async def test_a_range_that_cannot_be_is_refused(self, gateway: Gateway, query: str):
+    async def test_an_invalid_range_is_refused(self, gateway: Gateway, query: str):
         answer = await gateway.http.get(f"/gateway/api/dashboard/metrics?{query}")
         assert (answer.status_code, list(answer.json())) == (400, ["error"])
 
@@ -153,7 +153,7 @@ class TestModels:
         ]  # fmt: skip
 
     @pytest.mark.parametrize(("provider", "count"), [("anthropic", 2), ("custom", 2), ("openai", 0)])
-    async def test_by_provider(self, gateway: Gateway, provider: str, count: int):
+    async def test_models_are_filtered_by_provider(self, gateway: Gateway, provider: str, count: int):
         models = await get(gateway, "models", provider=provider)
         assert (len(models["models"]), models["total"]) == (count, count)
         assert {model["provider"] for model in models["models"]} <= {provider}
@@ -161,7 +161,7 @@ class TestModels:
     async def test_an_unknown_provider_is_refused(self, gateway: Gateway):
         assert (await gateway.http.get("/gateway/api/models?provider=acme")).status_code == 400
 
-    async def test_one_model_has_its_prices(self, gateway: Gateway):
+    async def test_a_model_shows_its_prices(self, gateway: Gateway):
         model = await get(gateway, "models/claude-sonnet-4-20250514")
         assert (model["input_cost"], model["output_cost"]) == (3.0, 15.0)
         assert model["description"] == "Balanced model for most tasks"
@@ -169,5 +169,5 @@ class TestModels:
     @pytest.mark.parametrize(
         ("model", "available"), [("claude-opus-4-20250514", False), ("python", True), ("bash", True)]
     )
-    async def test_it_is_available_where_it_can_run(self, gateway: Gateway, model: str, available: bool):
+    async def test_a_model_is_available_when_it_can_run(self, gateway: Gateway, model: str, available: bool):
         assert (await get(gateway, f"models/{model}"))["available"] is available

@@ -1,4 +1,4 @@
-"""What works behind the routes, called by hand: faults, purges, limits and claims at their edges."""
+"""What routes share, called directly: faults, purges, limits and claims at their edges."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("account")
 
 
 class TestLastActive:
-    async def test_it_is_written_at_most_once_a_minute(self, counting: Counting):
+    async def test_the_time_of_the_last_request_is_written_at_most_once_a_minute(self, counting: Counting):
         long_ago = datetime.now(UTC) - timedelta(minutes=2)
         await clients.insert(Client(name="sleepy", key_hash=key_hash("sk-sleepy"), last_active=long_ago))
         counting.reset()
@@ -40,16 +40,16 @@ class TestLastActive:
         assert await client_of("sk-known")
         assert sum(counting.calls.values()) == 0
 
-    async def test_a_client_that_goes_at_that_moment_is_nobody(self, monkeypatch: pytest.MonkeyPatch):
+    async def test_a_client_deleted_during_the_request_is_not_found(self, monkeypatch: pytest.MonkeyPatch):
         long_ago = datetime.now(UTC) - timedelta(minutes=2)
-        client = await clients.insert(Client(name="gone", key_hash=key_hash("sk-gone"), last_active=long_ago))
-        monkeypatch.setitem(api_keys._seen, key_hash("sk-gone"), (client, float("inf")))
+        client = await clients.insert(Client(name="deleted", key_hash=key_hash("sk-deleted"), last_active=long_ago))
+        monkeypatch.setitem(api_keys._seen, key_hash("sk-deleted"), (client, float("inf")))
         await clients.delete(client.id)
-        assert await client_of("sk-gone") is None
+        assert await client_of("sk-deleted") is None
 
 
 class Served:
-    """A route that counts its calls; it answers with `status`, or dies."""
+    """A route that counts its calls; it answers with `status`, or raises an exception."""
 
     def __init__(self, status: int = 201):
         self.calls, self.status, self.sent = 0, status, list[Message]()
@@ -74,7 +74,7 @@ class Served:
 
 
 class TestClaims:
-    async def test_an_answer_is_kept_for_a_day_and_no_longer(self, monkeypatch: pytest.MonkeyPatch):
+    async def test_a_response_is_repeated_for_a_day(self, monkeypatch: pytest.MonkeyPatch):
         route = Served()
         assert [await route.request("a") for _ in range(3)] == [201] * 3
         assert (route.calls, route.sent[1]["body"]) == (1, b"made")
@@ -82,14 +82,14 @@ class TestClaims:
         assert await route.request("a") == 201
         assert route.calls == 2
 
-    async def test_a_request_that_died_may_be_sent_again(self):
+    async def test_a_request_that_failed_with_an_exception_may_be_repeated(self):
         route = Served(0)
         with pytest.raises(RuntimeError):
             await route.request("b")
         route.status = 201
         assert (await route.request("b"), route.calls) == (201, 2)
 
-    async def test_a_claim_whose_host_died_is_taken_over_in_the_end(self, monkeypatch: pytest.MonkeyPatch):
+    async def test_the_claim_of_a_host_that_died_expires(self, monkeypatch: pytest.MonkeyPatch):
         route, stuck = Served(), asyncio.Event()
 
         async def hang(receive: Receive, send: Send) -> None:
@@ -109,13 +109,13 @@ class TestClaims:
             await dead
         assert (await route.request("c"), route.calls) == (201, 1)  # it took nothing with it
 
-    async def test_an_answer_of_failure_is_not_kept(self):
+    async def test_a_server_error_is_not_repeated(self):
         route = Served(503)
         assert [await route.request("d") for _ in range(2)] == [503, 503]
         assert route.calls == 2
 
 
-async def test_a_fault_raises_one_alert_an_hour():
+async def test_a_repeated_fault_raises_one_alert_an_hour():
     before = await store.alerts.count()
     await asyncio.gather(*(fault("storage slow", f"took {n} s") for n in range(3)))
     await fault("storage slow", "again")
@@ -125,7 +125,7 @@ async def test_a_fault_raises_one_alert_an_hour():
     assert (alert.message, alert.run_id, alert.client_id) == ("else", None, None)
 
 
-async def test_stores_that_answer_slowly_raise_an_alert():
+async def test_slow_storage_raises_an_alert():
     before = await store.alerts.count()
     await timers.watch()
     assert await store.alerts.count() == before
@@ -135,7 +135,7 @@ async def test_stores_that_answer_slowly_raise_an_alert():
     assert sum(message.startswith("The database answers slowly") for message in messages) == 1
 
 
-async def test_kept_answers_are_forgotten_after_a_day():
+async def test_kept_responses_are_deleted_after_a_day():
     old, young = datetime.now(UTC) - timedelta(hours=25), datetime.now(UTC) - timedelta(hours=23)
     for key, at in (("old", old), ("young", young)):
         await claims.insert(Claim(id=new_id(at), key=key, status=201))
@@ -143,7 +143,7 @@ async def test_kept_answers_are_forgotten_after_a_day():
     assert (await claims.find("key", "young")).status == 201
 
 
-async def test_callers_that_stay_away_are_forgotten():
+async def test_rate_windows_of_inactive_callers_are_deleted():
     for hours in (25, 1):
         await windows.insert(Window(id=new_id(), began=datetime.now(UTC) - timedelta(hours=hours)))
     assert await ratelimit.purge() == 1
@@ -152,19 +152,19 @@ async def test_callers_that_stay_away_are_forgotten():
 
 async def test_most_counted_requests_cost_no_storage_call(counting: Counting):
     limit = RateLimit("test", 100, 0)
-    await limit.count("somebody else")
+    await limit.count("another caller")
     counting.reset()
     verdicts = [await limit.count("caller") for _ in range(120)]
     assert sum(verdict.allowed for verdict in verdicts) == 100
     assert sum(counting.calls.values()) <= 40
 
 
-async def test_a_store_that_is_away_lets_requests_pass(monkeypatch: pytest.MonkeyPatch):
-    async def away(*_: object) -> None:
-        raise tables.StorageUnavailable("away")
+async def test_requests_pass_the_rate_limit_when_storage_is_unreachable(monkeypatch: pytest.MonkeyPatch):
+    async def unreachable(*_: object) -> None:
+        raise tables.StorageUnavailable("unreachable")
 
-    monkeypatch.setattr(windows, "update", away)
-    verdict = await RateLimit("test", 1, 1).count("nobody")
+    monkeypatch.setattr(windows, "update", unreachable)
+    verdict = await RateLimit("test", 1, 1).count("caller")
     assert (verdict.allowed, verdict.headers) == (True, {})
 
 
@@ -180,7 +180,7 @@ async def test_a_new_minute_begins_with_the_first_request_after_the_last(monkeyp
 
 class TestTurns:
     @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
-    async def test_they_see_each_record_once_also_those_of_one_millisecond(self, size: int):
+    async def test_each_record_is_seen_once_even_when_several_share_a_millisecond(self, size: int):
         start = datetime(2024, 1, 1, tzinfo=UTC)
         moments = [start + timedelta(milliseconds=number // 3, microseconds=number) for number in range(20)]
         records = [Alert(created_at=at, type=AlertType.INFO, message="x") for at in reversed(moments)]

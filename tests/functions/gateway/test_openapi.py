@@ -23,7 +23,7 @@ OPERATIONS = {found.ok().label: found.ok() for found in described.get_all_operat
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_answer_to_any_request_is_as_described(operation: str, stack: Environment, gateway: Gateway):
+def test_responses_to_generated_requests_match_the_description(operation: str, stack: Environment, gateway: Gateway):
     @given(case=OPERATIONS[operation].as_strategy())
     @settings(
         max_examples=8,

@@ -30,13 +30,13 @@ async def hosts(stack: Environment, tmp_path_factory: pytest.TempPathFactory) ->
 
 @asynccontextmanager
 async def caller(stack: Environment) -> AsyncIterator[Gateway]:
-    """A client that no limit has counted yet."""
+    """A client whose requests have not been counted yet."""
     gateway = await register(stack)
     yield gateway
     await gateway.http.aclose()
 
 
-async def test_the_101st_in_a_minute_is_refused(stack: Environment, hosts: list[httpx.AsyncClient]):
+async def test_the_101st_request_in_a_minute_is_refused(stack: Environment, hosts: list[httpx.AsyncClient]):
     async with caller(stack) as client:
         for number in range(100):
             answer = await hosts[0].get(PATH, headers=client.http.headers)
@@ -50,7 +50,7 @@ async def test_the_101st_in_a_minute_is_refused(stack: Environment, hosts: list[
     assert refused.headers["x-ratelimit-remaining"] == "0"
 
 
-async def test_two_instances_together_let_a_hundred_pass(stack: Environment, hosts: list[httpx.AsyncClient]):
+async def test_two_instances_together_allow_a_hundred_requests(stack: Environment, hosts: list[httpx.AsyncClient]):
     async with caller(stack) as client:
         answers = await asyncio.gather(*(hosts[i % 2].get(PATH, headers=client.http.headers) for i in range(160)))
         passed = Counter(answer.status_code for answer in answers)[200]
@@ -60,7 +60,7 @@ async def test_two_instances_together_let_a_hundred_pass(stack: Environment, hos
         assert passed + Counter(answer.status_code for answer in answers)[200] == 100
 
 
-async def test_the_21st_in_a_second_is_refused(stack: Environment, tmp_path: Path):
+async def test_the_21st_request_in_a_second_is_refused(stack: Environment, tmp_path: Path):
     limits = {"RUNYARD_RATE_MINUTE": "1000", "RUNYARD_RATE_SECOND": "20"}
     async with caller(stack) as client, another_host(stack, tmp_path, **limits) as http:
         loop = asyncio.get_running_loop()
@@ -91,9 +91,9 @@ async def test_each_client_has_its_own_limit(stack: Environment, hosts: list[htt
         assert (await hosts[0].get(PATH, headers=second.http.headers)).status_code == 200
 
 
-async def test_without_a_key_the_address_counts(hosts: list[httpx.AsyncClient]):
+async def test_requests_without_a_key_are_counted_by_address(hosts: list[httpx.AsyncClient]):
     def from_address(address: str) -> dict[str, str]:
-        return {"X-Forwarded-For": f"10.9.9.9, {address}"}  # what the client says itself comes first
+        return {"X-Forwarded-For": f"10.9.9.9, {address}"}  # what the client claims comes first
 
     answers = await asyncio.gather(*(hosts[0].get(PATH, headers=from_address("10.0.0.1:4711")) for _ in range(101)))
     assert Counter(answer.status_code for answer in answers) == {401: 100, 429: 1}
@@ -103,7 +103,7 @@ async def test_without_a_key_the_address_counts(hosts: list[httpx.AsyncClient]):
     assert (await hosts[0].get(PATH, headers=from_address("10.0.0.2"))).status_code == 401
 
 
-async def test_the_limit_is_told_before_a_wrong_body(stack: Environment, hosts: list[httpx.AsyncClient]):
+async def test_responses_to_invalid_requests_show_the_limit_too(stack: Environment, hosts: list[httpx.AsyncClient]):
     async with caller(stack) as client:
         wrong = await hosts[0].post("/gateway/api/runs", json={}, headers=client.http.headers)
         assert wrong.status_code == 400
@@ -121,6 +121,6 @@ async def test_health_and_metrics_are_not_counted(hosts: list[httpx.AsyncClient]
     assert not any(name in answer.headers for name in HEADERS)
 
 
-async def test_switched_off_nothing_is_told(gateway: Gateway):
+async def test_responses_show_no_limit_when_it_is_switched_off(gateway: Gateway):
     answer = await gateway.http.get(PATH)
     assert not any(name in answer.headers for name in HEADERS)

@@ -9,7 +9,7 @@ from tests.support.values import UNKNOWN
 
 
 class TestKeyInTheQuery:
-    async def test_it_opens_as_the_header_does(self, http: httpx.AsyncClient, gateway: Gateway):
+    async def test_a_key_in_the_query_is_accepted_like_the_header(self, http: httpx.AsyncClient, gateway: Gateway):
         assert (await http.get("/gateway/api/models", params={"api_key": gateway.key})).status_code == 200
         assert (await http.get("/gateway/api/models", params={"api_key": "sk-x"})).status_code == 401
 
@@ -18,7 +18,9 @@ class TestKeyInTheQuery:
         answer = await http.get("/gateway/api/models", params={"api_key": gateway.key}, headers=headers)
         assert answer.status_code == 401
 
-    async def test_it_is_in_no_log(self, http: httpx.AsyncClient, gateway: Gateway, stack: Environment):
+    async def test_a_key_in_the_query_is_not_logged(
+        self, http: httpx.AsyncClient, gateway: Gateway, stack: Environment
+    ):
         await http.get("/gateway/api/runs", params={"api_key": gateway.key, "limit": "x"})
         logs = [path.read_bytes() for path in (stack.state / "logs").glob("*.log")]
         assert logs
@@ -56,7 +58,7 @@ JSON = {"Content-Type": "application/json"}
 
 class TestOddJson:
     @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
-    async def test_every_odd_value_is_stored_as_it_is_or_refused(self, gateway: Gateway, odd: str):
+    async def test_every_odd_value_is_stored_unchanged_or_refused(self, gateway: Gateway, odd: str):
         content = f'{{"prompt": "true", "model": "bash", "options": {{"a": {odd}}}}}'
         answer = await gateway.http.post("/gateway/api/runs", headers=JSON, content=content.encode())
         assert answer.status_code in (201, 400), answer.text[:300]
@@ -65,7 +67,7 @@ class TestOddJson:
         assert (await gateway.http.get("/gateway/api/runs?limit=1000")).status_code == 200
 
     @pytest.mark.parametrize("odd", ['"\\ud800"', "NaN"], ids=["surrogate", "NaN"])
-    async def test_an_odd_value_is_stored_as_it_is_or_refused_wherever_it_stands(self, gateway: Gateway, odd: str):
+    async def test_an_odd_value_is_stored_unchanged_or_refused_in_every_field(self, gateway: Gateway, odd: str):
         run = (await gateway.run("true"))["id"]
         form = {"Content-Type": "multipart/form-data; boundary=x"}
         part = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'

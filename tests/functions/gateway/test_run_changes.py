@@ -37,7 +37,7 @@ async def family(owner: Gateway) -> dict[str, str]:
 
 @pytest.fixture
 async def sleeper(gateway: Gateway) -> AsyncIterator[str]:
-    """A run that goes on until a test ends it."""
+    """A run that a test ends."""
     run_id = (await gateway.run("echo started; sleep 300"))["id"]
     yield run_id
     await gateway.http.delete(f"/gateway/api/runs/{run_id}")
@@ -45,19 +45,19 @@ async def sleeper(gateway: Gateway) -> AsyncIterator[str]:
 
 class TestListRuns:
     @pytest.mark.parametrize("status", ["completed", "failed", "running", "cancelled"])
-    async def test_by_status_and_client(self, owner: Gateway, family: dict[str, str], status: str):
+    async def test_runs_are_filtered_by_status_and_client(self, owner: Gateway, family: dict[str, str], status: str):
         for sort_by in ("created_at", "updated_at", "status"):
             params = {"client_id": owner.id, "status": status, "sort_by": sort_by}
             page = (await owner.http.get("/gateway/api/runs", params=params)).json()
             assert ([run["id"] for run in page["runs"]], page["total"]) == ([family[status]], 1)
 
-    async def test_by_status_alone_has_those_of_everybody(self, gateway: Gateway, family: dict[str, str]):
+    async def test_runs_are_filtered_by_status_over_all_clients(self, gateway: Gateway, family: dict[str, str]):
         page = (await gateway.http.get("/gateway/api/runs?status=failed&limit=1000")).json()
         assert family["failed"] in [run["id"] for run in page["runs"]]
         assert {run["status"] for run in page["runs"]} == {"failed"}
         assert page["total"] == len(page["runs"])
 
-    async def test_sorted_by_status(self, owner: Gateway, family: dict[str, str]):
+    async def test_runs_are_sorted_by_status(self, owner: Gateway, family: dict[str, str]):
         params = {"client_id": owner.id, "sort_by": "status", "sort_order": "asc"}
         page = (await owner.http.get("/gateway/api/runs", params=params)).json()
         assert [run["status"] for run in page["runs"]] == ["cancelled", "completed", "failed", "running"]
@@ -65,7 +65,7 @@ class TestListRuns:
         turned = (await owner.http.get("/gateway/api/runs", params=params)).json()
         assert [run["id"] for run in turned["runs"]] == [run["id"] for run in page["runs"]][::-1]
 
-    async def test_sorted_by_the_last_change(self, owner: Gateway, family: dict[str, str]):
+    async def test_runs_are_sorted_by_the_last_change(self, owner: Gateway, family: dict[str, str]):
         await owner.http.patch(
             f"/gateway/api/runs/{family['completed']}", json={"metadata": {"seen": str(uuid.uuid4())}}
         )
@@ -99,14 +99,14 @@ class TestListRuns:
 
 
 class TestUpdateRun:
-    async def test_a_partial_result_of_a_running_run(self, gateway: Gateway, sleeper: str):
+    async def test_a_running_run_can_get_a_partial_result(self, gateway: Gateway, sleeper: str):
         await gateway.reach(sleeper, "running")
         answer = await gateway.http.patch(f"/gateway/api/runs/{sleeper}", json={"status": "running", "result": "half"})
         assert answer.status_code == 200
         body = answer.json()
         assert (body.pop("updated_at") > "2024", body) == (True, {"id": sleeper, "status": "running", "result": "half"})
 
-    async def test_error_and_metadata_are_answered_where_they_were_set(self, gateway: Gateway, sleeper: str):
+    async def test_the_response_has_error_and_metadata_when_they_were_set(self, gateway: Gateway, sleeper: str):
         body = {"error": "odd", "metadata": {"a": [1, {"b": None}]}}
         answer = (await gateway.http.patch(f"/gateway/api/runs/{sleeper}", json=body)).json()
         assert {name: answer[name] for name in body} == body
@@ -119,23 +119,23 @@ class TestUpdateRun:
         assert answer.json()["result"] == "the key is [REDACTED]"
         assert SECRET not in (await gateway.http.get(f"/gateway/api/runs/{sleeper}")).text
 
-    async def test_cancelled_stops_the_container_as_delete_does(self, gateway: Gateway, sleeper: str):
+    async def test_the_status_cancelled_stops_the_container_as_delete_does(self, gateway: Gateway, sleeper: str):
         await gateway.reach(sleeper, "running")
         answer = await gateway.http.patch(f"/gateway/api/runs/{sleeper}", json={"status": "cancelled"})
         assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
-        await gone(gateway, sleeper)
+        await container_ended(gateway, sleeper)
 
-    async def test_completed_by_a_client_is_final(self, gateway: Gateway, sleeper: str):
+    async def test_the_status_completed_set_by_a_client_is_final(self, gateway: Gateway, sleeper: str):
         answer = await gateway.http.patch(f"/gateway/api/runs/{sleeper}", json={"status": "completed", "result": "ok"})
         assert answer.status_code == 200
-        await gone(gateway, sleeper)
+        await container_ended(gateway, sleeper)
         run = await gateway.get(sleeper)
         assert (run["status"], run["result"]) == ("completed", "ok")
 
-    async def test_failed_by_a_client_raises_the_one_alert(self, gateway: Gateway, sleeper: str):
+    async def test_the_status_failed_set_by_a_client_raises_one_alert(self, gateway: Gateway, sleeper: str):
         body = {"status": "failed", "error": f"because of {SECRET}"}
         assert (await gateway.http.patch(f"/gateway/api/runs/{sleeper}", json=body)).status_code == 200
-        await gone(gateway, sleeper)
+        await container_ended(gateway, sleeper)
         alerts = (await gateway.http.get("/gateway/api/alerts", params={"run_id": sleeper})).json()["alerts"]
         assert [alert["message"] for alert in alerts] == ["Run failed: because of [REDACTED]"]
 
@@ -149,13 +149,13 @@ class TestUpdateRun:
         [("completed", "pending"), ("completed", "running"), ("completed", "completed"), ("completed", "failed"),
          ("completed", "cancelled"), ("failed", "running"), ("cancelled", "completed")],
     )  # fmt: skip
-    async def test_the_status_of_a_finished_run_stays(
+    async def test_the_status_of_a_finished_run_cannot_be_changed(
         self, owner: Gateway, family: dict[str, str], final: str, status: str
     ):
         answer = await owner.http.patch(f"/gateway/api/runs/{family[final]}", json={"status": status})
         assert (answer.status_code, answer.json()) == (400, {"error": f"Cannot change status of {final} run"})
 
-    async def test_a_running_run_does_not_become_pending(self, owner: Gateway, family: dict[str, str]):
+    async def test_a_running_run_cannot_become_pending(self, owner: Gateway, family: dict[str, str]):
         answer = await owner.http.patch(f"/gateway/api/runs/{family['running']}", json={"status": "pending"})
         assert answer.status_code == 400
 
@@ -163,17 +163,15 @@ class TestUpdateRun:
         "body",
         [{}, {"colour": "blue"}, {"status": "done"}, {"status": None}, {"result": 5}, {"metadata": []}, [], None],
     )
-    async def test_a_body_without_anything_usable_is_refused(
-        self, owner: Gateway, family: dict[str, str], body: object
-    ):
+    async def test_a_body_without_a_valid_change_is_refused(self, owner: Gateway, family: dict[str, str], body: object):
         answer = await owner.http.patch(f"/gateway/api/runs/{family['running']}", json=body)
         assert (answer.status_code, list(answer.json())) == (400, ["error"])
 
-    async def test_an_unknown_run(self, gateway: Gateway):
+    async def test_an_unknown_run_is_404(self, gateway: Gateway):
         answer = await gateway.http.patch(f"/gateway/api/runs/{UNKNOWN}", json={"result": "x"})
         assert (answer.status_code, answer.json()) == (404, {"error": "Run not found"})
 
-    async def test_a_version_that_has_passed_is_refused(self, owner: Gateway, family: dict[str, str]):
+    async def test_a_change_to_an_older_version_is_refused(self, owner: Gateway, family: dict[str, str]):
         url = f"/gateway/api/runs/{family['cancelled']}"
         headers = {"If-Match": (await owner.http.get(url)).headers["etag"]}
         first = await owner.http.patch(url, json={"result": str(uuid.uuid4())}, headers=headers)
@@ -182,13 +180,13 @@ class TestUpdateRun:
         assert (await owner.get(family["cancelled"]))["result"] == first.json()["result"]
 
     @pytest.mark.parametrize("tag", ['"x"', "x", '"a", "b"'])
-    async def test_a_version_that_never_was_is_refused(self, owner: Gateway, family: dict[str, str], tag: str):
+    async def test_a_change_to_an_unknown_version_is_refused(self, owner: Gateway, family: dict[str, str], tag: str):
         url = f"/gateway/api/runs/{family['cancelled']}"
         assert (await owner.http.patch(url, json={"result": "x"}, headers={"If-Match": tag})).status_code == 412
 
 
-async def gone(gateway: Gateway, run_id: str) -> None:
-    """Wait until a run's container has ended: its job takes no more output."""
+async def container_ended(gateway: Gateway, run_id: str) -> None:
+    """Wait until the container of a run has ended, so that its job takes no more output."""
 
     async def ended() -> bool:
         log = (await gateway.http.get(f"/gateway/api/runs/{run_id}/log")).text
@@ -200,7 +198,7 @@ async def gone(gateway: Gateway, run_id: str) -> None:
 
 class TestRetryRun:
     @pytest.mark.parametrize("status", ["failed", "cancelled"])
-    async def test_it_has_the_same_prompt_model_and_options(
+    async def test_a_retry_has_the_same_prompt_model_and_options(
         self, gateway: Gateway, owner: Gateway, family: dict[str, str], status: str
     ):
         original = await owner.get(family[status])
@@ -218,26 +216,28 @@ class TestRetryRun:
         await gateway.http.delete(f"/gateway/api/runs/{body['id']}")
 
     @pytest.mark.parametrize("status", ["completed", "running"])
-    async def test_others_are_refused(self, owner: Gateway, family: dict[str, str], status: str):
+    async def test_only_failed_and_cancelled_runs_can_be_retried(
+        self, owner: Gateway, family: dict[str, str], status: str
+    ):
         answer = await owner.http.post(f"/gateway/api/runs/{family[status]}/retry")
         assert (answer.status_code, answer.json()) == (400, {"error": f"Cannot retry {status} run"})
 
-    async def test_an_unknown_run(self, gateway: Gateway):
+    async def test_an_unknown_run_is_404(self, gateway: Gateway):
         assert (await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/retry")).status_code == 404
 
 
 class TestLog:
-    async def test_what_was_printed_from_a_byte_on(self, owner: Gateway, family: dict[str, str]):
+    async def test_the_log_can_be_read_from_an_offset(self, owner: Gateway, family: dict[str, str]):
         url = f"/gateway/api/runs/{family['running']}/log"
         await eventually(lambda: text_of(owner.http, url), until=lambda text: text == "on\n")
         assert (await owner.http.get(url, params={"offset": 1})).text == "n\n"
         assert (await owner.http.get(url, params={"offset": 3})).text == ""
         assert (await owner.http.get(url, params={"offset": 1000})).text == ""
 
-    async def test_a_run_that_printed_nothing_has_an_empty_one(self, owner: Gateway, family: dict[str, str]):
+    async def test_the_log_of_a_run_without_output_is_empty(self, owner: Gateway, family: dict[str, str]):
         assert (await owner.http.get(f"/gateway/api/runs/{family['completed']}/log")).text == ""
 
-    async def test_an_unknown_run(self, gateway: Gateway):
+    async def test_an_unknown_run_is_404(self, gateway: Gateway):
         assert (await gateway.http.get(f"/gateway/api/runs/{UNKNOWN}/log")).status_code == 404
 
 
@@ -246,7 +246,7 @@ async def text_of(http: httpx.AsyncClient, url: str) -> str:
 
 
 class TestOutput:
-    async def test_five_megabytes_end_up_in_the_log_and_their_end_in_the_result(self, gateway: Gateway):
+    async def test_the_log_holds_five_megabytes_and_the_result_their_end(self, gateway: Gateway):
         program = "for i in range(50_000): print(f'{i:099d}')"
         run = await gateway.reach((await gateway.run(program, "python", timeout=120))["id"], seconds=120)
         assert run["status"] == "completed"
@@ -267,7 +267,7 @@ class TestOutput:
 
 
 class TestIdempotency:
-    async def test_the_same_request_makes_one_run(self, gateway: Gateway):
+    async def test_repeating_a_request_under_one_key_creates_one_run(self, gateway: Gateway):
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         body = {"prompt": "true", "model": "bash"}
         first = await gateway.http.post("/gateway/api/runs", json=body, headers=headers)
@@ -285,7 +285,7 @@ class TestIdempotency:
         )
         assert (answer.status_code, answer.json()) == (409, {"error": "Idempotency-Key was used with another body"})
 
-    async def test_many_at_once_make_one_run(self, owner: Gateway, gateway: Gateway):
+    async def test_concurrent_requests_under_one_key_create_one_run(self, owner: Gateway, gateway: Gateway):
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         body = {"prompt": f"true {uuid.uuid4()}", "model": "bash"}
         answers = await asyncio.gather(
@@ -294,7 +294,7 @@ class TestIdempotency:
         assert {answer.status_code for answer in answers} <= {201, 409}
         assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
 
-    async def test_a_refused_request_may_be_mended_under_its_key(self, gateway: Gateway):
+    async def test_a_refused_request_may_be_corrected_under_its_key(self, gateway: Gateway):
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         bad = await gateway.http.post("/gateway/api/runs", json={"prompt": ""}, headers=headers)
         good = await gateway.http.post("/gateway/api/runs", json={"prompt": "true", "model": "bash"}, headers=headers)
@@ -306,13 +306,13 @@ class TestIdempotency:
         answers = [await g.http.post("/gateway/api/runs", json=body, headers=headers) for g in (gateway, owner)]
         assert answers[0].json()["id"] != answers[1].json()["id"]
 
-    async def test_a_retry_is_made_once(self, owner: Gateway, family: dict[str, str]):
+    async def test_repeating_a_retry_under_one_key_creates_one_run(self, owner: Gateway, family: dict[str, str]):
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         url = f"/gateway/api/runs/{family['failed']}/retry"
         answers = [await owner.http.post(url, headers=headers) for _ in range(2)]
         assert answers[0].json() == answers[1].json()
 
-    async def test_an_upload_is_stored_once(self, owner: Gateway, family: dict[str, str]):
+    async def test_repeating_an_upload_under_one_key_stores_one_artifact(self, owner: Gateway, family: dict[str, str]):
         url = f"/gateway/api/runs/{family['cancelled']}/artifacts"
         multipart = {"Content-Type": "multipart/form-data; boundary=x", "Idempotency-Key": str(uuid.uuid4())}
         data = (
@@ -325,7 +325,7 @@ class TestIdempotency:
         assert other.status_code == 409
 
     @pytest.mark.parametrize("key", ["", "x" * 256])
-    async def test_a_key_that_is_none_is_refused(self, gateway: Gateway, key: str):
+    async def test_an_invalid_key_is_refused(self, gateway: Gateway, key: str):
         answer = await gateway.http.post(
             "/gateway/api/runs", json={"prompt": "true", "model": "bash"}, headers={"Idempotency-Key": key}
         )

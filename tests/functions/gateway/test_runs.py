@@ -10,14 +10,14 @@ from tests.support.values import UNKNOWN
 
 
 class TestCreateRun:
-    async def test_without_a_key(self, http: httpx.AsyncClient):
+    async def test_a_request_without_a_key_is_401(self, http: httpx.AsyncClient):
         answer = await http.post("/gateway/api/runs", json={"prompt": "true", "model": "bash"})
         assert (answer.status_code, answer.json()) == (401, {"error": "Invalid or missing API key"})
 
-    async def test_the_key_is_asked_for_before_the_body_is_read(self, http: httpx.AsyncClient):
+    async def test_the_key_is_checked_before_the_body(self, http: httpx.AsyncClient):
         assert (await http.post("/gateway/api/runs", content=b"{")).status_code == 401
 
-    async def test_it_is_answered_as_pending_at_once(self, gateway: Gateway):
+    async def test_a_new_run_is_pending(self, gateway: Gateway):
         run = await gateway.run("echo hello", timeout=60, colour="blue")
         assert (run["status"], run["prompt"], run["model"], run["artifact_count"]) == (
             "pending",
@@ -50,13 +50,13 @@ class TestCreateRun:
             None,
         ],
     )
-    async def test_a_body_that_breaks_a_rule_is_refused(self, gateway: Gateway, body: object):
+    async def test_an_invalid_body_is_refused(self, gateway: Gateway, body: object):
         answer = await gateway.http.post("/gateway/api/runs", json=body)
         assert answer.status_code == 400, answer.text
         assert list(answer.json()) == ["error"]
 
     @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 5000])
-    async def test_a_body_that_is_no_json_is_refused(self, gateway: Gateway, content: bytes):
+    async def test_a_body_that_is_not_json_is_refused(self, gateway: Gateway, content: bytes):
         answer = await gateway.http.post(
             "/gateway/api/runs", content=content, headers={"Content-Type": "application/json"}
         )
@@ -90,26 +90,26 @@ class TestRunOfAProgram:
         run = await gateway.reach((await gateway.run("kill -9 $$"))["id"])
         assert (run["status"], run["error"]) == ("failed", "Exited with code 137")
 
-    async def test_past_its_timeout_it_fails_and_says_so(self, gateway: Gateway):
+    async def test_a_run_past_its_timeout_fails_with_the_reason(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("echo one; sleep 60", timeout=1))["id"])
         assert (run["status"], run["error"], run["result"]) == ("failed", "Timed out after 1 seconds", "one\n")
 
-    async def test_a_claude_model_without_a_key_fails_and_says_so(self, gateway: Gateway):
+    async def test_a_claude_model_without_a_key_fails_with_the_reason(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("hello", "claude-sonnet-4-20250514"))["id"])
         assert run["status"] == "failed"
         assert "ANTHROPIC_API_KEY" in run["error"]
 
 
 class TestGetRun:
-    async def test_without_a_key(self, http: httpx.AsyncClient):
+    async def test_a_request_without_a_key_is_401(self, http: httpx.AsyncClient):
         assert (await http.get(f"/gateway/api/runs/{UNKNOWN}")).status_code == 401
 
     @pytest.mark.parametrize("run_id", [UNKNOWN, "x", "a%20b", "..%2fx"])
-    async def test_an_id_that_nobody_has(self, gateway: Gateway, run_id: str):
+    async def test_an_unknown_id_is_404(self, gateway: Gateway, run_id: str):
         answer = await gateway.http.get(f"/gateway/api/runs/{run_id}")
         assert answer.status_code == 404
 
-    async def test_it_has_the_documented_members(self, gateway: Gateway):
+    async def test_a_run_has_the_documented_keys(self, gateway: Gateway):
         run = await gateway.get((await gateway.run("true"))["id"])
         assert set(run) == {
             "id", "status", "prompt", "result", "error", "model", "started_at", "completed_at", "artifact_count",
@@ -119,19 +119,19 @@ class TestGetRun:
 
 
 class TestCancelRun:
-    async def test_without_a_key(self, http: httpx.AsyncClient):
+    async def test_a_request_without_a_key_is_401(self, http: httpx.AsyncClient):
         assert (await http.delete(f"/gateway/api/runs/{UNKNOWN}")).status_code == 401
 
-    async def test_an_unknown_run(self, gateway: Gateway):
+    async def test_an_unknown_run_is_404(self, gateway: Gateway):
         answer = await gateway.http.delete(f"/gateway/api/runs/{UNKNOWN}")
         assert (answer.status_code, answer.json()) == (404, {"error": "Run not found"})
 
-    async def test_a_finished_run_stays_finished(self, gateway: Gateway):
+    async def test_a_finished_run_cannot_be_cancelled(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("true"))["id"])
         answer = await gateway.http.delete(f"/gateway/api/runs/{run['id']}")
         assert (answer.status_code, answer.json()) == (400, {"error": "Cannot cancel completed run"})
 
-    async def test_twice(self, gateway: Gateway):
+    async def test_a_cancelled_run_cannot_be_cancelled_again(self, gateway: Gateway):
         run = await gateway.run("sleep 60")
         first = await gateway.http.delete(f"/gateway/api/runs/{run['id']}")
         assert (first.status_code, first.json()) == (200, {"id": run["id"], "status": "cancelled"})
@@ -140,10 +140,10 @@ class TestCancelRun:
 
 
 class TestListRuns:
-    async def test_without_a_key(self, http: httpx.AsyncClient):
+    async def test_a_request_without_a_key_is_401(self, http: httpx.AsyncClient):
         assert (await http.get("/gateway/api/runs")).status_code == 401
 
-    async def test_newest_first_with_an_exact_total(self, gateway: Gateway):
+    async def test_runs_are_listed_newest_first_with_an_exact_total(self, gateway: Gateway):
         mine = {"client_id": gateway.id}
         before = (await gateway.http.get("/gateway/api/runs", params=mine)).json()["total"]
         ids = [(await gateway.run("true"))["id"] for _ in range(3)]
@@ -157,9 +157,9 @@ class TestListRuns:
     @pytest.mark.parametrize(
         "query", ["limit=0", "limit=-1", "limit=x", "offset=-1", "status=done", "sort_by=name", "sort_order=up"]
     )
-    async def test_a_query_that_breaks_a_rule_is_refused(self, gateway: Gateway, query: str):
+    async def test_an_invalid_query_is_refused(self, gateway: Gateway, query: str):
         assert (await gateway.http.get(f"/gateway/api/runs?{query}")).status_code == 400
 
-    async def test_a_client_that_does_not_exist_has_none(self, gateway: Gateway):
+    async def test_an_unknown_client_has_an_empty_list(self, gateway: Gateway):
         answer = await gateway.http.get(f"/gateway/api/runs?client_id={UNKNOWN}")
         assert (answer.status_code, answer.json()) == (200, {"runs": [], "total": 0})

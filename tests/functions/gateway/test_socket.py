@@ -20,24 +20,24 @@ REFUSAL = {"type": "error", "error": "Invalid or missing API key"}
 
 @asynccontextmanager
 async def opened(stack: Environment) -> AsyncIterator[ClientConnection]:
-    """A plain socket at the documented path, that has said nothing yet."""
+    """A plain socket at the documented path, that has sent nothing yet."""
     async with connect(f"ws://127.0.0.1:{stack.ports['host']}/gateway/ws", proxy=None) as socket:
         yield socket
 
 
-async def heard(socket: ClientConnection, seconds: float = 30) -> dict[str, Any]:
+async def receive(socket: ClientConnection, seconds: float = 30) -> dict[str, Any]:
     return json.loads(await asyncio.wait_for(socket.recv(), seconds))
 
 
 async def authenticate(socket: ClientConnection, gateway: Gateway) -> None:
     await socket.send(json.dumps({"type": "auth", "api_key": gateway.key}))
-    while (answer := await heard(socket))["type"] != "auth_success":  # what others run may be heard just before it
+    while (answer := await receive(socket))["type"] != "auth_success":  # events of other runs may arrive before it
         assert answer["type"] in ("run_update", "run_output", "run_complete", "alert"), answer
     assert answer == {"type": "auth_success", "client_id": gateway.id}
 
 
 async def closed(socket: ClientConnection, seconds: float = 30) -> None:
-    """Wait until the other side has hung up; what it says meanwhile does not matter."""
+    """Wait until the server closes the socket; messages before that are ignored."""
     with pytest.raises(ConnectionClosed):
         async with asyncio.timeout(seconds):
             while True:
@@ -48,21 +48,21 @@ async def story(socket: ClientConnection, run_id: str, last: str = "run_complete
     """The events of one run, up to one of the type `last`."""
     events: list[dict[str, Any]] = []
     while not events or events[-1]["type"] != last:
-        event = await heard(socket)
+        event = await receive(socket)
         if event.get("run_id", event.get("alert", {}).get("run_id")) == run_id:
             events.append(event)
     return events
 
 
 class TestAddress:
-    async def test_over_plain_http_it_says_where_the_socket_is(self, http: httpx.AsyncClient):
+    async def test_a_plain_http_request_gets_426_with_the_address_of_the_socket(self, http: httpx.AsyncClient):
         answer = await http.get("/gateway/ws")
         assert answer.status_code == 426
         assert answer.json()["error"] == "Upgrade Required"
         assert answer.json()["url"].startswith("ws://127.0.0.1:")
         assert (await http.get("/gateway/realtime")).json() == {"url": answer.json()["url"]}
 
-    async def test_the_address_it_names_speaks_the_same(self, http: httpx.AsyncClient, gateway: Gateway):
+    async def test_the_address_of_the_socket_accepts_the_same_messages(self, http: httpx.AsyncClient, gateway: Gateway):
         url = (await http.get("/gateway/realtime")).json()["url"]
         async with connect(url, proxy=None) as socket:
             await authenticate(socket, gateway)
@@ -74,10 +74,10 @@ class TestDialogue:
         ['{"type":"auth","api_key":"sk-wrong"}', '{"type":"auth"}', '{"type":"auth","api_key":7}', '{"type":"ping"}',
          "hello", "[]", "[" * 5000, '{"type":"auth","api_key":null}', '{"type":"auth","api_key":"\\ud800"}'],
     )  # fmt: skip
-    async def test_any_other_first_frame_than_a_right_key_ends_it(self, stack: Environment, first: str):
+    async def test_a_first_frame_without_a_valid_key_closes_the_socket(self, stack: Environment, first: str):
         async with opened(stack) as socket:
             await socket.send(first)
-            assert await heard(socket) == REFUSAL
+            assert await receive(socket) == REFUSAL
             await closed(socket)
 
     async def test_a_socket_that_shows_no_key_receives_nothing_and_is_closed_after_a_while(
@@ -86,22 +86,22 @@ class TestDialogue:
         async with opened(stack) as socket:
             start = asyncio.get_running_loop().time()
             await gateway.run("true")
-            assert await heard(socket) == REFUSAL
+            assert await receive(socket) == REFUSAL
             assert asyncio.get_running_loop().time() - start > float(stack.settings["RUNYARD_SOCKET_SILENCE"]) - 1
             await closed(socket)
 
-    async def test_ping_is_answered_and_the_rest_ignored(self, stack: Environment, gateway: Gateway):
+    async def test_a_ping_is_answered_and_other_frames_are_ignored(self, stack: Environment, gateway: Gateway):
         async with opened(stack) as socket:
             await authenticate(socket, gateway)
             for frame in ("{", "[]", '{"type":"dance"}', '{"type":"auth","api_key":"sk-wrong"}', "[" * 5000, ""):
                 await socket.send(frame)
             await socket.send('{"type":"ping"}')
-            while (event := await heard(socket))["type"] != "pong":
+            while (event := await receive(socket))["type"] != "pong":
                 assert event["type"] not in ("error", "auth_success")
 
 
 class TestEvents:
-    async def test_of_a_run_come_in_order_and_each_once(self, stack: Environment, gateway: Gateway):
+    async def test_events_of_a_run_arrive_in_order_and_once(self, stack: Environment, gateway: Gateway):
         async with opened(stack) as socket:
             await authenticate(socket, gateway)
             program = "import time\nfor i in range(5):\n    print(i, flush=True)\n    time.sleep(.15)"
@@ -117,7 +117,7 @@ class TestEvents:
         assert "".join(event["text"] for event in output) == result
         assert [event["offset"] for event in output] == sorted({event["offset"] for event in output})
 
-    async def test_of_a_failed_run_end_with_the_alert(self, stack: Environment, gateway: Gateway):
+    async def test_events_of_a_failed_run_end_with_its_alert(self, stack: Environment, gateway: Gateway):
         async with opened(stack) as socket:
             await authenticate(socket, gateway)
             run = await gateway.run("exit 4")
@@ -127,7 +127,9 @@ class TestEvents:
         assert events[-1]["alert"] == {name: alert[name] for name in ("id", "type", "message", "run_id")}
 
     @pytest.mark.parametrize("way", ["delete", "patch"])
-    async def test_of_a_cancelled_run_end_with_that(self, stack: Environment, gateway: Gateway, way: str):
+    async def test_events_of_a_cancelled_run_end_with_its_cancellation(
+        self, stack: Environment, gateway: Gateway, way: str
+    ):
         async with opened(stack) as socket:
             await authenticate(socket, gateway)
             run = await gateway.run("sleep 300")
@@ -142,7 +144,7 @@ class TestEvents:
         ]  # fmt: skip
         assert events[-1]["result"] is None
 
-    async def test_go_to_every_client(self, stack: Environment, gateway: Gateway):
+    async def test_events_are_sent_to_every_client(self, stack: Environment, gateway: Gateway):
         other = await register(stack)
         async with opened(stack) as socket:
             await authenticate(socket, other)
@@ -150,7 +152,7 @@ class TestEvents:
             assert (await story(socket, run["id"]))[-1]["status"] == "completed"
         await other.http.aclose()
 
-    async def test_hold_no_secret(self, stack: Environment, gateway: Gateway):
+    async def test_secrets_are_masked_in_events(self, stack: Environment, gateway: Gateway):
         async with opened(stack) as socket:
             await authenticate(socket, gateway)
             run = await gateway.run(f"echo the key is {SECRET}; exit 1")
@@ -169,7 +171,9 @@ class TestEvents:
 
 
 class TestReconnect:
-    async def test_nothing_is_lost_that_was_said_meanwhile(self, stack: Environment, gateway: Gateway):
+    async def test_a_client_that_reconnects_reads_what_it_missed_from_the_log(
+        self, stack: Environment, gateway: Gateway
+    ):
         async with opened(stack) as socket:
             await authenticate(socket, gateway)
             program = "import time\nfor i in range(20):\n    print(i, flush=True)\n    time.sleep(.1)"
@@ -182,7 +186,7 @@ class TestReconnect:
             seen += (await gateway.http.get(url, params={"offset": len(seen)})).text
             if (await gateway.get(run["id"]))["status"] not in FINAL:
                 for event in await story(socket, run["id"]):
-                    if event["type"] == "run_output":  # what the log told already is passed over by its offset
+                    if event["type"] == "run_output":  # what the log has shown already is skipped by its offset
                         seen += event["text"][max(0, len(seen) - event["offset"]) :]
         assert seen == "".join(f"{i}\n" for i in range(20))
 
@@ -200,7 +204,7 @@ class TestRevocation:
                 await gateway.http.post(f"/gateway/api/clients/{other.id}/rotate-key")
             await closed(theirs)
             await mine.send('{"type":"ping"}')
-            while (await heard(mine))["type"] != "pong":
+            while (await receive(mine))["type"] != "pong":
                 pass
         await other.http.aclose()
 
@@ -210,5 +214,5 @@ class TestRevocation:
         await gateway.http.post(f"/gateway/api/clients/{other.id}/rotate-key")
         async with opened(stack) as socket:
             await socket.send(json.dumps({"type": "auth", "api_key": other.key}))
-            assert await heard(socket) == REFUSAL
+            assert await receive(socket) == REFUSAL
         await other.http.aclose()

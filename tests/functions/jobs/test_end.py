@@ -32,14 +32,14 @@ async def job(stack: Environment, gateway: Gateway) -> AsyncIterator[Job]:
         yield job
 
 
-async def test_output_that_is_not_counted_yet_is_kept(job: Job, gateway: Gateway):
+async def test_output_that_was_stored_but_not_yet_counted_is_kept(job: Job, gateway: Gateway):
     await settle(job.id, KIND, Exit(reason="timeout"))
     log = (await gateway.artifacts(job.id))["claude.log"]
     assert (log["size"], await gateway.download(log["id"])) == (8, b"started\n")
     assert (await gateway.get(job.id))["result"] == "started\n"
 
 
-async def test_a_push_that_arrives_during_the_end_is_refused_and_not_counted(job: Job):
+async def test_a_push_that_arrives_while_the_job_ends_is_refused_and_not_counted(job: Job):
     await settle(job.id, KIND, Exit(reason="cancelled"))
 
     async def body() -> dict[str, object]:

@@ -56,7 +56,7 @@ class TestJobKind:
         with pytest.raises(TypeError, match=r"ended.*prepare"):
             JobKind()  # type: ignore[abstract]
 
-    def test_one_that_is_not_served_is_refused_by_name(self, monkeypatch: pytest.MonkeyPatch):
+    def test_a_kind_that_is_not_served_is_refused_with_its_name(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setitem(kinds, SmallestKind.name, kind := SmallestKind())
         assert kind_of(SmallestKind.name) is kind
         with pytest.raises(UnknownKind, match=r"^this app serves no jobs of the kind tests\.absent: its API is not in"):
@@ -64,7 +64,7 @@ class TestJobKind:
 
 
 class TestUnservedKind:
-    async def test_a_push_of_its_runner_is_503_and_can_be_repeated_elsewhere(
+    async def test_a_push_of_its_runner_is_503_and_can_be_repeated_on_another_app(
         self, stack: Environment, http: httpx.AsyncClient, strict_host: StrictHost, app: None
     ):
         token, hashed = new_token()
@@ -99,7 +99,7 @@ class TestUnservedKind:
         assert (await jobs.get(job.id)).state is JobState.CREATED
         assert await containers.state(job.group) is None
 
-    async def test_its_containers_are_left_alone_and_logged_once(
+    async def test_its_containers_are_kept_and_logged_once(
         self, stack: Environment, http: httpx.AsyncClient, app: None
     ):
         groups = [group_name(new_id()) for _ in range(2)]

@@ -39,7 +39,7 @@ async def test_a_record_without_a_workflow_is_started(gateway: Gateway, app: Non
     assert (done["status"], done["result"]) == ("completed", "found\n")
 
 
-async def test_a_record_whose_workflow_may_be_starting_is_left_alone(gateway: Gateway, app: None):
+async def test_a_young_record_without_a_workflow_is_left_alone(gateway: Gateway, app: None):
     young = await runs.insert(run_of(gateway, timedelta()))
     old = await runs.insert(run_of(gateway, LONG_AGO))
     await upkeep(gateway)
@@ -135,7 +135,7 @@ class FailingOnce(WorkflowClient):
             raise RuntimeError("the workflow cannot be started")
 
 
-async def test_a_failure_with_one_job_or_kind_stops_no_other(
+async def test_a_failure_with_one_job_or_kind_does_not_stop_the_others(
     app: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr("shared.jobs.kinds", {})

@@ -47,7 +47,7 @@ class Context:
     ("created", "limit", "expected"),
     [({"limit": 700, "pauses": [1, 4]}, 700, [1, 4, 4, 4]), (660, 660, [15, 30, 60, 60])],
 )
-def test_pauses_come_from_the_activity_and_have_a_default_for_older_instances(
+def test_pauses_come_from_the_first_activity_and_older_instances_keep_the_defaults(
     created: Any, limit: int, expected: list[int]
 ):
     workflow = run_job._function.get_user_function().orchestrator_function(Context())  # type: ignore[attr-defined]
@@ -63,7 +63,7 @@ def test_pauses_come_from_the_activity_and_have_a_default_for_older_instances(
     assert waited == expected
 
 
-def test_a_job_that_is_not_to_run_ends_at_once():
+def test_the_workflow_ends_at_once_when_the_job_is_not_to_run():
     workflow = run_job._function.get_user_function().orchestrator_function(Context())  # type: ignore[attr-defined]
     next(workflow)
     with pytest.raises(StopIteration):

@@ -17,7 +17,7 @@ async def total(gateway: Gateway, query: str) -> int:
     return (await gateway.http.get(f"/gateway/api/runs?{query}")).json()["total"]
 
 
-async def test_lost_index_rows_and_counts_come_back(stack: Environment, gateway: Gateway):
+async def test_lost_index_rows_and_counts_are_restored(stack: Environment, gateway: Gateway):
     run = await gateway.reach((await gateway.run("exit 7"))["id"])
     mine = f"client_id={gateway.id}"
     before = await total(gateway, mine)
@@ -36,7 +36,7 @@ async def test_lost_index_rows_and_counts_come_back(stack: Environment, gateway:
     assert await total(gateway, mine) == before
 
 
-async def test_it_can_be_fired_by_hand(http: httpx.AsyncClient):
+async def test_the_functions_of_maintenance_can_be_started_by_hand(http: httpx.AsyncClient):
     body = {"input": json.dumps({"table": "GatewayClients"})}
     assert (await http.post("/admin/functions/maintenance_rebuild", json=body)).status_code == 202
     assert (await http.post("/admin/functions/maintenance_hour", json={})).status_code == 202

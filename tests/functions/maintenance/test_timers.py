@@ -23,7 +23,7 @@ async def finds_nothing(workflows: WorkflowClient) -> None:
     return None
 
 
-async def test_an_item_that_fails_stops_none_of_the_others(caplog: pytest.LogCaptureFixture):
+async def test_a_failing_item_does_not_stop_the_others(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "functions.maintenance.timers"):
         await timers.run_all({"a.fails": fails, "b.works": works, "c.finds_nothing": finds_nothing}, WORKFLOWS)
     lines = [record.getMessage() for record in caplog.records]

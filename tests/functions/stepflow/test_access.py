@@ -40,7 +40,7 @@ async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
         await environment.stop()
 
 
-async def test_every_route_but_the_open_ones_asks_for_a_key(guarded: tuple[Environment, str]):
+async def test_only_the_open_routes_work_without_a_key(guarded: tuple[Environment, str]):
     async with client_of(guarded[0]) as stranger:
         for method, path in ROUTES:
             answer = await stranger.http.request(method, path)
@@ -50,7 +50,7 @@ async def test_every_route_but_the_open_ones_asks_for_a_key(guarded: tuple[Envir
         refused(await stranger.http.post("/api/executions", content=b"{"), 401)
 
 
-async def test_with_a_key_everything_works_and_the_client_is_the_user(guarded: tuple[Environment, str]):
+async def test_with_a_key_routes_and_socket_work_and_the_client_is_the_user(guarded: tuple[Environment, str]):
     environment, key = guarded
     async with client_of(environment, Authorization=f"Bearer {key}") as stepflow:
         mine = StepFlow(stepflow.http, stepflow.sockets)
@@ -69,5 +69,5 @@ async def test_a_socket_without_a_valid_key_does_not_open(guarded: tuple[Environ
         assert refusal.value.response.status_code == 401
 
 
-async def test_by_default_nobody_needs_a_key(stepflow: StepFlow):
+async def test_by_default_no_route_needs_a_key(stepflow: StepFlow):
     assert (await stepflow.http.get("/api/executions", headers={"Authorization": "Bearer x"})).status_code == 200

@@ -28,13 +28,13 @@ async def ended(stepflow: StepFlow) -> dict[str, Any]:
 
 
 class TestOfMarkers:
-    async def test_a_file_is_kept_as_it_is_when_its_marker_is_read(self, stepflow: StepFlow):
+    async def test_a_file_is_stored_as_it_is_when_its_marker_is_read(self, stepflow: StepFlow):
         found = await stepflow.run("echo 1 > f; echo ARTIFACT: f; sleep 1; echo 2 > f; echo ARTIFACT: f; sleep 1; rm f")
         contents = [(await stepflow.http.get(a["download_url"])).content for a in found["artifacts"]]
         assert contents == [b"1\n", b"2\n"]
         assert [artifact["name"] for artifact in found["artifacts"]] == ["f", "f"]
 
-    async def test_the_types_follow_from_the_ending(self, stepflow: StepFlow):
+    async def test_the_artifact_type_follows_from_the_extension(self, stepflow: StepFlow):
         names = {
             "a.pdf": "document",
             "b.PNG": "image",
@@ -47,7 +47,7 @@ class TestOfMarkers:
         found = await stepflow.run(command)
         assert {a["file_name"]: a["artifact_type"] for a in found["artifacts"]} == names
 
-    async def test_a_file_that_is_not_there_is_recorded_and_has_no_download(self, stepflow: StepFlow):
+    async def test_a_missing_file_is_recorded_without_a_download(self, stepflow: StepFlow):
         found = await stepflow.run("echo 'ARTIFACT: sub/none.txt: it: was'")
         artifact = found["artifacts"][0]
         assert set(artifact) >= ARTIFACT
@@ -56,7 +56,7 @@ class TestOfMarkers:
         assert artifact["metadata"]["message"]
         refused(await stepflow.http.get(artifact["download_url"]), 404)
 
-    async def test_a_folder_is_packed_and_links_in_it_stay_links(self, stepflow: StepFlow):
+    async def test_a_folder_is_archived_with_its_links_as_links(self, stepflow: StepFlow):
         found = await stepflow.run("mkdir -p d/e; echo x > d/e/f; ln -s /etc d/link; echo ARTIFACT: d/: all of it")
         artifact = found["artifacts"][0]
         assert (artifact["file_name"], artifact["artifact_type"], artifact["mime_type"]) == (
@@ -67,7 +67,7 @@ class TestOfMarkers:
             assert set(archive.getnames()) == {"d", "d/e", "d/e/f", "d/link"}
             assert archive.getmember("d/link").issym()
 
-    async def test_a_path_out_of_the_working_directory_is_one_of_the_container(self, stepflow: StepFlow):
+    async def test_a_path_out_of_the_working_directory_stays_in_the_container(self, stepflow: StepFlow):
         command = (
             "echo ARTIFACT: ../../etc/passwd; mkdir -p ../other; echo mine > ../other/f; echo ARTIFACT: ../other/f"
         )
@@ -78,14 +78,14 @@ class TestOfMarkers:
             assert len((await stepflow.http.get(passwd["download_url"])).content.splitlines()) <= 2
         assert found["execution"]["status"] == "completed"
 
-    async def test_what_is_no_regular_file_is_recorded_with_a_message(self, stepflow: StepFlow):
+    async def test_a_special_file_is_recorded_with_a_message(self, stepflow: StepFlow):
         found = await stepflow.run(
             "mkfifo pipe; echo ARTIFACT: pipe; echo ARTIFACT: /dev/zero; ln -s loop loop; echo ARTIFACT: loop"
         )
         assert [(a["exists"], bool(a["metadata"].get("message"))) for a in found["artifacts"]] == [(False, True)] * 3
         assert found["execution"]["status"] == "completed"
 
-    async def test_a_folder_that_is_too_much_is_recorded_with_a_message(self, stepflow: StepFlow):
+    async def test_a_folder_that_is_too_large_is_recorded_with_a_message(self, stepflow: StepFlow):
         command = "mkdir d; truncate -s 3G d/big; echo ARTIFACT: d; echo ARTIFACT: /; echo after"
         found = await stepflow.run(command)
         assert [a["exists"] for a in found["artifacts"]] == [False, False]
@@ -93,7 +93,7 @@ class TestOfMarkers:
         assert found["artifacts"][1]["metadata"]["message"]
         assert await stepflow.logs(found["execution"]["id"]) == ["after"]
 
-    async def test_a_folder_that_holds_its_own_archive_is_packed_without_it(self, stepflow: StepFlow):
+    async def test_the_archive_of_a_folder_does_not_contain_itself(self, stepflow: StepFlow):
         found = await stepflow.run('echo x > "$TMPDIR/f"; mkfifo "$TMPDIR/pipe"; echo "ARTIFACT: $TMPDIR"')
         packed = (await stepflow.http.get(found["artifacts"][0]["download_url"])).content
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
@@ -102,7 +102,9 @@ class TestOfMarkers:
         assert "pipe" not in names
         assert not any(name.endswith(".tar.gz") for name in names)
 
-    async def test_one_over_the_limit_is_recorded_with_a_message_and_the_execution_goes_on(self, stepflow: StepFlow):
+    async def test_a_file_over_the_limit_is_recorded_with_a_message_and_the_execution_continues(
+        self, stepflow: StepFlow
+    ):
         found = await stepflow.run("truncate -s 200M big.bin; echo ARTIFACT: big.bin; echo after")
         artifact = found["artifacts"][0]
         assert (artifact["file_size"], artifact["exists"]) == (0, False)
@@ -110,18 +112,18 @@ class TestOfMarkers:
         assert found["execution"]["status"] == "completed"
         assert await stepflow.logs(found["execution"]["id"]) == ["after"]
 
-    async def test_a_large_one_named_last_is_stored_though_the_command_has_ended(self, stepflow: StepFlow):
+    async def test_a_large_file_named_in_the_last_line_is_stored_after_the_command_has_ended(self, stepflow: StepFlow):
         found = await stepflow.run("head -c 50000000 /dev/urandom > big.bin; echo ARTIFACT: big.bin; printf end")
         assert found["artifacts"][0]["file_size"] == 50_000_000
         assert await stepflow.logs(found["execution"]["id"]) == ["end"]
 
-    async def test_many_keep_their_order(self, stepflow: StepFlow):
+    async def test_artifacts_keep_the_order_of_their_markers(self, stepflow: StepFlow):
         found = await stepflow.run("for i in $(seq 25); do echo $i > $i.txt; echo ARTIFACT: $i.txt; done")
         assert [artifact["name"] for artifact in found["artifacts"]] == [f"{n}.txt" for n in range(1, 26)]
 
 
 class TestUploadArtifact:
-    async def test_it_is_stored_and_comes_back_whole(self, stepflow: StepFlow, ended: dict[str, Any]):
+    async def test_an_upload_is_stored_and_downloaded_unchanged(self, stepflow: StepFlow, ended: dict[str, Any]):
         data = bytes(range(256)) * 100
         execution_id, step_id = ended["execution"]["id"], ended["steps"][0]["id"]
         answer = await upload(
@@ -156,37 +158,41 @@ class TestUploadArtifact:
             ("", []),
         ],
     )  # fmt: skip
-    async def test_tags_come_in_three_forms(
+    async def test_tags_are_accepted_in_three_forms(
         self, stepflow: StepFlow, ended: dict[str, Any], given: Any, tags: list[str]
     ):
         answer = await upload(stepflow, execution_id=ended["execution"]["id"], name="x", tags=given)
         assert answer.json()["data"]["artifact"]["tags"] == tags
 
     @pytest.mark.parametrize("missing", ["file", "name", "execution_id"])
-    async def test_without_a_required_part(self, stepflow: StepFlow, ended: dict[str, Any], missing: str):
+    async def test_an_upload_without_a_required_part_is_refused(
+        self, stepflow: StepFlow, ended: dict[str, Any], missing: str
+    ):
         fields: dict[str, Any] = {"execution_id": ended["execution"]["id"], "name": "x", "file": ("a", b"b")}
         assert missing in refused(await upload(stepflow, **{**fields, missing: None}), 400)
 
-    async def test_for_an_execution_or_step_that_nobody_has(self, stepflow: StepFlow, ended: dict[str, Any]):
+    async def test_an_upload_to_an_unknown_execution_or_step_is_404(self, stepflow: StepFlow, ended: dict[str, Any]):
         refused(await upload(stepflow, execution_id=UNKNOWN, name="x"), 404)
         refused(await upload(stepflow, execution_id=ended["execution"]["id"], step_id=UNKNOWN, name="x"), 404)
 
     @pytest.mark.parametrize("fields", [{"artifact_type": "report"}, {"tags": "[1]"}, {"tags": "[broken"}])
-    async def test_with_a_field_that_breaks_a_rule(self, stepflow: StepFlow, ended: dict[str, Any], fields: Any):
+    async def test_an_upload_with_an_invalid_field_is_refused(
+        self, stepflow: StepFlow, ended: dict[str, Any], fields: Any
+    ):
         refused(await upload(stepflow, execution_id=ended["execution"]["id"], name="x", **fields), 400)
 
     @pytest.mark.parametrize("content", [b"", b"--x\r\nbroken"])
-    async def test_that_is_no_form(self, stepflow: StepFlow, content: bytes):
+    async def test_an_incomplete_form_is_refused(self, stepflow: StepFlow, content: bytes):
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
         refused(await stepflow.http.post("/api/artifacts", content=content, headers=headers), 400)
 
-    async def test_over_the_limit(self, stepflow: StepFlow, ended: dict[str, Any]):
+    async def test_an_upload_over_the_limit_is_413(self, stepflow: StepFlow, ended: dict[str, Any]):
         big = ("big.bin", b"\0" * 100_000_001)
         refused(await upload(stepflow, file=big, execution_id=ended["execution"]["id"], name="x"), 413)
 
 
 class TestListArtifacts:
-    async def test_by_execution_step_and_type_newest_first(self, stepflow: StepFlow):
+    async def test_artifacts_are_filtered_by_execution_step_and_type_and_listed_newest_first(self, stepflow: StepFlow):
         in_step = "echo STEP_START: s; for n in a.csv b.png c.csv; do echo $n > $n; echo ARTIFACT: $n; done"
         command = f"{in_step}; echo STEP_COMPLETE: s; echo d > d.csv; echo ARTIFACT: d.csv"
         found = await stepflow.run(command)
@@ -209,15 +215,15 @@ class TestListArtifacts:
         assert [a["name"] for a in of_execution["artifacts"]] == ["a.csv", "b.png", "c.csv", "d.csv"]
 
     @pytest.mark.parametrize("query", ["limit=0", "offset=-1", "artifact_type=report", "artifact_type="])
-    async def test_a_query_that_breaks_a_rule_is_refused(self, stepflow: StepFlow, query: str):
+    async def test_an_invalid_query_is_refused(self, stepflow: StepFlow, query: str):
         refused(await stepflow.http.get(f"/api/artifacts?{query}"), 400)
 
-    async def test_of_an_execution_that_nobody_has(self, stepflow: StepFlow):
+    async def test_artifacts_of_an_unknown_execution_are_404(self, stepflow: StepFlow):
         refused(await stepflow.http.get(f"/api/artifacts/execution/{UNKNOWN}"), 404)
 
 
 class TestDeleteArtifact:
-    async def test_its_file_is_gone_and_the_execution_stays(self, stepflow: StepFlow):
+    async def test_deleting_an_artifact_deletes_its_file_and_keeps_the_execution(self, stepflow: StepFlow):
         found = await stepflow.run("echo a > a; echo b > b; echo ARTIFACT: a; echo ARTIFACT: b; echo line")
         a, b = found["artifacts"]
         answer = await stepflow.http.delete(f"/api/artifacts/{a['id']}")
@@ -230,7 +236,7 @@ class TestDeleteArtifact:
         assert await stepflow.logs(found["execution"]["id"]) == ["line"]
 
     @pytest.mark.parametrize("artifact_id", [UNKNOWN, "x"])
-    async def test_an_id_that_nobody_has(self, stepflow: StepFlow, artifact_id: str):
+    async def test_an_unknown_artifact_is_404(self, stepflow: StepFlow, artifact_id: str):
         refused(await stepflow.http.get(f"/api/artifacts/{artifact_id}"), 404)
         refused(await stepflow.http.get(f"/api/artifacts/{artifact_id}/download"), 404)
         refused(await stepflow.http.delete(f"/api/artifacts/{artifact_id}"), 404)

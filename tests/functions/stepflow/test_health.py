@@ -17,7 +17,7 @@ from tests.support.environments import another_host
 from tests.support.stepflow import StepFlow
 
 
-async def test_basic_health(stepflow: StepFlow):
+async def test_the_basic_health_check_names_every_service(stepflow: StepFlow):
     answer = await stepflow.http.get("/api/health")
     body = answer.json()
     assert (answer.status_code, body["success"], body["error"]) == (200, True, None)
@@ -47,7 +47,7 @@ async def test_an_unreachable_service_is_named_and_the_status_is_503(
     assert {name: body["data"][name] for name in reachable} == reachable | unreachable
 
 
-async def test_system_status(stepflow: StepFlow):
+async def test_the_status_has_plausible_figures(stepflow: StepFlow):
     data = await stepflow.data("/api/health/status")
     assert set(data) == {"system", "database", "websocket"}
     assert set(data["system"]) == {"cpu_percent", "memory_percent", "disk_usage_percent", "load_average"}
@@ -70,7 +70,7 @@ async def figures(stepflow: StepFlow) -> dict[str, Any]:
     }
 
 
-async def test_every_figure_follows_the_records(stepflow: StepFlow):
+async def test_figures_follow_the_records(stepflow: StepFlow):
     before = await figures(stepflow)
     found = await stepflow.run("echo STEP_START: a; echo STEP_START: b; printf 12345 > f; echo ARTIFACT: f")
     after = await figures(stepflow)
@@ -82,7 +82,7 @@ async def test_every_figure_follows_the_records(stepflow: StepFlow):
     assert await figures(stepflow) == before
 
 
-async def test_metrics(stepflow: StepFlow):
+async def test_metrics_have_the_documented_keys(stepflow: StepFlow):
     data = await stepflow.data("/api/health/metrics")
     assert set(data) == {"timestamp", "database", "system", "uptime_seconds"}
     assert set(data["database"]) == {
@@ -91,7 +91,7 @@ async def test_metrics(stepflow: StepFlow):
     assert set(data["system"]) == {"cpu_percent", "memory_percent", "disk_usage_percent", "open_connections"}
 
 
-async def test_database_statistics(stepflow: StepFlow):
+async def test_database_statistics_agree_with_the_lists(stepflow: StepFlow):
     found = (await stepflow.run("exit 1"))["execution"]
     data = await stepflow.data("/api/health/database")
     assert set(data) == {
@@ -106,7 +106,7 @@ async def test_database_statistics(stepflow: StepFlow):
     assert data["oldest_execution"] <= data["newest_execution"]
 
 
-async def test_optimize_says_what_it_did(stepflow: StepFlow):
+async def test_optimize_lists_the_operations_it_performed(stepflow: StepFlow):
     answer = await stepflow.http.post("/api/health/optimize")
     data = answer.json()["data"]
     assert answer.status_code == 200
@@ -117,7 +117,7 @@ async def test_optimize_says_what_it_did(stepflow: StepFlow):
 
 
 @pytest.mark.usefixtures("app")
-async def test_files_past_their_retention_and_lost_connections_go(stepflow: StepFlow):
+async def test_optimize_deletes_expired_artifacts_and_lost_connections(stepflow: StepFlow):
     execution_id = (await stepflow.run("echo x > f; echo ARTIFACT: f"))["execution"]["id"]
     made = [
         await artifacts.insert(
@@ -135,7 +135,7 @@ async def test_files_past_their_retention_and_lost_connections_go(stepflow: Step
     ]
     for artifact in made:
         await blobs.put(ARTIFACTS, artifact.blob or "", b"x")
-    await connections.insert(Connection(connection_id="gone", client_id=1))
+    await connections.insert(Connection(connection_id="lost", client_id=1))
     done = (await stepflow.http.post("/api/health/optimize")).json()["data"]["operations_performed"]
     assert done[0] == "Removed 2 artifacts past their retention"
     assert done[1].endswith("forgot 1 that are gone")

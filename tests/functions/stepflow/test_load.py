@@ -12,7 +12,7 @@ COUNT = 100
 COMMAND = "echo STEP_START: {0}; for i in $(seq 20); do echo {0} $i; done; echo STEP_START: last {0}; echo end {0}"
 
 
-async def test_a_hundred_at_once_are_all_accepted_and_all_right(stepflow: StepFlow):
+async def test_a_hundred_concurrent_executions_are_accepted_and_complete(stepflow: StepFlow):
     async with stepflow.watch() as watcher:
         ids = await asyncio.gather(*(stepflow.create(COMMAND.replace("{0}", f"n{number}")) for number in range(COUNT)))
         assert len(set(ids)) == COUNT

@@ -20,7 +20,7 @@ LINES: list[tuple[str, tuple[Word, str] | None]] = [
     ("METADATA: a:b", None),
     ("ARTIFACTS: x", None),
     ("ſTEP_START: build", None),
-    # a marker without content is none, whatever else stands in the line
+    # a word without content is not a marker, whatever else the line contains
     ("STEP_START:", None),
     ("STEP_START:   ", None),
     ("META:", None),
@@ -52,7 +52,7 @@ LINES: list[tuple[str, tuple[Word, str] | None]] = [
 
 
 @pytest.mark.parametrize(("line", "expected"), LINES)
-def test_a_line_is_a_marker_or_none(line: str, expected: tuple[Word, str] | None):
+def test_markers_are_found_in_lines(line: str, expected: tuple[Word, str] | None):
     assert parse(line) == (Marker(*expected) if expected else None)
 
 
@@ -74,7 +74,7 @@ def test_a_line_is_a_marker_or_none(line: str, expected: tuple[Word, str] | None
         ("a: b", "a: b"),
     ],
 )
-def test_a_step_is_named_by_what_stands_before_its_parameters(content: str, name: str):
+def test_the_name_of_a_step_ends_where_its_parameters_begin(content: str, name: str):
     assert Marker(S, content).step_name == name
 
 

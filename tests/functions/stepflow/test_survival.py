@@ -26,7 +26,7 @@ print("META: done: yes")
 """
 
 
-async def test_kills_of_the_host_lose_and_repeat_nothing(tmp_path: Path):
+async def test_killing_the_host_neither_loses_nor_repeats_output(tmp_path: Path):
     environment = Environment.temporary(tmp_path, **UNLIMITED)
     await environment.start()
     try:
@@ -35,7 +35,7 @@ async def test_kills_of_the_host_lose_and_repeat_nothing(tmp_path: Path):
             for execution_id in ids:
                 await stepflow.reach(execution_id, "running")
             for pause in (0.3, 1.1, 0.7):
-                await asyncio.sleep(pause)  # a moment like any other
+                await asyncio.sleep(pause)
                 assert environment.host
                 await environment.host.kill()
                 await environment.start_host()

@@ -1,4 +1,4 @@
-"""What output says, read as it arrives."""
+"""The transcript of output that is read as it arrives."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,34 +13,34 @@ from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepCha
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def told(changes: list[Change]) -> list[Any]:
+def short(changes: list[Change]) -> list[Any]:
     """Changes in short: a log line as its text, a step as its name and status, an artifact as its path."""
-    short: list[Any] = []
+    found: list[Any] = []
     for change in changes:
         match change:
             case LogLine():
-                short.append((change.step, change.content))
+                found.append((change.step, change.content))
             case StepChange():
-                short.append((change.step.name, change.step.status.value, change.step.exit_code))
+                found.append((change.step.name, change.step.status.value, change.step.exit_code))
             case ArtifactMark():
-                short.append((change.step, "artifact", change.path, change.description))
-    return short
+                found.append((change.step, "artifact", change.path, change.description))
+    return found
 
 
 def read(*lines: str, code: int = 0) -> tuple[Transcript, list[Any]]:
-    """The transcript of a whole output, and what it told."""
+    """The transcript of a whole output, and its changes in short."""
     transcript = Transcript()
     changes = transcript.read("\n".join(lines).encode(), AT, end=True)
-    return transcript, told([*changes, *transcript.close(code, AT)])
+    return transcript, short([*changes, *transcript.close(code, AT)])
 
 
 class TestSteps:
-    def test_one_step_from_start_to_completion(self):
+    def test_a_step_runs_from_its_start_to_its_completion(self):
         transcript, changes = read("STEP_START: build", "working", "STEP_COMPLETE: build", "after")
         assert changes == [("build", "running", None), (0, "working"), ("build", "completed", 0), (None, "after")]
         assert (len(transcript.steps), transcript.completed_steps) == (1, 1)
 
-    def test_a_start_completes_the_step_that_is_open(self):
+    def test_a_start_completes_the_open_step(self):
         transcript, changes = read("STEP_START: a", "STEP_START: b", "STEP_COMPLETE: b")
         assert changes == [
             ("a", "running", None), ("a", "completed", 0), ("b", "running", None), ("b", "completed", 0),
@@ -51,7 +51,7 @@ class TestSteps:
         transcript, _ = read("STEP_START: a", "STEP_START: a")
         assert [step.index for step in transcript.steps] == [0, 1]
 
-    def test_a_completion_of_another_name_is_ignored_and_no_log_line(self):
+    def test_a_completion_with_another_name_is_ignored_and_not_logged(self):
         transcript, changes = read("STEP_START: a", "STEP_COMPLETE: b", "STEP_COMPLETE: a [x=1]")
         assert changes == [("a", "running", None), ("a", "completed", 0)]
         assert transcript.lines == 0
@@ -89,7 +89,7 @@ class TestSteps:
         assert step.estimated_duration == 12.0
 
     @pytest.mark.parametrize("value", ["soon", "true", "-5"])
-    def test_a_duration_that_is_none_is_metadata_only(self, value: str):
+    def test_an_invalid_duration_is_only_metadata(self, value: str):
         step = read(f"STEP_START: a [duration={value}]")[0].steps[0]
         assert step.estimated_duration is None
         assert "duration" in step.metadata
@@ -107,55 +107,55 @@ class TestSteps:
     def test_the_end_of_a_critical_open_step_fails_the_execution_naming_it(self):
         assert "'a'" in (read("STEP_START: a [stop_on_error=TRUE]", code=3)[0].failure or "")
 
-    def test_a_step_knows_its_log_lines(self):
+    def test_a_step_has_the_range_of_its_log_lines(self):
         transcript, _ = read("x", "STEP_START: a", "1", "2", "STEP_COMPLETE: a", "y", "STEP_START: b", "3")
         assert [(step.first_line, step.end_line) for step in transcript.steps] == [(1, 3), (4, 5)]
 
 
 class TestMetadata:
-    def test_it_goes_to_the_open_step_else_to_the_execution(self):
+    def test_metadata_belongs_to_the_open_step_or_else_to_the_execution(self):
         transcript, _ = read("META: a: 1", "STEP_START: s", "META: b: x:y", "STEP_COMPLETE: s", "META: c:")
         assert transcript.noted == {"a": "1", "c": ""}
         assert transcript.steps[0].metadata == {"b": "x:y"}
 
-    def test_without_a_second_colon_it_is_ignored(self):
+    def test_metadata_without_a_second_colon_is_ignored(self):
         assert read("META: nothing") == (Transcript(offset=13), [])
 
-    def test_description_and_estimate_become_the_steps_own(self):
+    def test_metadata_may_set_the_description_and_the_estimate_of_a_step(self):
         step = read("STEP_START: s", "META: DESCRIPTION: what it does", "META: estimated_duration: 4.5")[0].steps[0]
         assert (step.description, step.estimated_duration) == ("what it does", 4.5)
         assert step.metadata == {"DESCRIPTION": "what it does", "estimated_duration": "4.5"}
 
 
 class TestArtifacts:
-    def test_one_belongs_to_the_open_step_and_knows_its_line(self):
+    def test_an_artifact_belongs_to_the_open_step_and_has_the_offset_of_its_line(self):
         transcript = Transcript()
         changes = transcript.read(b"ARTIFACT: a.txt\nSTEP_START: s\n  ARTIFACT: b.txt: the: thing\n", AT)
-        assert told(changes) == [
+        assert short(changes) == [
             (None, "artifact", "a.txt", ""), ("s", "running", None), (0, "artifact", "b.txt", "the: thing"),
         ]  # fmt: skip
         assert [change.offset for change in changes if isinstance(change, ArtifactMark)] == [0, 30]
 
 
 class TestLines:
-    def test_ends_and_blanks_are_cut_and_blank_lines_skipped(self):
+    def test_line_ends_and_surrounding_blanks_are_removed_and_blank_lines_skipped(self):
         transcript, changes = read("  a\t\r", "", " \t ", "\r", "b c")
         assert changes == [(None, "a"), (None, "b c")]
         assert transcript.lines == 2
 
-    def test_bytes_that_are_no_utf8_are_kept_as_latin1(self):
+    def test_bytes_that_are_not_utf8_are_read_as_latin1(self):
         changes = Transcript().read("grüße\n".encode("latin-1") + "grüße\n".encode(), AT)
         assert [change.content for change in changes if isinstance(change, LogLine)] == ["grüße", "grüße"]
 
     def test_a_line_of_a_megabyte_is_one_line(self):
         changes = Transcript().read(b"x" * 1_000_000 + b"\n", AT)
-        assert told(changes) == [(None, "x" * 1_000_000)]
+        assert short(changes) == [(None, "x" * 1_000_000)]
 
     def test_a_hundred_thousand_lines_keep_their_order(self):
         _, changes = read(*(str(number) for number in range(100_000)))
         assert changes == [(None, str(number)) for number in range(100_000)]
 
-    def test_a_line_without_end_comes_in_pieces_that_do_not_cut_a_character(self):
+    def test_a_line_without_an_end_is_split_between_characters(self):
         data = "é".encode() * module.MAX_LINE
         changes = [change for change in Transcript().read(b"a" + data, AT, end=True) if isinstance(change, LogLine)]
         assert "".join(change.content for change in changes) == "a" + "é" * module.MAX_LINE

@@ -158,7 +158,7 @@ class TestEvents:
         client, _ = await bench.json_client()
         name = "../a?b=c&d#%41 ü"
         assert await ask(client, {"type": "event", "event": name, "data": 1, "ackId": 1}) == ack(1)
-        heard = next(heard for heard in bench.handler.heard if heard.headers.get("ce-type", "").endswith("%C3%BC"))
+        heard = next(heard for heard in bench.handler.received if heard.headers.get("ce-type", "").endswith("%C3%BC"))
         assert (heard.path, heard.query) == (f"/realtime/open/{name}", "code=secret")
         assert Event.parse(heard.headers, heard.body).type == name
 
@@ -172,7 +172,7 @@ class TestEvents:
         assert "c" not in bench.handler.events()
 
     async def test_a_failed_event_is_acked_or_closes_the_connection(self, bench: Bench):
-        bench.handler.says("order", "no", status=500)
+        bench.handler.answer_with("order", "no", status=500)
         client, _ = await bench.json_client()
         order = {"type": "event", "event": "order", "data": 1}
         answer = await ask(client, order | {"ackId": 1})
@@ -182,7 +182,7 @@ class TestEvents:
             await read(client)
 
     async def test_a_failed_request_may_be_repeated_with_its_ack_id(self, bench: Bench):
-        bench.handler.says("order", "no", status=500)
+        bench.handler.answer_with("order", "no", status=500)
         client, _ = await bench.json_client()
         order = {"type": "event", "event": "order", "data": 1, "ackId": 1}
         assert not (await ask(client, order))["success"]

@@ -37,7 +37,7 @@ class TestHandshake:
         assert (body["claims"], body["subprotocols"]) == ({}, [])
 
     async def test_the_handler_sets_user_groups_and_state(self, bench: Bench):
-        bench.handler.says("connect", {"userId": "ann", "groups": ["g1", "g2"]}, state="c3RhdGU=")
+        bench.handler.answer_with("connect", {"userId": "ann", "groups": ["g1", "g2"]}, state="c3RhdGU=")
         client = await bench.client()
         assert await bench.sdk().user_exists("ann")
         await bench.sdk().send_to_group("g2", "hello", content_type="text/plain")
@@ -49,14 +49,14 @@ class TestHandshake:
 
     @pytest.mark.parametrize("status", [401, 403, 429])
     async def test_a_refusal_of_the_handler_is_the_answer_to_the_client(self, bench: Bench, status: int):
-        bench.handler.says("connect", "not you", status=status)
+        bench.handler.answer_with("connect", "not you", status=status)
         with pytest.raises(InvalidStatus) as refused:
             await bench.client()
         assert (refused.value.response.status_code, refused.value.response.body) == (status, b"not you")
         assert bench.handler.events() == ["connect"]
 
     async def test_a_failing_handler_is_a_500(self, bench: Bench, caplog: pytest.LogCaptureFixture):
-        bench.handler.says("connect", "oops", status=503)
+        bench.handler.answer_with("connect", "oops", status=503)
         with pytest.raises(InvalidStatus) as refused:
             await bench.client()
         assert refused.value.response.status_code == 500
@@ -65,7 +65,7 @@ class TestHandshake:
 
     @pytest.mark.parametrize("answer", ["no json", [], {"groups": "g"}, {"userId": 1}])
     async def test_an_invalid_answer_of_the_handler_is_a_500(self, bench: Bench, answer: object):
-        bench.handler.says("connect", answer)
+        bench.handler.answer_with("connect", answer)
         with pytest.raises(InvalidStatus) as refused:
             await bench.client()
         assert refused.value.response.status_code == 500
@@ -82,7 +82,7 @@ class TestHandshake:
             assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
 
     async def test_the_handler_chooses_among_offered_subprotocols(self, bench: Bench):
-        bench.handler.says("connect", {"subprotocol": "b"})
+        bench.handler.answer_with("connect", {"subprotocol": "b"})
         client = await bench.client(subprotocols=["a", "b"])
         assert client.subprotocol == "b"
         with pytest.raises(InvalidStatus) as refused:
@@ -104,7 +104,7 @@ class TestFrames:
         assert heard.headers["content-type"].startswith("text/plain")
 
     async def test_a_binary_frame_is_answered_with_a_binary_frame(self, bench: Bench):
-        bench.handler.says("message", b"\x00\xff")
+        bench.handler.answer_with("message", b"\x00\xff")
         client = await bench.client()
         await client.send(b"\x01\xfe")
         assert await read(client) == b"\x00\xff"
@@ -112,7 +112,7 @@ class TestFrames:
         assert (heard.body, heard.headers["content-type"]) == (b"\x01\xfe", "application/octet-stream")
 
     async def test_a_json_answer_is_a_text_frame(self, bench: Bench):
-        bench.handler.says("message", {"type": "pong"})
+        bench.handler.answer_with("message", {"type": "pong"})
         client = await bench.client()
         await client.send("{}")
         frame = await read(client)
@@ -122,7 +122,7 @@ class TestFrames:
         client = await bench.client()
         await client.send("quiet")
         await eventually(lambda: "message" in bench.handler.events())
-        bench.handler.says("message", "spoken")
+        bench.handler.answer_with("message", "spoken")
         await client.send("loud")
         assert await read(client) == "spoken"
 
@@ -138,7 +138,7 @@ class TestFrames:
         assert [await read(client) for _ in range(3)] == ["1", "2", "3"]
 
     async def test_only_the_answer_to_a_blocking_event_sets_the_state(self, bench: Bench):
-        bench.handler.says("connected", "", state="ignored")
+        bench.handler.answer_with("connected", "", state="ignored")
         client = await bench.client()
         await client.send("hello")
         await eventually(lambda: "message" in bench.handler.events())
@@ -199,7 +199,7 @@ class TestFrames:
 class TestEnd:
     @pytest.mark.parametrize("status", [400, 500])
     async def test_a_message_that_the_handler_refuses_closes_the_connection(self, bench: Bench, status: int):
-        bench.handler.says("message", "no", status=status)
+        bench.handler.answer_with("message", "no", status=status)
         client = await bench.client()
         await client.send("hello")
         with pytest.raises(ConnectionClosed):
@@ -238,7 +238,7 @@ class TestEnd:
             await read(client)
 
     async def test_a_client_that_disconnects_is_reported_and_removed(self, bench: Bench):
-        bench.handler.says("connect", {"userId": "ann", "groups": ["g"]})
+        bench.handler.answer_with("connect", {"userId": "ann", "groups": ["g"]})
         client = await bench.client()
         connection_id = bench.id_of()
         await client.close()
@@ -265,8 +265,8 @@ class TestAbuseProtection:
     async def test_a_handler_is_asked_once_before_the_first_event(self, bench: Bench):
         await asyncio.gather(bench.client(), bench.client())
         await eventually(lambda: bench.handler.events().count("connected") == 2)
-        asked = [heard for heard in bench.handler.heard if heard.method == "OPTIONS"]
-        assert len(asked) == 1 and bench.handler.heard[0] is asked[0]
+        asked = [heard for heard in bench.handler.received if heard.method == "OPTIONS"]
+        assert len(asked) == 1 and bench.handler.received[0] is asked[0]
         assert asked[0].path == "/realtime/open/validate"
         assert asked[0].headers["webhook-request-origin"] == f"127.0.0.1:{bench.port}"
 
