@@ -220,10 +220,11 @@ class Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The description of this API, made once."""
         if not self.openapi_schema:
+            sample = Request({"type": "http", "headers": [], "state": {"request_id": "", "started": 0.0}})
             self.openapi_schema = describe(
                 super().openapi(),
                 self.own_routes,
-                error=self._render(Request({"type": "http", "headers": []}), BadRequest("why")),
+                error=self._render(sample, BadRequest("why")),
                 envelope=self.envelope,
                 guard_of=self._admission.guard_of,
             )
