@@ -5,6 +5,6 @@ from shared.slices import Slice
 
 SLICE = Slice(
     blueprints=[timers.bp, rebuild.bp],
-    every_hour=[timers.purge_kept_answers, timers.purge_rate_windows],
+    every_hour=[timers.make_tables, timers.purge_kept_answers, timers.purge_rate_windows],
     every_night=[timers.sweep_long_texts],
 )

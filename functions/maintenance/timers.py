@@ -1,6 +1,7 @@
 """The two timers of the app: one for the work of minutes, one for that of hours and nights."""
 
 import asyncio
+import importlib
 import logging
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import azure.functions as func
 from shared import tables
 from shared.http import idempotency, ratelimit
 from shared.slices import PeriodicWork, slices
+from shared.tables import administration
 from shared.workflows import WorkflowClient
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,12 @@ async def purge_kept_answers(workflows: WorkflowClient) -> str:
 async def purge_rate_windows(workflows: WorkflowClient) -> str:
     """Every hour: delete the request counts of callers who have sent nothing for a day."""
     return f"deleted {await ratelimit.purge()} rate windows"
+
+
+async def make_tables(workflows: WorkflowClient) -> None:
+    """Every hour: make the tables of collections that are newly declared, so that no request has to."""
+    await asyncio.to_thread(importlib.import_module, "azure.data.tables.aio")  # half a second, beside the event loop
+    await administration.make_tables()
 
 
 async def sweep_long_texts(workflows: WorkflowClient) -> str:
