@@ -198,7 +198,7 @@ class Transcript(BaseModel):
 
 
 def text_of(raw: bytes) -> str:
-    """Return a line as text without blanks at its ends; bytes that are not UTF-8 are read as Latin-1, to lose none."""
+    """Return a line as text without blanks at its ends; a line that is not UTF-8 is read as Latin-1."""
     try:
         return raw.decode().strip()
     except UnicodeDecodeError:

@@ -127,7 +127,7 @@ class ActiveExecutions(ResponseBody):
 
 
 class Statistics(ResponseBody):
-    """Statistics; `success_rate` is like `97.5%`, `avg_duration` like `12.3s`, or `-` before any execution has ended."""
+    """Statistics; `success_rate` is like `97.5%`, `avg_duration` like `12.3s`, or `-` before an execution has ended."""
 
     total_executions: int
     active_now: int
@@ -144,7 +144,7 @@ class StepLog(ResponseBody):
 
 
 class StepShown(ResponseBody):
-    """A step; `logs` holds its lines among the newest lines of the execution, `log_count` is the number of all its lines."""
+    """A step; `logs` holds its lines among the newest of the execution, `log_count` is the number of all its lines."""
 
     id: str
     execution_id: str
