@@ -1,4 +1,4 @@
-"""The dialogue of each hub: what an API answers when a socket opens, speaks or closes."""
+"""Dialogues: the functions that handle the events of a hub's sockets (opened, message, closed)."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from shared.workflows import WorkflowClient
 
 @dataclass(frozen=True)
 class Reply:
-    """`message` goes back to the client, `state` is kept with the connection; both may be absent."""
+    """`message` is sent to the client, `state` is stored with the connection; None sends or stores nothing."""
 
     message: dict[str, Any] | None = None
     state: dict[str, Any] | None = None
@@ -19,4 +19,4 @@ class Reply:
 Dialogue = Callable[[Event, WorkflowClient], Awaitable[Reply]]
 
 dialogues: dict[str, Dialogue] = {}
-"""Who speaks for a hub; each API enters its own."""
+"""The dialogue of each hub by the hub's name; `shared.slices.add_slice` adds those of the slices."""

@@ -1,4 +1,4 @@
-"""Gives the records library (`shared.tables`) this app's storage account: the only place that knows both."""
+"""Connects the records library (`shared.tables`) to this app's storage account."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportPrivateUsage=false
 
@@ -14,7 +14,7 @@ CONTAINER = "records"
 
 
 class _LongTexts:
-    """The blobs of the container of long texts."""
+    """Texts that are too long for a row, each a blob in `CONTAINER`."""
 
     async def put(self, name: str, data: bytes) -> None:
         await blobs.put(CONTAINER, name, data)
@@ -36,7 +36,7 @@ class _LongTexts:
 
 
 def connect() -> None:
-    """Make all collections use the storage account of the settings, which are read at the first read or write."""
+    """Make all collections use the storage account of the settings, which are read on the first operation."""
     tables.use(_storage)
 
 
