@@ -9,8 +9,7 @@ from functions.stepflow.store import connections, executions
 from functions.stepflow.updates import EVERYTHING, HUB, Message, group_of, instant, message, step_shown
 from shared import realtime, tables
 from shared.http.sockets import socket_routes
-from shared.realtime import Event
-from shared.sockets import Reply
+from shared.sockets import Event, Reply
 from shared.tables.ids import derived_id
 from shared.workflows import WorkflowClient
 
