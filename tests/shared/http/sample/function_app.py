@@ -231,7 +231,7 @@ register(
                 Guard(by_key, {"key": {"type": "apiKey", "in": "header", "name": "X-Key"}})],
         cors=Cors(["https://app.example"], credentials=True, methods=["GET", "PATCH"], headers=["X-Key"], max_age=60),
         lenient_paging=True,
-        tells_methods=True,
+        method_not_allowed=True,
         not_found="{method} {path} does not exist",
     ),
 )  # fmt: skip
