@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NODE_TOOLS := infra/local/node_modules/.ready
-WORKERS := --numprocesses 2 --dist loadfile
+WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help run services demo test test-app lint format bench setup clean

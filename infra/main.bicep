@@ -148,6 +148,10 @@ module app 'modules/app.bicep' = {
         RUNYARD_RATE_SECOND: '20'
         RUNYARD_METRICS_OPEN: 'true'
         RUNYARD_ENVIRONMENT: environmentName
+        RUNYARD_SOCKET_SILENCE: '10'
+        RUNYARD_PROBE_PAUSES: '15,30,60'
+        RUNYARD_KEY_CACHE: '5'
+        RUNYARD_HEALTH_FRESH: '5'
       },
       extraSettings
     )

@@ -12,10 +12,8 @@ from pydantic import Field
 from shared import tables
 from shared.http.admission import Guard
 from shared.http.errors import Unauthorized
+from shared.settings import settings
 from shared.tables import Collection, Record
-
-CACHE_SECONDS = 5.0
-"""How long an instance caches a key; for that long it may still accept a revoked key."""
 
 ACTIVE_EVERY = timedelta(minutes=1)
 INVALID = "Invalid or missing API key"
@@ -47,13 +45,14 @@ def key_hash(key: str) -> str:
 async def client_of(key: str, *, fresh: bool = False) -> Client | None:
     """Return the client of a key, None when the key is not valid; marks the client active.
 
-    `fresh=True` bypasses the five-second cache.
+    `fresh=True` bypasses the cache of `RUNYARD_KEY_CACHE` seconds; for that long an instance that has just seen a key
+    may accept it after its revocation.
     """
     hashed = key_hash(key)
     client, until = _seen.get(hashed, (None, 0.0)) if not fresh else (None, 0.0)
     try:
         if client is None or until < time.monotonic():
-            until = time.monotonic() + CACHE_SECONDS
+            until = time.monotonic() + settings().key_cache
             client = await clients.find("key_hash", hashed)
         if datetime.now(UTC) - client.last_active > ACTIVE_EVERY:
             client = await clients.update(client.id, _touch)

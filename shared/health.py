@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from shared import blobs, containers, realtime, tables
 from shared.api_keys import clients
 from shared.jobs import ARTIFACTS
+from shared.settings import settings
 
 log = logging.getLogger(__name__)
 
 LIMIT = 2.0
 """Seconds within which a service must respond."""
-
-FRESH = 5.0
-"""Seconds for which a result is reused: the health routes are public, and load balancers call them often."""
 
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 """An id that no record, file or connection has: looking it up costs one call."""
@@ -65,7 +63,7 @@ def sockets(hub: str) -> Probe:
 
 
 class Checks:
-    """Probes that run concurrently; their results are reused for `FRESH` seconds."""
+    """Probes that run concurrently; their results are reused for a few seconds, as the health routes are public."""
 
     def __init__(self, probes: Mapping[str, Probe]):
         self._probes = probes
@@ -82,7 +80,7 @@ class Checks:
             passed, until = self._results.get(name, (False, 0.0))
             if time.monotonic() >= until:
                 passed = await _passes(name, self._probes[name])
-                self._results[name] = passed, time.monotonic() + FRESH
+                self._results[name] = passed, time.monotonic() + settings().health_fresh
             return passed
 
 

@@ -54,6 +54,10 @@ class Settings(BaseModel):
     rate_second: int = Field(20, alias="RUNYARD_RATE_SECOND")
     metrics_open: bool = Field(True, alias="RUNYARD_METRICS_OPEN")
     environment: str = Field("development", alias="RUNYARD_ENVIRONMENT")
+    socket_silence: float = Field(10, gt=0, alias="RUNYARD_SOCKET_SILENCE")
+    probe_pauses: str = Field("15,30,60", pattern=r"^\d+(,\d+)*$", alias="RUNYARD_PROBE_PAUSES")
+    key_cache: float = Field(5, ge=0, alias="RUNYARD_KEY_CACHE")
+    health_fresh: float = Field(5, ge=0, alias="RUNYARD_HEALTH_FRESH")
 
     @property
     def account(self) -> StorageAccount:

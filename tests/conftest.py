@@ -1,11 +1,7 @@
 """Fixtures of the whole suite: real Azurite in memory, and the real app on the local host, on free ports."""
 
-import asyncio
-import contextlib
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -13,14 +9,17 @@ import pytest
 from infra.emulator import azurite
 from infra.emulator.processes import free_ports
 from infra.local.environment import NODE_MODULES, Environment
-from shared import blobs, containers, realtime, tables
-from shared.settings import settings
-from shared.storage import connect
+from shared.tables.client import client
+from tests.support.environments import STRICT, StrictHost, another_host, connected
+from tests.support.gateway import Gateway, register
+from tests.support.records import Counting
+from tests.support.stepflow import StepFlow, client_of
+from tests.support.values import SHORT_CLOCKS, UNLIMITED
 
-T = TypeVar("T")
 
-UNLIMITED = {"RUNYARD_RATE_MINUTE": "0", "RUNYARD_RATE_SECOND": "0"}
-"""Settings under which nobody is told to wait."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first, so that no worker begins one when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")
@@ -33,30 +32,21 @@ async def storage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
     await child.stop()
 
 
-@contextlib.asynccontextmanager
-async def connected(**values: str) -> AsyncIterator[None]:
-    """This process as a part of the app that has these settings."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        await _forget_settings()
-        connect()
-        yield
-    await _forget_settings()
-
-
-async def _forget_settings() -> None:
-    """Settings are read again, and connections made again, when they are needed next."""
-    settings.cache_clear()
-    for part in (tables, blobs, containers, realtime):
-        await part.close()
-
-
 @pytest.fixture(scope="module")
 async def account(storage: str) -> AsyncIterator[None]:
     """The storage emulator is this process's storage account."""
     async with connected(AzureWebJobsStorage=storage):
         yield
+
+
+@pytest.fixture
+async def counting(account: None) -> AsyncIterator[Counting]:
+    """A counter of this test's requests to the tables."""
+    wire = client().wire
+    counting = Counting(wire.transport)
+    wire.transport = counting
+    yield counting
+    wire.transport = counting._inner
 
 
 @pytest.fixture(scope="session")
@@ -66,11 +56,19 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Envir
         tmp_path_factory.mktemp("stack"),
         RUNYARD_ARTIFACT_LIMIT="100000000",
         **UNLIMITED,
+        **SHORT_CLOCKS,
         AzureFunctionsJobHost__extensions__queues__maxPollingInterval="00:00:01",
     )
     await environment.start()
     yield environment
     await environment.stop()
+
+
+@pytest.fixture
+async def app(stack: Environment) -> AsyncIterator[None]:
+    """This process uses the storage and the services of the running app."""
+    async with connected(**stack.app_settings):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -81,12 +79,24 @@ async def http(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def eventually(probe: Callable[[], Awaitable[T]], *, seconds: float = 30, until: Callable[[T], Any] = bool) -> T:
-    """What `probe` answers as soon as `until` holds for it; fails with its last answer after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = await probe()
-        if until(value):
-            return value
-        assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
-        await asyncio.sleep(0.05)
+@pytest.fixture(scope="module")
+async def strict_host(stack: Environment, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StrictHost]:
+    """A second instance of the app, with settings of its own; not for long, as its timers work beside the first's."""
+    state = tmp_path_factory.mktemp("strict")
+    async with another_host(stack, state, **STRICT) as http:
+        yield StrictHost(http, state / "logs/host.log")
+
+
+@pytest.fixture(scope="session")
+async def gateway(stack: Environment) -> AsyncIterator[Gateway]:
+    """One registered client of the gateway."""
+    gateway = await register(stack)
+    yield gateway
+    await gateway.http.aclose()
+
+
+@pytest.fixture(scope="session")
+async def stepflow(stack: Environment) -> AsyncIterator[StepFlow]:
+    """A client of StepFlow."""
+    async with client_of(stack) as stepflow:
+        yield stepflow

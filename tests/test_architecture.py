@@ -2,7 +2,9 @@
 
 import ast
 import json
+import math
 import re
+import resource
 import subprocess
 import sys
 from collections import Counter
@@ -28,6 +30,8 @@ NAMES_OF_THE_APP = re.compile(
     r"|(?<!bad[ _])gateway(?![ _]timeout)",
     re.IGNORECASE,
 )
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+CONFTESTS = [path for path in TESTS if path.name == "conftest.py"]
 TABLES = sorted((ROOT / "shared/tables").glob("*.py"))
 
 
@@ -117,6 +121,14 @@ class TestImports:
             for module in imports(path):
                 assert module.split(".")[0] in sys.stdlib_module_names | own, f"{path.name} imports {module}"
 
+    @pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
+    def test_a_test_imports_no_other_test_and_no_conftest(self, path: Path):
+        for module in imports(path):
+            parts = module.split(".")
+            assert parts[0] != "tests" or not any(part.startswith("test_") or part == "conftest" for part in parts), (
+                module
+            )
+
 
 class TestNames:
     """One name, one meaning."""
@@ -125,6 +137,29 @@ class TestNames:
         of_infra = Counter(name for path in INFRA for name in classes(path))
         of_the_app = {name for path in APP for name in classes(path)}
         assert [name for name, count in of_infra.items() if count > 1 or name in of_the_app] == []
+
+    def test_only_classes_of_different_slices_share_a_name(self):
+        """Two APIs may each have, say, their own Artifact, as their documents do."""
+        owners: dict[str, list[str]] = {}
+        for path in APP:
+            for name in classes(path):
+                owners.setdefault(name, []).append(part_of(path))
+        shared = {name: parts for name, parts in owners.items() if len(parts) > 1}
+        assert {
+            name: parts for name, parts in shared.items() if "shared" in parts or len(set(parts)) < len(parts)
+        } == {}
+
+    def test_no_two_modules_of_a_folder_differ_by_an_s_only(self):
+        modules = {path.with_suffix("") if path.name != "__init__.py" else path.parent for path in (*APP, *INFRA)}
+        assert [str(path) for path in modules if path.with_name(f"{path.name}s") in modules] == []
+
+    @pytest.mark.parametrize("path", CONFTESTS, ids=lambda p: str(p.relative_to(ROOT)))
+    def test_a_conftest_holds_fixtures_and_hooks_only(self, path: Path):
+        for node in ast.parse(path.read_text()).body:
+            assert not isinstance(node, ast.ClassDef), node.name
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                is_fixture = any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
+                assert is_fixture or node.name.startswith("pytest_"), node.name
 
 
 class TestEmulator:
@@ -173,6 +208,45 @@ class TestIndexing:
         names = index["functions"]
         assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,127}", name) and name.lower() != "host" for name in names)
         assert len({name.lower() for name in names}) == len(names)
+
+
+BUDGET = 1.5
+"""Seconds of processor time for importing and indexing the app: a cold start pays them."""
+
+ATTEMPTS = 5
+
+INDEX = "import function_app; function_app.app.get_functions()"
+
+
+def index_seconds() -> float:
+    """The processor time, user's and system's, of a fresh process that indexes the app."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", INDEX], cwd=ROOT, env={}, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def dearest_modules() -> str:
+    """The ten modules whose own import takes longest."""
+    command = [sys.executable, "-X", "importtime", "-c", INDEX]
+    done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, check=True)
+    found = re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE)
+    dearest = sorted(((int(micros), name) for micros, name in found), reverse=True)[:10]
+    return ", ".join(f"{name} ({micros / 1000:.0f} ms)" for micros, name in dearest)
+
+
+class TestIndexingBudget:
+    def test_importing_and_indexing_takes_little_processor_time(self, index: dict[str, list[str]]):
+        # The best of some: other work on the machine makes a process dearer, never cheaper.
+        best = math.inf
+        for _ in range(ATTEMPTS):
+            best = min(best, index_seconds())
+            if best <= BUDGET:
+                return
+        pytest.fail(f"{best:.2f} s; the dearest modules: {dearest_modules()}")
+
+    def test_the_dearest_modules_can_be_named(self):
+        assert dearest_modules().count(" ms)") == 10
 
 
 def orchestrators() -> Iterator[tuple[str, ast.FunctionDef]]:

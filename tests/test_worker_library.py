@@ -9,7 +9,7 @@ import pytest
 
 from infra.emulator.processes import ROOT
 from infra.local.environment import Environment
-from tests.functions.gateway.conftest import register
+from tests.support.gateway import register
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 13), reason="azure-functions-runtime needs Python 3.13")
 

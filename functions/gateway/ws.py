@@ -8,10 +8,10 @@ from functions.gateway.updates import CLIENTS, HUB, client_group
 from shared import realtime
 from shared.api_keys import INVALID, client_of
 from shared.http.sockets import socket_routes
+from shared.settings import settings
 from shared.sockets import Event, Reply
 from shared.workflows import WorkflowClient
 
-AUTH_SECONDS = 10
 AUTHENTICATED = "authenticated"
 REFUSAL = {"type": "error", "error": INVALID}
 
@@ -23,7 +23,8 @@ async def handle_event(event: Event, workflows: WorkflowClient) -> Reply:
     """Handle one event of a connection."""
     match event.type:
         case "connected":
-            await workflows.start("gateway_await_auth", _watch_id(event.connection_id), event.connection_id)
+            watch = [event.connection_id, settings().socket_silence]
+            await workflows.start("gateway_await_auth", _watch_id(event.connection_id), watch)
         case "message":
             return await _handle_message(event, workflows)
         case _:
@@ -65,10 +66,12 @@ def _watch_id(connection_id: str) -> str:
 @bp.orchestration_trigger(context_name="context")
 def gateway_await_auth(ctx: df.DurableOrchestrationContext):
     """Close a connection that does not authenticate in time; a durable timer, so that a restart cannot lose it."""
-    timeout = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=AUTH_SECONDS))
+    given = ctx.get_input()
+    connection, silence = given if isinstance(given, list) else (given, 10)  # the id alone: an older instance
+    timeout = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=silence))
     authenticated = ctx.wait_for_external_event(AUTHENTICATED)
     if (yield ctx.task_any([authenticated, timeout])) == timeout:
-        yield ctx.call_activity("gateway_refuse_socket", ctx.get_input())
+        yield ctx.call_activity("gateway_refuse_socket", connection)
     else:
         timeout.cancel()  # pyright: ignore[reportAttributeAccessIssue]
 

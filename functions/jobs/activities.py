@@ -27,8 +27,12 @@ STARTUP_SECONDS = 600
 
 
 @bp.activity_trigger(input_name="job")
-async def job_create(job: dict) -> int | None:
-    """Create the job's container; return the seconds until the job's deadline, None when nothing is to run."""
+async def job_create(job: dict) -> dict | None:
+    """Create the job's container; return how its workflow is to wait, None when nothing is to run.
+
+    `limit` is the seconds until the job's deadline, `pauses` those between two checks of the container, of which the
+    last one repeats; the runner's pushes normally come first.
+    """
     job_id, kind = job["id"], kind_of(job["kind"])
     try:
         spec = await kind.prepare(job_id)
@@ -37,7 +41,8 @@ async def job_create(job: dict) -> int | None:
         if await containers.state(group_name(job_id)) is None:  # otherwise an earlier attempt has created it
             await _start(job_id, kind.name, spec)
         # A cancel request may have sent its event already, before the workflow waits for it.
-        return spec.timeout + STARTUP_SECONDS if await kind.wanted(job_id) else 0
+        limit = spec.timeout + STARTUP_SECONDS if await kind.wanted(job_id) else 0
+        return {"limit": limit, "pauses": [int(pause) for pause in settings().probe_pauses.split(",")]}
     except (Unstartable, containers.ContainerRefused) as error:
         await settle(job_id, kind.name, Exit(reason="unstartable", message=str(error)))
         return None

@@ -8,8 +8,8 @@ from shared.jobs import CANCEL, FINISHED, Reason
 
 bp = df.Blueprint()
 
-PROBE_SECONDS = (15, 30, 60)
-"""Pauses between two checks of a container; the last one repeats. The runner's pushes normally come first."""
+PAUSES = [15, 30, 60]
+"""Seconds between two checks of a container, for an instance whose `job_create` returned the limit alone."""
 
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=5000, max_number_of_attempts=5)
 
@@ -19,19 +19,20 @@ def run_job(ctx: df.DurableOrchestrationContext):
     """Run one job from its record to its end; the instance id is the job's id, the input its kind."""
     job = {"id": ctx.instance_id, "kind": ctx.get_input()}
     try:
-        limit = yield ctx.call_activity_with_retry("job_create", RETRY, job)
+        created = yield ctx.call_activity_with_retry("job_create", RETRY, job)
     except Exception:
         yield ctx.call_activity_with_retry("job_remove", RETRY, job)
         yield ctx.call_activity_with_retry("job_end", RETRY, {**job, "reason": "unstartable"})
         return
-    if limit is None:
+    if created is None:
         return
+    limit, pauses = (created["limit"], created["pauses"]) if isinstance(created, dict) else (created, PAUSES)
     reason: Reason | None = None
     finished, cancel = ctx.wait_for_external_event(FINISHED), ctx.wait_for_external_event(CANCEL)
     deadline = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=limit))
     probes = 0
     while reason is None:
-        pause = PROBE_SECONDS[min(probes, len(PROBE_SECONDS) - 1)]
+        pause = pauses[min(probes, len(pauses) - 1)]
         probe = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=pause))
         winner = yield ctx.task_any([finished, cancel, deadline, probe])
         if winner == probe:

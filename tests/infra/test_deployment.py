@@ -88,10 +88,10 @@ class TestAppSettings:
     ):
         given = Settings.model_validate(app_settings if deployed else {})
         monkeypatch.setattr("shared.http.api.settings", lambda: given)
-        api = Api("any", "Any", "1.0.0", [], render=lambda status, message: {"error": message})
+        api = Api("any", "Any", "1.0.0", [])
         async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://any.example") as client:
-            answer = await client.get("/openapi.json", headers={"Origin": "https://page.example"})
-        assert answer.status_code == 200
+            answer = await client.get("/any", headers={"Origin": "https://page.example"})
+        assert answer.status_code == 404
         assert ("access-control-allow-origin" in answer.headers) != deployed
 
 

@@ -21,7 +21,8 @@ from shared.container_groups import (
 )
 from shared.settings import settings
 from shared.tables.ids import new_id
-from tests.conftest import connected, eventually
+from tests.support.environments import connected
+from tests.support.waiting import eventually
 
 RUNNING, TERMINATED = ContainerPhase.RUNNING, ContainerPhase.TERMINATED
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"

@@ -17,7 +17,7 @@ from infra.emulator.processes import free_ports
 from infra.emulator.webpubsub import KEY, connection_string
 from shared import realtime, sockets
 from shared.settings import Settings
-from tests.infra.emulator.webpubsub.harness import Bench, eventually, read_json, running
+from tests.support.webpubsub import Bench, eventually, read_json, running
 
 SIGNATURE = "sha256=" + hmac.new(KEY.encode(), b"id-1", hashlib.sha256).hexdigest()
 

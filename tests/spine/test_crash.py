@@ -10,9 +10,12 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.conftest import UNLIMITED, eventually
-from tests.functions.gateway.conftest import FINAL, Gateway, register
-from tests.spine.test_removal import groups
+from tests.support.gateway import FINAL, Gateway, register
+from tests.support.groups import groups
+from tests.support.values import UNLIMITED
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.long
 
 RUNS, KILLS = 20, 10
 
@@ -70,17 +73,12 @@ async def none_left(environment: Environment) -> bool:
     return await groups(environment) == []
 
 
-@pytest.mark.parametrize("count", [20, 100])
-async def test_many_at_once_are_accepted_and_complete(stack: Environment, gateway: Gateway, count: int):
-    await gateway.reach((await gateway.run("true"))["id"])  # the first request of a process waits for imports
+async def test_a_hundred_runs_at_once_are_accepted_and_complete(stack: Environment, gateway: Gateway):
+    count = 100
     before = (await gateway.http.get("/gateway/api/runs?status=completed")).json()["total"]
-    seconds: list[float] = []
 
     async def one(number: int) -> str:
-        start = asyncio.get_running_loop().time()
-        run = await gateway.run(f"echo {number}")
-        seconds.append(asyncio.get_running_loop().time() - start)
-        return run["id"]
+        return (await gateway.run(f"echo {number}"))["id"]
 
     ids = await asyncio.gather(*(one(number) for number in range(count)))
     assert len(set(ids)) == count
@@ -88,5 +86,3 @@ async def test_many_at_once_are_accepted_and_complete(stack: Environment, gatewa
     assert [(run["status"], run["result"]) for run in runs] == [("completed", f"{n}\n") for n in range(count)]
     after = (await gateway.http.get("/gateway/api/runs?status=completed")).json()["total"]
     assert after == before + count
-    if count == 20:
-        assert max(seconds) < 1.5, sorted(seconds)  # an idle laptop responds within 0.2 s: see the benchmark

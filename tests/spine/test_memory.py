@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.environment import Environment
-from tests.functions.gateway.conftest import Gateway
+from tests.support.gateway import Gateway
 
 SIZE = 100_000_000
 GROWTH = 64 * 1024 * 1024

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from infra.local.environment import Environment
-from tests.functions.gateway.conftest import Gateway
+from tests.support.gateway import Gateway
 
 
 @pytest.fixture

@@ -1,37 +1,13 @@
 """Containers are removed however their run ends."""
 
-import os
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from infra.local.environment import Environment
-from tests.conftest import eventually
-from tests.functions.gateway.conftest import Gateway
-
-
-def processes_with(mark: str) -> list[int]:
-    """Return the processes whose command line contains a text."""
-    found: list[int] = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) != os.getpid():
-            try:
-                if mark in (folder / "cmdline").read_text():
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-    return found
-
-
-async def groups(environment: Environment) -> list[str]:
-    """Return the names of the existing container groups."""
-    url = (
-        f"{environment.app_settings['RUNYARD_ARM_ENDPOINT']}/subscriptions/00000000-0000-0000-0000-000000000000"
-        "/resourceGroups/runyard/providers/Microsoft.ContainerInstance/containerGroups?api-version=2023-05-01"
-    )
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        return [group["name"] for group in (await answer.json())["value"]]
+from tests.support.gateway import Gateway
+from tests.support.groups import processes_with, removed
+from tests.support.waiting import eventually
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
@@ -40,10 +16,10 @@ class TestCancel:
         mark = "sleep 71.5"
         run = await gateway.run(f"trap '' TERM; {mark} & {mark}; wait")
         await gateway.reach(run["id"], "running")
-        await eventually(lambda: _async(processes_with("sleep\x0071.5")))
+        await eventually(lambda: processes_with("sleep\x0071.5"))
         assert (await gateway.http.delete(f"/gateway/api/runs/{run['id']}")).json()["status"] == "cancelled"
-        await eventually(lambda: _async(not processes_with("sleep\x0071.5")), seconds=5)
-        await eventually(lambda: _gone(stack, run["id"]), seconds=5)
+        await eventually(lambda: processes_with("sleep\x0071.5"), until=lambda found: not found, seconds=5)
+        await eventually(lambda: removed(stack, run["id"]), seconds=5)
         assert (await gateway.get(run["id"]))["status"] == "cancelled"
 
     async def test_no_container_is_left_when_it_comes_during_its_creation(self, stack: Environment, gateway: Gateway):
@@ -51,27 +27,19 @@ class TestCancel:
         for run in runs:
             assert (await gateway.http.delete(f"/gateway/api/runs/{run['id']}")).status_code == 200
         for run in runs:
-            await eventually(lambda run=run: _gone(stack, run["id"]), seconds=20)
-        await eventually(lambda: _async(not processes_with("sleep\x0072.5")), seconds=5)
+            await eventually(lambda run=run: removed(stack, run["id"]), seconds=20)
+        await eventually(lambda: processes_with("sleep\x0072.5"), until=lambda found: not found, seconds=5)
         assert {(await gateway.get(run["id"]))["status"] for run in runs} == {"cancelled"}
 
 
 @pytest.mark.parametrize("program", ["true", "exit 1", "sleep 60 # timeout"])
 async def test_after_any_end_no_container_is_left(stack: Environment, gateway: Gateway, program: str):
     run = await gateway.reach((await gateway.run(program, timeout=1))["id"])
-    await eventually(lambda: _gone(stack, run["id"]))
+    await eventually(lambda: removed(stack, run["id"]))
 
 
 async def test_a_container_that_stops_without_reporting_an_exit_fails_its_run(stack: Environment, gateway: Gateway):
     run = await gateway.run("kill -9 $PPID; sleep 60")
     done = await gateway.reach(run["id"], seconds=60)
     assert (done["status"], done["error"]) == ("failed", "The container stopped without reporting an exit code")
-    await eventually(lambda: _gone(stack, run["id"]))
-
-
-async def _gone(environment: Environment, run_id: str) -> bool:
-    return f"job-{run_id}" not in await groups(environment)
-
-
-async def _async(value: object) -> bool:
-    return bool(value)
+    await eventually(lambda: removed(stack, run["id"]))

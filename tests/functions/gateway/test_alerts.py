@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from infra.local.environment import Environment
-from tests.conftest import eventually
-from tests.functions.gateway.conftest import Gateway, register
-
-UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
+from tests.support.gateway import Gateway, register
+from tests.support.values import UNKNOWN
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

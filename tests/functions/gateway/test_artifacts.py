@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.environment import Environment
-from tests.functions.gateway.conftest import Gateway, another_host
+from tests.support.environments import StrictHost
+from tests.support.gateway import Gateway
+from tests.support.values import UNKNOWN
 
-UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
 DATA = bytes(range(256)) * 40_000
 """Ten megabytes: more than one block of a blob."""
 
@@ -120,31 +120,29 @@ class TestUpload:
         answer = await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/artifacts", files={"file": ("a", b"x")})
         assert (answer.status_code, answer.json()) == (404, {"error": "Run not found"})
 
-    async def test_a_file_over_the_limit_is_refused_whether_its_size_is_told_or_not(
-        self, gateway: Gateway, run: str, stack: Environment, tmp_path_factory: pytest.TempPathFactory
+    async def test_a_file_over_the_limit_is_refused_whether_or_not_its_size_is_announced(
+        self, gateway: Gateway, run: str, strict_host: StrictHost
     ):
-        state = tmp_path_factory.mktemp("small")
-        async with another_host(stack, state, RUNYARD_ARTIFACT_LIMIT="1000000") as http:
-            http.headers = gateway.http.headers
-            url = f"/gateway/api/runs/{run}/artifacts"
-            fits = await http.post(url, files={"file": ("a", b"x" * 1_000_000)})
-            assert fits.status_code == 201
-            for size in (1_000_001, 5_000_000):
-                answer = await http.post(url, files={"file": ("a", b"x" * size)})
-                assert (answer.status_code, answer.json()) == (413, {"error": "File too large"})
-
-            async def form() -> AsyncIterator[bytes]:
-                yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-                for _ in range(50):
-                    yield b"x" * 100_000
-                yield b"\r\n--x--"
-
-            headers = {"Content-Type": "multipart/form-data; boundary=x"}
-            try:
-                answer = await http.post(url, content=form(), headers=headers)
-            except httpx.WriteError:  # the answer came before the body was sent, and the line was closed
-                return
+        http, key = strict_host.http, gateway.http.headers
+        url = f"/gateway/api/runs/{run}/artifacts"
+        fits = await http.post(url, files={"file": ("a", b"x" * 1_000_000)}, headers=key)
+        assert fits.status_code == 201
+        for size in (1_000_001, 5_000_000):
+            answer = await http.post(url, files={"file": ("a", b"x" * size)}, headers=key)
             assert (answer.status_code, answer.json()) == (413, {"error": "File too large"})
+
+        async def form() -> AsyncIterator[bytes]:
+            yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+            for _ in range(50):
+                yield b"x" * 100_000
+            yield b"\r\n--x--"
+
+        headers = {**key, "Content-Type": "multipart/form-data; boundary=x"}
+        try:
+            answer = await http.post(url, content=form(), headers=headers)
+        except httpx.WriteError:  # the answer came before the body was sent, and the line was closed
+            return
+        assert (answer.status_code, answer.json()) == (413, {"error": "File too large"})
 
 
 async def count(gateway: Gateway, run_id: str) -> int:

@@ -12,7 +12,10 @@ import pytest
 from infra.emulator.processes import ROOT
 from infra.local.environment import Environment
 from tests.functions.gateway.anthropic import INPUT_TOKENS, KEY, OUTPUT_TOKENS, Anthropic
-from tests.functions.gateway.conftest import Gateway, another_host, register
+from tests.support.environments import another_host
+from tests.support.gateway import Gateway, register
+
+pytestmark = pytest.mark.long
 
 MODEL = "claude-sonnet-4-20250514"
 ONCE = INPUT_TOKENS + OUTPUT_TOKENS

@@ -14,7 +14,7 @@ from shared.api_keys import Client
 from shared.http.api import Api
 from shared.http.paging import Paging
 from shared.tables.ids import new_id
-from tests.shared.tables.conftest import Counting
+from tests.support.records import Counting
 
 ME = Client(name="me", key_hash="x")
 SMALL, LARGE = 100, 10_000

@@ -17,7 +17,7 @@ from shared.http.errors import Conflict
 from shared.http.idempotency import Claim, claims, serve_once
 from shared.http.ratelimit import RateLimit, Window, windows
 from shared.tables.ids import new_id
-from tests.shared.tables.conftest import Counting
+from tests.support.records import Counting
 
 pytestmark = pytest.mark.usefixtures("account")
 

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.functions.gateway.conftest import Gateway, another_host, register
+from tests.support.environments import another_host
+from tests.support.gateway import Gateway, register
 
 PATH = "/gateway/api/models/bash"
 HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")

@@ -5,9 +5,8 @@ import uuid
 import httpx
 import pytest
 
-from tests.functions.gateway.conftest import Gateway
-
-UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
+from tests.support.gateway import Gateway
+from tests.support.values import UNKNOWN
 
 
 class TestCreateRun:

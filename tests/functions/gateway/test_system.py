@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.conftest import eventually
-from tests.functions.gateway.conftest import Gateway, another_host, register
+from tests.support.environments import StrictHost, another_host
+from tests.support.gateway import Gateway, register
+from tests.support.waiting import eventually
 
 
 class TestHealth:
@@ -87,13 +88,10 @@ class TestMetrics:
         assert samples['runyard_http_requests_total{method="POST",route="/api/runs",status="201"}'] >= 1
         assert {"runyard_tokens_total", "runyard_cost_usd_total", "runyard_uptime_seconds"} <= samples.keys()
 
-    async def test_a_setting_closes_them(
-        self, stack: Environment, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
-    ):
-        async with another_host(stack, tmp_path_factory.mktemp("closed"), RUNYARD_METRICS_OPEN="false") as http:
-            assert (await http.get("/gateway/metrics")).status_code == 401
-            answer = await http.get("/gateway/metrics", headers=gateway.http.headers)
-            assert answer.status_code == 200
+    async def test_a_setting_closes_them(self, strict_host: StrictHost, gateway: Gateway):
+        assert (await strict_host.http.get("/gateway/metrics")).status_code == 401
+        answer = await strict_host.http.get("/gateway/metrics", headers=gateway.http.headers)
+        assert answer.status_code == 200
 
 
 def parse(text: str) -> dict[str, float]:

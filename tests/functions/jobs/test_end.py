@@ -16,10 +16,8 @@ from infra.local.environment import Environment
 from shared import blobs
 from shared.http.errors import Gone
 from shared.jobs import LOGS, Exit, Job, JobState, jobs, new_token
-from tests.conftest import connected
-from tests.functions.gateway.conftest import Gateway, gateway
-
-__all__ = ["gateway"]
+from tests.support.environments import connected
+from tests.support.gateway import Gateway
 
 
 @pytest.fixture

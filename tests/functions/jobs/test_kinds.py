@@ -1,9 +1,6 @@
 """Kinds of jobs: what a new one must write, and what happens to jobs of a kind that an app does not serve."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -29,8 +26,8 @@ from shared.jobs import (
     new_token,
 )
 from shared.tables.ids import new_id
-from tests.conftest import connected, eventually
-from tests.functions.gateway.conftest import another_host
+from tests.support.environments import StrictHost
+from tests.support.waiting import eventually
 
 REFUSAL = f"this app serves no jobs of the kind {KIND}: its API is not in RUNYARD_APIS"
 
@@ -66,38 +63,16 @@ class TestJobKind:
             kind_of("tests.absent")
 
 
-@dataclass
-class GatewayOnly:
-    """A second instance of the app that does not serve StepFlow, on the same storage and services."""
-
-    http: httpx.AsyncClient
-    log: Path
-
-
-@pytest.fixture(scope="module")
-async def gateway_only(stack: Environment, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayOnly]:
-    state = tmp_path_factory.mktemp("gateway-only")
-    async with another_host(stack, state, RUNYARD_APIS="gateway") as http:
-        yield GatewayOnly(http, state / "logs/host.log")
-
-
-@pytest.fixture
-async def app(stack: Environment) -> AsyncIterator[None]:
-    """This process uses the storage of the running app."""
-    async with connected(**stack.app_settings):
-        yield
-
-
 class TestUnservedKind:
     async def test_a_push_of_its_runner_is_503_and_can_be_repeated_elsewhere(
-        self, stack: Environment, http: httpx.AsyncClient, gateway_only: GatewayOnly, app: None
+        self, stack: Environment, http: httpx.AsyncClient, strict_host: StrictHost, app: None
     ):
         token, hashed = new_token()
         execution = await executions.insert(Execution(name="by hand", command="true"))
         await jobs.insert(Job(id=execution.id, kind=KIND, token_hash=hashed, timeout=600))
         headers = {"Authorization": f"Bearer {token}"}
         for path, body in (("events?offset=0", b"line\n"), ("exit", b'{"size": 0}')):
-            answer = await gateway_only.http.post(
+            answer = await strict_host.http.post(
                 f"/jobs/{execution.id}/{path}", content=body, headers={**headers, "Content-Type": "application/json"}
             )
             assert (answer.status_code, answer.json()) == (503, {"error": REFUSAL})
@@ -108,19 +83,19 @@ class TestUnservedKind:
         assert (answer.status_code, answer.json()) == (200, {"offset": 5, "stop": False})
 
     async def test_its_workflow_fails_with_the_reason_in_the_log_and_changes_nothing(
-        self, gateway_only: GatewayOnly, app: None
+        self, strict_host: StrictHost, app: None
     ):
         job = await jobs.insert(Job(id=new_id(), kind=KIND, token_hash="", timeout=600))
         management = "/runtime/webhooks/durabletask"
         start = f"{management}/orchestrators/{WORKFLOW}/{job.id}"
-        assert (await gateway_only.http.post(start, json=KIND)).status_code == 202
+        assert (await strict_host.http.post(start, json=KIND)).status_code == 202
 
         async def logged() -> bool:
-            return REFUSAL in await asyncio.to_thread(gateway_only.log.read_text)
+            return REFUSAL in await asyncio.to_thread(strict_host.log.read_text)
 
         await eventually(logged)
         terminate = f"{management}/instances/{job.id}/terminate?reason=test"
-        assert (await gateway_only.http.post(terminate)).status_code == 202
+        assert (await strict_host.http.post(terminate)).status_code == 202
         assert (await jobs.get(job.id)).state is JobState.CREATED
         assert await containers.state(job.group) is None
 

@@ -15,20 +15,11 @@ from shared import tables
 from shared.jobs import Exit, Job, JobKind, JobSpec
 from shared.tables.ids import new_id
 from shared.workflows import WorkflowClient
-from tests.conftest import connected, eventually
-from tests.functions.gateway.conftest import Gateway, gateway
-from tests.spine.test_removal import groups
-
-__all__ = ["gateway"]
+from tests.support.gateway import Gateway
+from tests.support.groups import removed
+from tests.support.waiting import eventually
 
 LONG_AGO = timedelta(minutes=5)
-
-
-@pytest.fixture
-async def app(stack: Environment) -> AsyncIterator[None]:
-    """This process uses the storage of the running app."""
-    async with connected(**stack.app_settings):
-        yield
 
 
 async def upkeep(gateway: Gateway) -> None:
@@ -69,7 +60,7 @@ async def test_a_run_whose_workflow_was_terminated_fails(stack: Environment, gat
     done = await gateway.reach(run.id)
     assert (done["status"], done["error"]) == ("failed", "The container stopped without reporting an exit code")
     await upkeep(gateway)
-    await eventually(lambda: _gone(stack, run.id))
+    await eventually(lambda: removed(stack, run.id))
 
 
 async def test_a_container_without_a_job_is_removed_and_raises_an_alert(stack: Environment, gateway: Gateway):
@@ -95,7 +86,7 @@ async def test_a_container_without_a_job_is_removed_and_raises_an_alert(stack: E
     async with aiohttp.ClientSession() as session, session.put(url, json=body) as answer:
         assert answer.status == 201, await answer.text()
     await upkeep(gateway)
-    await eventually(lambda: _gone(stack, job_id))
+    await eventually(lambda: removed(stack, job_id))
 
     async def alerted() -> bool:
         alerts = (await gateway.http.get("/gateway/api/alerts?type=warning")).json()["alerts"]
@@ -154,7 +145,3 @@ async def test_a_failure_with_one_job_or_kind_stops_no_other(
     assert workflows.asked == [("first", "tests.unstarted"), ("second", "tests.unstarted")]
     assert "could not repair jobs of the kind tests.broken" in caplog.text
     assert "could not repair tests.unstarted first" in caplog.text
-
-
-async def _gone(environment: Environment, job_id: str) -> bool:
-    return f"job-{job_id}" not in await groups(environment)

@@ -9,10 +9,8 @@ from azure.storage.queue.aio import QueueClient
 
 from functions.maintenance.rebuild import REBUILD_QUEUE
 from infra.local.environment import Environment
-from tests.conftest import eventually
-from tests.functions.gateway.conftest import Gateway, gateway
-
-__all__ = ["gateway"]
+from tests.support.gateway import Gateway
+from tests.support.waiting import eventually
 
 
 async def total(gateway: Gateway, query: str) -> int:

@@ -1,4 +1,4 @@
-"""Keys: nobody needs one unless the deployment asks for them; then nothing but the basic health check is open."""
+"""Keys: no route needs one unless a setting asks for them; then the basic health check alone is open."""
 
 import re
 from collections.abc import AsyncIterator
@@ -10,9 +10,10 @@ from websockets.exceptions import InvalidStatus
 
 from functions.stepflow import api
 from infra.local.environment import Environment
-from tests.conftest import UNLIMITED
-from tests.functions.stepflow.conftest import UNKNOWN, StepFlow, client_of
-from tests.functions.stepflow.test_executions import refused
+from tests.support.stepflow import StepFlow, client_of, refused
+from tests.support.values import UNKNOWN, UNLIMITED
+
+pytestmark = pytest.mark.long
 
 OPEN = {
     ("GET", "/api/health"), ("GET", "/ws"), ("GET", "/realtime"),

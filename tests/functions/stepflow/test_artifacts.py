@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.functions.stepflow.conftest import UNKNOWN, StepFlow
-from tests.functions.stepflow.test_executions import refused
+from tests.support.stepflow import StepFlow, refused
+from tests.support.values import UNKNOWN
 
 ARTIFACT = {
     "id", "execution_id", "step_id", "name", "description", "file_path", "file_name", "file_size", "mime_type",

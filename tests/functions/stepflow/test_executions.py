@@ -4,11 +4,11 @@ import asyncio
 import time
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.conftest import eventually
-from tests.functions.stepflow.conftest import UNKNOWN, StepFlow
+from tests.support.stepflow import StepFlow, refused
+from tests.support.values import UNKNOWN
+from tests.support.waiting import eventually
 
 EXECUTION = {
     "id", "name", "command", "working_directory", "status", "exit_code", "error_message", "created_at", "started_at",
@@ -19,16 +19,6 @@ STEP = {
     "id", "execution_id", "name", "description", "index", "status", "exit_code", "error_message", "created_at",
     "started_at", "completed_at", "estimated_duration", "stop_on_error", "duration_seconds", "metadata", "logs",
 }  # fmt: skip
-
-
-def refused(answer: httpx.Response, status: int) -> str:
-    """The error of an enveloped refusal."""
-    assert answer.status_code == status, answer.text
-    body = answer.json()
-    assert set(body) == {"success", "data", "error", "timestamp"}
-    assert (body["success"], body["data"], bool(body["error"])) == (False, None, True)
-    assert body["timestamp"].endswith("Z")
-    return body["error"]
 
 
 class TestCreateExecution:

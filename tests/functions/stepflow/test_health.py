@@ -1,5 +1,6 @@
 """Health: figures that are those of the records, and an honest maintenance run."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ import pytest
 
 from functions.stepflow.records import Artifact, ArtifactType, Connection
 from functions.stepflow.store import artifacts, connections
+from infra.emulator.processes import free_ports
 from infra.local.environment import Environment
 from shared import blobs
 from shared.jobs import ARTIFACTS
-from tests.conftest import UNLIMITED, eventually
-from tests.functions.stepflow.conftest import StepFlow, client_of
+from tests.support.environments import another_host
+from tests.support.stepflow import StepFlow
 
 
 async def test_basic_health(stepflow: StepFlow):
@@ -27,28 +29,22 @@ async def test_basic_health(stepflow: StepFlow):
     ]  # fmt: skip
 
 
-async def test_what_is_away_is_named_and_the_status_is_503(tmp_path: Path):
-    environment = Environment.temporary(tmp_path, RUNYARD_WEBPUBSUB="", **UNLIMITED)
-    await environment.start()
-    try:
-        async with client_of(environment) as stepflow:
-            answer = await stepflow.http.get("/api/health")
-            body = answer.json()
-            assert (answer.status_code, body["success"], body["data"]["status"]) == (503, False, "unhealthy")
-            assert [body["data"][name] for name in ("database", "websocket", "storage")] == [
-                "connected", "stopped", "accessible",
-            ]  # fmt: skip
-            assert environment.storage
-            await environment.storage.kill()
-
-            async def found() -> list[str]:
-                answer = await stepflow.http.get("/api/health")
-                assert answer.status_code == 503
-                return [answer.json()["data"][name] for name in ("database", "storage")]
-
-            await eventually(found, until=lambda names: names == ["disconnected", "inaccessible"])  # answers are kept
-    finally:
-        await environment.stop()
+@pytest.mark.parametrize(
+    ("setting", "unreachable"),
+    [("RUNYARD_WEBPUBSUB", {"websocket": "stopped"}),
+     ("AzureWebJobsStorage", {"database": "disconnected", "storage": "inaccessible"})],
+)  # fmt: skip
+async def test_an_unreachable_service_is_named_and_the_status_is_503(
+    stack: Environment, tmp_path: Path, setting: str, unreachable: dict[str, str]
+):
+    (closed,) = free_ports(1)
+    value = re.sub(r"(?<=[:=])\d{4,5}(?=[/;])", str(closed), stack.app_settings[setting])
+    async with another_host(stack, tmp_path, **{setting: value}) as http:
+        answer = await http.get("/stepflow/api/health")
+    body = answer.json()
+    assert (answer.status_code, body["success"], body["data"]["status"]) == (503, False, "unhealthy")
+    reachable = {"database": "connected", "websocket": "running", "storage": "accessible"}
+    assert {name: body["data"][name] for name in reachable} == reachable | unreachable
 
 
 async def test_system_status(stepflow: StepFlow):
@@ -120,7 +116,7 @@ async def test_optimize_says_what_it_did(stepflow: StepFlow):
     assert set(data["metrics"]) == {"timestamp", "database", "system", "uptime_seconds"}
 
 
-@pytest.mark.usefixtures("records")
+@pytest.mark.usefixtures("app")
 async def test_files_past_their_retention_and_lost_connections_go(stepflow: StepFlow):
     execution_id = (await stepflow.run("echo x > f; echo ARTIFACT: f"))["execution"]["id"]
     made = [

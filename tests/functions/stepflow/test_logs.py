@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.functions.stepflow.conftest import UNKNOWN, StepFlow
-from tests.functions.stepflow.test_executions import refused
+from tests.support.stepflow import StepFlow, refused
+from tests.support.values import UNKNOWN
 
 
 def script(code: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.functions.stepflow.conftest import StepFlow
+from tests.support.stepflow import StepFlow
 
 
 class TestOutcome:

@@ -18,9 +18,9 @@ from functions.stepflow.transcript import ArtifactMark, LogLine, Transcript
 from infra.local.environment import Environment
 from shared import tables
 from shared.jobs import Exit, Job, jobs, new_token
-from tests.functions.stepflow.conftest import StepFlow
+from tests.support.stepflow import StepFlow
 
-pytestmark = pytest.mark.usefixtures("records")
+pytestmark = pytest.mark.usefixtures("app")
 
 PIECES = (
     "STEP_START: a\n", "STEP_START: b [x=1]\n", "STEP_COMPLETE: a\n", "STEP_ERROR: broken\n", "META: k: v\n", "\n",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.functions.stepflow.conftest import StepFlow, Watcher
+from tests.support.stepflow import StepFlow, Watcher
 
 SCRIPTS = Path(__file__).with_name("scripts")
 

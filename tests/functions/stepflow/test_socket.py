@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.conftest import eventually
-from tests.functions.stepflow.conftest import UNKNOWN, StepFlow, Watcher
+from tests.support.stepflow import StepFlow, Watcher
+from tests.support.values import UNKNOWN
+from tests.support.waiting import eventually
 
 
 def documented(message: dict[str, Any]) -> None:

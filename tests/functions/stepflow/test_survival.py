@@ -3,9 +3,13 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from infra.local.environment import Environment
-from tests.conftest import UNLIMITED
-from tests.functions.stepflow.conftest import StepFlow, client_of
+from tests.support.stepflow import StepFlow, client_of
+from tests.support.values import UNLIMITED
+
+pytestmark = pytest.mark.long
 
 LINES = 400
 PROGRAM = f"""

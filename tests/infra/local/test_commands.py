@@ -14,7 +14,9 @@ import pytest
 
 from infra.emulator.processes import ROOT
 from infra.local.environment import PORTS
-from tests.conftest import eventually
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.long
 
 
 async def start(command: str, folder: Path) -> asyncio.subprocess.Process:
@@ -49,8 +51,9 @@ class TestDemo:
         assert children_in(tmp_path) == []
 
     @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
-    @pytest.mark.parametrize("moment", ["at once", "under way"])
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        ("number", "moment"), [(signal.SIGINT, "at once"), (signal.SIGINT, "under way"), (signal.SIGTERM, "under way")]
+    )
     async def test_when_interrupted_it_leaves_no_child_process(self, tmp_path: Path, moment: str, number: int):
         process = await start("demo", tmp_path)
         await eventually(lambda: found(tmp_path))

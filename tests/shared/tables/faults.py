@@ -5,6 +5,8 @@ import random
 import re
 from base64 import b64encode
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -88,6 +90,20 @@ class Flaky:
 
     async def close(self) -> None:
         await self.inner.close()
+
+
+@asynccontextmanager
+async def flaky(seed: int, rate: float = 0.2) -> AsyncIterator[Flaky]:
+    """This process's transport as a flaky one that repeats at once."""
+    wire = client().wire
+    inner, pause = wire.transport, wire.pause
+    wire.transport = faults = Flaky(inner, seed, rate)
+    wire.pause = 0.002
+    try:
+        yield faults
+    finally:
+        await faults.quiet()
+        wire.transport, wire.pause = inner, pause
 
 
 def _with_nulls(url: str, answer: WireResponse) -> WireResponse:

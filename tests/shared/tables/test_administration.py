@@ -9,7 +9,7 @@ from azure.data.tables.aio import TableServiceClient
 from shared import tables
 from shared.tables import Collection, administration
 from shared.tables.connection import storage as storage_in_use
-from tests.shared.tables.conftest import Counting, Run, collection
+from tests.support.records import Counting, Run, collection
 
 
 async def tables_of(storage: str) -> set[str]:

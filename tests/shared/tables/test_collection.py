@@ -8,7 +8,7 @@ from pydantic import Field
 from shared.tables import BadCursor, Collection, MissingIndex, Record, RecordChanged, RecordConflict, RecordNotFound
 from shared.tables.columns import Columns
 from shared.tables.ids import new_id, row_key, time_of
-from tests.shared.tables.conftest import Run, Status, collection
+from tests.support.records import Run, Status, collection
 
 
 class TestGet:

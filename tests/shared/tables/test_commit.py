@@ -6,8 +6,8 @@ import pytest
 
 from shared.tables import Collection, RecordConflict, Unstorable
 from shared.tables.counted import CountedCollection
-from tests.shared.tables.conftest import Counting, Run, Status, collection
 from tests.shared.tables.faults import audit
+from tests.support.records import Counting, Run, Status, collection
 
 
 async def test_sixteen_writers_share_transactions_and_never_conflict(runs: CountedCollection[Run], counting: Counting):

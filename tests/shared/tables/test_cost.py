@@ -14,7 +14,7 @@ from shared.tables import Collection, MissingIndex
 from shared.tables.batch import Operation
 from shared.tables.client import client
 from shared.tables.ids import new_id, row_key
-from tests.shared.tables.conftest import Counting, Run, Status, collection
+from tests.support.records import Counting, Run, Status, collection
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 SPAN = timedelta(days=2)

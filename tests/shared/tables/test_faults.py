@@ -3,8 +3,6 @@
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -14,21 +12,8 @@ from shared.tables.client import client
 from shared.tables.counted import CountedCollection
 from shared.tables.ids import new_id
 from shared.tables.wire import Transport, Unanswered, WireResponse
-from tests.shared.tables.conftest import Run, Status, collection
-from tests.shared.tables.faults import Flaky, audit
-
-
-@asynccontextmanager
-async def flaky(seed: int, rate: float = 0.2) -> AsyncIterator[Flaky]:
-    wire = client().wire
-    inner, pause = wire.transport, wire.pause
-    wire.transport = faults = Flaky(inner, seed, rate)
-    wire.pause = 0.002
-    try:
-        yield faults
-    finally:
-        await faults.quiet()
-        wire.transport, wire.pause = inner, pause
+from tests.shared.tables.faults import audit, flaky
+from tests.support.records import Run, Status, collection
 
 
 class Once:

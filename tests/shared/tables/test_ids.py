@@ -17,7 +17,7 @@ from shared.tables.client import client
 from shared.tables.ids import derived_id, first_key, ids_of, new_id, row_key, time_of
 from shared.tables.keys import descending, encode
 from shared.tables.schema import exact
-from tests.shared.tables.conftest import Counting
+from tests.support.records import Counting
 
 moments = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
 

@@ -17,8 +17,8 @@ from shared.tables import (
 )
 from shared.tables.client import client
 from shared.tables.wire import WireResponse
-from tests.shared.tables.conftest import Counting, Run, collection, plain
 from tests.shared.tables.faults import rows_of
+from tests.support.records import Counting, Run, collection, plain
 
 NOISE = [random.Random(seed).randbytes(200_000).hex() for seed in range(2)]
 

@@ -17,9 +17,8 @@ from shared.tables.batch import Operation
 from shared.tables.client import client
 from shared.tables.ids import new_id
 from shared.tables.wire import Transport, Unanswered, WireResponse
-from tests.shared.tables.conftest import Run, plain
-from tests.shared.tables.faults import rows_of
-from tests.shared.tables.test_faults import flaky
+from tests.shared.tables.faults import flaky, rows_of
+from tests.support.records import Run, plain
 
 NOISE = random.Random(1).randbytes(200_000).hex()
 

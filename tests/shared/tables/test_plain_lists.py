@@ -11,7 +11,7 @@ from shared.tables import (
     MissingIndex,
     TooManyRecords,
 )
-from tests.shared.tables.conftest import Run, Status, plain
+from tests.support.records import Run, Status, plain
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from shared.tables import Collection, RecordConflict, RecordNotFound, StorageUnavailable, client
 from shared.tables.client import TableSession
-from tests.shared.tables.conftest import Run, Status
 from tests.shared.tables.faults import Flaky, rows_of
+from tests.support.records import Run, Status
 
 _numbers = count()
 

@@ -10,9 +10,8 @@ from shared.tables.batch import Operation
 from shared.tables.client import client
 from shared.tables.counted import CountedCollection
 from shared.tables.rebuild import Rebuild
-from tests.shared.tables.conftest import Run, Status, collection
-from tests.shared.tables.faults import audit, rows_of
-from tests.shared.tables.test_faults import flaky
+from tests.shared.tables.faults import audit, flaky, rows_of
+from tests.support.records import Run, Status, collection
 
 
 async def write(runs: CountedCollection[Run], *operations: Operation) -> None:

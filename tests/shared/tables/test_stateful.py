@@ -11,8 +11,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from shared.tables import RecordConflict, RecordNotFound, StorageUnavailable, client, ids, shard
 from shared.tables.client import TableSession
-from tests.shared.tables.conftest import Run, Status, collection
 from tests.shared.tables.faults import Flaky, audit
+from tests.support.records import Run, Status, collection
 
 
 class Machine(RuleBasedStateMachine):

@@ -8,7 +8,7 @@ import pytest
 from shared import blobs, tables
 from shared.tables import Collection, RecordNotFound, commit
 from shared.tables.client import client
-from tests.shared.tables.conftest import Run
+from tests.support.records import Run
 
 TEXTS = [random.Random(seed).randbytes(200_000).hex() for seed in range(2)]
 

@@ -13,7 +13,7 @@ from shared import tables
 from shared.tables import Collection, Storage, StorageUnavailable, connection, wire
 from shared.tables.client import client
 from shared.tables.wire import Unanswered, Wire, WireResponse
-from tests.shared.tables.conftest import Run, Status
+from tests.support.records import Run, Status
 
 
 class Scripted:

@@ -1,14 +1,12 @@
 """A fixture that starts hosts, each with an app written for the test."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.infra.emulator.host.harness import ServedApp, write_app
-
-Serve = Callable[..., Awaitable[ServedApp]]
+from tests.infra.emulator.host.harness import Serve, ServedApp, write_app
 
 
 @pytest.fixture

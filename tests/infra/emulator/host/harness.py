@@ -6,7 +6,7 @@ import os
 import signal
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,10 @@ async def serving(port: int) -> bool:
         return False
     finally:
         writer.close()
+
+
+Serve = Callable[..., Awaitable[ServedApp]]
+"""The fixture `serve`."""
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 15) -> Any:

@@ -4,8 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import ServedApp, eventually
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually
 
 APP = """
 @app.route(route="start/{name}/{id}", methods=["POST"])

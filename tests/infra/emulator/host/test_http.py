@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import ServedApp, eventually, write_app
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, write_app
 
 APP = '''
 @app.route(route="echo/{name}", methods=["GET", "POST", "OPTIONS"])

@@ -10,8 +10,7 @@ import pytest
 from infra.emulator.host.index import Function, load
 from infra.emulator.host.settings import HostConfiguration, InvalidApp, apply_app_settings, time_span
 from infra.emulator.processes import NotReady
-from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import write_app
+from tests.infra.emulator.host.harness import Serve, write_app
 
 Load = Callable[[str], list[Function]]
 

@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from infra.emulator.processes import Child, NotReady, python
-from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import ServedApp, eventually, serving, write_app
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, serving, write_app
 
 APP = """
 @app.route(route="things/{id:int}", methods=["GET", "DELETE"])

@@ -16,8 +16,7 @@ from infra.emulator.host.index import Function
 from infra.emulator.host.operations import Invoker
 from infra.emulator.host.queues import Queue, QueueSettings
 from infra.emulator.processes import NotReady
-from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import ServedApp, eventually
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually
 
 APP = """
 import json

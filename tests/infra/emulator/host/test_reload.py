@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from infra.emulator.host.reload import watched_files
-from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import ServedApp, eventually, write_app
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, write_app
 
 VERSION = """
 @app.route(route="version", methods=["GET"])

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from infra.emulator.processes import NotReady
-from tests.infra.emulator.host.conftest import Serve
-from tests.infra.emulator.host.harness import ServedApp, eventually
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually
 
 NEVER = "0 0 0 1 1 *"
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.infra.emulator.webpubsub.harness import Bench, running
+from tests.support.webpubsub import Bench, running
 
 
 @pytest.fixture

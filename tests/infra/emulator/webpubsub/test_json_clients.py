@@ -18,7 +18,7 @@ from infra.emulator.webpubsub.settings import HubSettings
 from infra.emulator.webpubsub.state import Hub, HubConnection
 from infra.emulator.webpubsub.upstream import Upstream
 from shared.sockets import Event
-from tests.infra.emulator.webpubsub.harness import Bench, DeliveredRequest, eventually, read, read_json
+from tests.support.webpubsub import Bench, DeliveredRequest, eventually, read, read_json
 
 Request = dict[str, Any]
 

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from infra.emulator import webpubsub
 from infra.emulator.processes import NotReady, free_ports
-from tests.infra.emulator.webpubsub.harness import Bench, DeliveredRequest, eventually, read, read_json
+from tests.support.webpubsub import Bench, DeliveredRequest, eventually, read, read_json
 
 
 class TestSlowClients:

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from infra.emulator.processes import ROOT
 from infra.emulator.webpubsub import wire
-from tests.infra.emulator.webpubsub.harness import Bench, eventually, read, read_json
+from tests.support.webpubsub import Bench, eventually, read, read_json
 
 ODD = "a/b c%41?é:'"  # characters that must be encoded in a path segment
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from infra.emulator.webpubsub import KEY
-from tests.infra.emulator.webpubsub.harness import Bench, DeliveredRequest, eventually, read
+from tests.support.webpubsub import Bench, DeliveredRequest, eventually, read
 
 
 class TestHandshake:

@@ -12,7 +12,7 @@ from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 from websockets.exceptions import InvalidStatus
 
 from infra.emulator.webpubsub import KEY, connection_string
-from tests.infra.emulator.webpubsub.harness import Bench, eventually, read
+from tests.support.webpubsub import Bench, eventually, read
 
 
 def token(bench: Bench, key: str = KEY, **changes: Any) -> str:

@@ -1,21 +1,13 @@
-"""The gateway as its clients see it."""
+"""A client of the gateway."""
 
-import contextlib
-import dataclasses
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
-from infra.emulator.processes import free_ports
 from infra.local.environment import Environment
-from shared.tables.client import client
-from tests.conftest import eventually
-from tests.shared.tables.conftest import Counting
+from tests.support.waiting import eventually
 
 FINAL = ("completed", "failed", "cancelled")
 
@@ -67,37 +59,3 @@ async def register(environment: Environment) -> Gateway:
     assert answer.status_code == 200, answer.text
     http.headers["Authorization"] = f"Bearer {answer.json()['api_key']}"
     return Gateway(http, answer.json()["id"], answer.json()["api_key"])
-
-
-@contextlib.asynccontextmanager
-async def another_host(stack: Environment, state: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A second instance of the app, on the same storage and services, and a client of it."""
-    ports = {**stack.ports, "host": free_ports(1)[0]}
-    second = dataclasses.replace(
-        stack, state=state, ports=ports, host=None, settings={**stack.settings, **settings}
-    )  # fmt: skip
-    await second.start_host()
-    assert second.host
-    try:
-        async with httpx.AsyncClient(base_url=second.url, timeout=60, trust_env=False) as http:
-            yield http
-    finally:
-        await second.host.stop()
-
-
-@pytest.fixture(scope="session")
-async def gateway(stack: Environment) -> AsyncIterator[Gateway]:
-    """One registered client."""
-    gateway = await register(stack)
-    yield gateway
-    await gateway.http.aclose()
-
-
-@pytest.fixture
-async def counting(account: None) -> AsyncIterator[Counting]:
-    """The counter in front of this test's requests."""
-    wire = client().wire
-    counting = Counting(wire.transport)
-    wire.transport = counting
-    yield counting
-    wire.transport = counting._inner

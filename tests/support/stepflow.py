@@ -1,4 +1,4 @@
-"""StepFlow as its clients see it."""
+"""A client of StepFlow, over HTTP and WebSocket."""
 
 import asyncio
 import contextlib
@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from infra.local.environment import Environment
-from tests.conftest import connected, eventually
+from tests.support.waiting import eventually
 
 FINAL = ("completed", "failed", "cancelled")
-UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
 
 
 @dataclass
@@ -115,15 +113,11 @@ async def client_of(environment: Environment, **headers: str) -> AsyncIterator[S
         yield StepFlow(http, base.replace("http", "ws", 1))
 
 
-@pytest.fixture(scope="session")
-async def stepflow(stack: Environment) -> AsyncIterator[StepFlow]:
-    """A client of the shared environment."""
-    async with client_of(stack) as stepflow:
-        yield stepflow
-
-
-@pytest.fixture
-async def records(stack: Environment) -> AsyncIterator[None]:
-    """The shared environment's records and files, open to this process as they are to the host."""
-    async with connected(**stack.app_settings):
-        yield
+def refused(answer: httpx.Response, status: int) -> str:
+    """The error of an enveloped refusal."""
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert set(body) == {"success", "data", "error", "timestamp"}
+    assert (body["success"], body["data"], bool(body["error"])) == (False, None, True)
+    assert body["timestamp"].endswith("Z")
+    return body["error"]

@@ -1,0 +1,86 @@
+"""What holds for requests to any of the gateway's nouns: keys in the query, unknown ids, pages, odd JSON."""
+
+import httpx
+import pytest
+
+from infra.local.environment import Environment
+from tests.support.gateway import Gateway
+from tests.support.values import UNKNOWN
+
+
+class TestKeyInTheQuery:
+    async def test_it_opens_as_the_header_does(self, http: httpx.AsyncClient, gateway: Gateway):
+        assert (await http.get("/gateway/api/models", params={"api_key": gateway.key})).status_code == 200
+        assert (await http.get("/gateway/api/models", params={"api_key": "sk-x"})).status_code == 401
+
+    async def test_a_wrong_header_overrides_a_valid_query(self, http: httpx.AsyncClient, gateway: Gateway):
+        headers = {"Authorization": "Bearer sk-wrong"}
+        answer = await http.get("/gateway/api/models", params={"api_key": gateway.key}, headers=headers)
+        assert answer.status_code == 401
+
+    async def test_it_is_in_no_log(self, http: httpx.AsyncClient, gateway: Gateway, stack: Environment):
+        await http.get("/gateway/api/runs", params={"api_key": gateway.key, "limit": "x"})
+        logs = [path.read_bytes() for path in (stack.state / "logs").glob("*.log")]
+        assert logs
+        assert not any(gateway.key.encode() in log for log in logs)
+
+
+@pytest.mark.parametrize("noun", ["Client", "Run", "Artifact", "Alert", "Model"])
+async def test_the_error_for_an_unknown_id_names_the_noun(gateway: Gateway, noun: str):
+    answer = await gateway.http.get(f"/gateway/api/{noun.lower()}s/{UNKNOWN}")
+    assert (answer.status_code, answer.json()) == (404, {"error": f"{noun} not found"})
+
+
+class TestPages:
+    @pytest.mark.parametrize(
+        ("noun", "query"),
+        [("runs", "limit=0"), ("runs", "limit=-1"), ("runs", "limit=x"), ("runs", "offset=-1"), ("runs", "limit=1.5"),
+         ("runs", "cursor=x"), ("clients", "limit=0"), ("artifacts", "limit=0"), ("alerts", "limit=0")],
+    )  # fmt: skip
+    async def test_an_invalid_limit_offset_or_cursor_is_400(self, gateway: Gateway, noun: str, query: str):
+        answer = await gateway.http.get(f"/gateway/api/{noun}?{query}")
+        assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+    @pytest.mark.parametrize("noun", ["clients", "runs", "artifacts", "alerts"])
+    async def test_a_limit_over_a_thousand_is_cut(self, gateway: Gateway, noun: str):
+        answer = await gateway.http.get(f"/gateway/api/{noun}?limit=100000&offset={10**30}")
+        assert answer.status_code == 200
+        assert answer.json()[noun] == []
+
+
+ODD = ["NaN", "Infinity", '"\\ud800"', "1e999", "1" * 500, '"\\u0000"', "[" * 900 + "]" * 900, '{"\\ud800": 1}']
+"""JSON that Python reads, and that storage or a strict reader may not."""
+
+JSON = {"Content-Type": "application/json"}
+
+
+class TestOddJson:
+    @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+    async def test_every_odd_value_is_stored_as_it_is_or_refused(self, gateway: Gateway, odd: str):
+        content = f'{{"prompt": "true", "model": "bash", "options": {{"a": {odd}}}}}'
+        answer = await gateway.http.post("/gateway/api/runs", headers=JSON, content=content.encode())
+        assert answer.status_code in (201, 400), answer.text[:300]
+        if answer.status_code == 201:
+            assert (await gateway.http.get(f"/gateway/api/runs/{answer.json()['id']}")).status_code == 200
+        assert (await gateway.http.get("/gateway/api/runs?limit=1000")).status_code == 200
+
+    @pytest.mark.parametrize("odd", ['"\\ud800"', "NaN"], ids=["surrogate", "NaN"])
+    async def test_an_odd_value_is_stored_as_it_is_or_refused_wherever_it_stands(self, gateway: Gateway, odd: str):
+        run = (await gateway.run("true"))["id"]
+        form = {"Content-Type": "multipart/form-data; boundary=x"}
+        part = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
+        upload = part.format("file", '; filename="a"', "abc") + part.format("metadata", "", f'{{"a": {odd}}}') + "--x--"
+        for method, path, headers, content in (
+            ("POST", "runs", JSON, f'{{"prompt": {odd}, "model": "bash"}}'),
+            ("PATCH", f"runs/{run}", JSON, f'{{"metadata": {{"a": {odd}}}}}'),
+            ("PATCH", f"runs/{run}", JSON, f'{{"result": {odd}}}'),
+            ("POST", f"runs/{run}/artifacts", form, upload),
+            ("POST", "auth/login", JSON, f'{{"name": {odd}}}'),
+            ("POST", "auth/verify", JSON, f'{{"api_key": {odd}}}'),
+        ):
+            url = f"/gateway/api/{path}"
+            answer = await gateway.http.request(method, url, headers=headers, content=content.encode())
+            assert answer.status_code in (200, 201, 400, 401), (method, path, answer.text[:300])
+            answer.json()
+        assert (await gateway.http.get(f"/gateway/api/runs/{run}/artifacts")).status_code == 200
+        assert (await gateway.http.get(f"/gateway/api/runs/{run}")).status_code == 200

@@ -1,0 +1,67 @@
+"""This process, or another host, as a part of an environment."""
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.emulator.processes import free_ports
+from infra.local.environment import Environment
+from shared import blobs, containers, realtime, tables
+from shared.settings import settings
+from shared.storage import connect
+
+
+@contextlib.asynccontextmanager
+async def connected(**values: str) -> AsyncIterator[None]:
+    """This process as a part of the app that has these settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        await _forget_settings()
+        connect()
+        yield
+    await _forget_settings()
+
+
+async def _forget_settings() -> None:
+    """Settings are read again, and connections made again, when they are needed next."""
+    settings.cache_clear()
+    for part in (tables, blobs, containers, realtime):
+        await part.close()
+
+
+@dataclasses.dataclass
+class StrictHost:
+    """A second instance of the app, on the same storage and services, that serves and allows less: see `STRICT`."""
+
+    http: httpx.AsyncClient
+    log: Path
+
+
+STRICT = {
+    "RUNYARD_APIS": "gateway",
+    "RUNYARD_ARTIFACT_LIMIT": "1000000",
+    "RUNYARD_METRICS_OPEN": "false",
+    "RUNYARD_KEY_CACHE": "1",
+}
+"""The settings of `StrictHost`."""
+
+
+@contextlib.asynccontextmanager
+async def another_host(stack: Environment, state: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A second instance of the app, on the same storage and services, and a client of it."""
+    ports = {**stack.ports, "host": free_ports(1)[0]}
+    second = dataclasses.replace(
+        stack, state=state, ports=ports, host=None, settings={**stack.settings, **settings}
+    )  # fmt: skip
+    await second.start_host()
+    assert second.host
+    try:
+        async with httpx.AsyncClient(base_url=second.url, timeout=60, trust_env=False) as http:
+            yield http
+    finally:
+        await second.host.stop()

@@ -1,0 +1,36 @@
+"""The container groups of an environment, and the processes in them."""
+
+import os
+from pathlib import Path
+
+import aiohttp
+
+from infra.local.environment import Environment
+
+
+async def groups(environment: Environment) -> list[str]:
+    """The names of the existing container groups."""
+    url = (
+        f"{environment.app_settings['RUNYARD_ARM_ENDPOINT']}/subscriptions/00000000-0000-0000-0000-000000000000"
+        "/resourceGroups/runyard/providers/Microsoft.ContainerInstance/containerGroups?api-version=2023-05-01"
+    )
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return [group["name"] for group in (await answer.json())["value"]]
+
+
+async def removed(environment: Environment, job_id: str) -> bool:
+    """Whether the container of a job does not exist."""
+    return f"job-{job_id}" not in await groups(environment)
+
+
+async def processes_with(text: str) -> list[int]:
+    """The ids of the processes whose command line contains a text."""
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                if text in (folder / "cmdline").read_text():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+    return found
