@@ -42,7 +42,7 @@ async def _handle_message(event: Event, workflows: WorkflowClient) -> Reply:
         for group in (CLIENTS, client_group(client.id)):
             if not await realtime.add_to_group(HUB, group, event.connection_id):
                 # Otherwise the client would be authenticated but receive no updates.
-                await realtime.close_connection(HUB, event.connection_id, "try again")
+                await realtime.close_connection(HUB, event.connection_id, "Could not subscribe to updates; try again")
                 return Reply()
         # A revocation since the first check closed the group before this connection was in it.
         client = await client_of(key, fresh=True)
