@@ -196,5 +196,5 @@ class TestDeclaration:
         class Line(Record):
             word: str
 
-        with pytest.raises(ValueError, match="made of a plain collection"):
+        with pytest.raises(ValueError, match="needs a plain collection"):
             resource(router("/lines", "lines"), Collection("SampleLines", Line), object)
