@@ -86,7 +86,9 @@ class TestRead:
         assert (response.status_code, response.json()["data"]) == (200, note)
         assert response.headers["etag"]
 
-    @pytest.mark.parametrize("record_id", ["note_0", "note_" + "0" * 32, str(uuid.uuid4()), "%00", "a%2Fb"])
+    @pytest.mark.parametrize(
+        "record_id", ["note_0", "note_" + "0" * 32, "0190f7a2-0000-7000-8000-000000000000", "%00", "a%2Fb"]
+    )
     async def test_an_unknown_one_is_not_found(self, sample: httpx.AsyncClient, me: dict[str, str], record_id: str):
         response = await sample.get(f"/notes/{record_id}", headers=me)
         assert (response.status_code, response.json()["message"]) == (404, "Note not found")
