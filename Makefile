@@ -1,4 +1,4 @@
-# Everything a machine with Python >= 3.11 and Node >= 20 needs is installed by the first call of any command.
+# Needs Python >= 3.11 and Node.js >= 20. The first call of any command installs everything else into this folder.
 PYTHON ?= python3
 BIN := .venv/bin
 NODE_TOOLS := infra/local/node_modules/.ready
@@ -7,31 +7,31 @@ WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .PHONY: help run services demo test test-app lint format bench setup clean
 
-help: ## this list
+help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 run: setup ## serve http://127.0.0.1:7071 until Ctrl-C
 	@exec $(BIN)/python -m infra.local run
 
-services: setup ## all but the host, for `func start`
+services: setup ## start all services except the Functions host, for `func start`
 	@exec $(BIN)/python -m infra.local services
 
-demo: setup ## one real run over HTTP, its live events, result and artifacts
+demo: setup ## submit one run over HTTP and print its live events, result and artifacts
 	@exec $(BIN)/python -m infra.local demo
 
-test: setup ## the whole suite
+test: setup ## run all tests
 	@exec $(BIN)/python -m pytest $(WORKERS)
 
-test-app: setup ## the suite without the emulator's own tests
+test-app: setup ## run all tests except the emulator's own
 	@exec $(BIN)/python -m pytest $(WORKERS) --ignore=tests/infra/emulator
 
-lint: setup ## format, lint and types
+lint: setup ## check format, lint rules and types
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q . && infra/local/node_modules/.bin/pyright
 
-format: setup ## put the code in its format
+format: setup ## format the code and fix what the linter can fix
 	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
 
-bench: setup ## measure, and write bench/results.json
+bench: setup ## run the benchmarks and write bench/results.json
 	@exec $(BIN)/python -m bench
 
 setup: .venv/.ready $(NODE_TOOLS)
@@ -39,7 +39,7 @@ setup: .venv/.ready $(NODE_TOOLS)
 .venv/.ready: requirements.txt requirements-dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python is missing: install Python 3.11 or newer"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$$($(PYTHON) --version) is too old: install Python 3.11 or newer, or call make PYTHON=/path/to/python3.11"; exit 1; }
+	  { echo "$$($(PYTHON) --version) is too old: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing Python packages into .venv (once)..."
 	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt && touch $@
 

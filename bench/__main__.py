@@ -12,7 +12,7 @@ PARTS = ("app", "tables", "durable", "webpubsub")
 
 
 def main() -> None:
-    """Run the named parts, or all; each measures in a fresh event loop."""
+    """Run the named parts, or all of them, each in a new event loop."""
     results: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
     for part in sys.argv[1:] or PARTS:
         rows = asyncio.run(importlib.import_module(f"bench.{part}").run())

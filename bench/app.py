@@ -1,4 +1,4 @@
-"""The app as its clients feel it: start, requests, runs, live lines, large files."""
+"""The app as a client sees it: start, requests, runs, live output, large files."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ def _row(name: str, value: float, unit: str) -> Row:
 
 
 def _index() -> list[Row]:
-    """Import and index of all APIs in a fresh process, best of five, and its memory."""
+    """Measure the import and indexing of all APIs in a new process (the best of five), and its memory."""
     code = (
         "import time, resource; start = time.perf_counter(); import function_app; function_app.app.get_functions();"
         "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
@@ -36,8 +36,8 @@ def _index() -> list[Row]:
         seconds, memory = map(float, done.stdout.split())
         samples.append((seconds, memory))
     return [
-        _row("import and index of all APIs", min(s for s, _ in samples), "s"),
-        _row("memory after it", min(m for _, m in samples) / 1024, "MiB"),
+        _row("import and indexing of all APIs", min(s for s, _ in samples), "s"),
+        _row("memory after that import", min(m for _, m in samples) / 1024, "MiB"),
     ]
 
 
@@ -84,7 +84,7 @@ async def _median(operation: Callable[[], Awaitable[Any]], count: int = 100) -> 
 
 
 async def _requests(client: Client) -> list[Row]:
-    """One request through the host, against the same read made by the collection in this process."""
+    """Measure a GET through the host, and compare it with reading the record directly in this process."""
     from functions.gateway.store import runs
     from shared import storage, tables
 
@@ -96,12 +96,12 @@ async def _requests(client: Client) -> list[Row]:
     await tables.close()
     return [
         _row("GET of a run through the host", 1000 * through, "ms"),
-        _row("the same against the collection's read in it", through / direct, "x"),
+        _row("the same, relative to reading the record directly", through / direct, "x"),
     ]
 
 
 async def _creation(client: Client) -> list[Row]:
-    """Runs created at once: the slowest answer, and how long until all have completed."""
+    """Create runs at the same time: measure the slowest response, and the rate at which all complete."""
     rows: list[Row] = []
     for count in (1, 20, 100):
         seconds: list[float] = []
@@ -115,13 +115,13 @@ async def _creation(client: Client) -> list[Row]:
         start = time.perf_counter()
         ids = await asyncio.gather(*(one() for _ in range(count)))
         await asyncio.gather(*(client.finish(run_id) for run_id in ids))
-        rows.append(_row(f"{count} runs created at once: slowest answer", 1000 * max(seconds), "ms"))
+        rows.append(_row(f"{count} runs created at once: slowest response", 1000 * max(seconds), "ms"))
         rows.append(_row(f"{count} runs at once: completed", count / (time.perf_counter() - start) * 60, "runs/min"))
     return rows
 
 
 async def _first_line(client: Client) -> list[Row]:
-    """From the printing of a line in the container to the socket."""
+    """Measure the delay from a line's printing in the container to its arrival at the socket."""
     program = "import time\nfor i in range(10):\n    print(time.time(), flush=True)\n    time.sleep(0.5)\n"
     delays: list[float] = []
     async with client.http.ws_connect(f"{client.url}/ws") as socket:
@@ -137,7 +137,7 @@ async def _first_line(client: Client) -> list[Row]:
 
 
 async def _big_file(client: Client) -> list[Row]:
-    """100 MB up and down through the host."""
+    """Measure the upload and download of 100 MB through the host."""
     run_id = await client.create("true")
     await client.finish(run_id)
     form = aiohttp.FormData()
@@ -154,13 +154,13 @@ async def _big_file(client: Client) -> list[Row]:
         async for chunk in answer.content.iter_any():
             size += len(chunk)
     if size != BIG:
-        raise RuntimeError(f"{size} bytes came back of {BIG}")
+        raise RuntimeError(f"downloaded {size} of {BIG} bytes")
     down = time.perf_counter() - start
-    return [_row("100 MB up", up, "s"), _row("100 MB down", down, "s")]
+    return [_row("upload of 100 MB", up, "s"), _row("download of 100 MB", down, "s")]
 
 
 async def run() -> list[Row]:
-    """Rows of name, value and unit."""
+    """Measure everything; return rows of name, value and unit."""
     rows = _index()
     with tempfile.TemporaryDirectory() as folder:
         environment = Environment.temporary(

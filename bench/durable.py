@@ -1,4 +1,4 @@
-"""Throughput of the local durable engine: many short chains, and one wide fan-out, of trivial activities."""
+"""Throughput of the emulated Durable Functions with trivial activities: many short chains, and one wide fan-out."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ app = df.DFApp()
 
 @app.orchestration_trigger(context_name="context")
 def chain(ctx: Any) -> Generator[Any, Any, Any]:
-    """Activities one after the other."""
+    """Call activities one after the other."""
     value = 0
     for _ in range(ctx.get_input()):
         value = yield ctx.call_activity("add_one", value)
@@ -28,7 +28,7 @@ def chain(ctx: Any) -> Generator[Any, Any, Any]:
 
 @app.orchestration_trigger(context_name="context")
 def fan_out(ctx: Any) -> Generator[Any, Any, Any]:
-    """Activities side by side."""
+    """Call activities concurrently."""
     return sum((yield ctx.task_all([ctx.call_activity("add_one", 0) for _ in range(ctx.get_input())])))
 
 
@@ -42,7 +42,7 @@ async def _invoke(kind: str, name: str, data: str) -> str | None:
 
 
 async def _drain(engine: Engine, orchestrator: str, size: int, instances: int) -> float:
-    """Seconds from the first start to the last completion."""
+    """Return the seconds from the first start to the last completion."""
     base = "http://engine/runtime/webhooks/durabletask"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(engine)) as http:
         begin = time.perf_counter()
@@ -57,7 +57,7 @@ async def _drain(engine: Engine, orchestrator: str, size: int, instances: int) -
 
 
 async def run() -> list[dict[str, Any]]:
-    """One row per load: name, activities, seconds, activities per second."""
+    """Measure each load; return rows of name, activities, seconds and activities a second."""
     rows = []
     loads = [("chains of five", "chain", LENGTH, CHAINS), ("a fan-out of a thousand", "fan_out", WIDTH, 1)]
     for load, orchestrator, size, instances in loads:

@@ -1,4 +1,4 @@
-"""Records: what an operation costs against the bare calls that it needs, in calls and rows, and side by side."""
+"""Records: each operation compared with the bare storage calls that it needs, its calls and rows, and concurrency."""
 
 import asyncio
 import base64
@@ -64,7 +64,7 @@ def _jobs(table: str) -> Collection[Job]:
 
 
 class Raw(Protocol):
-    """The calls that an operation cannot do without."""
+    """The storage calls that an operation needs at least."""
 
     async def get(self, key: str) -> Any: ...
 
@@ -74,7 +74,7 @@ class Raw(Protocol):
 
 
 class Bare:
-    """The floor: one aiohttp session, a signature, orjson."""
+    """The calls at the lowest cost: one aiohttp session, a signature, orjson."""
 
     def __init__(self, table: str) -> None:
         self.table = table
@@ -114,7 +114,7 @@ class Bare:
 
 
 class Sdk:
-    """The same calls by azure-data-tables."""
+    """The same calls with the SDK azure-data-tables."""
 
     def __init__(self, table: str) -> None:
         from azure.data.tables.aio import TableClient
@@ -135,7 +135,7 @@ class Sdk:
 
 
 class Counting:
-    """Counts calls, rows read and rows written."""
+    """A transport that counts calls, rows read and rows written."""
 
     def __init__(self, inner: Transport):
         self.inner, self.counts = inner, Counter[str]()
@@ -157,7 +157,7 @@ class Counting:
 
 
 async def run() -> list[Row]:
-    """Everything, on a fresh emulator in memory."""
+    """Measure everything on a new emulator in memory; return rows of name, value and unit."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         blob, queue, table = free_ports(3)
@@ -181,7 +181,7 @@ async def run() -> list[Row]:
 
 
 async def _fill(jobs: Collection[Job], count: int) -> list[str]:
-    """Records of two days, a third in each state; newest last."""
+    """Insert records that spread over two days, a third in each state; return their ids, the newest last."""
     ids: list[str] = []
     for first in range(0, count, 500):
         moments = [START + timedelta(days=2) * n / count for n in range(first, min(first + 500, count))]
@@ -191,7 +191,7 @@ async def _fill(jobs: Collection[Job], count: int) -> list[str]:
 
 
 async def _compare(name: str, repeat: int, **calls: Call) -> list[Row]:
-    """Client CPU and wall time of one call, as ratios to the bare one, round by round."""
+    """Measure CPU and wall time of one call as ratios to the bare call, the median over all rounds."""
     cpu: dict[str, list[float]] = {kind: [] for kind in calls}
     wall: dict[str, list[float]] = {kind: [] for kind in calls}
     for _ in range(ROUNDS):
@@ -211,7 +211,7 @@ async def _compare(name: str, repeat: int, **calls: Call) -> list[Row]:
 
 
 async def _client_cost() -> list[Row]:
-    """Each operation against the calls that it needs, made bare and by the SDK."""
+    """Compare each operation with the storage calls that it needs, made bare and with the SDK."""
     jobs = _jobs("BenchCost")
     ids = await _fill(jobs, RECORDS)
     columns = jobs.columns.typed((await jobs.read(ids[0])).row)
@@ -270,7 +270,7 @@ async def _client_cost() -> list[Row]:
 
 
 async def _writers() -> list[Row]:
-    """Creates by writers side by side, with group commit and (limited to one write each) without, in turns."""
+    """Measure concurrent creates with group commit and, limited to one write a transaction, without it, in turns."""
     rows: list[Row] = []
     rates: dict[tuple[int, bool], list[float]] = defaultdict(list)
     counting = Counting(client().wire.transport)
@@ -298,7 +298,7 @@ async def _writers() -> list[Row]:
 
 
 async def _creates(jobs: Collection[Job], writers: int, count: int) -> float:
-    """Seconds for so many creates by writers side by side."""
+    """Return the seconds that `writers` concurrent writers need for `count` creates."""
 
     async def write() -> None:
         for _ in range(count // writers):
@@ -310,7 +310,7 @@ async def _creates(jobs: Collection[Job], writers: int, count: int) -> float:
 
 
 async def _growth() -> list[Row]:
-    """Storage calls and rows of each operation as the collection grows."""
+    """Count storage calls and rows of each operation as the collection grows."""
     rows: list[Row] = []
     counting = Counting(client().wire.transport)
     client().wire.transport = counting

@@ -1,4 +1,4 @@
-"""The emulated Web PubSub and the publisher: idle sockets, a broadcast to all of them, and what a publish costs."""
+"""The emulated Web PubSub and the publisher: idle sockets, a broadcast to all of them, and the cost of a publish."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ SOCKETS, BROADCASTS, PUBLISHES, EVENTS = 1000, 20, 300, 300
 
 
 async def run() -> list[dict[str, Any]]:
-    """Rows of name, value and unit; ratios compare with the same work done by the SDK, or by a plain POST."""
+    """Measure everything; return rows of name, value and unit; ratios are to the SDK or a plain POST."""
     allow_many_sockets()
     port, handler_port = free_ports(2)
     handler = {"url": f"http://127.0.0.1:{handler_port}/{{event}}", "user_events": "*"}
@@ -63,7 +63,7 @@ async def _broadcasts(http: aiohttp.ClientSession, port: int, server: int) -> li
     return [
         _row(f"opening {SOCKETS} sockets", opened, "s"),
         _row("memory of one idle socket", memory / SOCKETS, "KiB"),
-        _row(f"a broadcast until all {SOCKETS} have it", 1000 * statistics.median(seconds), "ms"),
+        _row(f"a broadcast until all {SOCKETS} have received it", 1000 * statistics.median(seconds), "ms"),
     ]
 
 
@@ -81,7 +81,7 @@ async def _events(http: aiohttp.ClientSession, port: int, handler_port: int) -> 
         through, plain = await _median(event), await _median(post)
     return [
         _row("a frame to the handler and its reply back", 1000 * through, "ms"),
-        _row("the same against a POST to the handler", through / plain, "x"),
+        _row("the same, relative to a POST to the handler", through / plain, "x"),
     ]
 
 
@@ -95,7 +95,7 @@ async def _median(operation: Callable[[], Awaitable[None]]) -> float:
 
 
 async def _publishes(http: aiohttp.ClientSession, port: int) -> list[dict[str, Any]]:
-    """CPU of this process for one publish: by the publisher, by the bare SDK, and by a POST with a ready token."""
+    """Measure this process's CPU time for a publish: by the publisher, by the SDK, and by a POST with a ready token."""
     os.environ["RUNYARD_WEBPUBSUB"] = webpubsub.connection_string(port)
     settings.cache_clear()
     message = {"type": "log", "line": "x" * 200}
@@ -110,15 +110,15 @@ async def _publishes(http: aiohttp.ClientSession, port: int) -> list[dict[str, A
         ours: list[float] = []
         theirs: list[float] = []
         bare: list[float] = []
-        for _ in range(5):  # in turns, so that a busy moment of the machine hits all three
+        for _ in range(5):  # in turns, so that other load on the machine affects all three
             ours.append(await _cpu(lambda: realtime.publish("idle", message, group="g")))
             theirs.append(await _cpu(lambda: sdk.send_to_group("g", message)))
             bare.append(await _cpu(post))
     await realtime.close()
     return [
         _row("CPU of a publish", 1000 * min(ours), "ms"),
-        _row("the same against the SDK", min(ours) / min(theirs), "x"),
-        _row("the same against a bare POST", min(ours) / min(bare), "x"),
+        _row("the same, relative to the SDK", min(ours) / min(theirs), "x"),
+        _row("the same, relative to a bare POST", min(ours) / min(bare), "x"),
     ]
 
 
@@ -140,7 +140,7 @@ def _token(audience: str) -> str:
 
 
 async def _handler(port: int) -> web.AppRunner:
-    """An event handler that sends back what it gets."""
+    """Start an event handler that replies with the event's data."""
 
     async def echo(request: web.Request) -> web.Response:
         if request.method == "OPTIONS":
@@ -156,7 +156,7 @@ async def _handler(port: int) -> web.AppRunner:
 
 
 async def _memory(pid: int) -> int:
-    """Resident memory of a process in KiB."""
+    """Return the resident memory of a process in KiB."""
     ps = await asyncio.create_subprocess_exec("ps", "-o", "rss=", "-p", str(pid), stdout=asyncio.subprocess.PIPE)
     output, _ = await ps.communicate()
     return int(output)

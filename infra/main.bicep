@@ -1,43 +1,43 @@
-// Everything that Runyard is in Azure: one resource group, in which identities open all doors and keys none.
+// All Azure resources of Runyard, in one resource group. Access is by managed identities and roles, without access keys.
 targetScope = 'subscription'
 
 @minLength(1)
 @maxLength(64)
-@description('Name of the azd environment; names of resources derive from it.')
+@description('Name of the azd environment; the names of all resources are derived from it.')
 param environmentName string
 
 @minLength(1)
-@description('Region of everything; it needs Flex Consumption, Container Instances and Web PubSub.')
+@description('Region of all resources; it must offer Flex Consumption, Container Instances and Web PubSub.')
 @metadata({ azd: { type: 'location' } })
 param location string
 
-@description('Object id of the developer who gets the data roles of the app; empty: nobody does.')
+@description('Object id of a developer who gets the same roles on storage and Web PubSub as the app; empty: no developer does.')
 param principalId string = ''
 
-@description('The APIs to serve, separated by commas. Each has a Web PubSub hub of its name.')
+@description('The APIs to serve, separated by commas. Each gets a Web PubSub hub with the name of the API.')
 param apis string = 'gateway,stepflow'
 
-@description('Origins that browsers may call from, separated by commas; empty: none.')
+@description('Origins from which browsers may call the app (CORS), separated by commas; * allows all, empty allows none.')
 param corsOrigins string = '*'
 
 @secure()
-@description('Key with which Claude models run; empty: they do not.')
+@description('Anthropic API key for the Claude models; empty: Claude models are not available.')
 param anthropicApiKey string = ''
 
 @secure()
-@description('Secret in the address to which Web PubSub sends events. The default is a new one in each deployment.')
+@description('Secret in the URL to which Web PubSub sends events. By default each deployment creates a new one.')
 param eventsCode string = newGuid()
 
 @allowed(['Free_F1', 'Standard_S1', 'Premium_P1'])
-@description('Free_F1 holds 20 sockets and 20,000 messages a day.')
+@description('Pricing tier of Web PubSub; Free_F1 allows 20 connections and 20,000 messages a day.')
 param webPubSubSku string = 'Free_F1'
 
 @minValue(1)
 @maxValue(1000)
-@description('How far the app scales out.')
+@description('Largest number of instances to which the app scales out.')
 param maximumInstanceCount int = 40
 
-@description('Further app settings by name; they replace those that the deployment sets.')
+@description('Additional app settings by name; they override the settings that this file sets.')
 param extraSettings object = {}
 
 var tags = { 'azd-env-name': environmentName }
@@ -131,13 +131,13 @@ module app 'modules/app.bicep' = {
         RUNYARD_APIS: apis
         RUNYARD_PUBLIC_URL: ''
         RUNYARD_WEBPUBSUB: webPubSub.outputs.endpoint
-        RUNYARD_ARM_ENDPOINT: 'https://${split(environment().resourceManager, '/')[2]}' // no slash at its end
+        RUNYARD_ARM_ENDPOINT: 'https://${split(environment().resourceManager, '/')[2]}' // without the trailing slash
         RUNYARD_SUBSCRIPTION_ID: subscription().subscriptionId
         RUNYARD_RESOURCE_GROUP: group.name
         RUNYARD_LOCATION: location
         RUNYARD_RUNNER_IMAGE: '${registry.outputs.loginServer}/runner:1'
         RUNYARD_RUNNER_IDENTITY: identities.outputs.runnerId
-        // The platform answers browsers. Not empty: a host may drop empty values, and the app's own default is "*".
+        // The platform handles CORS. Not empty, because a host may drop empty values, and the app's default is "*".
         RUNYARD_CORS_ORIGINS: 'none'
         RUNYARD_ARTIFACT_LIMIT: '50000000'
         RUNYARD_EVENTS_CODE: vault.outputs.eventsCodeReference
@@ -156,7 +156,7 @@ module app 'modules/app.bicep' = {
       extraSettings
     )
   }
-  dependsOn: [access] // it reads its package and its secrets when it starts
+  dependsOn: [access] // the app needs its roles to read its package and its secrets when it starts
 }
 
 module hub 'modules/hubs.bicep' = {

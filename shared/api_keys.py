@@ -1,4 +1,4 @@
-"""Who calls an API: clients and their keys, known by their hash, looked up once in a few seconds."""
+"""Clients and their API keys: finds the caller of a request by the hash of its key."""
 
 import hashlib
 import secrets
@@ -20,7 +20,7 @@ INVALID = "Invalid or missing API key"
 
 
 class Client(Record):
-    """Someone with an API key, known by the key's SHA-256 only."""
+    """The holder of an API key; only the key's SHA-256 is stored."""
 
     name: str
     key_hash: str
@@ -32,21 +32,21 @@ _seen: dict[str, tuple[Client, float]] = {}
 
 
 def new_key() -> tuple[str, str]:
-    """An API key (256 random bits) and the hash that is stored of it."""
+    """Return a new API key (256 random bits) and the hash of it to store."""
     key = f"sk-{secrets.token_urlsafe(32)}"
     return key, key_hash(key)
 
 
 def key_hash(key: str) -> str:
-    """SHA-256 in hex."""
+    """Return the key's SHA-256 in hex."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 async def client_of(key: str, *, fresh: bool = False) -> Client | None:
-    """The client that a key belongs to, None for a key that opens nothing; marks the client active.
+    """Return the client of a key, None when the key is not valid; marks the client active.
 
-    With `fresh` nothing that this instance remembers counts. Otherwise a revoked key may still open for as long as
-    `RUNYARD_KEY_CACHE` says on an instance that has just seen it.
+    `fresh=True` bypasses the cache of `RUNYARD_KEY_CACHE` seconds; for that long an instance that has just seen a key
+    may accept it after its revocation.
     """
     hashed = key_hash(key)
     client, until = _seen.get(hashed, (None, 0.0)) if not fresh else (None, 0.0)
@@ -65,8 +65,8 @@ async def client_of(key: str, *, fresh: bool = False) -> Client | None:
     return client
 
 
-def forget(hashed: str) -> None:
-    """Stop this instance from knowing a key."""
+def forget_key(hashed: str) -> None:
+    """Remove a key from this instance's cache."""
     _seen.pop(hashed, None)
 
 
@@ -75,7 +75,7 @@ def _touch(client: Client) -> None:
 
 
 async def current_client(request: Request) -> Client:
-    """The caller, by `Authorization: Bearer <key>`, or by the query's `api_key` where there is no such header."""
+    """Return the caller by its key, as `key_of` finds it. `Unauthorized` without a valid key."""
     known: Client | None = getattr(request.state, "client", None)
     if known is not None:
         return known
@@ -88,7 +88,7 @@ async def current_client(request: Request) -> Client:
 
 
 def key_of(request: Request) -> str:
-    """The key that a request shows; the header decides where there is one, also when it is wrong."""
+    """Return the key in `Authorization: Bearer <key>`, or in the query's `api_key` when that header is absent."""
     header = request.headers.get("authorization")
     if header is not None:
         scheme, _, key = header.partition(" ")
@@ -103,7 +103,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "bearerKey": {"type": "http", "scheme": "bearer"},
     "queryKey": {"type": "apiKey", "in": "query", "name": "api_key"},
 }
-"""How a key is shown, in the words of OpenAPI."""
+"""The OpenAPI security schemes: the two ways to send a key."""
 
 CLIENT_KEYS = Guard(current_client, SCHEMES)
 """The guard of an API whose callers are clients with a key."""

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 CHUNK = 4 * 1024 * 1024
-"""Bytes in flight of one up- or download: what keeps a large file out of memory."""
+"""Bytes of a file that an upload or download has in memory at a time."""
 
 LINK_HOURS = 25
-"""How long a link lives: longer than the longest job."""
+"""Hours for which a link is valid: longer than the longest job."""
 
 _services: "WeakKeyDictionary[asyncio.AbstractEventLoop, BlobServiceClient]" = WeakKeyDictionary()
 _known: set[str] = set()
@@ -31,7 +31,7 @@ class BlobNotFound(Exception):
 
 
 class OffsetMismatch(Exception):
-    """An append log does not end at the offset that the append was made for; `size` is where it does end."""
+    """An append was made for an offset beyond the end of the log; `size` is the log's length."""
 
     def __init__(self, size: int):
         super().__init__(f"log ends at {size}")
@@ -40,7 +40,7 @@ class OffsetMismatch(Exception):
 
 @dataclass(frozen=True)
 class BlobInfo:
-    """What a blob is, without its bytes."""
+    """A blob's properties; `size` in bytes."""
 
     size: int
     etag: str
@@ -48,7 +48,7 @@ class BlobInfo:
 
 
 def _service() -> "BlobServiceClient":
-    """One client per event loop: its connections belong to that loop."""
+    """Return the client of this event loop: its connections belong to the loop."""
     loop = asyncio.get_running_loop()
     if loop not in _services:
         from azure.storage.blob.aio import BlobServiceClient
@@ -76,7 +76,7 @@ async def close() -> None:
 
 
 async def _blob(container: str, name: str) -> "BlobClient":
-    """The client of one blob; its container is made on first use."""
+    """Return the client of one blob; its container is created on first use."""
     from azure.core.exceptions import ResourceExistsError
 
     service = _service()
@@ -88,7 +88,7 @@ async def _blob(container: str, name: str) -> "BlobClient":
 
 
 async def put(container: str, name: str, data: bytes | AsyncIterable[bytes], content_type: str | None = None) -> None:
-    """Write a blob, replacing one of that name; a stream is sent on as it comes, in blocks of `CHUNK` bytes."""
+    """Write a blob, replacing one of that name; a stream is sent in blocks of `CHUNK` bytes as it arrives."""
     from azure.storage.blob import ContentSettings
 
     blob = await _blob(container, name)
@@ -97,12 +97,12 @@ async def put(container: str, name: str, data: bytes | AsyncIterable[bytes], con
 
 
 async def get(container: str, name: str) -> bytes:
-    """A whole blob; for small ones. `BlobNotFound`."""
+    """Return the content of a small blob. `BlobNotFound`."""
     return b"".join([chunk async for chunk in stream(container, name)])
 
 
 async def stream(container: str, name: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-    """A blob's bytes from `offset` on, at most `length`, in chunks of at most `CHUNK`. `BlobNotFound`."""
+    """Yield a blob's bytes from `offset` on, at most `length`, in chunks of at most `CHUNK`. `BlobNotFound`."""
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
     blob = await _blob(container, name)
@@ -111,7 +111,7 @@ async def stream(container: str, name: str, offset: int = 0, length: int | None 
     except ResourceNotFoundError as error:
         raise BlobNotFound(name) from error
     except HttpResponseError as error:
-        if error.status_code == 416:  # nothing from there on
+        if error.status_code == 416:  # the blob ends before `offset`
             return
         raise
     async for chunk in download.chunks():
@@ -119,7 +119,7 @@ async def stream(container: str, name: str, offset: int = 0, length: int | None 
 
 
 async def info(container: str, name: str) -> BlobInfo:
-    """Size in bytes, ETag and content type. `BlobNotFound`."""
+    """Return size in bytes, ETag and content type. `BlobNotFound`."""
     from azure.core.exceptions import ResourceNotFoundError
 
     blob = await _blob(container, name)
@@ -131,7 +131,7 @@ async def info(container: str, name: str) -> BlobInfo:
 
 
 async def delete(container: str, name: str) -> None:
-    """Delete a blob; one that is gone already is no error."""
+    """Delete a blob; a blob that does not exist is no error."""
     from azure.core.exceptions import ResourceNotFoundError
 
     blob = await _blob(container, name)
@@ -139,11 +139,19 @@ async def delete(container: str, name: str) -> None:
         await blob.delete_blob()
 
 
-async def append(container: str, name: str, offset: int, data: bytes) -> int:
-    """Append to a log that is `offset` bytes long, making it at offset 0; answers its new length.
+async def names(container: str) -> AsyncIterator[tuple[str, datetime]]:
+    """Yield the name of each blob of a container, and when it was last written; nothing without the container."""
+    client = _service().get_container_client(container)
+    if await client.exists():
+        async for blob in client.list_blobs():
+            yield blob.name, blob.last_modified
 
-    The offset is the sequence number: bytes that are there already are left out, so a repeat changes nothing, and
-    `OffsetMismatch` tells of a gap. Safe beside other writers of the same bytes.
+
+async def append(container: str, name: str, offset: int, data: bytes) -> int:
+    """Append to a log that is `offset` bytes long, creating it at offset 0; return its new length.
+
+    The offset is the sequence number: bytes that the log already has are skipped, so a repeat changes nothing.
+    `OffsetMismatch` when the log ends before `offset`. Safe while other writers append the same bytes.
     """
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
     from azure.storage.blob import ContentSettings
@@ -151,7 +159,7 @@ async def append(container: str, name: str, offset: int, data: bytes) -> int:
     blob = await _blob(container, name)
     content: Any = ContentSettings(content_type="text/plain; charset=utf-8")
     if offset == 0:
-        with contextlib.suppress(HttpResponseError):  # it is there: this is a repeat, and the position will tell
+        with contextlib.suppress(HttpResponseError):  # it exists: the append position shows what is a repeat
             await blob.create_append_blob(content_settings=content, match_condition=_absent())
     sent = 0
     while sent < len(data):
@@ -179,7 +187,7 @@ def _absent() -> Any:
 
 
 async def link(container: str, name: str, *, write: bool = False) -> str:
-    """An address that opens this one blob for reading, or for writing, without another credential."""
+    """Return an address with which this one blob can be read, or written, without another credential."""
     from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
     blob, account = await _blob(container, name), settings().account

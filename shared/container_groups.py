@@ -1,4 +1,4 @@
-"""What a container group should be, and how one is doing: plain data, without the service's SDK."""
+"""The specification and the status of container groups: plain data, without the service's SDK."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class ContainerSpec:
     """One container of a group.
 
     `name` has lower-case letters, digits and hyphens, at most 63. `command` replaces the image's entry point. `secrets`
-    are environment variables whose values no read of the group shows. `cpu` is in cores, `memory_gb` in GB. `ports` are
+    are environment variables whose values the service never shows. `cpu` is in cores, `memory_gb` in GB. `ports` are
     the TCP ports on which it listens.
     """
 
@@ -66,7 +66,7 @@ class GroupSpec:
 
     `name` has lower-case letters, digits and hyphens, at most 63. `public_ports` are the TCP ports of its containers
     that are open at its public address; without any it has no address. `dns_label` makes that address
-    `<label>.<region>.azurecontainer.io` and needs a public port. `tags` are shown by every read.
+    `<label>.<region>.azurecontainer.io` and needs a public port. `tags` are part of every listing.
     """
 
     name: str
@@ -83,7 +83,7 @@ class GroupSpec:
 
 
 class ContainerPhase(StrEnum):
-    """Where a container is in its life."""
+    """The phase of a container's life cycle."""
 
     WAITING = "waiting"
     RUNNING = "running"

@@ -1,4 +1,4 @@
-"""Between the app's container groups and the SDK's models of them; the SDK is imported on the first call."""
+"""Converts container groups to and from the SDK's models; the SDK is imported on the first call."""
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from azure.mgmt.containerinstance import models
 
 PHASES = {"Running": ContainerPhase.RUNNING, "Terminated": ContainerPhase.TERMINATED}
-"""The service's states of a container; each other one is some kind of waiting."""
+"""The service's states of a container; every other state counts as waiting."""
 
 
 def group_of(spec: GroupSpec, location: str) -> "models.ContainerGroup":
@@ -66,18 +66,18 @@ def group_of(spec: GroupSpec, location: str) -> "models.ContainerGroup":
 
 
 def _share_of(mount: ShareMount) -> ShareMount:
-    """What two mounts of one share have in common: all but the folder."""
+    """Return the mount without its folder, which makes all mounts of one share equal."""
     return replace(mount, path="")
 
 
 def _volume_names(spec: GroupSpec) -> dict[ShareMount, str]:
-    """The volumes of a group: each share once, by a name that mounts refer to."""
+    """Return the name of the volume for each share of a group."""
     shares = dict.fromkeys(_share_of(mount) for container in spec.containers for mount in container.mounts)
     return {share: f"share-{number}" for number, share in enumerate(shares)}
 
 
 def _identity_of(registries: Sequence[RegistryLogin]) -> "models.ContainerGroupIdentity | None":
-    """The identities with which the group pulls its images; None when it needs none."""
+    """Return the identities with which the group pulls its images; None when no registry needs one."""
     from azure.mgmt.containerinstance import models
 
     identities = [login.identity for login in registries if login.identity]
@@ -113,7 +113,7 @@ def _container_of(spec: ContainerSpec, volumes: dict[ShareMount, str]) -> "model
 
 
 def status_of(group: "models.ContainerGroup") -> GroupStatus:
-    """Return how a group that the service has shown is doing."""
+    """Return the status of a group."""
     provisioning = str(group.provisioning_state or "")
     view, address = group.instance_view, group.ip_address
     events: list[models.Event] = list(view.events or []) if view else []

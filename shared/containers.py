@@ -82,7 +82,7 @@ async def create(spec: GroupSpec) -> None:
 
 
 async def state(name: str) -> GroupStatus | None:
-    """Return how a group and each of its containers is doing; None when there is no such group."""
+    """Return the state of a group and of each of its containers; None when the group does not exist."""
     from azure.core.exceptions import ResourceNotFoundError
 
     try:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @cache
 def credential() -> "AsyncTokenCredential":
-    """The app's managed identity in Azure; on a laptop, whoever is logged in to the Azure tools."""
+    """Return the app's managed identity in Azure; on a laptop, the account that is logged in to the Azure tools."""
     from azure.identity.aio import DefaultAzureCredential
 
     client_id = settings().client_id

@@ -1,4 +1,4 @@
-"""Health: whether the services that the app stands on answer."""
+"""Health checks of the services that the app needs."""
 
 import asyncio
 import importlib
@@ -15,17 +15,17 @@ from shared.settings import settings
 log = logging.getLogger(__name__)
 
 LIMIT = 2.0
-"""Seconds that a service has to answer."""
+"""Seconds within which a service must respond."""
 
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
-"""An id that no record, file or connection has: asking for it costs one call."""
+"""An id that no record, file or connection has: looking it up costs one call."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One question to a service: `ask` raises when it does not answer. `sdk` is what asking imports."""
+    """One call to a service: `call` raises when the service does not respond. `sdk` is the module that it imports."""
 
-    ask: Callable[[], Awaitable[object]]
+    call: Callable[[], Awaitable[object]]
     sdk: str = ""
 
 
@@ -53,17 +53,17 @@ CONTAINERS = Probe(_containers, "azure.mgmt.containerinstance.aio")
 
 
 def sockets(hub: str) -> Probe:
-    """Whether Web PubSub answers for a hub."""
+    """Return the probe of Web PubSub for a hub."""
 
-    async def ask() -> None:
+    async def call() -> None:
         if await realtime.connection_exists(hub, UNKNOWN_ID) is None:
-            raise ConnectionError("Web PubSub does not answer")
+            raise ConnectionError("Web PubSub does not respond")
 
-    return Probe(ask, "azure.messaging.webpubsubservice.aio")
+    return Probe(call, "azure.messaging.webpubsubservice.aio")
 
 
 class Checks:
-    """Probes that are run side by side, and whose results are kept for a while, as anyone may ask at any rate."""
+    """Probes that run concurrently; their results are reused for a few seconds, as the health routes are public."""
 
     def __init__(self, probes: Mapping[str, Probe]):
         self._probes = probes
@@ -71,12 +71,12 @@ class Checks:
         self._locks = {name: asyncio.Lock() for name in probes}
 
     async def results(self, *names: str) -> dict[str, bool]:
-        """Whether each of these probes (all, where none is named) gets an answer within `LIMIT` seconds."""
+        """Return for each named probe (without names: for all) whether it succeeds within `LIMIT` seconds."""
         wanted = names or tuple(self._probes)
         return dict(zip(wanted, await asyncio.gather(*map(self._result, wanted)), strict=True))
 
     async def _result(self, name: str) -> bool:
-        async with self._locks[name]:  # those who ask at the same moment share one call
+        async with self._locks[name]:  # simultaneous requests share one call
             passed, until = self._results.get(name, (False, 0.0))
             if time.monotonic() >= until:
                 passed = await _passes(name, self._probes[name])
@@ -86,11 +86,11 @@ class Checks:
 
 async def _passes(name: str, probe: Probe) -> bool:
     try:
-        if probe.sdk:  # the first import takes a second on a busy machine, which says nothing of the service
+        if probe.sdk:  # outside the limit: the first import takes a second on a busy machine
             await asyncio.to_thread(importlib.import_module, probe.sdk)
         async with asyncio.timeout(LIMIT):
-            await probe.ask()
-    except Exception as error:  # whatever it is, the service cannot be used
+            await probe.call()
+    except Exception as error:  # of any type: the service cannot be used
         log.warning("check of %s failed: %s: %s", name, type(error).__name__, error)
         return False
     return True

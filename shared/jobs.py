@@ -29,7 +29,7 @@ CANCEL = "cancel"
 """The event that asks a job's workflow to remove its container."""
 
 FINISHED = "finished"
-"""The event that a job's workflow waits for: the runner's exit is in the job's record."""
+"""The event that a job's workflow waits for; raised once the runner's exit is in the job's record."""
 
 
 class JobState(StrEnum):
@@ -112,7 +112,8 @@ class JobSpec:
     """What to run: `command` in `directory` for at most `timeout` seconds.
 
     `inputs` are the contents of files by their path below `directory`. `secrets` are environment variables that are
-    stored in no record and masked in the output. `keep` is a folder below `directory` whose files are kept at the end.
+    masked in the output and never stored in a record. `keep` is a folder below `directory` whose files are kept at the
+    end.
     `capture` is a regular expression for lines of output; its group `path` names a file or folder to keep at once.
     `mask_words` is whether values after words such as `key=` are masked in the output too. `image` replaces the
     runner's image. `cpu` is in cores, `memory_gb` in GB.
@@ -135,8 +136,9 @@ class JobSpec:
 class JobKind(ABC):
     """What an API does for one kind of job. A kind needs a `name`, `prepare` and `ended`; the rest has defaults.
 
-    `name` is `<slice>.<noun>` (`gateway.run`) and stands in the job's record, in its container group's tags and in the
-    paths of its files. Every method may be called again for the same job after a crash; a repeat must change nothing.
+    `name` is `<slice>.<noun>` (`gateway.run`); it is stored in the job's record, in its container group's tags and in
+    the paths of its files. Every method may be called again for the same job after a crash: a repeat must change
+    nothing.
     """
 
     name: ClassVar[str]
@@ -162,7 +164,7 @@ class JobKind(ABC):
     async def wanted(self, job_id: str) -> bool:
         """Return whether the job should go on; False ends its container.
 
-        The default is True: the job runs until its command ends, its time is over or it is cancelled.
+        The default is True: the job runs until its command ends, its timeout passes or it is cancelled.
         """
         return True
 
@@ -172,7 +174,7 @@ class JobKind(ABC):
     async def unfinished(self) -> AsyncIterator[str]:
         """Yield the ids of all records whose job has not started or not ended.
 
-        The sweep starts or ends those that a crash left behind. The default yields nothing: such jobs are not repaired.
+        The sweep starts or ends those that a crash has interrupted. The default yields nothing: no job is repaired.
         """
         for job_id in ():
             yield job_id
@@ -194,10 +196,10 @@ class UnknownKind(Exception):
 
 
 jobs = Collection("Jobs", Job, plain=True, spread=16)
-"""Every push of output writes its job: spread, so that no partition carries all of them."""
+"""Spread over partitions, because every push of output writes its job's record."""
 
 kinds: dict[str, JobKind] = {}
-"""The kinds of jobs that this app serves, by name; `shared.slices.add_slice` enters those of each slice."""
+"""The kinds of jobs that this app serves, by name; `shared.slices.add_slice` adds those of each slice."""
 
 
 def kind_of(name: str) -> JobKind:

@@ -1,6 +1,6 @@
-"""The order that the app gives to the runner in a job's container: what to run, and where to push what comes of it.
+"""The order that the app gives to the runner in a job's container: what to run, and where to push its output.
 
-Standard library only: the runner's image holds this file too.
+Standard library only: the runner's image contains this file too.
 """
 
 import json
@@ -13,7 +13,7 @@ VARIABLE = "RUNYARD_JOB"
 
 
 class MalformedOrder(ValueError):
-    """Raised for a text that is not an order; the message names what is wrong, and holds none of the order's values."""
+    """Raised for a text that is not an order; the message contains none of its values, which may be secret."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Order:
 
 
 def _known_members(shape: type, value: Any, what: str) -> dict[str, Any]:
-    """The members of a JSON object that `shape` has, each of its type. `MalformedOrder`."""
+    """Return the members of a JSON object that are fields of `shape`. `MalformedOrder` when one has the wrong type."""
     if not isinstance(value, dict):
         raise MalformedOrder(f"{what} is not a JSON object")
     members = cast(dict[str, Any], value)
@@ -82,5 +82,5 @@ def _known_members(shape: type, value: Any, what: str) -> dict[str, Any]:
 
 
 def _has_type(value: Any, kind: Any) -> bool:
-    """Whether a JSON value has an annotated type; the items of lists and objects are not looked at."""
+    """Whether a JSON value has an annotated type; the items of lists and objects are not checked."""
     return isinstance(value, kind if isinstance(kind, UnionType) else get_origin(kind) or kind)

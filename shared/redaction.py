@@ -1,13 +1,13 @@
-"""Masking secrets: in a job's output before it leaves the container, and in texts that clients set.
+"""Masks secrets in a job's output before it leaves the container, and in texts that clients set.
 
-Standard library only: the runner's image holds this file too.
+Standard library only: the runner's image contains this file too.
 """
 
 import re
 
 MASK = b"[REDACTED]"
 HELD = 8192  # bytes of an unfinished line held back, so that no secret is cut in two
-LONG = 8 * HELD  # an unfinished line this long is passed on, but for its last bytes
+LONG = 8 * HELD  # a longer unfinished line is passed on, except for its last `HELD` bytes
 KEY_BLOCK = 4 * HELD  # no private key is longer than this
 
 TOKENS = rb"""
@@ -18,7 +18,7 @@ SECRETS = re.compile(
     rb"""
     (?P<word> (?<![a-z]) (?:api_?key|key|secret|token|password|passwd|authorization|auth|bearer) ["']?
         (?: [ \t]*[=:][ \t]* (?:(?:bearer|basic)[ \t]+)? ["']?  # a name and its value ...
-          | [ \t]+ (?=[^\s"',;]*[0-9]) (?=[^\s"',;]{16}) ) )    # ... or a word and something that no word is
+          | [ \t]+ (?=[^\s"',;]*[0-9]) (?=[^\s"',;]{16}) ) )    # ... or a word and a long value with a digit
         [^\s"',;]{4,4096}
     | """
     + TOKENS,
@@ -30,11 +30,11 @@ KEY_END = re.compile(rb"-----END [A-Z0-9 ]*PRIVATE KEY-----")
 
 
 class Redactor:
-    """Takes bytes as they come and answers those that are safe to pass on: whole lines, secrets masked.
+    """Masks secrets in a stream of bytes, and passes it on in whole lines.
 
-    Masked are the values after words such as key, token or password, tokens of well-known shapes, private keys, and
-    each of `values` (those of 6 bytes or more) wherever it stands. Without `words`, what stands after a word is not:
-    for output in which `key=value` is a language of its own.
+    It masks values after words such as key, token or password, tokens of well-known shapes, private keys, and each of
+    `values` (those of 6 bytes or more) wherever it occurs. `words=False` does not mask values after words, for output
+    in which `key=value` has a meaning of its own.
     """
 
     def __init__(self, values: list[bytes], *, words: bool = True):
@@ -45,7 +45,7 @@ class Redactor:
         self._key: int | None = None  # bytes since a private key began; None outside of one
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes that can go on now."""
+        """Take more bytes; return those that are safe to pass on, masked."""
         self._held += data
         end = self._held.rfind(b"\n") + 1
         if len(self._held) - end > LONG:
@@ -55,12 +55,12 @@ class Redactor:
         return self._mask(ready)
 
     def finish(self) -> bytes:
-        """What was held back."""
+        """Return the bytes that were held back, masked."""
         rest, self._held = bytes(self._held), bytearray()
         return self._mask(rest)
 
     def _before_secret(self, end: int) -> int:
-        """`end`, or the start of the secret that it would cut in two."""
+        """Return `end`, or the start of the secret that a cut at `end` would divide."""
         for pattern in filter(None, (self._values, self._secrets)):
             for found in pattern.finditer(self._held, max(0, end - HELD)):
                 if found.start() < end < found.end():
@@ -85,7 +85,7 @@ class Redactor:
                 text, self._key = text[begin.end() :], 0
             elif end := KEY_END.search(text):
                 text, self._key = text[end.end() :], None
-            elif self._key + len(text) > KEY_BLOCK:  # a key ends sooner: this was none
+            elif self._key + len(text) > KEY_BLOCK:  # too long: it was not a private key
                 self._key = None
             else:
                 self._key += len(text)

@@ -18,7 +18,7 @@ EMULATOR = (
 
 
 class StorageAccount(NamedTuple):
-    """Where one storage account answers; `key` is None when the app's identity is the credential."""
+    """The addresses of one storage account; `key` is None when the app's identity is the credential."""
 
     name: str
     key: str | None
@@ -89,5 +89,5 @@ class Settings(BaseModel):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process."""
+    """Return the settings of this process."""
     return Settings.model_validate(dict(os.environ))

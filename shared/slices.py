@@ -1,4 +1,4 @@
-"""Slices: what one part of the app consists of, declared in one place and registered when the app is composed."""
+"""Slices: an API or a part of the platform, declared in one place and registered when the app is composed."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,4 @@
-"""Gives the records library (`shared.tables`) this app's storage account: the only place that knows both."""
-
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportPrivateUsage=false
+"""Connects the records library (`shared.tables`) to this app's storage account."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -14,7 +12,7 @@ CONTAINER = "records"
 
 
 class _LongTexts:
-    """The blobs of the container of long texts."""
+    """Texts that are too long for a row, each a blob in `CONTAINER`."""
 
     async def put(self, name: str, data: bytes) -> None:
         await blobs.put(CONTAINER, name, data)
@@ -28,15 +26,12 @@ class _LongTexts:
     async def delete(self, name: str) -> None:
         await blobs.delete(CONTAINER, name)
 
-    async def names(self) -> AsyncIterator[tuple[str, datetime]]:
-        container = blobs._service().get_container_client(CONTAINER)
-        if await container.exists():
-            async for blob in container.list_blobs():
-                yield blob.name, blob.last_modified
+    def names(self) -> AsyncIterator[tuple[str, datetime]]:
+        return blobs.names(CONTAINER)
 
 
 def connect() -> None:
-    """Make all collections use the storage account of the settings, which are read at the first read or write."""
+    """Make all collections use the storage account of the settings, which are read on the first operation."""
     tables.use(_storage)
 
 

@@ -14,7 +14,7 @@ ACTIVE = frozenset({"Pending", "Running", "ContinuedAsNew", "Suspended"})
 
 
 class WorkflowClient:
-    """Starts orchestrations and talks to them; an instance's id is the id of the record it works for."""
+    """Starts, signals and inspects orchestrations; an instance's id is the id of the record it works for."""
 
     def __init__(self, client: df.DurableOrchestrationClient):
         self._client = client
@@ -24,22 +24,22 @@ class WorkflowClient:
         await self._client.start_new(name, instance_id, value)
 
     async def signal(self, instance_id: str, event: str) -> bool:
-        """Raise an event; False when there is no such orchestration or it has ended."""
+        """Raise an event; return False when the orchestration does not exist or has ended."""
         try:
             await self._client.raise_event(instance_id, event)
-        except Exception as error:  # the client has no types of its own for these
+        except Exception as error:  # the client raises a plain Exception for both
             if str(error).startswith(("No instance with ID", "Instance with ID")):
                 return False
             raise
         return True
 
     async def status(self, instance_id: str) -> str | None:
-        """The runtime status, None when there is no such orchestration."""
+        """Return the runtime status, None when the orchestration does not exist."""
         status = await self._client.get_status(instance_id)
         return status.runtime_status.name if status and status.runtime_status else None
 
     async def purge(self, instance_id: str) -> None:
-        """Forget the history of an orchestration that has ended."""
+        """Delete the history of an orchestration that has ended."""
         await self._client.purge_instance_history(instance_id)
 
 

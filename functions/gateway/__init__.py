@@ -30,8 +30,8 @@ from shared.slices import Slice
 config = settings()
 
 
-def failure(request: Request, error: ApiError) -> dict[str, Any]:
-    """The body of an error: its message, and what its details add to it."""
+def error_body(request: Request, error: ApiError) -> dict[str, Any]:
+    """Return the JSON body of an error: its message and the members of its details."""
     return {"error": error.message, **(error.details if isinstance(error.details, dict) else {})}
 
 
@@ -57,12 +57,12 @@ api = Api(
     limit=RateLimit("gateway", config.rate_minute, config.rate_second)
     if config.rate_minute or config.rate_second
     else None,
-    render=failure,
+    render=error_body,
 )
 SLICE = Slice(
     api=api,
     blueprints=[ws.bp, cleanup.bp],
     job_kinds=[GatewayRun()],
-    dialogue=ws.speak,
+    dialogue=ws.handle_event,
     every_minute=[timers.watch_stores],
 )

@@ -1,4 +1,4 @@
-"""Alerts: what a person should know."""
+"""Alerts: failed runs and faults of the platform."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,10 +18,10 @@ from shared.http.routes import router
 routes = router("/api/alerts", "alerts")
 
 WIDTH = 50
-"""Writes under way at once: those that wait together go out together."""
+"""Writes at a time: concurrent writes share transactions."""
 
 Flag = Annotated[Literal["true", "false"] | None, Query()]
-"""A yes or no in a query; other spellings are refused."""
+"""A query parameter that is `true` or `false`; any other value gets 400."""
 
 
 class AlertDetail(ResponseBody):
@@ -38,7 +38,7 @@ class AlertDetail(ResponseBody):
 
 
 class AlertList(ResponseBody):
-    """A page of alerts; `total` counts all that match, `unread_count` the unread ones of the same filters."""
+    """A page of alerts; `total` counts all that match, `unread_count` those of them that are unread."""
 
     alerts: list[AlertDetail]
     total: int
@@ -77,20 +77,20 @@ async def list_alerts(
     run_id: str | None = None,
     client_id: str | None = None,
 ) -> AlertList:
-    """All alerts, newest first, or those of a type, a run or a client; `unread=true` leaves out what was read."""
+    """All alerts, or those of a type, a run or a client; newest first. `unread=true` leaves out read alerts."""
     where = given(type=type, run_id=run_id, client_id=client_id)
     unread_where = {**where, "read": False}
     if unread == "true":
         where = unread_where
     if run_id is not None:
-        return await _of_run(where, paging)
+        return await _list_of_run(where, paging)
     page = await paging.page(alerts, where)
     unread_count = page.total if where == unread_where else await alerts.count(unread_where)
     return _list(page.items, page.total, unread_count)
 
 
-async def _of_run(where: dict[str, Any], paging: Paging) -> AlertList:
-    """The same for one run, which has a handful: no index is worth having for them."""
+async def _list_of_run(where: dict[str, Any], paging: Paging) -> AlertList:
+    """List the alerts of one run. They are few: filtering and sorting them here is cheaper than more indexes."""
     wanted = {name: value for name, value in where.items() if name not in ("run_id", "read")}
     found = [
         alert
@@ -114,7 +114,7 @@ def _list(items: list[Alert], total: int, unread: int) -> AlertList:
 async def clear_alerts(
     client: CurrentClient, type: AlertType | None = None, read: Flag = None, run_id: str | None = None
 ) -> Cleared:
-    """Delete all alerts, or those of a type or run, or those that were read or not; everybody's."""
+    """Delete the alerts of all clients; `type`, `run_id` and `read` restrict which ones."""
     where, wanted = given(type=type), _flag(read)
     if run_id is None:
         where |= given(read=wanted)
@@ -123,7 +123,7 @@ async def clear_alerts(
         async for alert in alerts.all({"run_id": run_id} if run_id is not None else where)
         if type in (None, alert.type) and wanted in (None, alert.read)
     ]
-    return Cleared(deleted_count=await _each(found, alerts.delete))
+    return Cleared(deleted_count=await _for_each(found, alerts.delete))
 
 
 @routes.post("/mark-all-read")
@@ -131,11 +131,11 @@ async def mark_all_read(client: CurrentClient, run_id: str | None = None) -> Mar
     """Mark the caller's alerts as read, or those of one of its runs."""
     where = {"client_id": client.id, "read": False} if run_id is None else {"run_id": run_id}
     found = [alert async for alert in alerts.all(where) if not alert.read and alert.client_id == client.id]
-    return Marked(marked_count=await _each(found, lambda alert_id: alerts.update(alert_id, _read)))
+    return Marked(marked_count=await _for_each(found, lambda alert_id: alerts.update(alert_id, _set_read)))
 
 
-async def _each(found: list[Alert], act: Callable[[str], Awaitable[object]]) -> int:
-    """Do this with each alert, many at a time; answers with how many, without those that are gone meanwhile."""
+async def _for_each(found: list[Alert], act: Callable[[str], Awaitable[object]]) -> int:
+    """Call `act` with each alert, `WIDTH` at a time; return how many alerts still existed."""
 
     async def one(alert_id: str) -> int:
         try:
@@ -150,7 +150,7 @@ async def _each(found: list[Alert], act: Callable[[str], Awaitable[object]]) -> 
     return count
 
 
-def _read(alert: Alert) -> None:
+def _set_read(alert: Alert) -> None:
     alert.read = True
 
 
@@ -163,7 +163,7 @@ async def get_alert(alert_id: str, client: CurrentClient) -> Alert:
 @routes.post("/{alert_id}/read", response_model=AlertRead)
 async def mark_read(alert_id: str, client: CurrentClient) -> Alert:
     """Mark an alert as read."""
-    return await alerts.update(alert_id, _read)
+    return await alerts.update(alert_id, _set_read)
 
 
 @routes.delete("/{alert_id}")

@@ -67,7 +67,7 @@ class ArtifactUploaded(ArtifactSummary):
 
 
 class ArtifactInfo(ArtifactUploaded):
-    """An artifact without its bytes."""
+    """The properties of an artifact, without its content."""
 
     path: str
 
@@ -128,7 +128,7 @@ async def upload_artifact(run_id: str, client: CurrentClient, request: Request) 
 
 
 def _content_type(upload: Upload, name: str) -> str:
-    """The client's own, else by extension."""
+    """Return the content type that the client sent, else one by the file's extension."""
     if upload.content_type and CONTENT_TYPE.fullmatch(upload.content_type):
         return upload.content_type
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
@@ -158,7 +158,7 @@ async def list_artifacts(
 
 @routes.get("/{artifact_id}", response_class=Response, responses=DOWNLOAD)
 async def download_artifact(artifact_id: str, client: CurrentClient, conditions: FileConditions) -> Response:
-    """The file itself, or the part of it that `Range` asks for."""
+    """The content of an artifact, or the part of it that the header `Range` requests."""
     artifact = await artifacts.get(artifact_id)
     tag = artifact.sha256 or f"{artifact.id}-{artifact.size}"
     file = StoredFile(artifact.filename, artifact.size, artifact.content_type, tag, artifact.container, artifact.blob)
@@ -170,7 +170,7 @@ async def download_artifact(artifact_id: str, client: CurrentClient, conditions:
 
 @routes.get("/{artifact_id}/info", response_model=ArtifactInfo)
 async def get_artifact_info(artifact_id: str, client: CurrentClient) -> Artifact:
-    """An artifact without its bytes."""
+    """The properties of an artifact, without its content."""
     return await artifacts.get(artifact_id)
 
 

@@ -1,4 +1,4 @@
-"""Logging in: the registration of a client, and the check of a key."""
+"""Authentication: registers clients and checks API keys."""
 
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
@@ -15,19 +15,19 @@ routes = router("/api/auth", "auth")
 
 
 class Login(RequestBody):
-    """A client's name: a new one, since logging in is registering."""
+    """The name of a new client: logging in registers it."""
 
     name: ClientName
 
 
 class Credentials(RequestBody):
-    """An API key to be checked; without one, that of the request's header or query."""
+    """The API key to check; by default the one in the request's header or query."""
 
     api_key: Text | None = None
 
 
 class Registered(ResponseBody):
-    """A new client; the only response, beside a rotation's, that shows the key."""
+    """A new client. Only this response and that of a key rotation show an API key."""
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class Registered(ResponseBody):
 
 
 class Verified(ResponseBody):
-    """Whose key it is."""
+    """The client whose API key is valid."""
 
     valid: bool
     client_id: str
@@ -43,7 +43,7 @@ class Verified(ResponseBody):
 
 
 class NotVerified(ResponseBody):
-    """A key that opens nothing."""
+    """The API key is not valid."""
 
     valid: bool
     error: str
@@ -51,7 +51,7 @@ class NotVerified(ResponseBody):
 
 @routes.post("/login", responses={409: {"description": "The name is taken"}})
 async def login(body: Login) -> Registered:
-    """Register a client under a new name; the response is the only one that shows its API key."""
+    """Register a client under a new name; only this response shows its API key."""
     key, hashed = new_key()
     try:
         client = await clients.insert(Client(name=body.name, key_hash=hashed))
@@ -60,17 +60,17 @@ async def login(body: Login) -> Registered:
     return Registered(id=client.id, name=client.name, api_key=key)
 
 
-# Its response shows a key, and no key is kept anywhere: a second request gets 409, whatever its Idempotency-Key.
+# Not idempotent: the response would have to be stored, and API keys are never stored. A repeat gets 409.
 @routes.post("/register", status_code=201)
 @options(idempotent=False)
 async def register(body: Login) -> Registered:
-    """Register a client, as logging in does."""
+    """Register a client under a new name; the same as `POST /api/auth/login`."""
     return await login(body)
 
 
 @routes.post("/verify", response_model=Verified, responses={401: {"model": NotVerified}})
 async def verify(request: Request, body: Credentials | None = None) -> Verified | Response:
-    """Say whose key it is: the one in the body, or the one that the request itself shows."""
+    """Check the API key in the body or, without one, in the request's header or query."""
     key = body.api_key if body and body.api_key is not None else key_of(request)
     client = await client_of(key) if key else None
     if client is None:

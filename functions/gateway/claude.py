@@ -23,7 +23,7 @@ MAX_REPORT = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Report:
-    """What the model answered; `cost` in USD. `error` is the reason of a failure, `result` None then."""
+    """What the agent reported: the model's answer as `result`, or the reason of a failure as `error`; `cost` in USD."""
 
     result: str | None
     error: str | None
@@ -55,8 +55,8 @@ def job(run: Run) -> JobSpec:
     )
 
 
-async def report_of(end: Exit) -> Report | None:
-    """Return what the agent reported, None when it has not written a report."""
+async def read_report(end: Exit) -> Report | None:
+    """Return the agent's report, None when it has not written one."""
     blob = next((file.blob for file in end.files if file.name == REPORT and file.size <= MAX_REPORT), None)
     if blob is None:
         return None
@@ -73,8 +73,8 @@ async def report_of(end: Exit) -> Report | None:
     )
 
 
-async def forget_report(end: Exit) -> None:
-    """Delete the report, after the run has taken over its content."""
+async def delete_report(end: Exit) -> None:
+    """Delete the report, once its content is in the run's record."""
     for file in end.files:
         if file.name == REPORT:
             await blobs.delete(ARTIFACTS, file.blob)

@@ -1,7 +1,7 @@
-"""Cleaning up: runs that ended long ago with all that is theirs, and old alerts.
+"""The cleanup: deletes old runs with their artifacts, logs, alerts and jobs, and old alerts.
 
-Each turn first finds what is due, which counts it, then deletes that: a turn that is repeated after a crash deletes
-what is left, and counts nothing twice.
+It works in batches. One activity finds and counts the records of a batch, then another deletes them. A batch that is
+repeated after a crash deletes what is left, and nothing is counted twice.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from shared.tables import Collection, Record
 
 bp = df.Blueprint()
 
-TURN = 100
-"""Runs of one turn, or alerts (ten times as many); those of the same millisecond stay together."""
+BATCH = 100
+"""Runs in a batch; a batch of alerts has ten times as many. Records of the same millisecond stay together."""
 
 START = {
-    "kinds": ["alerts", "runs"],  # alerts that outlive the first are then those of runs alone
+    "kinds": ["alerts", "runs"],  # alerts first, so that the old alerts of an old run are counted once
     "before": None,
     "totals": {"runs": 0, "artifacts": 0, "alerts": 0, "bytes": 0},
 }
@@ -31,7 +31,7 @@ RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1000, max_number_of
 
 
 class Cleanup(Record):
-    """One cleanup, and what it came to; `bytes` are those of the artifacts."""
+    """One cleanup and its totals; `bytes` is the size of the deleted artifacts."""
 
     older_than_days: int
     dry_run: bool
@@ -43,7 +43,7 @@ class Cleanup(Record):
 
     @property
     def limit(self) -> datetime:
-        """What ended before this is old."""
+        """Runs that ended, and alerts that were raised, before this moment are old."""
         return self.created_at - timedelta(days=self.older_than_days)
 
 
@@ -52,7 +52,7 @@ cleanups = Collection("GatewayCleanups", Cleanup, plain=True)
 
 @bp.orchestration_trigger(context_name="context")
 def gateway_cleanup(ctx: df.DurableOrchestrationContext):
-    """One turn of a cleanup, whose record has the instance's id; each turn starts anew, so that no history grows."""
+    """Process one batch, then continue as new to keep the history short. The instance's id is the cleanup's."""
     state = ctx.get_input() or START
     kind, totals = state["kinds"][0], dict(state["totals"])
     place = {"id": ctx.instance_id, "before": state["before"]}
@@ -70,10 +70,10 @@ def gateway_cleanup(ctx: df.DurableOrchestrationContext):
 
 @bp.activity_trigger(input_name="place")
 async def gateway_cleanup_find_runs(place: dict) -> dict:
-    """The next runs that are due, what hangs on them, and where to go on."""
+    """Return the ids of the next old runs, the counts of all that is deleted with them, and where to continue."""
     cleanup = await cleanups.get(place["id"])
     limit = cleanup.limit
-    found, before = await _turn(runs.all({"status": FINAL}, before=_moment(place["before"]) or limit), TURN)
+    found, before = await _batch(runs.all({"status": FINAL}, before=_moment(place["before"]) or limit), BATCH)
     due = [run for run in found if isinstance(run, Run) and run.completed_at and run.completed_at < limit]
     counts = {"runs": len(due), "artifacts": 0, "alerts": 0, "bytes": 0}
     for run in due:
@@ -86,26 +86,26 @@ async def gateway_cleanup_find_runs(place: dict) -> dict:
 
 @bp.activity_trigger(input_name="ids")
 async def gateway_cleanup_delete_runs(ids: list) -> None:
-    """Delete runs with their artifacts, logs, alerts and jobs; the run goes last, as it leads to the rest."""
+    """Delete runs with their artifacts, logs, alerts and jobs; the run last, as a repeat finds the rest through it."""
     await in_parallel(ids, _delete_run)
 
 
 async def _delete_run(run_id: str) -> None:
     async for artifact in artifacts.all({"run_id": run_id}):
         await blobs.delete(artifact.container, artifact.blob)
-        await _gone(artifacts.delete(artifact.id))
+        await _ignore_missing(artifacts.delete(artifact.id))
     async for alert in alerts.all({"run_id": run_id}):
-        await _gone(alerts.delete(alert.id))
+        await _ignore_missing(alerts.delete(alert.id))
     await blobs.delete(LOGS, run_id)
-    await _gone(jobs.delete(run_id))
-    await _gone(runs.delete(run_id))
+    await _ignore_missing(jobs.delete(run_id))
+    await _ignore_missing(runs.delete(run_id))
 
 
 @bp.activity_trigger(input_name="place")
 async def gateway_cleanup_find_alerts(place: dict) -> dict:
-    """The next alerts that are due, and where to go on."""
+    """Return the ids of the next old alerts, their count, and where to continue."""
     cleanup = await cleanups.get(place["id"])
-    found, before = await _turn(alerts.all(before=_moment(place["before"]) or cleanup.limit), 10 * TURN)
+    found, before = await _batch(alerts.all(before=_moment(place["before"]) or cleanup.limit), 10 * BATCH)
     ids = [] if cleanup.dry_run else [alert.id for alert in found]
     return {"ids": ids, "counts": {"alerts": len(found)}, "before": before}
 
@@ -115,14 +115,14 @@ async def gateway_cleanup_delete_alerts(ids: list) -> None:
     """Delete alerts."""
 
     async def delete(alert_id: str) -> None:
-        await _gone(alerts.delete(alert_id))
+        await _ignore_missing(alerts.delete(alert_id))
 
     await in_parallel(ids, delete)
 
 
 @bp.activity_trigger(input_name="totals")
 async def gateway_cleanup_done(totals: dict) -> None:
-    """Write down what a cleanup came to."""
+    """Store the totals of a finished cleanup."""
 
     def finish(cleanup: Cleanup) -> None:
         cleanup.done = True
@@ -133,15 +133,15 @@ async def gateway_cleanup_done(totals: dict) -> None:
 
 
 async def in_parallel(ids: list[str], act: Callable[[str], Awaitable[None]], width: int = 50) -> None:
-    """Do this with each, `width` at a time: writes that wait together go out together."""
+    """Call `act` with each id, `width` at a time: concurrent writes share transactions."""
     for start in range(0, len(ids), width):
         await asyncio.gather(*(act(record_id) for record_id in ids[start : start + width]))
 
 
-async def _turn(records: AsyncIterator[Record], size: int) -> tuple[list[Record], str | None]:
-    """At least `size` records, newest first, and the moment before which to go on; None behind the last one.
+async def _batch(records: AsyncIterator[Record], size: int) -> tuple[list[Record], str | None]:
+    """Return at least `size` records, newest first, and the moment before which the next batch begins (None: no more).
 
-    Moments are whole milliseconds, so a turn takes all records of its last one.
+    Moments are whole milliseconds, so a batch includes all records of its last millisecond.
     """
     found: list[Record] = []
     last = ""
@@ -163,8 +163,8 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
-async def _gone(deletion: Awaitable[None]) -> None:
+async def _ignore_missing(deletion: Awaitable[None]) -> None:
     try:
         await deletion
-    except tables.RecordNotFound:  # this is a repeat, or somebody else was faster
+    except tables.RecordNotFound:  # this is a repeat, or another request deleted it
         pass

@@ -1,4 +1,4 @@
-"""Clients: who holds an API key."""
+"""Clients: the holders of API keys."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 
 from functions.gateway import updates
 from shared import tables
-from shared.api_keys import Client, CurrentClient, clients, forget, new_key
+from shared.api_keys import Client, CurrentClient, clients, forget_key, new_key
 from shared.http.bodies import Done, RequestBody, ResponseBody
 from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import Conflict
@@ -43,7 +43,7 @@ class ClientList(ResponseBody):
 
 
 class NewKey(ResponseBody):
-    """A client's new key, shown this once."""
+    """A client's new API key; only this response shows it."""
 
     api_key: str
 
@@ -78,14 +78,14 @@ async def update_client(
         raise
     except tables.RecordConflict as error:
         raise Conflict("Client already exists") from error
-    forget(client.key_hash)
+    forget_key(client.key_hash)
     show_version(response, client)
     return client
 
 
 @routes.delete("/{client_id}")
 async def delete_client(client_id: str, caller: CurrentClient) -> Done:
-    """Delete a client and revoke its key; its runs go on, and stay."""
+    """Delete a client and revoke its API key; its runs continue and are kept."""
     client = await clients.get(client_id)
     await clients.delete(client_id)
     await _revoke(client)
@@ -94,7 +94,7 @@ async def delete_client(client_id: str, caller: CurrentClient) -> Done:
 
 @routes.post("/{client_id}/rotate-key")
 async def rotate_key(client_id: str, caller: CurrentClient) -> NewKey:
-    """Give a client a new key; the old one opens nothing from now on."""
+    """Give a client a new API key; the old one is revoked."""
     key, hashed = new_key()
     old: list[Client] = []
 
@@ -108,6 +108,6 @@ async def rotate_key(client_id: str, caller: CurrentClient) -> NewKey:
 
 
 async def _revoke(client: Client) -> None:
-    """Close what a revoked key still held open."""
-    forget(client.key_hash)
-    await updates.hang_up(client.id)
+    """Remove a revoked key from this instance's cache and close the sockets that it opened."""
+    forget_key(client.key_hash)
+    await updates.close_connections(client.id)

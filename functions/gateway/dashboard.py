@@ -1,4 +1,4 @@
-"""The dashboard: totals from the counters, charts from the counts of each hour."""
+"""The dashboard: totals from the counters, charts from hourly counts."""
 
 import asyncio
 from collections import Counter
@@ -24,8 +24,8 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PERIODS = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
 BUCKETS = {"hour": timedelta(minutes=5), "day": HOUR, "week": DAY, "month": DAY}
 
-LONGEST = 366 * DAY
-"""A range may be no longer: each of its hours is read."""
+MAX_RANGE = 366 * DAY
+"""The longest range of time that a request may ask for: it reads every hour of the range."""
 
 
 class Stats(ResponseBody):
@@ -44,7 +44,7 @@ class Stats(ResponseBody):
 
 
 class RecentRun(ResponseBody):
-    """A run among the latest."""
+    """One of the latest runs."""
 
     id: str
     status: RunStatus
@@ -54,7 +54,7 @@ class RecentRun(ResponseBody):
 
 
 class RecentAlert(ResponseBody):
-    """An alert among the latest."""
+    """One of the latest alerts."""
 
     id: str
     type: AlertType
@@ -63,14 +63,14 @@ class RecentAlert(ResponseBody):
 
 
 class Recent(ResponseBody):
-    """What happened last."""
+    """The latest runs and alerts."""
 
     runs: list[RecentRun]
     alerts: list[RecentAlert]
 
 
 class Bucket(ResponseBody):
-    """Runs created in the time that begins with `timestamp`."""
+    """The number of runs created in the interval that begins at `timestamp`."""
 
     timestamp: datetime
     count: int
@@ -90,7 +90,7 @@ class Metrics(ResponseBody):
 
 @routes.get("/stats")
 async def get_stats(client: CurrentClient, client_id: str | None = None) -> Stats:
-    """Totals of everything, or of one client; the number of clients is always that of all."""
+    """Totals of all clients or of one; `total_clients` always counts all clients."""
     whose = {} if client_id is None else {"client_id": client_id}
     of_runs, of_artifacts, of_alerts, total_clients = await asyncio.gather(
         runs.totals(whose), artifacts.totals(whose), alerts.totals(whose), clients.count()
@@ -137,19 +137,19 @@ async def get_recent(
 async def get_metrics(
     client: CurrentClient,
     period: Period = "day",
-    start_date: Annotated[str | None, Query(description="ISO 8601; the period before the end when absent")] = None,
-    end_date: Annotated[str | None, Query(description="ISO 8601; now when absent")] = None,
+    start_date: Annotated[str | None, Query(description="ISO 8601; by default one period before end_date")] = None,
+    end_date: Annotated[str | None, Query(description="ISO 8601; by default now")] = None,
 ) -> Metrics:
-    """Charts of a range of time, by whole buckets; the figures beside them count each hour that the range touches."""
-    end = _moment("end_date", end_date) if end_date is not None else datetime.now(UTC)
+    """Runs over a range of time in whole buckets; all other figures cover each hour that overlaps the range."""
+    end = _parse_date("end_date", end_date) if end_date is not None else datetime.now(UTC)
     try:
-        start = _moment("start_date", start_date) if start_date is not None else end - PERIODS[period]
+        start = _parse_date("start_date", start_date) if start_date is not None else end - PERIODS[period]
     except OverflowError as error:
         raise BadRequest("end_date: is too early") from error
     if start > end:
         raise BadRequest("start_date: must not be after end_date")
-    if end - start > LONGEST:
-        raise BadRequest(f"start_date: must be at most {LONGEST.days} days before end_date")
+    if end - start > MAX_RANGE:
+        raise BadRequest(f"start_date: must be at most {MAX_RANGE.days} days before end_date")
     hours = await runs.history(start, end)
     statuses: Counter[RunStatus] = Counter(dict.fromkeys(RunStatus, 0))
     for hour in hours:
@@ -167,8 +167,8 @@ async def get_metrics(
     )
 
 
-def _moment(name: str, text: str) -> datetime:
-    """A moment of the query, in UTC; one without a zone is in UTC. 400 for any other text."""
+def _parse_date(name: str, text: str) -> datetime:
+    """Return a date of the query in UTC; without a time zone it is read as UTC. 400 for any other text."""
     try:
         moment = datetime.fromisoformat(text)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -180,7 +180,7 @@ def _moment(name: str, text: str) -> datetime:
 
 
 def _buckets(hours: list[Hour], start: datetime, end: datetime, width: timedelta) -> list[Bucket]:
-    """The buckets that the range touches, empty ones too."""
+    """Return all buckets that overlap the range, also empty ones."""
     first = _floor(start, width)
     counts: dict[datetime, int] = {}
     while first < end or not counts:

@@ -1,4 +1,4 @@
-"""Whether the gateway and what it stands on can be reached."""
+"""Health of the gateway and of the services that it needs."""
 
 import time
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ class Live(ResponseBody):
 @routes.get("", responses={503: {"model": Health}})
 @options(counted=False)
 async def health(response: Response) -> Health:
-    """Say whether the gateway and its records can be reached; 503 when not."""
+    """Check that the records can be read; 503 when they cannot."""
     connected = all((await checks.results("database")).values())
     response.status_code = 200 if connected else 503
     return Health(
@@ -56,7 +56,7 @@ async def health(response: Response) -> Health:
 @routes.get("/ready", responses={503: {"model": Ready}})
 @options(counted=False)
 async def readiness(response: Response) -> Ready:
-    """Say whether everything is there that a run needs; 503 when not."""
+    """Check each service that a run needs; 503 when one does not respond."""
     results = await checks.results()
     ready = all(results.values())
     response.status_code = 200 if ready else 503
@@ -66,10 +66,10 @@ async def readiness(response: Response) -> Ready:
 @routes.get("/live")
 @options(counted=False)
 async def liveness() -> Live:
-    """Say that this process answers."""
+    """Confirm that this process responds."""
     return Live(alive=True, uptime=uptime())
 
 
 def uptime() -> int:
-    """Seconds since this process began to serve."""
+    """Return the seconds since this process started."""
     return int(time.monotonic() - STARTED)

@@ -58,20 +58,20 @@ class GatewayRun(JobKind):
         """Let the run enter the status `running` and publish that."""
         run = await runs.update(job.id, Run.start)
         if run.status is RunStatus.RUNNING:
-            await updates.run_changed(run)
+            await updates.publish_status(run)
 
     async def output(self, job: Job, offset: int, data: bytes) -> None:
-        """Publish the output, unless the run is final already: its subscribers were sent the end by then."""
+        """Publish the output, unless the run has already ended: `run_complete` is its last message."""
         if await self.wanted(job.id):
-            await updates.run_printed(job.id, offset, data)
+            await updates.publish_output(job.id, offset, data)
 
     async def ended(self, job: Job, end: Exit) -> None:
-        """Record the files as artifacts, then let the run enter its final status, then publish that."""
+        """Record the files as artifacts, let the run enter its final status, and publish that."""
         try:
             run = await runs.get(job.id)
         except tables.RecordNotFound:  # the run was deleted
             return
-        report = await claude.report_of(end) if not run.status.final else None
+        report = await claude.read_report(end) if not run.status.final else None
         for artifact in self._artifacts(run, job, end):
             await artifacts.insert(artifact)
         await recount_artifacts(run.id)
@@ -88,10 +88,10 @@ class GatewayRun(JobKind):
             record.end(RunStatus.FAILED if error else RunStatus.COMPLETED, end.at)
 
         run = await runs.update(run.id, finish)
-        await claude.forget_report(end)
+        await claude.delete_report(end)
         if run.completed_at != end.at:  # it was ended by another request, which has published that
             return
-        await updates.run_changed(run)
+        await updates.publish_status(run)
         if run.status is RunStatus.FAILED:
             await run_failed(run)
 
@@ -128,7 +128,7 @@ class GatewayRun(JobKind):
         return found
 
     async def _result(self, job: Job, end: Exit) -> str | None:
-        """Return the output, or the end of a long one; None when a command that was ended has printed nothing."""
+        """Return the output, or the end of a long one; None when the command was ended before it printed anything."""
         if not job.size:
             return "" if end.reason == "exited" else None
         start = max(0, job.size - RESULT_BYTES)

@@ -23,11 +23,11 @@ Sample = tuple[dict[str, str], float]
 @routes.get(
     "",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}, 401: {"description": "The metrics are closed"}},
+    responses={200: {"content": {"text/plain": {}}}, 401: {"description": "The metrics need an API key"}},
 )
 @options(counted=False)
 async def get_prometheus_metrics(request: Request) -> Response:
-    """Runs of the whole app, and the requests that this instance answered."""
+    """Metrics of the runs of the whole app and of the requests that this instance served."""
     if not settings().metrics_open:
         await current_client(request)
     of_runs, oldest = await asyncio.gather(
@@ -48,10 +48,10 @@ async def get_prometheus_metrics(request: Request) -> Response:
         *_metric(
             "runyard_http_requests",
             "counter",
-            "Requests that this instance answered.",
+            "Requests that this instance served.",
             [
                 ({"method": method, "route": path, "status": str(status)}, count)
-                for (method, path, status), count in sorted(app.answered.items())
+                for (method, path, status), count in sorted(app.response_counts.items())
             ],
         ),
     ]
@@ -59,7 +59,7 @@ async def get_prometheus_metrics(request: Request) -> Response:
 
 
 def _metric(name: str, kind: str, about: str, samples: Iterable[Sample]) -> Iterable[str]:
-    """One metric family; counters end in `_total`."""
+    """Yield the lines of one metric; the names of counters get the suffix `_total`."""
     name = f"{name}_total" if kind == "counter" else name
     yield f"# HELP {name} {about}"
     yield f"# TYPE {name} {kind}"

@@ -1,4 +1,4 @@
-"""The models that a run can name: facts, what each needs to be available, and the routes that show them."""
+"""The models that runs can use, and the routes that list them."""
 
 from enum import StrEnum
 from functools import cache
@@ -15,7 +15,7 @@ routes = router("/api/models", "models")
 
 
 class Provider(StrEnum):
-    """Whose model it is; `custom` models are run by the runner itself."""
+    """The company that serves a model; `custom` models are interpreters in the runner's image."""
 
     ANTHROPIC = "anthropic"
     OPENAI = "openai"
@@ -41,7 +41,7 @@ class Model(BaseModel):
 
     @property
     def available(self) -> bool:
-        """Whether a run of it can work here: its provider's key is set, or the runner has it built in."""
+        """Whether its runs can work: the provider's API key is set, or the runner's image has the interpreter."""
         return self.provider is Provider.CUSTOM or (
             self.provider is Provider.ANTHROPIC and bool(settings().anthropic_api_key)
         )

@@ -1,4 +1,4 @@
-"""Raising alerts: each cause once, however often its work is repeated."""
+"""Raises alerts; work that is repeated after a crash raises no second alert for the same cause."""
 
 from datetime import UTC, datetime
 
@@ -9,18 +9,18 @@ from functions.gateway.store import alerts
 from shared.tables.ids import derived_id
 
 MAX_MESSAGE = 2000
-"""Characters; the run's own error is whole."""
+"""Characters of an alert's message; the `error` of the run itself is not cut."""
 
 
 async def run_failed(run: Run) -> None:
-    """The one alert of a failed run."""
+    """Raise the alert of a failed run; a repeat stores no second one."""
     assert run.completed_at
     await _raise(
         Alert(
             id=derived_id(run.completed_at, f"failed {run.id}"),
             created_at=run.completed_at,
             type=AlertType.ERROR,
-            message=_shown(f"Run failed: {run.error or 'no reason was given'}"),
+            message=_alert_text(f"Run failed: {run.error or 'no reason was given'}"),
             run_id=run.id,
             client_id=run.client_id,
         )
@@ -28,7 +28,7 @@ async def run_failed(run: Run) -> None:
 
 
 async def fault(cause: str, message: str, kind: AlertType = AlertType.WARNING) -> None:
-    """A fault of the platform; the same cause is told once in an hour."""
+    """Raise an alert about a fault of the platform, at most one an hour for each `cause`."""
     now = datetime.now(UTC)
     hour = now.replace(minute=0, second=0, microsecond=0)
     await _raise(
@@ -36,21 +36,24 @@ async def fault(cause: str, message: str, kind: AlertType = AlertType.WARNING) -
             id=derived_id(hour, f"fault {cause}"),
             created_at=hour,
             type=kind,
-            message=_shown(message),
+            message=_alert_text(message),
             metadata={"cause": cause},
         ),
-        again=False,
+        publish_repeat=False,
     )
 
 
-def _shown(message: str) -> str:
-    """The message without secrets, cut to what a person reads and a list can hold."""
+def _alert_text(message: str) -> str:
+    """Return the message with secrets masked, cut to `MAX_MESSAGE` characters."""
     text = redacted(message)
     return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]} ..."
 
 
-async def _raise(alert: Alert, *, again: bool = True) -> None:
-    """Store an alert and tell of it; one that is stored already is told `again`, since nobody knows if it was."""
+async def _raise(alert: Alert, *, publish_repeat: bool = True) -> None:
+    """Store and publish an alert.
+
+    `publish_repeat` also publishes an alert that was already stored: a crash may have come before its publication.
+    """
     stored = await alerts.insert(alert)
-    if again or stored is alert:
-        await updates.alert_raised(stored)
+    if publish_repeat or stored is alert:
+        await updates.publish_alert(stored)

@@ -1,4 +1,4 @@
-"""Records of the gateway API; a run's rules stand with its record."""
+"""Records of the gateway API, with the rules for a run's status."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,12 +19,12 @@ class RunStatus(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether a run stays in this status."""
+        """Whether a run in this status has ended."""
         return self not in (RunStatus.PENDING, RunStatus.RUNNING)
 
 
 class AlertType(StrEnum):
-    """How grave an alert is."""
+    """How serious an alert is."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -54,7 +54,7 @@ class Run(Record):
     seconds: float = 0.0
 
     def start(self) -> None:
-        """The real start replaces the time of creation; a repeat changes nothing."""
+        """Enter `running` and replace the time of creation in `started_at`. A repeat changes nothing."""
         if self.status is RunStatus.PENDING:
             self.status, self.started_at = RunStatus.RUNNING, datetime.now(UTC)
 
@@ -65,7 +65,7 @@ class Run(Record):
         self.end(RunStatus.CANCELLED, datetime.now(UTC))
 
     def change_status(self, status: RunStatus) -> None:
-        """Enter a status that a client names; 400 where the way does not lead there."""
+        """Enter the status that a client requests; 400 when the run cannot enter it."""
         if self.status.final:
             raise BadRequest(f"Cannot change status of {self.status} run")
         if status is RunStatus.PENDING and self.status is not status:
@@ -76,7 +76,7 @@ class Run(Record):
             self.start()
 
     def end(self, status: RunStatus, at: datetime) -> None:
-        """Enter a final status at `at`; a run that was never started took no time."""
+        """Enter a final status at `at`; the execution time of a run that never started stays 0."""
         if self.status is RunStatus.RUNNING:
             self.seconds = max(0.0, (at - self.started_at).total_seconds())
         self.status, self.completed_at = status, at
@@ -97,12 +97,12 @@ class Artifact(Record):
 
     @property
     def path(self) -> str:
-        """A label in the documented form; nothing is stored under it."""
+        """The path that the API documents; the file itself is stored as `blob`."""
         return f".data/artifacts/{self.run_id}/{self.id}_{self.filename}"
 
 
 class Alert(Record):
-    """Something that a person should know."""
+    """Something that a person should know: a failed run, or a fault of the platform."""
 
     type: AlertType
     message: str

@@ -1,4 +1,4 @@
-"""Masking secrets in texts that clients set, and in what others tell of failures."""
+"""Masks secrets in texts that clients set and in error messages."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from shared.settings import settings
 
 
 def redacted(text: str) -> str:
-    """The text with keys, tokens and passwords masked, in the way in which a run's output is."""
+    """Return the text with keys, tokens and passwords masked, as in a run's output."""
     redactor = Redactor([settings().anthropic_api_key.encode()])
     data = text.encode()
     return (redactor.feed(data) + redactor.finish()).decode("utf-8", "replace")
 
 
 def redacted_values(value: Any) -> Any:
-    """The same for every text in a JSON value."""
+    """Return a JSON value in which every text is masked."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The gateway's collections, and what belongs together when one of them changes."""
+"""The gateway's collections, and the artifact count that each run keeps."""
 
 from functions.gateway.records import Alert, Artifact, Run
 from shared import tables
@@ -37,7 +37,7 @@ alerts = Collection(
 
 
 async def recount_artifacts(run_id: str) -> Run:
-    """Set a run's artifact count to what is there: exact beside others who add and remove at the same time."""
+    """Store the number of a run's artifacts in the run; exact even when other requests add and delete artifacts."""
     while True:
         run = await runs.get(run_id)
         count = (await artifacts.page({"run_id": run_id}, limit=1)).total

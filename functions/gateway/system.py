@@ -1,4 +1,4 @@
-"""The system: what it runs on, and the cleanup of what is old."""
+"""The system: information about this process, and the cleanup of old runs and alerts."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from shared.workflows import Workflows
 
 routes = router("/api/system", "system")
 
-PATIENCE = 200.0
+CLEANUP_TIMEOUT = 200.0
 """Seconds to wait for a cleanup: the platform's front end ends a request after 230."""
 
 MB = 1_000_000
@@ -30,7 +30,7 @@ _cpu = (0.0, time.monotonic() - 1)
 
 
 class Memory(ResponseBody):
-    """Of this process, and of what it may have."""
+    """Memory that this process uses, and the total that it may use."""
 
     used: int
     total: int
@@ -38,14 +38,14 @@ class Memory(ResponseBody):
 
 
 class Cpu(ResponseBody):
-    """`usage` in per cent of all cores, since the last time it was asked for."""
+    """`usage` in per cent of all cores, since the previous request for it."""
 
     usage: float
     cores: int
 
 
 class SystemInfo(ResponseBody):
-    """`node_version` is that of the runtime; `uptime` in seconds."""
+    """`node_version` is the version of Python; `uptime` in seconds."""
 
     version: str
     environment: str
@@ -56,14 +56,14 @@ class SystemInfo(ResponseBody):
 
 
 class NewCleanup(RequestBody):
-    """What to clean up: what ended, or was raised, more than so many days ago."""
+    """Deletes, or only counts, runs that ended and alerts that were raised more than `older_than_days` days ago."""
 
     older_than_days: Annotated[int, Field(ge=0, le=36_500, strict=True)] = 30
     dry_run: Annotated[bool, Field(strict=True)] = False
 
 
 class Cleaned(ResponseBody):
-    """What a cleanup deleted, or would have."""
+    """What a cleanup deleted, or would delete in a dry run."""
 
     deleted_runs: int
     deleted_artifacts: int
@@ -73,7 +73,7 @@ class Cleaned(ResponseBody):
 
 @routes.get("/info")
 async def get_system_info(client: CurrentClient) -> SystemInfo:
-    """Version, memory, processor and uptime of the process that answers."""
+    """Version, memory, processor use and uptime of the process that serves this request."""
     return SystemInfo(
         version=VERSION,
         environment=settings().environment,
@@ -90,10 +90,11 @@ async def clean_up(client: CurrentClient, workflows: Workflows, body: NewCleanup
     wanted = body or NewCleanup()
     record = await cleanups.insert(Cleanup(older_than_days=wanted.older_than_days, dry_run=wanted.dry_run))
     await workflows.start("gateway_cleanup", record.id)
-    deadline, pause = time.monotonic() + PATIENCE, 0.02
+    deadline, pause = time.monotonic() + CLEANUP_TIMEOUT, 0.02
     while not record.done:
         if time.monotonic() > deadline:
-            raise Unavailable("The cleanup goes on; it takes longer than an answer may", headers={"Retry-After": "600"})
+            message = "The cleanup takes longer than a request may last; it continues in the background"
+            raise Unavailable(message, headers={"Retry-After": "600"})
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 1.0)
         record = await cleanups.get(record.id)
@@ -106,16 +107,16 @@ async def clean_up(client: CurrentClient, workflows: Workflows, body: NewCleanup
 
 
 def _resident() -> int:
-    """Bytes of memory that this process holds."""
+    """Return the bytes of memory that this process uses."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # not Linux: the most it ever held
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024
+    except OSError:  # not Linux: the peak instead
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _memory_limit() -> int:
-    """Bytes of memory that this process may have: its container's, or the machine's."""
+    """Return the bytes of memory that this process may use: its container's limit, or the machine's memory."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         return min(int(Path("/sys/fs/cgroup/memory.max").read_text()), machine)

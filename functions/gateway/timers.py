@@ -1,4 +1,4 @@
-"""What the gateway does by itself: it watches for stores that answer slowly."""
+"""The gateway's timer: raises alerts when storage is slow."""
 
 import time
 
@@ -12,7 +12,7 @@ SLOW = 1.0
 
 
 async def watch_stores(workflows: WorkflowClient) -> None:
-    """Every minute: raise an alert when the records or the files answer slowly."""
+    """Every minute: raise an alert when reading records or files is slow."""
     await watch()
 
 
@@ -20,7 +20,7 @@ async def watch(slow: float = SLOW) -> None:
     """Read once from each store, and raise an alert for one that takes longer than `slow` seconds."""
     for name, probe in (("database", RECORDS), ("storage", FILES)):
         start = time.monotonic()
-        await probe.ask()
+        await probe.call()
         took = time.monotonic() - start
         if took > slow:
-            await fault(f"{name} slow", f"The {name} answers slowly: a read took {took:.1f} s", AlertType.WARNING)
+            await fault(f"{name} slow", f"The {name} is slow: a read took {took:.1f} s", AlertType.WARNING)

@@ -1,48 +1,48 @@
-"""What the gateway's sockets hear."""
+"""The messages that the gateway sends over its WebSocket."""
 
 from functions.gateway.records import Alert, Run
 from shared import realtime
 
 HUB = "gateway"
 CLIENTS = "clients"
-"""The group of all connections that have shown a valid key."""
+"""The group of all authenticated connections."""
 
 OUTPUT_FRAME = 128 * 1024
-"""Bytes of output in one frame; a frame of the service holds at most 1 MB, and JSON may write a byte as six."""
+"""Bytes of output in one frame: the service allows 1 MB a frame, and JSON may need six characters for one byte."""
 
 
 def client_group(client_id: str) -> str:
-    """The group of one client's connections, closed when its key is revoked."""
+    """Return the group of one client's connections; they are closed when its key is revoked."""
     return f"client-{client_id}"
 
 
-async def hang_up(client_id: str) -> None:
-    """Close a client's connections."""
+async def close_connections(client_id: str) -> None:
+    """Close the connections of a client whose key was revoked."""
     await realtime.close_group(HUB, client_group(client_id), "The API key was revoked")
 
 
-async def run_changed(run: Run) -> None:
-    """Tell of a run's status; of a final one, also with its result."""
+async def publish_status(run: Run) -> None:
+    """Publish a run's status, and its result when the status is final."""
     await realtime.publish(HUB, {"type": "run_update", "run_id": run.id, "status": run.status}, group=CLIENTS)
     if run.status.final:
-        message = {"type": "run_complete", "run_id": run.id, "status": run.status, "result": _short(run.result)}
+        message = {"type": "run_complete", "run_id": run.id, "status": run.status, "result": _fit_frame(run.result)}
         await realtime.publish(HUB, message, group=CLIENTS)
 
 
-async def run_printed(run_id: str, offset: int, data: bytes) -> None:
-    """Pass on output as it comes; `offset` counts bytes, so that a reader can tell a repeat."""
+async def publish_output(run_id: str, offset: int, data: bytes) -> None:
+    """Publish new output of a run; `offset` is the byte at which it begins, by which a reader recognizes a repeat."""
     for start in range(0, len(data), OUTPUT_FRAME):
         text = data[start : start + OUTPUT_FRAME].decode("utf-8", "replace")
         message = {"type": "run_output", "run_id": run_id, "offset": offset + start, "text": text}
         await realtime.publish(HUB, message, group=CLIENTS)
 
 
-async def alert_raised(alert: Alert) -> None:
-    """Tell of a new alert."""
+async def publish_alert(alert: Alert) -> None:
+    """Publish a new alert."""
     shown = alert.model_dump(mode="json", include={"id", "type", "message", "run_id"})
     await realtime.publish(HUB, {"type": "alert", "alert": shown}, group=CLIENTS)
 
 
-def _short(result: str | None) -> str | None:
-    """What fits into a frame: the end of a long result; the run itself has the rest."""
+def _fit_frame(result: str | None) -> str | None:
+    """Return a result that fits into a frame: only the end of a long one, which the run's record has in full."""
     return result if result is None or len(result) <= OUTPUT_FRAME else result[-OUTPUT_FRAME:]

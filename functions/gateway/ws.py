@@ -1,4 +1,4 @@
-"""The gateway's WebSocket: the first message shows the key, then everything that happens is told."""
+"""The gateway's WebSocket: a client authenticates with its first message, then receives all updates."""
 
 from datetime import timedelta
 
@@ -8,9 +8,8 @@ from functions.gateway.updates import CLIENTS, HUB, client_group
 from shared import realtime
 from shared.api_keys import INVALID, client_of
 from shared.http.sockets import socket_routes
-from shared.realtime import Event
 from shared.settings import settings
-from shared.sockets import Reply
+from shared.sockets import Event, Reply
 from shared.workflows import WorkflowClient
 
 AUTHENTICATED = "authenticated"
@@ -20,20 +19,20 @@ routes = socket_routes(HUB)
 bp = df.Blueprint()
 
 
-async def speak(event: Event, workflows: WorkflowClient) -> Reply:
-    """Answer one event of a connection."""
+async def handle_event(event: Event, workflows: WorkflowClient) -> Reply:
+    """Handle one event of a connection."""
     match event.type:
         case "connected":
             watch = [event.connection_id, settings().socket_silence]
             await workflows.start("gateway_await_auth", _watch_id(event.connection_id), watch)
         case "message":
-            return await _hear(event, workflows)
+            return await _handle_message(event, workflows)
         case _:
             pass
     return Reply()
 
 
-async def _hear(event: Event, workflows: WorkflowClient) -> Reply:
+async def _handle_message(event: Event, workflows: WorkflowClient) -> Reply:
     message = event.json_object
     if "client_id" in event.state:
         return Reply({"type": "pong"}) if message.get("type") == "ping" else Reply()
@@ -42,10 +41,10 @@ async def _hear(event: Event, workflows: WorkflowClient) -> Reply:
     if client is not None and isinstance(key, str):
         for group in (CLIENTS, client_group(client.id)):
             if not await realtime.add_to_group(HUB, group, event.connection_id):
-                # Better no socket than one that says it is in and hears nothing.
-                await realtime.close_connection(HUB, event.connection_id, "try again")
+                # Otherwise the client would be authenticated but receive no updates.
+                await realtime.close_connection(HUB, event.connection_id, "Could not subscribe to updates; try again")
                 return Reply()
-        # Revoked in between: then its group was closed before this connection was in it.
+        # A revocation since the first check closed the group before this connection was in it.
         client = await client_of(key, fresh=True)
     if client is None:
         await refuse(event.connection_id)
@@ -55,7 +54,7 @@ async def _hear(event: Event, workflows: WorkflowClient) -> Reply:
 
 
 async def refuse(connection_id: str) -> None:
-    """Tell a client that it has no valid key, and hang up."""
+    """Send the error for a missing or invalid key, then close the connection."""
     await realtime.publish(HUB, REFUSAL, connection=connection_id)
     await realtime.close_connection(HUB, connection_id, INVALID)
 
@@ -66,18 +65,18 @@ def _watch_id(connection_id: str) -> str:
 
 @bp.orchestration_trigger(context_name="context")
 def gateway_await_auth(ctx: df.DurableOrchestrationContext):
-    """Close a connection that shows no key in time: no function lives long enough to wait for it."""
+    """Close a connection that does not authenticate in time; a durable timer, so that a restart cannot lose it."""
     given = ctx.get_input()
     connection, silence = given if isinstance(given, list) else (given, 10)  # the id alone: an older instance
-    late = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=silence))
-    shown = ctx.wait_for_external_event(AUTHENTICATED)
-    if (yield ctx.task_any([shown, late])) == late:
+    timeout = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=silence))
+    authenticated = ctx.wait_for_external_event(AUTHENTICATED)
+    if (yield ctx.task_any([authenticated, timeout])) == timeout:
         yield ctx.call_activity("gateway_refuse_socket", connection)
     else:
-        late.cancel()  # pyright: ignore[reportAttributeAccessIssue]
+        timeout.cancel()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @bp.activity_trigger(input_name="connection")
 async def gateway_refuse_socket(connection: str) -> None:
-    """Hang up on a connection that showed no key."""
+    """Close a connection that did not authenticate in time."""
     await refuse(connection)

@@ -1,4 +1,4 @@
-"""The steps of a job's workflow; each may be repeated, and fails with `UnknownKind` where its kind is not served."""
+"""The steps of a job's workflow; each may be repeated, and raises `UnknownKind` for a kind that is not served."""
 
 import azure.durable_functions as df
 
@@ -40,7 +40,7 @@ async def job_create(job: dict) -> dict | None:
             return None
         if await containers.state(group_name(job_id)) is None:  # otherwise an earlier attempt has created it
             await _start(job_id, kind.name, spec)
-        # A cancel of this very moment may have sent its event before this workflow waited for one.
+        # A cancel request may have sent its event already, before the workflow waits for it.
         limit = spec.timeout + STARTUP_SECONDS if await kind.wanted(job_id) else 0
         return {"limit": limit, "pauses": [int(pause) for pause in settings().probe_pauses.split(",")]}
     except (Unstartable, containers.ContainerRefused) as error:
@@ -110,7 +110,7 @@ async def job_probe(job: dict) -> Reason | None:
 
 @bp.activity_trigger(input_name="job")
 async def job_remove(job: dict) -> None:
-    """Remove the job's container and its input files; what is already removed is no error."""
+    """Remove the job's container and its input files; it is not an error when either is already removed."""
     kind_of(job["kind"])  # an app that does not serve the kind leaves its containers alone
     await containers.remove(group_name(job["id"]))
     try:

@@ -111,7 +111,7 @@ async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, 
 
 @routes.post("/captures")
 async def push_capture(job: CurrentJob, body: Captured) -> Received:
-    """Note a file that a line of output names; the line itself is pushed afterwards."""
+    """Record a file that a line of output names; the line itself is pushed afterwards."""
     if body.file and not body.file.blob.startswith(f"{job.kind}/{job.id}/"):
         raise Conflict("The file does not belong to this job")
 
@@ -127,7 +127,7 @@ async def push_capture(job: CurrentJob, body: Captured) -> Received:
 
 
 @routes.post("/files", status_code=201)
-async def offer_file(job: CurrentJob, body: NewFile) -> UploadTarget:
+async def create_upload_target(job: CurrentJob, body: NewFile) -> UploadTarget:
     """Return where to upload one of the job's files: a link that gives access to this one blob only."""
     if body.size > settings().artifact_limit:
         raise TooLarge(f"File is over {settings().artifact_limit} bytes")

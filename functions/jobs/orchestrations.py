@@ -30,13 +30,13 @@ def run_job(ctx: df.DurableOrchestrationContext):
     reason: Reason | None = None
     finished, cancel = ctx.wait_for_external_event(FINISHED), ctx.wait_for_external_event(CANCEL)
     deadline = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=limit))
-    looks = 0
+    probes = 0
     while reason is None:
-        pause = pauses[min(looks, len(pauses) - 1)]
+        pause = pauses[min(probes, len(pauses) - 1)]
         probe = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=pause))
         winner = yield ctx.task_any([finished, cancel, deadline, probe])
         if winner == probe:
-            looks += 1
+            probes += 1
             reason = yield ctx.call_activity_with_retry("job_probe", RETRY, job)
             continue
         probe.cancel()  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,4 +1,4 @@
-"""Repairs after a crash between two steps: records without a workflow, containers whose job is over."""
+"""Repairs after a crash: starts missing workflows, ends jobs whose workflow has ended, removes leftover containers."""
 
 import logging
 from collections.abc import Generator
@@ -13,29 +13,30 @@ from shared.workflows import ACTIVE, WorkflowClient
 
 log = logging.getLogger(__name__)
 
-PATIENCE = timedelta(seconds=60)
-"""The workflow of a record younger than this may be starting at this moment."""
+MIN_AGE = timedelta(seconds=60)
+"""A job record younger than this is left alone: its workflow may be starting at this moment."""
 
 _reported: set[str] = set()
-"""The kinds that this app does not serve and whose containers were logged once."""
+"""Kinds that this app does not serve and for which a warning was logged already."""
 
 
 async def reconcile(workflows: WorkflowClient) -> None:
     """Start jobs without a workflow, end those whose workflow has ended, remove containers whose job is over.
 
-    Jobs and containers of kinds that this app does not serve are left alone. A failure is logged and stops no others.
+    Jobs and containers of kinds that this app does not serve are left alone. A failure is logged and the
+    other items are still handled.
     """
     for kind in kinds.values():
-        with _apart("jobs of the kind", kind.name):
+        with _failure_logged("jobs of the kind", kind.name):
             await _repair_jobs(workflows, kind)
     async for group, tags in containers.groups():
         if "runyard-job" in tags:
-            with _apart("container group", group):
+            with _failure_logged("container group", group):
                 await _sweep_group(workflows, group, tags["runyard-job"], tags.get("runyard-kind", ""))
 
 
 @contextmanager
-def _apart(what: str, name: str) -> Generator[None]:
+def _failure_logged(what: str, name: str) -> Generator[None]:
     """Log a failure with one item, so that the next items are still handled."""
     try:
         yield
@@ -45,9 +46,9 @@ def _apart(what: str, name: str) -> Generator[None]:
 
 async def _repair_jobs(workflows: WorkflowClient, kind: JobKind) -> None:
     async for job_id in kind.unfinished():
-        made = time_of(job_id)
-        if made is None or datetime.now(UTC) - made > PATIENCE:
-            with _apart(kind.name, job_id):
+        created = time_of(job_id)
+        if created is None or datetime.now(UTC) - created > MIN_AGE:
+            with _failure_logged(kind.name, job_id):
                 await _repair_job(workflows, kind, job_id)
 
 

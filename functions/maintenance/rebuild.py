@@ -1,4 +1,4 @@
-"""Making a collection's indexes and counters anew, at the order of a queue message."""
+"""Rebuilds the indexes and counters of a collection that a queue message names."""
 
 import json
 import logging
@@ -16,13 +16,13 @@ REBUILD_QUEUE = "rebuild-records"
 
 @bp.queue_trigger(arg_name="message", queue_name=REBUILD_QUEUE, connection="AzureWebJobsStorage")
 async def maintenance_rebuild(message: func.QueueMessage) -> None:
-    """Make a collection's indexes and counters anew: `{"table": "GatewayRuns"}`, with `"tenant"` where it has tenants.
+    """Rebuild indexes and counters: `{"table": "GatewayRuns"}`, and `"tenant"` for a collection with tenants.
 
-    Safe beside writers. One that is interrupted continues where it was when its message comes again.
+    Safe while other requests write. After an interruption the queue repeats the message, and the rebuild continues.
     """
-    order = json.loads(message.get_body())
-    collection = tables.collections[order["table"]]
-    if order.get("tenant") is not None:
-        collection = collection.of(order["tenant"])
+    request = json.loads(message.get_body())
+    collection = tables.collections[request["table"]]
+    if request.get("tenant") is not None:
+        collection = collection.of(request["tenant"])
     done = await collection.rebuild()
-    log.info("rebuilt %s: %d records, %d stray index rows", order["table"], done.records, done.stray)
+    log.info("rebuilt %s: %d records, %d stray index rows", request["table"], done.records, done.stray)

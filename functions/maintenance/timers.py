@@ -1,6 +1,7 @@
-"""The two timers of the app: one for the work of minutes, one for that of hours and nights."""
+"""The two timers of the app: one runs every minute, the other every hour and for the nightly work."""
 
 import asyncio
+import importlib
 import logging
 import time
 from collections.abc import Mapping
@@ -12,19 +13,20 @@ import azure.functions as func
 from shared import tables
 from shared.http import idempotency, ratelimit
 from shared.slices import PeriodicWork, slices
+from shared.tables import administration
 from shared.workflows import WorkflowClient
 
 log = logging.getLogger(__name__)
 bp = df.Blueprint()
 
 NIGHT = 3
-"""The hour (UTC) in which the work of the night is done."""
+"""The hour (UTC) of the nightly work."""
 
 
 @bp.timer_trigger(arg_name="timer", schedule="0 * * * * *", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
 async def maintenance_minute(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Every minute: run what the slices declare for it."""
+    """Every minute: run the `every_minute` work of all slices."""
     work = {f"{name}.{item.__name__}": item for name, part in slices.items() for item in part.every_minute}
     await run_all(work, WorkflowClient(client))
 
@@ -32,7 +34,7 @@ async def maintenance_minute(timer: func.TimerRequest, client: df.DurableOrchest
 @bp.timer_trigger(arg_name="timer", schedule="0 7 * * * *", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
 async def maintenance_hour(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Every hour: run what the slices declare for it, and at night what they declare for the night."""
+    """Every hour: run the `every_hour` work of all slices, and at night their `every_night` work too."""
     at_night = datetime.now(UTC).hour == NIGHT
     work = {
         f"{name}.{item.__name__}": item
@@ -43,7 +45,7 @@ async def maintenance_hour(timer: func.TimerRequest, client: df.DurableOrchestra
 
 
 async def run_all(work: Mapping[str, PeriodicWork], workflows: WorkflowClient) -> None:
-    """Run these side by side; the failure of one is logged and stops none of the others."""
+    """Run all of it concurrently; a failure is logged and does not affect the rest."""
     await asyncio.gather(*(_run(name, item, workflows) for name, item in work.items()))
 
 
@@ -58,9 +60,9 @@ async def _run(name: str, item: PeriodicWork, workflows: WorkflowClient) -> None
         log.info("%s: %s (%.1f s)", name, done, time.monotonic() - started)
 
 
-async def purge_kept_answers(workflows: WorkflowClient) -> str:
-    """Every hour: delete the answers kept for repeated requests whose day is over."""
-    return f"deleted {await idempotency.purge()} kept answers"
+async def purge_idempotency_keys(workflows: WorkflowClient) -> str:
+    """Every hour: delete the idempotency keys that are older than a day."""
+    return f"deleted {await idempotency.purge()} idempotency keys"
 
 
 async def purge_rate_windows(workflows: WorkflowClient) -> str:
@@ -68,6 +70,12 @@ async def purge_rate_windows(workflows: WorkflowClient) -> str:
     return f"deleted {await ratelimit.purge()} rate windows"
 
 
+async def make_tables(workflows: WorkflowClient) -> None:
+    """Every hour: make the tables of collections that are newly declared, so that no request has to."""
+    await asyncio.to_thread(importlib.import_module, "azure.data.tables.aio")  # half a second, beside the event loop
+    await administration.make_tables()
+
+
 async def sweep_long_texts(workflows: WorkflowClient) -> str:
-    """Every night: delete the blobs of long texts that a crash left without a record."""
-    return f"deleted {await tables.sweep()} blobs that no record names"
+    """Every night: delete blobs of long texts to which, after a crash, no record refers."""
+    return f"deleted {await tables.sweep()} blobs of long texts without a record"

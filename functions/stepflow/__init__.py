@@ -16,4 +16,4 @@ api = Api(
     envelope=StepFlowEnvelope(),
     guards=[CALLERS],
 )
-SLICE = Slice(api=api, job_kinds=[StepflowExecution()], dialogue=ws.speak, every_hour=[timers.tidy_up])
+SLICE = Slice(api=api, job_kinds=[StepflowExecution()], dialogue=ws.handle_event, every_hour=[timers.hourly_cleanup])

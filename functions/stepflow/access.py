@@ -1,4 +1,4 @@
-"""Who calls: everybody, unless the setting `STEPFLOW_AUTH_ENABLED` asks for keys."""
+"""Authentication: every caller is accepted unless the setting `STEPFLOW_AUTH_ENABLED` requires API keys."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -14,25 +14,25 @@ from shared.settings import settings
 
 @dataclass(frozen=True)
 class Identity:
-    """Who calls; without keys everybody is `anonymous`."""
+    """The caller; every caller is `anonymous` when no keys are required."""
 
     id: str = ""
     name: str = "anonymous"
 
 
 async def current_caller(request: Request) -> Identity:
-    """The caller, by the key of the request where keys are asked for. `Unauthorized`."""
+    """Return the caller, known by the request's API key when keys are required. `Unauthorized` without a valid key."""
     if not settings().stepflow_auth_enabled:
         return Identity()
     client = await current_client(request)
     return Identity(client.id, client.name)
 
 
-async def admit_socket(opened: dict[str, Any]) -> None:
-    """Let a socket open, by the query's `api_key` where keys are asked for. `Unauthorized`.
+async def authenticate_socket(opened: dict[str, Any]) -> None:
+    """When keys are required, check the key in the query parameter `api_key` of a new socket. `Unauthorized`.
 
-    `opened` is the service's connect event, whose `query` maps each name to a list of values. A bearer header would be
-    taken for the service's own token.
+    `opened` is Web PubSub's connect event, whose `query` maps each name to a list of values. A bearer header cannot
+    carry the key, because Web PubSub takes it for one of its own access tokens.
     """
     if not settings().stepflow_auth_enabled:
         return
@@ -43,12 +43,12 @@ async def admit_socket(opened: dict[str, Any]) -> None:
 
 
 CALLERS = Guard(current_caller, SCHEMES)
-"""The guard of this API."""
+"""The guard of all routes of this API."""
 
 Caller = Annotated[Identity, Depends(current_caller)]
-"""Parameter type of a route that wants to know who calls."""
+"""Parameter type of a route that needs the caller."""
 
 
 def routes_for(prefix: str, tag: str) -> APIRouter:
-    """The routes of one resource, none of them open to who may not call."""
+    """Return the router of one resource; all of its routes check the caller."""
     return router(prefix, tag, dependencies=[Depends(current_caller)])

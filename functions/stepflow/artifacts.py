@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from functions.stepflow.access import routes_for
 from functions.stepflow.records import Artifact, ArtifactType
-from functions.stepflow.store import artifacts, artifacts_of, delete_artifact, executions
+from functions.stepflow.store import artifacts, artifacts_of, delete_artifact_and_file, executions
 from shared import blobs
 from shared.http.bodies import Done, ResponseBody
 from shared.http.errors import BadRequest, NotFound
@@ -42,14 +42,14 @@ FORM: dict[str, Any] = {
         "name": {"type": "string"},
         "description": {"type": "string"},
         "artifact_type": {"type": "string", "enum": [*ArtifactType]},
-        "tags": {"type": "array", "items": {"type": "string"}, "description": "Or a JSON list, or comma-separated"},
+        "tags": {"type": "array", "items": {"type": "string"}, "description": "Or a JSON list, or separated by commas"},
         "file": {"type": "string", "format": "binary"},
     },
 }
 
 
 class ArtifactShown(ResponseBody):
-    """An artifact; `file_size` in bytes, `download_url` below the API's base."""
+    """An artifact; `file_size` is in bytes, `download_url` is relative to the API's base URL."""
 
     id: str
     execution_id: str
@@ -72,7 +72,7 @@ class ArtifactShown(ResponseBody):
 
 
 class ArtifactList(ResponseBody):
-    """A page of artifacts; `total_count` counts all that match."""
+    """A page of artifacts; `total_count` is the number of matching artifacts on all pages."""
 
     artifacts: list[ArtifactShown]
     total_count: int
@@ -98,7 +98,7 @@ class ArtifactUploaded(ArtifactDetail):
 
     @classmethod
     def of(cls, artifact: Artifact) -> "ArtifactUploaded":
-        """The answer for it."""
+        """Return the response body for an artifact."""
         return cls(artifact_id=artifact.id, artifact=ArtifactShown.model_validate(artifact))
 
 
@@ -109,7 +109,7 @@ async def list_artifacts(
     step_id: Annotated[str | None, Query()] = None,
     artifact_type: str | None = None,
 ) -> ArtifactList:
-    """All artifacts, newest first, or those of an execution, a step or a type."""
+    """List artifacts, newest first; filter by execution, step or type."""
     kind = _type(artifact_type) if artifact_type is not None else None
     where = given(execution_id=execution_id, step_id=step_id, artifact_type=kind)
     page = await paging.page(artifacts, where)
@@ -124,18 +124,18 @@ async def list_artifacts(
 )
 @options(max_body=settings().artifact_limit + FORM_ROOM)
 async def upload_artifact(request: Request) -> ArtifactUploaded:
-    """Store a file with an execution, streamed."""
+    """Upload a file as an artifact of an execution."""
     artifact_id = new_id()
     blob = f"stepflow.upload/{artifact_id}"
     async with deleted_on_error(ARTIFACTS, blob):
         fields, upload = await receive_upload(request, ARTIFACTS, blob, limit=settings().artifact_limit)
-        artifact = await _uploaded(artifact_id, blob, fields, upload)
+        artifact = await _artifact_of(artifact_id, blob, fields, upload)
     return ArtifactUploaded.of(await artifacts.insert(artifact))
 
 
 @routes.get("/execution/{execution_id}")
 async def list_execution_artifacts(execution_id: str) -> ArtifactsOfExecution:
-    """All artifacts of an execution, oldest first."""
+    """List all artifacts of an execution, oldest first."""
     execution = await executions.get(execution_id)
     shown = [ArtifactShown.model_validate(artifact) for artifact in await artifacts_of(execution.id)]
     return ArtifactsOfExecution(artifacts=shown)
@@ -143,21 +143,22 @@ async def list_execution_artifacts(execution_id: str) -> ArtifactsOfExecution:
 
 @routes.get("/{artifact_id}")
 async def get_artifact(artifact_id: str) -> ArtifactDetail:
-    """An artifact without its bytes."""
+    """Get the details of an artifact, without the content of its file."""
     artifact = await artifacts.get(artifact_id)
     return ArtifactDetail(artifact=ArtifactShown.model_validate(artifact))
 
 
 @routes.get("/{artifact_id}/download", response_class=Response, responses=DOWNLOAD)
 async def download_artifact(artifact_id: str, conditions: FileConditions) -> Response:
-    """The file itself, or the part of it that `Range` asks for."""
+    """Download an artifact's file, or the part of it that the header `Range` asks for."""
     artifact = await artifacts.get(artifact_id)
     if artifact.blob is None:
         raise NotFound(f"Artifact has no file: {artifact.metadata.get('message', '')}")
-    kind = artifact.mime_type or "application/octet-stream"
-    kind += "; charset=utf-8" if kind.startswith("text/") and "charset=" not in kind else ""
+    media_type = artifact.mime_type or "application/octet-stream"
+    if media_type.startswith("text/") and "charset=" not in media_type:
+        media_type += "; charset=utf-8"
     tag = artifact.sha256 or f"{artifact.id}-{artifact.file_size}"
-    file = StoredFile(artifact.file_name, artifact.file_size, kind, tag, ARTIFACTS, artifact.blob)
+    file = StoredFile(artifact.file_name, artifact.file_size, media_type, tag, ARTIFACTS, artifact.blob)
     try:
         return await serve_file(file, conditions)
     except blobs.BlobNotFound as error:
@@ -165,14 +166,14 @@ async def download_artifact(artifact_id: str, conditions: FileConditions) -> Res
 
 
 @routes.delete("/{artifact_id}")
-async def delete_one_artifact(artifact_id: str) -> Done:
-    """Delete an artifact with its file."""
-    await delete_artifact(await artifacts.get(artifact_id))
+async def delete_artifact(artifact_id: str) -> Done:
+    """Delete an artifact and its file."""
+    await delete_artifact_and_file(await artifacts.get(artifact_id))
     return Done(message="Artifact deleted successfully")
 
 
-async def _uploaded(artifact_id: str, blob: str, fields: dict[str, list[str]], upload: Upload | None) -> Artifact:
-    """The record of an upload, its fields checked. `BadRequest`, `NotFound`."""
+async def _artifact_of(artifact_id: str, blob: str, fields: dict[str, list[str]], upload: Upload | None) -> Artifact:
+    """Check the form fields of an upload and return its record. `BadRequest`, `NotFound`."""
 
     def field(name: str) -> str:
         return fields.get(name, [""])[0].strip()
@@ -209,7 +210,7 @@ def _type(text: str) -> ArtifactType:
 
 
 def _tags(given: list[str]) -> list[str]:
-    """Tags from repeated fields, a JSON list or comma-separated text."""
+    """Return the tags from repeated fields, a JSON list or comma-separated text."""
     if len(given) != 1:
         return [tag.strip() for tag in given if tag.strip()]
     text = given[0].strip()
@@ -219,6 +220,6 @@ def _tags(given: list[str]) -> list[str]:
         except ValueError:
             tags = None
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            raise BadRequest("tags: must be a list of texts")
+            raise BadRequest("tags: must be a JSON list of strings")
         return tags
     return [tag.strip() for tag in text.split(",") if tag.strip()]

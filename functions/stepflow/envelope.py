@@ -1,4 +1,4 @@
-"""The envelope of the StepFlow API: what every response is wrapped in."""
+"""The envelope of the StepFlow API, the JSON object around the data of every response."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,11 +12,11 @@ class StepFlowEnvelope:
     """`{"success": true, "data": ..., "error": null, "timestamp": "..."}`."""
 
     def wrap(self, request: Request, status: int, data: bytes) -> bytes:
-        """The whole body, from the data as JSON."""
+        """Return the whole body; `data` is JSON already."""
         return b'{"success":true,"data":%b,"error":null,"timestamp":"%b"}' % (data, _now().encode())
 
     def schema(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The JSON schema of the whole body, from that of the data."""
+        """Return the JSON schema of the whole body; `data` is the schema of the data."""
         return {
             "type": "object",
             "required": ["success", "data", "error", "timestamp"],
@@ -30,7 +30,7 @@ class StepFlowEnvelope:
 
 
 def failure(request: Request, error: ApiError) -> dict[str, Any]:
-    """The envelope of an error; `data` holds what its details tell in members of their own."""
+    """Return the body of an error; its `data` holds the error's details if these are an object, else null."""
     data = error.details if isinstance(error.details, dict) else None
     return {"success": False, "data": data, "error": error.message, "timestamp": _now()}
 

@@ -1,4 +1,4 @@
-"""Whether StepFlow works, and how much there is of everything."""
+"""The health check of StepFlow, statistics of its records and its machine, and the cleanup on demand."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from functions.stepflow import machine
 from functions.stepflow.access import routes_for
 from functions.stepflow.records import ExecutionStatus
 from functions.stepflow.store import artifacts, connections, executions
-from functions.stepflow.timers import maintain
+from functions.stepflow.timers import run_cleanup
 from functions.stepflow.updates import HUB
 from shared import realtime
 from shared.health import FILES, RECORDS, Checks, sockets
@@ -24,7 +24,7 @@ checks = Checks({"database": RECORDS, "storage": FILES, "websocket": sockets(HUB
 
 
 class Health(ResponseBody):
-    """`status` is healthy when the records, the files and the sockets can be reached."""
+    """`status` is `healthy` when records, files and Web PubSub can be reached, else `unhealthy`."""
 
     status: str
     timestamp: datetime
@@ -36,7 +36,7 @@ class Health(ResponseBody):
 
 
 class Database(ResponseBody):
-    """Totals of the records; the sizes are those of artifacts and logs."""
+    """Numbers of records; the sizes are the total of all artifacts and logs."""
 
     database_size_bytes: int
     database_size_mb: float
@@ -47,7 +47,7 @@ class Database(ResponseBody):
 
 
 class System(ResponseBody):
-    """Figures of the machine, in percent."""
+    """Usage of the machine in percent, and the number of open WebSocket connections."""
 
     cpu_percent: float
     memory_percent: float
@@ -56,7 +56,7 @@ class System(ResponseBody):
 
 
 class Metrics(ResponseBody):
-    """Figures of the service."""
+    """Metrics of the records and the machine."""
 
     timestamp: datetime
     database: Database
@@ -65,7 +65,7 @@ class Metrics(ResponseBody):
 
 
 class DatabaseStatistics(ResponseBody):
-    """Totals of the records."""
+    """Numbers of records, and when the oldest and the newest execution were created."""
 
     total_executions: int
     running_executions: int
@@ -79,7 +79,7 @@ class DatabaseStatistics(ResponseBody):
 
 
 class Optimized(ResponseBody):
-    """What the maintenance run did, and the figures after it."""
+    """What the cleanup did, and the metrics after it."""
 
     status: str = "optimization_completed"
     timestamp: datetime
@@ -87,12 +87,12 @@ class Optimized(ResponseBody):
     metrics: Metrics
 
 
-@probe.get("", responses={503: {"description": "One of them cannot be reached; `data` says which"}})
-async def health() -> Health:
-    """Say whether the records, the files and the sockets can be reached; 503 when not."""
+@probe.get("", responses={503: {"description": "Storage or Web PubSub cannot be reached; `data` says which"}})
+async def get_health() -> Health:
+    """Check whether records, files and Web PubSub can be reached; 503 when one of them cannot."""
     passed = await checks.results()
     healthy = all(passed.values())
-    found = Health(
+    report = Health(
         status="healthy" if healthy else "unhealthy",
         timestamp=datetime.now(UTC),
         uptime_seconds=machine.uptime_seconds(),
@@ -101,13 +101,13 @@ async def health() -> Health:
         storage="accessible" if passed["storage"] else "inaccessible",
     )
     if not healthy:
-        raise Unavailable("Unhealthy", details=found.model_dump(mode="json"))
-    return found
+        raise Unavailable("Unhealthy", details=report.model_dump(mode="json"))
+    return report
 
 
 @routes.get("/status")
 async def get_system_status() -> dict[str, Any]:
-    """The machine, the records and the sockets in figures."""
+    """Get the usage of the machine, and the state of the records and of the WebSocket."""
     totals, clients, size = await asyncio.gather(executions.totals({}), connections.count(), _size())
     return {
         "system": {
@@ -132,13 +132,13 @@ async def get_system_status() -> dict[str, Any]:
 
 @routes.get("/metrics")
 async def get_metrics() -> Metrics:
-    """Records, bytes and the machine in figures."""
+    """Get the numbers of records, their size, and the usage of the machine."""
     return await _metrics()
 
 
 @routes.get("/database")
 async def get_database_statistics() -> DatabaseStatistics:
-    """Executions by status, and all that belongs to them."""
+    """Get the number of executions by status, of their steps and of their artifacts."""
     totals, files, oldest, newest = await asyncio.gather(
         executions.totals({}), artifacts.totals(), executions.page(limit=1, descending=False), executions.page(limit=1)
     )
@@ -158,13 +158,13 @@ async def get_database_statistics() -> DatabaseStatistics:
 
 @routes.post("/optimize")
 async def optimize() -> Optimized:
-    """Run the maintenance that otherwise runs every hour, and say what it did."""
-    done = await maintain()
+    """Run the hourly cleanup now; return what it did and the metrics after it."""
+    done = await run_cleanup()
     return Optimized(timestamp=datetime.now(UTC), operations_performed=done, metrics=await _metrics())
 
 
 def megabytes(size: int) -> float:
-    """Bytes as megabytes."""
+    """Convert bytes to megabytes."""
     return round(size / 1_000_000, 3)
 
 

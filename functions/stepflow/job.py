@@ -50,16 +50,16 @@ class StepflowExecution(JobKind):
         )
 
     async def started(self, job: Job) -> None:
-        """Let the execution enter the status `running` and publish that."""
+        """Change the execution's status to `running` and publish that."""
         execution = await executions.update(job.id, Execution.start)
         if execution.status is ExecutionStatus.RUNNING:
-            await updates.tell(execution.id, [updates.started(execution)])
+            await updates.publish(execution.id, [updates.execution_started(execution)])
 
     async def output(self, job: Job, offset: int, data: bytes) -> None:
-        """Interpret the output, store what follows from it together with how far it was read, then publish that.
+        """Read steps, log lines and artifacts from the output, store them, then publish them.
 
-        A repeat begins before the byte up to which output was read, so it changes nothing. `Stop` when the execution
-        has ended or its output has made it fail.
+        The position up to which output was read is stored with them, and output before it is skipped: a repeat changes
+        nothing. `Stop` when the execution has ended or a critical step has failed.
         """
         at = datetime.now(UTC)
         end = offset + len(data)
@@ -74,7 +74,7 @@ class StepflowExecution(JobKind):
             raise Stop
 
     async def ended(self, job: Job, end: Exit) -> None:
-        """Read the rest of the output, close the open step, let the execution enter its final status, and publish."""
+        """Read the rest of the output, close the open step, store the final status, then publish all of it."""
 
         async def change(execution: Execution) -> Sequence[Change]:
             if execution.settled:
@@ -95,7 +95,7 @@ class StepflowExecution(JobKind):
         execution = await _advance(job, change, end.at, job.size)
         if execution is None or (execution.status is ExecutionStatus.CANCELLED and execution.started_at is None):
             return  # deleted, or cancelled before its start by a request that has published the end
-        await tell_end(execution)
+        await publish_end(execution)
 
     async def wanted(self, job_id: str) -> bool:
         """Return whether the execution exists and is not final."""
@@ -112,7 +112,7 @@ class StepflowExecution(JobKind):
 
 
 def outcome(end: Exit, timeout: int) -> tuple[ExecutionStatus, int | None, str | None]:
-    """Return status, exit code and message of an execution whose job has ended like this."""
+    """Return the status, exit code and error message of an execution whose job has ended; `timeout` in seconds."""
     match end.reason:
         case "exited" if end.exit_code == 0:
             return ExecutionStatus.COMPLETED, 0, None
@@ -129,19 +129,19 @@ def outcome(end: Exit, timeout: int) -> tuple[ExecutionStatus, int | None, str |
             return ExecutionStatus.CANCELLED, None, "Cancelled"
 
 
-async def tell_end(execution: Execution) -> None:
-    """Publish an execution's last messages: how it has ended."""
+async def publish_end(execution: Execution) -> None:
+    """Publish an execution's last messages: the error if it failed, and its end."""
     count = (await artifacts.page({"execution_id": execution.id}, limit=1)).total
-    failure = [updates.failed(execution)] if execution.status is ExecutionStatus.FAILED else []
-    await updates.tell(execution.id, [*failure, updates.completed(execution, count)])
+    failure = [updates.execution_error(execution)] if execution.status is ExecutionStatus.FAILED else []
+    await updates.publish(execution.id, [*failure, updates.execution_completed(execution, count)])
 
 
 async def _unread(execution: Execution, offset: int, data: bytes) -> bytes:
-    """Return the output that the execution has not read yet: what the log has before `offset`, then `data`."""
+    """Return the output that the execution has not read yet: from the log up to `offset`, then from `data`."""
     if execution.offset >= offset:
         return data[execution.offset - offset :]
-    held = blobs.stream(LOGS, execution.id, execution.offset, offset - execution.offset)
-    return b"".join([chunk async for chunk in held]) + data
+    stored = blobs.stream(LOGS, execution.id, execution.offset, offset - execution.offset)
+    return b"".join([chunk async for chunk in stored]) + data
 
 
 async def _advance(
@@ -159,7 +159,7 @@ async def _advance(
             return None
         version, first = execution.etag, execution.lines
         changes = await change(execution)
-        messages = await _keep(job, execution, first, changes, at)
+        messages = await _store(job, execution, first, changes, at)
         execution.summarise()
         execution.log_bytes = max(execution.log_bytes, log_bytes)
         execution.messages += len(messages)
@@ -169,22 +169,22 @@ async def _advance(
             continue
         except tables.RecordNotFound:
             return None
-        await updates.tell(stored.id, messages)
+        await updates.publish(stored.id, messages)
         return stored
 
 
-async def _keep(job: Job, execution: Execution, first: int, changes: Sequence[Change], at: datetime) -> list[Message]:
+async def _store(job: Job, execution: Execution, first: int, changes: Sequence[Change], at: datetime) -> list[Message]:
     """Write log lines, numbered from `first` on, and artifacts; return the messages to publish."""
     await log_index.append(execution.id, first, [change for change in changes if isinstance(change, LogLine)], at)
     messages: list[Message] = []
     for _, group in groupby(changes, type):  # consecutive lines may share frames
         run = list(group)
         lines = [change for change in run if isinstance(change, LogLine)]
-        messages += updates.printed(execution, first, lines, at)
+        messages += updates.log_entries(execution, first, lines, at)
         first += len(lines)
         for change in run:
             if isinstance(change, StepChange):
-                messages.append(updates.step_changed(execution, change.step))
+                messages.append(updates.step_update(execution, change.step))
             elif isinstance(change, ArtifactMark):
                 artifact = await artifacts.insert(_artifact(job, execution, change))
                 messages.append(updates.artifact_created(artifact))
@@ -192,7 +192,7 @@ async def _keep(job: Job, execution: Execution, first: int, changes: Sequence[Ch
 
 
 def _artifact(job: Job, execution: Execution, mark: ArtifactMark) -> Artifact:
-    """Return the record of a file that a marker names, also of a missing file; the same in every repeat."""
+    """Return the record of the file that a marker names, even if the file is missing; a repeat returns the same."""
     named = (captured for captured in job.captured if captured.line == mark.offset and captured.path == mark.path)
     captured = next(named, Captured(line=mark.offset, end=0, path=mark.path, at=execution.created_at))
     file = captured.file

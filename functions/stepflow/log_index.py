@@ -1,7 +1,7 @@
-"""An execution's log lines: an index of their places in its output, so that a page costs two reads.
+"""An execution's log lines, and an index of their positions in its output, so that a page costs two reads.
 
-Beside the output (an append blob named by the execution) lies its index, `<execution>.lines`: 16 bytes for each log
-line in order, so that the place of a line in the index follows from its number.
+The output is in an append blob named after the execution. Its index is the blob `<execution>.lines`: 16 bytes for each
+log line, in order, so that the position of a line's entry follows from the line's number.
 """
 
 import struct
@@ -15,11 +15,11 @@ from functions.stepflow.transcript import LogLine, Step, text_of
 from shared import blobs
 from shared.jobs import LOGS
 
-_ENTRY = struct.Struct("<5s3sQ")  # place in the output, length, microseconds since 1970
+_ENTRY = struct.Struct("<5s3sQ")  # position in the output, length, microseconds since 1970
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 PAGE_BYTES = 8 * 1024 * 1024
-"""Bytes of output that one page may span; it ends early when there is more."""
+"""Bytes of output that one page may span; a page of very long lines holds fewer of them."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Entry:
 
 
 def index_name(execution_id: str) -> str:
-    """The blob of an execution's index."""
+    """The name of the blob with an execution's index."""
     return f"{execution_id}.lines"
 
 
 async def append(execution_id: str, first: int, lines: Sequence[LogLine], at: datetime) -> None:
-    """Enter log lines from number `first` on; entering the same lines again changes nothing."""
+    """Add log lines to the index, the first of which has the number `first`; a repeat changes nothing."""
     micros = (at - _EPOCH) // timedelta(microseconds=1)
     data = b"".join(
         _ENTRY.pack(line.offset.to_bytes(5, "little"), line.length.to_bytes(3, "little"), micros) for line in lines
@@ -49,14 +49,15 @@ async def append(execution_id: str, first: int, lines: Sequence[LogLine], at: da
 async def read(
     execution: Execution, first: int, count: int, *, page_bytes: int = PAGE_BYTES, newest: bool = False
 ) -> list[Entry]:
-    """Log lines from number `first` on, at most `count`.
+    """Return at most `count` log lines, from number `first` on.
 
-    Where they span more than `page_bytes` it is only the first of them, or the `newest`, but always one.
+    When they span more than `page_bytes` of output, only as many as fit, but at least one: the first of them, or with
+    `newest` the last.
     """
     count = min(count, execution.lines - first)
     if count <= 0:
         return []
-    index = await _bytes(index_name(execution.id), first * _ENTRY.size, count * _ENTRY.size)
+    index = await _read_range(index_name(execution.id), first * _ENTRY.size, count * _ENTRY.size)
     places = [
         (int.from_bytes(offset, "little"), int.from_bytes(length, "little"), micros)
         for offset, length, micros in _ENTRY.iter_unpack(index)
@@ -67,7 +68,7 @@ async def read(
         first, places = first + dropped, places[dropped:]
     start = places[0][0]
     places = places[: max(1, sum(offset + length - start <= page_bytes for offset, length, _ in places))]
-    output = memoryview(await _bytes(execution.id, start, places[-1][0] + places[-1][1] - start))
+    output = memoryview(await _read_range(execution.id, start, places[-1][0] + places[-1][1] - start))
     return [
         Entry(number, _EPOCH + timedelta(microseconds=micros), text_of(bytes(output[place - start :][:length])))
         for number, (place, length, micros) in enumerate(places, first)
@@ -75,14 +76,14 @@ async def read(
 
 
 def step_of(execution: Execution, number: int) -> Step | None:
-    """The step that was open when a log line came."""
+    """Return the step that was open when a log line was read, None when there was none."""
     place = bisect_right(execution.steps, number, key=lambda step: step.first_line) - 1
     step = execution.steps[place] if place >= 0 else None
     return step if step and number in lines_of(execution, step) else None
 
 
 def lines_of(execution: Execution, step: Step) -> range:
-    """The numbers of a step's log lines."""
+    """Return the numbers of a step's log lines."""
     return range(step.first_line, execution.lines if step.end_line is None else step.end_line)
 
 
@@ -92,5 +93,5 @@ async def delete(execution_id: str) -> None:
     await blobs.delete(LOGS, index_name(execution_id))
 
 
-async def _bytes(name: str, offset: int, length: int) -> bytes:
+async def _read_range(name: str, offset: int, length: int) -> bytes:
     return b"".join([chunk async for chunk in blobs.stream(LOGS, name, offset, length)])

@@ -1,4 +1,4 @@
-"""Logs: what executions print, line by line."""
+"""Logs: the lines that executions print."""
 
 from datetime import datetime
 from typing import Annotated
@@ -27,7 +27,7 @@ class LogShown(ResponseBody):
 
 
 class LogPage(ResponseBody):
-    """A part of an execution's log, from line `offset` on; the next part begins behind its last line."""
+    """A part of an execution's log, from line `offset` on; the next part begins after its last line."""
 
     logs: list[LogShown]
     total_count: int
@@ -39,7 +39,7 @@ class LogPage(ResponseBody):
 async def list_logs(
     execution_id: str, limit: Limit = 1000, offset: Offset = 0, step_id: Annotated[str | None, Query()] = None
 ) -> LogPage:
-    """An execution's log lines in their order, or those of one step; a page may end early before very long lines."""
+    """List an execution's log lines in order, or those of one step; pages with very long lines may be shorter."""
     execution = await executions.get(execution_id)
     numbers = range(execution.lines)
     if step_id is not None:

@@ -1,4 +1,4 @@
-"""The grammar of markers: what one line of output says about steps, artifacts and metadata."""
+"""The grammar of markers: lines of output that name a step, an artifact or metadata."""
 
 import math
 import re
@@ -9,7 +9,7 @@ Parameter = str | int | float | bool
 
 
 class Word(StrEnum):
-    """The marker words, in the order in which a line is tried for them."""
+    """The marker words, in the order in which a line is searched for them."""
 
     STEP_START = "STEP_START"
     STEP_COMPLETE = "STEP_COMPLETE"
@@ -20,7 +20,7 @@ class Word(StrEnum):
 
 @dataclass(frozen=True)
 class Marker:
-    """A marker word and what stands behind its colon, stripped and never empty."""
+    """A marker word and the text after its colon, which is stripped and never empty."""
 
     word: Word
     content: str
@@ -32,7 +32,7 @@ class Marker:
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """All `[key=value]`, `{key:value}` and `--key=value` of the content."""
+        """The values of all `[key=value]`, `{key:value}` and `--key=value` in the content."""
         return {key: typed(value) for form in _PARAMETERS for key, value in form.findall(self.content)}
 
     @property
@@ -45,18 +45,18 @@ class Marker:
 _WORDS = {word: re.compile(f"{word}:", re.IGNORECASE | re.ASCII) for word in Word}
 _PARAMETERS_BEGIN = re.compile(r"[\[{]|\s--")
 _PARAMETERS = (re.compile(r"\[(\w+)=([^\]]*)\]"), re.compile(r"\{(\w+):([^}]*)\}"), re.compile(r"--(\w+)=(\S+)"))
-_INTEGER = re.compile(r"[0-9]{1,4000}")  # Python reads no longer ones
+_INTEGER = re.compile(r"[0-9]{1,4000}")  # Python refuses to convert texts of more than 4,300 digits
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]*|\.[0-9]+")
 
 ARTIFACT_PATH = (
     rf"(?im)^(?!.*(?:{Word.STEP_START}|{Word.STEP_COMPLETE}|{Word.STEP_ERROR}):)"
     rf"(?>.*?{Word.ARTIFACT}:)[^\S\n]*(?P<path>[^:\s](?:[^:\n]*[^:\s])?)"
 )
-"""Matches a line that is an artifact marker; the group `path` is the path it names."""
+"""Regular expression for a line that is an artifact marker; its group `path` is the path that the marker names."""
 
 
 def parse(line: str) -> Marker | None:
-    """The marker in a line, wherever it stands there; None for any other line."""
+    """Return the marker that a line contains, at any position; None when it contains none."""
     for word, pattern in _WORDS.items():
         if found := pattern.search(line):
             content = line[found.end() :].strip()
@@ -65,7 +65,7 @@ def parse(line: str) -> Marker | None:
 
 
 def typed(text: str) -> Parameter:
-    """A parameter's value: true and false, digits and digits with one dot are what they look like; the rest is text."""
+    """Convert `true` and `false` to bool, digits to int, digits with one dot to float; any other value stays text."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if _INTEGER.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Records of the StepFlow API; an execution's rules stand with its record."""
+"""The records of the StepFlow API: executions with the rules for their changes, artifacts, connections."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from shared.tables.ids import derived_id
 
 WORKSPACE = "/workspace"
 MAX_SECONDS = 86_400
-"""The longest an execution may run, and how long it may when nothing else is asked for."""
+"""The longest time that an execution may run, which is also the default."""
 
 RETENTION_DAYS = 30
 
@@ -30,7 +30,7 @@ class ExecutionStatus(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether an execution stays in this status."""
+        """Whether an execution never leaves this status."""
         return self not in ACTIVE
 
 
@@ -38,7 +38,7 @@ ACTIVE = (ExecutionStatus.PENDING, ExecutionStatus.RUNNING)
 
 
 class ArtifactType(StrEnum):
-    """What kind of file an artifact is."""
+    """The kind of file that an artifact is."""
 
     DOCUMENT = "document"
     IMAGE = "image"
@@ -49,7 +49,7 @@ class ArtifactType(StrEnum):
 
     @classmethod
     def of(cls, name: str) -> "ArtifactType":
-        """By the ending of a file's name."""
+        """Return the type for the extension of a file's name; `OTHER` for an unknown extension."""
         return _TYPES.get(PurePosixPath(name).suffix.lower(), cls.OTHER)
 
 
@@ -67,9 +67,10 @@ _TYPES = {
 
 
 class Execution(Transcript, Record):
-    """One command run in a container. `seconds` is its time once it has ended, `log_bytes` the length of its output.
+    """One command run in a container. `seconds` is its duration, set when it ends; `log_bytes` is the output's length.
 
-    `settled` says that its end is written down whole, `messages` counts what its watchers were sent.
+    `messages` counts the WebSocket messages about it. `settled` is true once its end is recorded completely: its output
+    is read and no step is open.
     """
 
     name: str
@@ -93,52 +94,55 @@ class Execution(Transcript, Record):
 
     @property
     def current_step_index(self) -> int:
-        """The index of the newest step, -1 before any."""
+        """The index of the newest step, -1 before the first."""
         return self.total_steps - 1
 
     @property
     def progress_percentage(self) -> float:
-        """Completed steps of those known so far."""
+        """The percentage of completed steps among the steps known so far; 0 before the first."""
         return round(100 * self.completed_steps / self.total_steps, 2) if self.total_steps else 0.0
 
     @property
     def duration_seconds(self) -> float | None:
-        """Seconds since the start, up to the end; None before the start."""
+        """Seconds from the start to the end, or to now while it runs; None before the start."""
         return seconds_between(self.started_at, self.completed_at)
 
     def step_id(self, index: int | None) -> str | None:
-        """The id of the step at an index; the same whenever it is asked for."""
+        """The id of the step at an index, always the same for the same index; None for None."""
         return None if index is None else derived_id(self.created_at, f"{self.id} step {index}")
 
     def step_index(self, step_id: str) -> int | None:
-        """The index of the step with this id, None when there is none."""
+        """The index of the step with this id, None when the execution has no such step."""
         return next((step.index for step in self.steps if self.step_id(step.index) == step_id), None)
 
     def start(self) -> None:
-        """The command is about to run; a repeat changes nothing."""
+        """Change a pending execution to `running`; in any other status nothing changes."""
         if self.status is ExecutionStatus.PENDING:
             self.status, self.started_at = ExecutionStatus.RUNNING, datetime.now(UTC)
 
     def cancel(self) -> None:
-        """End an execution that has not ended; 400 for one that has. One that never ran is settled with that."""
+        """Cancel a pending or running execution; `BadRequest` when it has ended.
+
+        One whose command was never started has no output to wait for, so it is settled at once.
+        """
         if self.status.final:
             raise BadRequest(f"Cannot cancel {self.status} execution")
         self.end(ExecutionStatus.CANCELLED, None, "Cancelled", datetime.now(UTC))
         self.settled = self.started_at is None
 
     def end(self, status: ExecutionStatus, code: int | None, message: str | None, at: datetime) -> None:
-        """Enter a final status."""
+        """Enter a final status at the moment `at`."""
         self.status, self.exit_code, self.error_message, self.completed_at = status, code, message, at
         self.seconds = max(0.0, (at - self.started_at).total_seconds()) if self.started_at else 0.0
 
     def summarise(self) -> None:
-        """Bring what lists show of the transcript up to date."""
+        """Copy from the transcript what lists show: the number of steps, and the metadata."""
         self.total_steps = len(self.steps)
         self.metadata = {**self.metadata, **self.noted}
 
 
 class Artifact(Record):
-    """A file of an execution. `blob` is None for one that is not there: `metadata["message"]` says why."""
+    """A file of an execution. `blob` is None when there is no file; `metadata["message"]` then gives the reason."""
 
     execution_id: str
     step_id: str | None = None
@@ -157,32 +161,32 @@ class Artifact(Record):
 
     @property
     def file_path(self) -> str:
-        """A label in the documented form; nothing is stored under it."""
+        """A path in the documented form, for display only: no file is stored under it."""
         return f"/storage/artifacts/{self.execution_id}/{self.id}_{self.file_name}"
 
     @property
     def download_url(self) -> str:
-        """Where the file is, below the API's base."""
+        """The path of the file's download, relative to the API's base URL."""
         return f"/api/artifacts/{self.id}/download"
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file."""
+        """Whether the artifact has a file."""
         return self.blob is not None
 
     @property
     def file_extension(self) -> str:
-        """The ending of the file's name, with its dot."""
+        """The extension of the file's name, with its dot."""
         return PurePosixPath(self.file_name).suffix
 
 
 class Connection(Record):
-    """One open socket."""
+    """One open WebSocket connection."""
 
     connection_id: str
     client_id: int = Field(ge=0)
 
 
 def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
-    """Seconds from `start` to `end`, or to now; None without a start."""
+    """Seconds from `start` to `end`, or to now when `end` is None; None without a start."""
     return round(max(0.0, ((end or datetime.now(UTC)) - start).total_seconds()), 3) if start else None

@@ -1,4 +1,4 @@
-"""StepFlow's collections, and what goes with an execution or an artifact when it is deleted."""
+"""StepFlow's collections, and the artifacts of an execution with their files."""
 
 from functions.stepflow.records import Artifact, Connection, Execution
 from shared import blobs, tables
@@ -28,12 +28,12 @@ connections = Collection("StepflowConnections", Connection, plain=True)
 
 
 async def artifacts_of(execution_id: str) -> list[Artifact]:
-    """An execution's artifacts, oldest first."""
+    """Return an execution's artifacts, oldest first."""
     return [artifact async for artifact in artifacts.all({"execution_id": execution_id})][::-1]
 
 
-async def delete_artifact(artifact: Artifact) -> None:
-    """Delete an artifact with its file; one that is gone already is no error."""
+async def delete_artifact_and_file(artifact: Artifact) -> None:
+    """Delete an artifact and its file; it is not an error when either is already deleted."""
     if artifact.blob is not None:
         await blobs.delete(ARTIFACTS, artifact.blob)
     try:

@@ -1,46 +1,47 @@
-"""Upkeep: files past their retention, and connections whose end nobody told."""
+"""Hourly cleanup: deletes artifacts past their retention and records of closed connections."""
 
 from datetime import UTC, datetime, timedelta
 
 from functions.stepflow.records import RETENTION_DAYS
-from functions.stepflow.store import artifacts, connections, delete_artifact
+from functions.stepflow.store import artifacts, connections, delete_artifact_and_file
 from functions.stepflow.updates import HUB
 from shared import realtime, tables
 from shared.workflows import WorkflowClient
 
 
-async def maintain() -> list[str]:
-    """Do what is due; answers what was done, in sentences. Done twice it finds nothing more to do."""
-    expired = await _remove_expired(datetime.now(UTC))
-    checked, gone = await _forget_connections()
+async def run_cleanup() -> list[str]:
+    """Delete what is out of date; return what was deleted, in sentences. A repeat finds nothing more to delete."""
+    expired = await _delete_expired_artifacts(datetime.now(UTC))
+    checked, closed = await _delete_closed_connections()
     return [
-        f"Removed {expired} artifacts past their retention",
-        f"Checked {checked} connections, forgot {gone} that are gone",
+        f"Deleted {expired} artifacts past their retention",
+        f"Checked {checked} connection records, deleted {closed} of closed connections",
     ]
 
 
-async def tidy_up(workflows: WorkflowClient) -> str:
-    """Every hour: the same, for the log."""
-    return "; ".join(await maintain())
+async def hourly_cleanup(workflows: WorkflowClient) -> str:
+    """Every hour: run the cleanup; return what it did as one line for the log."""
+    return "; ".join(await run_cleanup())
 
 
-async def _remove_expired(now: datetime) -> int:
-    """Only artifacts that are old enough are read."""
+async def _delete_expired_artifacts(now: datetime) -> int:
+    """Delete artifacts past their retention, and return how many; newer artifacts are not even read."""
     count = 0
     async for artifact in artifacts.all(before=now - timedelta(days=RETENTION_DAYS)):
-        await delete_artifact(artifact)
+        await delete_artifact_and_file(artifact)
         count += 1
     return count
 
 
-async def _forget_connections() -> tuple[int, int]:
-    checked = gone = 0
+async def _delete_closed_connections() -> tuple[int, int]:
+    """Return how many connection records were checked, and how many of them were deleted."""
+    checked = closed = 0
     async for connection in connections.all():
         checked += 1
         if await realtime.connection_exists(HUB, connection.connection_id) is False:
-            gone += 1
+            closed += 1
             try:
                 await connections.delete(connection.id)
             except tables.RecordNotFound:
                 pass
-    return checked, gone
+    return checked, closed

@@ -1,4 +1,4 @@
-"""What an execution's output has said so far: a pure state machine from bytes to steps, log lines and artifacts."""
+"""Reads an execution's output: a pure state machine that turns bytes into steps, log lines and artifacts."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from functions.stepflow.markers import Marker, Parameter, Word, parse
 
 MAX_LINE = 4 * 1024 * 1024
-"""Bytes of a line; a longer one is read as several."""
+"""Bytes of the longest line; a longer one is read as several lines."""
 
 
 class StepStatus(StrEnum):
-    """running -> completed | failed; the others exist for clients that know the document."""
+    """running -> completed | failed; `pending` and `skipped` are documented, but no step gets them."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -25,7 +25,7 @@ class StepStatus(StrEnum):
 
 
 class Step(BaseModel):
-    """One step. Its log lines are those from `first_line` to before `end_line`, which is None while it is open."""
+    """One step. Its log lines are `first_line` up to and excluding `end_line`, which is None while the step is open."""
 
     index: int
     name: str
@@ -46,8 +46,8 @@ class Step(BaseModel):
         self.status, self.exit_code, self.completed_at, self.end_line = status, code, at, line
 
     def describe(self, key: str, value: str) -> None:
-        """Take metadata; a description and an estimate become the step's own members too."""
-        self.metadata = {**self.metadata, key: value}  # copies of this step keep theirs
+        """Add metadata; the keys DESCRIPTION and ESTIMATED_DURATION also set the step's own fields."""
+        self.metadata = {**self.metadata, key: value}  # a new dict: copies of this step keep the old one
         if key.upper() == "DESCRIPTION":
             self.description = value
         elif key.upper() == "ESTIMATED_DURATION":
@@ -55,13 +55,13 @@ class Step(BaseModel):
 
 
 class StepChange(NamedTuple):
-    """A step has started or ended; `step` is as it was then."""
+    """A step has started or ended; `step` is a copy of it at that moment."""
 
     step: Step
 
 
 class LogLine(NamedTuple):
-    """A line that is no marker: its place in the output, in bytes without the line end, and its text."""
+    """A line that is not a marker: its position in the output, its length in bytes without the line end, its text."""
 
     step: int | None
     offset: int
@@ -70,7 +70,7 @@ class LogLine(NamedTuple):
 
 
 class ArtifactMark(NamedTuple):
-    """A line that names an artifact; `offset` is that of the line's first byte."""
+    """A line that names an artifact; `offset` is the position of the line's first byte in the output."""
 
     step: int | None
     offset: int
@@ -82,9 +82,9 @@ Change = StepChange | LogLine | ArtifactMark
 
 
 class Transcript(BaseModel):
-    """The state: `offset` is the first byte of the first line that is not read yet, `lines` counts log lines.
+    """The state: `offset` is the position of the first line that is not read yet, `lines` counts log lines.
 
-    `failure` says which critical step has failed: from there on nothing but log lines counts.
+    `failure` says which critical step has failed; markers after it are ignored. `noted` is the execution's metadata.
     """
 
     steps: list[Step] = []
@@ -97,18 +97,19 @@ class Transcript(BaseModel):
 
     @property
     def open_step(self) -> Step | None:
-        """The step that has started and not ended."""
+        """The step that has started and not ended, None when there is none."""
         return self.steps[-1] if self.steps and self.steps[-1].end_line is None else None
 
     def read(self, data: bytes, at: datetime, *, end: bool = False) -> list[Change]:
-        """Take in output that begins at `offset`; an unfinished last line waits for more unless this is the `end`.
+        """Read output that begins at `offset`, and return the changes that it causes, in order.
 
-        Answers what it says, in order. Bytes of a line that was not finished come again with those that follow.
+        An unfinished last line is left unread unless this is the `end`: the next call gets its bytes again, followed by
+        the new ones.
         """
         return [change for line in self._lines(data, end) for change in self._read_line(line, at)]
 
     def close(self, code: int | None, at: datetime, message: str | None = None) -> list[Change]:
-        """End the step that is still open with the command's exit code; a critical one fails the execution."""
+        """End the open step, if any, with the command's exit code; if a critical step fails, so does the execution."""
         step = self.open_step
         if step is None:
             return []
@@ -118,7 +119,7 @@ class Transcript(BaseModel):
         return [self._fail(step, code, at, message or f"Exited with code {code}")]
 
     def _lines(self, data: bytes, end: bool) -> Iterator[bytes]:
-        """Whole lines without their newlines; `offset` moves behind each as it is handed out and taken."""
+        """Yield whole lines without their newlines; `offset` moves past a line once the caller has handled it."""
         start = 0
         while True:
             stop = data.find(b"\n", start, start + MAX_LINE + 1)
@@ -197,7 +198,7 @@ class Transcript(BaseModel):
 
 
 def text_of(raw: bytes) -> str:
-    """A line as text without blanks at its ends; what is no UTF-8 is read as Latin-1, so that no byte is lost."""
+    """Return a line as text without blanks at its ends; a line that is not UTF-8 is read as Latin-1."""
     try:
         return raw.decode().strip()
     except UnicodeDecodeError:
@@ -205,7 +206,7 @@ def text_of(raw: bytes) -> str:
 
 
 def _whole_character(data: bytes, stop: int) -> int:
-    """`stop`, or a little before it where it would cut a UTF-8 character in two."""
+    """Return `stop`, or up to 3 bytes less where it would split a UTF-8 character."""
     for back in range(4):
         if data[stop - back] & 0xC0 != 0x80:
             return stop - back

@@ -1,9 +1,9 @@
-"""What StepFlow's sockets hear, in the documented messages.
+"""Builds and publishes the messages that StepFlow sends over its WebSocket.
 
-A frame holds one message. A `log_entry` holds one log line; when more than `SINGLE` lines of one step come at once they
-share frames, their texts joined by newlines, so that a burst stays few frames. `line` is the number of its first line
-(the `offset` of the logs route), `lines` how many it holds. A line too long for a frame goes on in the next ones, whose
-`lines` is 0.
+Each frame holds one message. A `log_entry` message holds one log line. When more than `MAX_SEPARATE_LINES` lines of one
+step arrive together, a message holds several of them, joined by newlines, so that a burst of output needs few frames.
+`line` is the number of the message's first line (the `offset` of the logs route), `lines` is the number of its lines. A
+line that is too long for one message is split over several; all pieces but the last have `lines` 0.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,50 +17,57 @@ from shared import realtime
 
 HUB = "stepflow"
 EVERYTHING = "all"
-"""The group of connections that have subscribed to nothing in particular."""
+"""The Web PubSub group of the connections without a subscription: they receive all messages."""
 
-SINGLE = 20
-"""Log lines at once that still get a frame each."""
+MAX_SEPARATE_LINES = 20
+"""Log lines that are sent one to a message when they arrive together."""
 
-FRAME = 128 * 1024
-"""Characters of log text in a frame; one of the service holds at most 1 MB, and JSON may write a character as six."""
+MAX_FRAME_TEXT = 128 * 1024
+"""Characters of log text in a frame: Web PubSub allows 1 MB, and JSON needs up to six bytes for a character."""
 
-SHORT = 8 * 1024
-"""Characters of a name or a reason in a frame; the API has the whole of it."""
+MAX_SHORT_TEXT = 8 * 1024
+"""Characters of a name, a command or an error message in a frame; the HTTP API returns the whole text."""
 
 Message = dict[str, Any]
 
 
 def group_of(execution_id: str) -> str:
-    """The group of connections that have subscribed to an execution."""
+    """The Web PubSub group of the connections that have subscribed to an execution."""
     return f"execution-{execution_id}"
 
 
 def message(kind: str, data: dict[str, Any]) -> Message:
-    """A message in the documented form."""
+    """Return a message in the documented form, with the present time."""
     return {"type": kind, "data": data, "timestamp": instant(datetime.now(UTC))}
 
 
 def instant(moment: datetime | None) -> str | None:
-    """A moment as the API writes it."""
+    """Format a time as the API does: ISO 8601 in UTC with `Z`."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
 
 
-async def tell(execution_id: str, messages: Iterable[Message]) -> None:
-    """Send messages in order to who watches this execution or everything; once to each."""
+async def publish(execution_id: str, messages: Iterable[Message]) -> None:
+    """Send messages, in order, once to each connection that follows this execution or everything."""
     where = f"'{EVERYTHING}' in groups or '{group_of(execution_id)}' in groups"
     for each in messages:
         await realtime.publish(HUB, each, where=where)
 
 
-def started(execution: Execution) -> Message:
-    """The command is about to run."""
-    data = {"execution_id": execution.id, "name": execution.name[:SHORT], "command": execution.command[:SHORT]}
-    return message("execution_started", {**data, "started_at": instant(execution.started_at)})
+def execution_started(execution: Execution) -> Message:
+    """Return the message that an execution's command is about to run."""
+    return message(
+        "execution_started",
+        {
+            "execution_id": execution.id,
+            "name": execution.name[:MAX_SHORT_TEXT],
+            "command": execution.command[:MAX_SHORT_TEXT],
+            "started_at": instant(execution.started_at),
+        },
+    )
 
 
-def completed(execution: Execution, artifacts_count: int) -> Message:
-    """The last message of an execution."""
+def execution_completed(execution: Execution, artifacts_count: int) -> Message:
+    """Return the last message of an execution: it has ended, in whatever status."""
     return message(
         "execution_completed",
         {
@@ -75,43 +82,43 @@ def completed(execution: Execution, artifacts_count: int) -> Message:
     )
 
 
-def failed(execution: Execution) -> Message:
-    """Why an execution failed."""
-    reason = (execution.error_message or "")[:SHORT]
+def execution_error(execution: Execution) -> Message:
+    """Return the message that says why an execution failed."""
+    reason = (execution.error_message or "")[:MAX_SHORT_TEXT]
     data = {"execution_id": execution.id, "error_message": reason, "error_code": "EXECUTION_ERROR"}
     return message("error", {**data, "timestamp": instant(execution.completed_at)})
 
 
-def step_changed(execution: Execution, step: Step) -> Message:
-    """A step has started or ended."""
+def step_update(execution: Execution, step: Step) -> Message:
+    """Return the message that a step has started or ended."""
     return message("step_update", {"execution_id": execution.id, "step": step_shown(execution, step)})
 
 
 def step_shown(execution: Execution, step: Step) -> dict[str, Any]:
-    """A step as messages show it."""
+    """Return a step as messages show it."""
     return {
         "id": execution.step_id(step.index),
-        "name": step.name[:SHORT],
+        "name": step.name[:MAX_SHORT_TEXT],
         "status": step.status,
         "index": step.index,
         "started_at": instant(step.started_at),
         "completed_at": instant(step.completed_at),
         "exit_code": step.exit_code,
-        "error_message": step.error_message and step.error_message[:SHORT],
+        "error_message": step.error_message and step.error_message[:MAX_SHORT_TEXT],
     }
 
 
 def artifact_created(artifact: Artifact) -> Message:
-    """A file is there."""
+    """Return the message that an artifact has been stored."""
     shown = artifact.model_dump(include={"id", "name", "file_name", "step_id", "file_size"})
-    shown |= {"name": artifact.name[:SHORT], "file_name": artifact.file_name[:SHORT]}
+    shown |= {"name": artifact.name[:MAX_SHORT_TEXT], "file_name": artifact.file_name[:MAX_SHORT_TEXT]}
     shown["download_url"] = artifact.download_url
     return message("artifact_created", {"execution_id": artifact.execution_id, "artifact": shown})
 
 
-def printed(execution: Execution, first: int, lines: Sequence[LogLine], at: datetime) -> list[Message]:
-    """Log lines, the first of them number `first`."""
-    found: list[Message] = []
+def log_entries(execution: Execution, first: int, lines: Sequence[LogLine], at: datetime) -> list[Message]:
+    """Return the messages for log lines, the first of which has the number `first`."""
+    messages: list[Message] = []
     for step, run in groupby(lines, key=lambda line: line.step):
         texts = [line.content for line in run]
         for text, count in _frames(texts):
@@ -124,24 +131,24 @@ def printed(execution: Execution, first: int, lines: Sequence[LogLine], at: date
                 "line": first,
                 "lines": count,
             }
-            found.append(message("log_entry", data))
+            messages.append(message("log_entry", data))
             first += count
-    return found
+    return messages
 
 
 def _frames(texts: list[str]) -> Iterable[tuple[str, int]]:
-    """Texts joined to what fits into a frame each, with the number of lines that end there; long ones in pieces."""
-    most = 1 if len(texts) <= SINGLE else len(texts)
-    held: list[str] = []
+    """Join lines, or split long ones, into texts that fit into a frame; yield each with the number of its lines."""
+    max_lines = 1 if len(texts) <= MAX_SEPARATE_LINES else len(texts)
+    joined: list[str] = []
     size = 0
     for text in texts:
-        if held and (len(held) == most or size + len(text) > FRAME):
-            yield "\n".join(held), len(held)
-            held, size = [], 0
-        while len(text) > FRAME:
-            yield text[:FRAME], 0
-            text = text[FRAME:]
-        held.append(text)
+        if joined and (len(joined) == max_lines or size + len(text) > MAX_FRAME_TEXT):
+            yield "\n".join(joined), len(joined)
+            joined, size = [], 0
+        while len(text) > MAX_FRAME_TEXT:
+            yield text[:MAX_FRAME_TEXT], 0
+            text = text[MAX_FRAME_TEXT:]
+        joined.append(text)
         size += len(text) + 1
-    if held:
-        yield "\n".join(held), len(held)
+    if joined:
+        yield "\n".join(joined), len(joined)

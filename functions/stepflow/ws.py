@@ -1,52 +1,51 @@
-"""StepFlow's WebSocket: everything that happens, or only what the client subscribes to."""
+"""StepFlow's WebSocket: a client receives the messages of all executions, or of those it has subscribed to."""
 
 import hashlib
 from datetime import UTC, datetime
 
-from functions.stepflow.access import admit_socket
+from functions.stepflow.access import authenticate_socket
 from functions.stepflow.records import Connection, ExecutionStatus
 from functions.stepflow.store import connections, executions
 from functions.stepflow.updates import EVERYTHING, HUB, Message, group_of, instant, message, step_shown
 from shared import realtime, tables
 from shared.http.sockets import socket_routes
-from shared.realtime import Event
-from shared.sockets import Reply
+from shared.sockets import Event, Reply
 from shared.tables.ids import derived_id
 from shared.workflows import WorkflowClient
 
 MAX_SUBSCRIPTIONS = 100
-"""Executions that one connection may follow: their ids travel with each of its events."""
+"""Executions that one connection may subscribe to; Web PubSub sends their ids with each event of the connection."""
 
 STATUS_STEPS = 500
-"""Steps, the newest, that a status message holds."""
+"""Steps in an `execution_status` message; the newest are shown."""
 
-ORIGIN = datetime(2020, 1, 1, tzinfo=UTC)
-"""The moment that stands in a connection's id, which its own name makes unique."""
+ID_TIME = datetime(2020, 1, 1, tzinfo=UTC)
+"""The time in the id of every connection record: it is fixed, so that the id follows from the connection's name."""
 
 routes = socket_routes(HUB, message="Upgrade Required: open a WebSocket at {url}")
 
 
-async def speak(event: Event, workflows: WorkflowClient) -> Reply:
-    """Answer one event of a connection."""
+async def handle_event(event: Event, workflows: WorkflowClient) -> Reply:
+    """Handle one event of a connection and return the reply."""
     match event.type:
         case "connect":
-            await admit_socket(event.json_object)
-            return Reply({"groups": [EVERYTHING]})  # from its first moment on it misses nothing
+            await authenticate_socket(event.json_object)
+            return Reply({"groups": [EVERYTHING]})  # from the start, so that it misses no message
         case "connected":
-            await _greet(event.connection_id)
+            await _register_connection(event.connection_id)
         case "disconnected":
-            await _forget(event.connection_id)
+            await _delete_connection(event.connection_id)
         case "message":
-            return await _hear(event)
+            return await _handle_message(event)
         case _:
             pass
     return Reply()
 
 
-async def _greet(connection_id: str) -> None:
+async def _register_connection(connection_id: str) -> None:
     client_id = int.from_bytes(hashlib.sha256(connection_id.encode()).digest()[:6])
     connection = Connection(
-        id=record_id(connection_id), created_at=ORIGIN, connection_id=connection_id, client_id=client_id
+        id=record_id(connection_id), created_at=ID_TIME, connection_id=connection_id, client_id=client_id
     )
     await connections.insert(connection)
     data = {
@@ -57,7 +56,7 @@ async def _greet(connection_id: str) -> None:
     await realtime.publish(HUB, message("connection_established", data), connection=connection_id)
 
 
-async def _forget(connection_id: str) -> None:
+async def _delete_connection(connection_id: str) -> None:
     try:
         await connections.delete(record_id(connection_id))
     except tables.RecordNotFound:
@@ -65,14 +64,14 @@ async def _forget(connection_id: str) -> None:
 
 
 def record_id(connection_id: str) -> str:
-    """The id of a connection's record."""
-    return derived_id(ORIGIN, connection_id)
+    """Return the id of a connection's record."""
+    return derived_id(ID_TIME, connection_id)
 
 
-async def _hear(event: Event) -> Reply:
+async def _handle_message(event: Event) -> Reply:
     given = event.json_object
     data = given.get("data")
-    data = data if isinstance(data, dict) else given  # the original's page puts the id beside the type
+    data = data if isinstance(data, dict) else given  # the original StepFlow's web page sends the id beside the type
     execution_id = data.get("execution_id")
     match given.get("type"):
         case "ping":
@@ -86,26 +85,27 @@ async def _hear(event: Event) -> Reply:
         case "get_status" if isinstance(execution_id, str):
             return Reply(await _execution_status(execution_id))
         case _:
-            return Reply(_error("INVALID_MESSAGE", "Not a message of this API"))
+            return Reply(_error("INVALID_MESSAGE", "Unknown or malformed message"))
 
 
 async def _subscribe(event: Event, execution_id: str) -> Reply:
-    own = _subscriptions(event)
-    if execution_id not in own:
-        if len(own) >= MAX_SUBSCRIPTIONS:
-            return Reply(_error("TOO_MANY_SUBSCRIPTIONS", f"At most {MAX_SUBSCRIPTIONS}", execution_id))
-        own.append(execution_id)
+    subscriptions = _subscriptions(event)
+    if execution_id not in subscriptions:
+        if len(subscriptions) >= MAX_SUBSCRIPTIONS:
+            text = f"A connection can subscribe to at most {MAX_SUBSCRIPTIONS} executions"
+            return Reply(_error("TOO_MANY_SUBSCRIPTIONS", text, execution_id))
+        subscriptions.append(execution_id)
     await realtime.add_to_group(HUB, group_of(execution_id), event.connection_id)
     await realtime.remove_from_group(HUB, EVERYTHING, event.connection_id)
-    return Reply(message("subscribed", {"execution_id": execution_id}), {"subscriptions": own})
+    return Reply(message("subscribed", {"execution_id": execution_id}), {"subscriptions": subscriptions})
 
 
 async def _unsubscribe(event: Event, execution_id: str) -> Reply:
-    own = [each for each in _subscriptions(event) if each != execution_id]
-    if not own:
+    subscriptions = [each for each in _subscriptions(event) if each != execution_id]
+    if not subscriptions:
         await realtime.add_to_group(HUB, EVERYTHING, event.connection_id)
     await realtime.remove_from_group(HUB, group_of(execution_id), event.connection_id)
-    return Reply(message("unsubscribed", {"execution_id": execution_id}), {"subscriptions": own})
+    return Reply(message("unsubscribed", {"execution_id": execution_id}), {"subscriptions": subscriptions})
 
 
 def _subscriptions(event: Event) -> list[str]:

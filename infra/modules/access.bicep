@@ -1,4 +1,4 @@
-// Who may do what: the app, the containers' identity, and the developer who runs the same code on a laptop.
+// Role assignments of the app, of the containers' identity, and of a developer who runs the app on a laptop.
 param appPrincipalId string
 param runnerPrincipalId string
 param developerPrincipalId string
@@ -95,7 +95,7 @@ resource appVault 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// Container groups are made while the app runs, so the resource group is the scope.
+// The scope is the resource group, because the app creates container groups at run time.
 resource appContainers 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(resourceGroup().id, appPrincipalId, roles.containerInstancesContributor)
   properties: {
@@ -108,7 +108,7 @@ resource appContainers 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// So that the app may give this one identity, and no other, to containers.
+// Lets the app assign this one identity, and no other, to containers.
 resource appRunner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: runnerIdentity
   name: guid(runnerIdentity.id, appPrincipalId, roles.managedIdentityOperator)

@@ -44,7 +44,7 @@ resource site 'Microsoft.Web/sites@2025-05-01' = {
       scaleAndConcurrency: {
         instanceMemoryMB: 2048
         maximumInstanceCount: maximumInstanceCount
-        // The platform's own default for Python is one request at a time; every handler here is asynchronous.
+        // The platform's default for Python is 1; the handlers of this app are asynchronous and run side by side.
         triggers: { http: { perInstanceConcurrency: 32 } }
       }
     }
@@ -59,7 +59,7 @@ resource site 'Microsoft.Web/sites@2025-05-01' = {
     properties: appSettings
   }
 
-  // Deployments come with an identity, never with a user name and a password.
+  // Deployments must sign in with an identity; user name and password are switched off.
   resource ftp 'basicPublishingCredentialsPolicies' = {
     name: 'ftp'
     properties: { allow: false }

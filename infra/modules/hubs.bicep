@@ -1,4 +1,4 @@
-// One hub for each API. Who may do what is the business of the API's own dialogue, so anybody may connect.
+// One hub for each API. Anonymous clients may connect, because each API authenticates its clients itself.
 param webPubSubName string
 param hubs string[]
 param appUrl string

@@ -1,4 +1,5 @@
-// Two identities: the app's, and one that can only pull the runner's image, because what users run may borrow it.
+// Two identities: one for the app, and one for containers. Code in a container can use the container's identity, so
+// that one has a single right: to pull the runner's image.
 param location string
 param tags object
 param token string

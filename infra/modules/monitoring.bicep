@@ -1,4 +1,4 @@
-// Application Insights on a workspace; only identities may write to it.
+// Application Insights and its workspace; telemetry is accepted only from identities with a role.
 param location string
 param tags object
 param token string

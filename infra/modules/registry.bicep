@@ -1,4 +1,4 @@
-// The registry of the runner's image.
+// The container registry for the runner's image.
 param location string
 param tags object
 param token string

@@ -1,4 +1,4 @@
-// The storage account: the host's state, the app's records and files, the app's package. No key opens it.
+// The storage account for the host's state, the app's records and files, and the app's package. Access keys are disabled.
 param location string
 param tags object
 param token string
@@ -20,13 +20,13 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   resource blobs 'blobServices' = {
     name: 'default'
 
-    // The app makes its own containers when it needs them; this one must be there before it.
+    // The app creates its own blob containers when it needs them; this one must exist before the app is deployed.
     resource packages 'containers' = {
       name: 'packages'
     }
   }
 
-  // What a job was given is deleted when it ends; this finds what a job left that never ended.
+  // The app deletes the input files of a job when it ends; this rule deletes those of jobs that were never ended.
   resource lifecycle 'managementPolicies' = {
     name: 'default'
     properties: {

@@ -1,4 +1,4 @@
-// The vault of the app's secrets; app settings only refer to them.
+// The Key Vault with the app's secrets; app settings contain references to them, not the secrets.
 param location string
 param tags object
 param token string
@@ -36,7 +36,8 @@ resource anthropic 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasAnthr
 }
 
 output name string = vault.name
-// With its version: a new secret is a changed setting, which the app reads at once and not within a day.
+// The references include the version, so a new secret changes the setting and the app uses it at once. References
+// without a version are refreshed only once a day.
 output eventsCodeReference string = '@Microsoft.KeyVault(SecretUri=${events.properties.secretUriWithVersion})'
 output anthropicApiKeyReference string = hasAnthropicKey
   ? '@Microsoft.KeyVault(SecretUri=${anthropic!.properties.secretUriWithVersion})'

@@ -1,4 +1,4 @@
-// The Web PubSub service; its hubs come later, because they hold the app's address.
+// The Web PubSub service. Its hubs are in hubs.bicep, because they need the app's URL.
 param location string
 param tags object
 param token string

@@ -1,1 +1,1 @@
-"""HTTP: FastAPI routes as Functions, errors, uploads and paging, as every API uses them."""
+"""HTTP for all APIs: FastAPI routes as Functions, errors, uploads and paging."""

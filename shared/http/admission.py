@@ -1,4 +1,4 @@
-"""Admission: who calls, how often, and how much may be sent; decided before the body of a request is read."""
+"""Admission: authentication, rate limit and size limit, applied before the body of a request is read."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from shared.http.routes import Route
 
 @dataclass(frozen=True)
 class Guard:
-    """A way of finding out who calls.
+    """A way to authenticate callers.
 
-    `identify` is the dependency that the routes take; it returns something with an `id`, or raises `Unauthorized` or
-    `Forbidden`. `schemes` are the security schemes of OpenAPI that open it, by name.
+    `identify` is the dependency that the routes take; it returns an object with an `id`, or raises `Unauthorized` or
+    `Forbidden`. `schemes` are its security schemes for OpenAPI, by name.
     """
 
     identify: Callable[[Request], Awaitable[Any]]
@@ -44,23 +44,24 @@ class Admission:
         self._known: dict[int, Guard | None] = {}
 
     def guard_of(self, route: APIRoute) -> Guard | None:
-        """The guard of a route; None for a public one."""
-        key = id(route)  # routes have no hash, and live as long as their API
+        """Return the guard of a route; None for a public route."""
+        key = id(route)  # routes cannot be hashed; their ids stay unique while the API lives
         if key not in self._known:
             self._known[key] = next((guard for guard in self._guards if guard.covers(route)), None)
         return self._known[key]
 
     async def admit(self, request: Request, send: Send, route: Route) -> tuple[Send, str]:
-        """Find out who calls and count the request: the `send` that shows the counts, and the caller's id ("").
+        """Authenticate the caller and count the request.
 
-        Raises `Unauthorized`, `Forbidden`, `TooManyRequests`.
+        Returns a `send` that adds the headers of the rate limit, and the caller's id, "" for a public route. Raises
+        `Unauthorized`, `Forbidden`, `TooManyRequests`.
         """
         caller, refusal = "", None
         if guard := self.guard_of(route):
             try:
                 caller = (await guard.identify(request)).id
             except (Unauthorized, Forbidden) as error:
-                refusal = error  # counted all the same, by address: else keys could be guessed without limit
+                refusal = error  # raised after counting: otherwise keys could be guessed without limit
         headers: dict[str, str] = {}
         if self._limit and route.options.counted:
             verdict = await self._limit.count(caller or address_of(request))
@@ -85,10 +86,10 @@ def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
     return with_headers
 
 
-def limited(request: Request, limit: int) -> Receive:
-    """The request's `receive`, which raises 413 as soon as the body is known to be longer than `limit` bytes."""
+def limit_body(request: Request, limit: int) -> Receive:
+    """Return the request's `receive`; it raises 413 once the body is known to be longer than `limit` bytes."""
     what = "File" if request.headers.get("content-type", "").startswith("multipart/") else "Body"
-    # Not an ApiError: FastAPI passes on nothing else that is raised while it reads a body.
+    # Not an ApiError: while it reads a body, FastAPI passes on HTTPException only.
     too_large = HTTPException(413, f"{what} too large")
     if int(request.headers.get("content-length", 0)) > limit:
         raise too_large

@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import tables
 from shared.http import pages
-from shared.http.admission import Admission, Guard, limited
-from shared.http.errors import RAISED, ApiError, BadRequest, InvalidRequest, MethodNotAllowed, NotFound, api_error
+from shared.http.admission import Admission, Guard, limit_body
+from shared.http.errors import HANDLED, ApiError, BadRequest, InvalidRequest, MethodNotAllowed, NotFound, api_error
 from shared.http.idempotency import serve_once
 from shared.http.openapi import describe
 from shared.http.ratelimit import RateLimit
@@ -35,7 +35,7 @@ Render = Callable[[Request, ApiError], Any]
 
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
-_GOOD_PART = re.compile(rb"limit=0*[1-9][0-9]{0,11}|offset=[0-9]{1,12}|(?!limit=|offset=).*", re.DOTALL)
+_VALID_PART = re.compile(rb"limit=0*[1-9][0-9]{0,11}|offset=[0-9]{1,12}|(?!limit=|offset=).*", re.DOTALL)
 _LOCATIONS = ("body", "query", "path", "header")
 
 
@@ -51,12 +51,12 @@ class Cors:
 
     @classmethod
     def of_settings(cls) -> "Cors | None":
-        """All that `RUNYARD_CORS_ORIGINS` allows; None where the platform answers preflight requests."""
+        """Return what `RUNYARD_CORS_ORIGINS` allows; None when the platform handles preflight requests."""
         origins = settings().cors_origins
         return cls(origins.split(",")) if origins else None
 
     def middleware(self) -> Middleware:
-        """What answers preflight requests and adds the headers."""
+        """Return the middleware that handles preflight requests and adds the headers."""
         return Middleware(
             CORSMiddleware,
             allow_origins=list(self.origins),
@@ -69,18 +69,18 @@ class Cors:
 
 
 def message_only(request: Request, error: ApiError) -> Any:
-    """The plainest shape of an error: `{"error": "why"}`."""
+    """Return the simplest body of an error: `{"error": "message"}`."""
     return {"error": error.message}
 
 
-class _LastResort:
-    """Answers 500 in the API's shape for what no handler took, and logs it while the invocation is still open.
+class _Unhandled:
+    """Turns exceptions without a handler into a 500 in the API's shape, and logs them within the invocation.
 
-    Counts every response in `answered`.
+    Counts every response in `response_counts`, by method, route and status.
     """
 
-    def __init__(self, app: ASGIApp, error: Callable[[Request, ApiError], Response], answered: Counter[Any]):
-        self.app, self.error, self.answered = app, error, answered
+    def __init__(self, app: ASGIApp, error: Callable[[Request, ApiError], Response], response_counts: Counter[Any]):
+        self.app, self.error, self.response_counts = app, error, response_counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -90,7 +90,7 @@ class _LastResort:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                self.answered[scope["method"], path, message["status"]] += 1
+                self.response_counts[scope["method"], path, message["status"]] += 1
             await send(message)
 
         try:
@@ -106,12 +106,12 @@ class Api(FastAPI):
     """Serves `routers` below `/<prefix>`.
 
     - `render` gives errors their shape, `envelope` wraps the data of every other JSON response.
-    - `guards` find out who calls, before the body of a route that depends on one is read; `limit` is the rate limit of
-      each caller, by the id that its guard found, or by address.
-    - `cors` says what browsers may do from other origins, by default what the settings say.
-    - `lenient_paging`: a `limit` or `offset` that is no number in range means the default, instead of 400.
-    - `tells_methods`: a known path with another method answers 405 with `Allow`, instead of 404.
-    - `not_found` is the message for unknown paths; `{method}` and `{path}` in it are filled in.
+    - `guards` authenticate the caller before the body of a route that depends on one is read; `limit` is the rate limit
+      of each caller, known by the id that its guard returned, or by address.
+    - `cors` is what browsers may do from other origins, by default what the settings allow.
+    - `lenient_paging`: an invalid `limit` or `offset` is replaced by the default, instead of 400.
+    - `method_not_allowed`: a known path with an unknown method gets 405 with `Allow`, instead of 404.
+    - `not_found` is the message for unknown paths; `{method}` and `{path}` in it are replaced.
     """
 
     def __init__(
@@ -127,14 +127,14 @@ class Api(FastAPI):
         limit: RateLimit | None = None,
         cors: Cors | None = None,
         lenient_paging: bool = False,
-        tells_methods: bool = False,
+        method_not_allowed: bool = False,
         not_found: str = "Resource not found",
     ):
         self.prefix, self.envelope = prefix, envelope
         self._render, self._not_found = render, not_found
-        self._lenient_paging, self._tells_methods = lenient_paging, tells_methods
+        self._lenient_paging, self._method_not_allowed = lenient_paging, method_not_allowed
         self._admission = Admission(guards, limit)
-        self.answered: Counter[tuple[str, str, int]] = Counter()
+        self.response_counts: Counter[tuple[str, str, int]] = Counter()
         cors = cors or Cors.of_settings()
         super().__init__(
             title=title,
@@ -147,19 +147,19 @@ class Api(FastAPI):
             telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
             middleware=[
                 *([cors.middleware()] if cors else []),
-                Middleware(_LastResort, error=self.error, answered=self.answered),
+                Middleware(_Unhandled, error=self.error, response_counts=self.response_counts),
             ],
         )
         # Extended, not included: an included router's routes would not carry their whole path.
         for part in (*routers, pages.routes):
             self.router.routes.extend(part.routes)
         self.own_routes = [route for route in self.router.routes if isinstance(route, Route)]
-        for kind in RAISED:
+        for kind in HANDLED:
             self.add_exception_handler(kind, self._raised)
         self.add_exception_handler(RequestValidationError, self._invalid)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The usual stack, around the route of this Function in place of a search through all routes."""
+        """Build FastAPI's stack around `_serve`: the host has found the route, so FastAPI need not search for it."""
         router, self.router = self.router, self._serve  # type: ignore[assignment]
         try:
             return super().build_middleware_stack()
@@ -178,28 +178,28 @@ class Api(FastAPI):
         scope.update(route=route, endpoint=route.endpoint, path_params=_values(scope, route))
         if self._lenient_paging:
             scope["query_string"] = _without_bad_paging(scope["query_string"])
-        # Before the body, which FastAPI would read first: a wrong one must hide neither a missing key nor the limit.
+        # Before FastAPI reads the body: a wrong body must not hide a missing key or a reached limit.
         send, caller = await self._admission.admit(request, send, route)
-        body = limited(request, route.options.max_body)
+        body = limit_body(request, route.options.max_body)
         key = request.headers.get("idempotency-key")
         if key is None or not route.idempotent:
             await route.handle(scope, body, send)
             return
-        where = f"{self.prefix} {caller} {request.method} {scope['path']}"
-        await serve_once(where, key, body, send, lambda receive, send: route.handle(scope, receive, send))
+        owner = f"{self.prefix} {caller} {request.method} {scope['path']}"
+        await serve_once(owner, key, body, send, lambda receive, send: route.handle(scope, receive, send))
 
     def _unknown(self, request: Request) -> ApiError:
-        """The error for a path, or a method of it, that no Function has."""
+        """Return the error for a path, or a method of a path, without a Function."""
         path = request.scope["path"].removeprefix(f"/{self.prefix}") or "/"
-        # The host takes an encoded slash for a part of a name: decoded, the path would be another one.
-        if self._tells_methods and b"%2f" not in request.scope["raw_path"].lower():
+        # To the host an encoded slash is part of a name; the decoded path could match another route.
+        if self._method_not_allowed and b"%2f" not in request.scope["raw_path"].lower():
             matching = [route for route in self.own_routes if route.path_regex.match(path)]
             if methods := sorted({method for route in matching for method in route.methods or ()}):
                 return MethodNotAllowed("Method Not Allowed", headers={"Allow": ", ".join(methods)})
         return NotFound(self._not_found.format(method=request.method, path=path))
 
     def error(self, request: Request, error: ApiError) -> Response:
-        """An error as this API answers it."""
+        """Return the response for an error, in the shape of this API."""
         return JSONResponse(self._render(request, error), error.status, error.headers)
 
     async def _raised(self, request: Request, error: Exception) -> Response:
@@ -218,12 +218,13 @@ class Api(FastAPI):
         return self.error(request, InvalidRequest(message, details=details))
 
     def openapi(self) -> dict[str, Any]:
-        """The description of this API, made once."""
+        """Return the OpenAPI document of this API; it is built once."""
         if not self.openapi_schema:
+            sample = Request({"type": "http", "headers": [], "state": {"request_id": "", "started": 0.0}})
             self.openapi_schema = describe(
                 super().openapi(),
                 self.own_routes,
-                error=self._render(Request({"type": "http", "headers": []}), BadRequest("why")),
+                error=self._render(sample, BadRequest("why")),
                 envelope=self.envelope,
                 guard_of=self._admission.guard_of,
             )
@@ -235,7 +236,7 @@ def _field(location: Sequence[Any]) -> str:
 
 
 def _values(scope: Scope, route: APIRoute) -> dict[str, str]:
-    """The host's values for the parameters of a route. The host decodes them, but for encoded slashes."""
+    """Return the host's values for the parameters of a route; the host decodes all but encoded slashes."""
     given: dict[str, str] = scope["runyard.values"]
     values = {name: given.get(name, "") for name in route.param_convertors}
     if b"%2f" not in scope["raw_path"].lower():
@@ -244,5 +245,5 @@ def _values(scope: Scope, route: APIRoute) -> dict[str, str]:
 
 
 def _without_bad_paging(query: bytes) -> bytes:
-    """The query without a `limit` or an `offset` that is no number in range."""
-    return b"&".join(part for part in query.split(b"&") if _GOOD_PART.fullmatch(part))
+    """Return the query without an invalid `limit` or `offset`."""
+    return b"&".join(part for part in query.split(b"&") if _VALID_PART.fullmatch(part))

@@ -1,4 +1,4 @@
-"""The base of request and response bodies."""
+"""The base classes of request and response bodies."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,12 +10,12 @@ class RequestBody(BaseModel):
 
 
 class ResponseBody(BaseModel):
-    """A JSON object that a client gets; can be read from a record's attributes."""
+    """A JSON object that a client receives; it can be made from the attributes of a record."""
 
     model_config = ConfigDict(from_attributes=True, defer_build=True)
 
 
 class Done(ResponseBody):
-    """That something was done, in words."""
+    """A confirmation in words."""
 
     message: str

@@ -1,7 +1,7 @@
-"""Register every FastAPI route as a Function of its own, over the FastAPI types of Azure Functions ("HTTP v2").
+"""Registers every FastAPI route as a Function of its own, over the FastAPI types of Azure Functions ("HTTP v2").
 
-Requests and answers stream both ways. The host tries routes in the order of function names and knows no precedence of
-literals, so the names are made here: `<api>_<rank>_<handler>`, where the rank has a digit for every path segment.
+Requests and responses are streamed. The host tries routes in the order of their function names and does not prefer
+literal paths. So the names are made here: `<api>_<rank>_<handler>`, where the rank has a digit for every path segment.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -42,16 +42,16 @@ _COORDINATORS = ("azure_functions_runtime.http_v2", "azure_functions_worker.http
 
 
 def durable_client(request: Request) -> df.DurableOrchestrationClient:
-    """Dependency: the durable client of this invocation."""
+    """Return the durable client of this invocation; a FastAPI dependency."""
     binding, context = request.scope["runyard.durable"]
     return df.DurableOrchestrationClient(binding, context.invocation_id)
 
 
 class LiveResponse(Response):
-    """The answer of an ASGI app that already runs inside the invocation.
+    """The response of an ASGI app that already runs inside the invocation.
 
-    The app runs up to the start of its answer before the function returns (so its logs and its time belong to the
-    invocation), then streams straight through.
+    The app runs until its response starts, then the function returns and the body is streamed. So the logs and the time
+    up to that point belong to the invocation.
     """
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Any], scope: Scope, receive: Receive):
@@ -74,7 +74,7 @@ class LiveResponse(Response):
         await send(message)
 
     async def ready(self) -> "LiveResponse":
-        """Wait for the start of the answer; raises what the app raised before it."""
+        """Wait until the response starts; raises what the app raised before that."""
         await self._started.wait()
         if self._start is None:
             await self._task
@@ -85,11 +85,11 @@ class LiveResponse(Response):
         try:
             await self._task
         finally:
-            _forget(scope)
+            _drop_coordinator_entry(scope)
 
 
-def _forget(scope: Scope) -> None:
-    """The worker's HTTP coordinator keeps an entry (about 2 kB) of every request it ever proxied: drop this one."""
+def _drop_coordinator_entry(scope: Scope) -> None:
+    """Delete this request's entry (about 2 kB) in the worker's HTTP coordinator, which never deletes one itself."""
     invocation = dict(scope["headers"]).get(b"x-ms-invocation-id", b"").decode()
     for name in _COORDINATORS:
         coordinator = getattr(sys.modules.get(name), "http_coordinator", None)
@@ -101,17 +101,17 @@ def _uses_client(dependant: Dependant) -> bool:
 
 
 def _template(path: str) -> str:
-    """A FastAPI path as a template of the host: `/a/{id}` -> `a/{id}`, `/{rest:path}` -> `{*rest}`."""
+    """Return a FastAPI path as a template of the host: `/a/{id}` -> `a/{id}`, `/{rest:path}` -> `{*rest}`."""
     return re.sub(r"\{(\w+):\w+\}", r"{\1}", re.sub(r"\{(\w+):path\}", r"{*\1}", path.strip("/")))
 
 
 def _rank(template: str) -> str:
-    """Literals before parameters before catch-alls, segment by segment."""
+    """Return a sort key: in each segment literals come before parameters, and those before catch-alls."""
     return "".join("2" if "{*" in part else "1" if "{" in part else "0" for part in template.split("/"))
 
 
 def register(app: df.DFApp, api: Api) -> None:
-    """Make a Function of each route of `api`, and one for everything else below its prefix."""
+    """Register a Function for each route of `api`, and one for all other paths below its prefix."""
     for route in api.own_routes:
         _register(app, api, route)
     _add(app, api, f"{api.prefix}/{{*path}}", METHODS, f"{api.prefix}_9_unknown_path", None)
@@ -127,7 +127,7 @@ def _add(app: df.DFApp, api: Api, template: str, methods: list[str], name: str, 
     async def serve(req: Any, context: func.Context, client: str | None) -> Response:
         scope: Scope = {key: req.scope[key] for key in _ASGI if key in req.scope}
         if route and scope["method"] == "HEAD" and "HEAD" not in (route.methods or ()):
-            scope["method"] = "GET"  # the server drops the body
+            scope["method"] = "GET"  # the server omits the body
         scope |= {
             "root_path": f"/{api.prefix}",
             "state": {},

@@ -1,4 +1,4 @@
-"""ETags of records, and changes on the condition that a record is still the one that was read."""
+"""ETags of records, and `If-Match`: changes only while a record still is the version that was read."""
 
 import re
 from typing import Annotated
@@ -13,12 +13,12 @@ _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
 def show_version(response: Response, record: Record) -> None:
-    """Put the record's version in the answer's ETag."""
+    """Set the response's ETag to the record's version."""
     if record.etag and (match := _TAG.fullmatch(record.etag)):
         response.headers["ETag"] = f'"{match[1]}"'
 
 
-def _wanted(given: Annotated[str | None, Header(alias="If-Match")] = None) -> str | None:
+def _required_version(given: Annotated[str | None, Header(alias="If-Match")] = None) -> str | None:
     if given is None or given.strip() == "*":
         return None
     match = _TAG.fullmatch(given.strip())
@@ -27,5 +27,5 @@ def _wanted(given: Annotated[str | None, Header(alias="If-Match")] = None) -> st
     return f'W/"{match[1]}"'
 
 
-IfMatch = Annotated[str | None, Depends(_wanted)]
-"""Parameter type of a change: the version that the record must have (for `Collection.update`), None for any."""
+IfMatch = Annotated[str | None, Depends(_required_version)]
+"""Parameter type of a change: the version that the record must have (for `Collection.update`), None for any version."""

@@ -11,8 +11,8 @@ from shared import blobs, tables
 class ApiError(Exception):
     """A response other than success; `message` and `details` are for the client and must hold no secret.
 
-    `code` names the error for programs; each class has one, and a route may give its own. `details` is JSON: what the
-    API's renderer makes of it is that API's affair.
+    `code` names the error for programs; each class has one, and a route may give its own. `details` is JSON; each
+    API's renderer decides how to show it.
     """
 
     status = 500
@@ -44,7 +44,7 @@ class InvalidRequest(BadRequest):
 
 
 class Unauthorized(ApiError):
-    """401: no credential, or one that opens nothing."""
+    """401: no credential, or an invalid one."""
 
     status, code = 401, "UNAUTHORIZED"
 
@@ -56,49 +56,49 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """404: no such record, or none that the caller may see."""
+    """404: the record does not exist, or the caller may not see it."""
 
     status, code = 404, "NOT_FOUND"
 
 
 class MethodNotAllowed(ApiError):
-    """405: the path exists, with other methods; the `Allow` header names them."""
+    """405: the path exists, but only with the methods in the `Allow` header."""
 
     status, code = 405, "METHOD_NOT_ALLOWED"
 
 
 class Conflict(ApiError):
-    """409: the record's present state does not allow it."""
+    """409: the record's current state does not allow the request."""
 
     status, code = 409, "CONFLICT"
 
 
 class Gone(ApiError):
-    """410: it existed and has ended."""
+    """410: the resource existed and has ended."""
 
     status, code = 410, "GONE"
 
 
 class PreconditionFailed(ApiError):
-    """412: the record is no longer the one the client read."""
+    """412: the record has changed since the client read it."""
 
     status, code = 412, "PRECONDITION_FAILED"
 
 
 class TooLarge(ApiError):
-    """413: a body over its documented limit."""
+    """413: the body is larger than its documented limit."""
 
     status, code = 413, "PAYLOAD_TOO_LARGE"
 
 
 class RangeNotSatisfiable(ApiError):
-    """416: the file has no such part."""
+    """416: the requested range is outside the file."""
 
     status, code = 416, "RANGE_NOT_SATISFIABLE"
 
 
 class UpgradeRequired(ApiError):
-    """426: this address speaks WebSocket only."""
+    """426: this address accepts WebSocket connections only."""
 
     status, code = 426, "UPGRADE_REQUIRED"
 
@@ -110,7 +110,7 @@ class TooManyRequests(ApiError):
 
 
 class Unavailable(ApiError):
-    """503: not now; `Retry-After` says when."""
+    """503: temporarily unavailable; `Retry-After` says when to try again."""
 
     status, code = 503, "SERVICE_UNAVAILABLE"
 
@@ -121,7 +121,7 @@ CHANGED = "The record has changed since it was read"
 
 
 def error_of_status(status: int, message: str, headers: Mapping[str, str] | None = None) -> ApiError:
-    """The error with this status, with the code of its class (`ERROR` where there is no class for it)."""
+    """Return an error with this status and the code of its class (`ERROR` for a status without a class)."""
     kind = _BY_STATUS.get(status)
     if kind is not None:
         return kind(message, headers=headers)
@@ -130,7 +130,7 @@ def error_of_status(status: int, message: str, headers: Mapping[str, str] | None
     return error
 
 
-RAISED = (
+HANDLED = (
     ApiError,
     HTTPException,
     tables.RecordNotFound,
@@ -141,12 +141,12 @@ RAISED = (
     tables.TooManyRecords,
     blobs.BlobNotFound,
 )
-"""What becomes a response. Everything else is a fault of the app and answers 500, `tables.MissingIndex` too: a list
-that no index serves is a mistake in the collection's declaration, and the log says so."""
+"""The exceptions with a response of their own. Every other exception is a fault of the app and becomes a 500, also
+`tables.MissingIndex`: a list without an index is a mistake in the collection's declaration, and it is logged."""
 
 
 def api_error(error: Exception) -> ApiError:
-    """The response that one of `RAISED` becomes: the one place that knows the errors of the layers below."""
+    """Return the API error for one of `HANDLED`: the only place that maps errors of the layers below."""
     match error:
         case ApiError():
             return error

@@ -1,4 +1,4 @@
-"""Files over HTTP: uploads measured as they stream into a blob, downloads whole, in part, or not at all."""
+"""Files over HTTP: uploads are streamed into a blob; downloads support ranges and conditions."""
 
 import contextlib
 import re
@@ -16,15 +16,15 @@ from shared.http.errors import RangeNotSatisfiable, TooLarge
 from shared.http.multipart import Part, read_form
 
 FORM_ROOM = 2 * 1024 * 1024
-"""Bytes of an upload beside its file: the form's own and its fields."""
+"""Bytes that an upload may have besides its file: text fields, headers and boundaries of the form."""
 
 DOWNLOAD: dict[int | str, dict[str, Any]] = {
     200: {"content": {"*/*": {}}},
-    206: {"description": "The part that was asked for"},
-    304: {"description": "The file is still the one that the client has"},
-    416: {"description": "The file has no such part"},
+    206: {"description": "The requested range of the file"},
+    304: {"description": "The file has not changed since the client received it"},
+    416: {"description": "The requested range is outside the file"},
 }
-"""What a route that serves a file answers, for OpenAPI."""
+"""The responses of a route that serves a file, for OpenAPI."""
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -42,7 +42,7 @@ class Upload:
 async def receive_upload(
     request: Request, container: str, blob: str, *, limit: int
 ) -> tuple[dict[str, list[str]], Upload | None]:
-    """Stream the form's `file` into a blob: the text fields, and the upload (None when the form has no file).
+    """Stream the form's `file` into a blob; return the text fields and the upload (None when the form has no file).
 
     `TooLarge` for a file over `limit` bytes, `BadRequest` for a malformed form; nothing is stored then.
     """
@@ -67,7 +67,7 @@ async def receive_upload(
 
 @contextlib.asynccontextmanager
 async def deleted_on_error(container: str, blob: str) -> AsyncGenerator[None]:
-    """Delete the blob when the block raises: a file without its record would never be found again."""
+    """Delete the blob when the block raises: nothing else would delete a blob without a record."""
     try:
         yield
     except BaseException:
@@ -77,7 +77,7 @@ async def deleted_on_error(container: str, blob: str) -> AsyncGenerator[None]:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file: the name it is saved under, its size in bytes, its content type, its ETag without quotes, its blob."""
+    """A file to download: `name` for the client to save it under, `size` in bytes, `tag` its ETag without quotes."""
 
     name: str
     size: int
@@ -89,7 +89,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What of a file a request asks for, and of which version; each the header's text, or None."""
+    """The values of the headers Range, If-None-Match and If-Range; None when absent."""
 
     range: str | None = None
     if_none_match: str | None = None
@@ -109,20 +109,23 @@ FileConditions = Annotated[Conditions, Depends(_conditions)]
 
 
 async def serve_file(file: StoredFile, conditions: Conditions) -> Response:
-    """200, 206 (one range; several are answered with the whole), 304 or 416. Raises `blobs.BlobNotFound`."""
+    """Return the response: 200, 206 (for one range; several get the whole file) or 304.
+
+    Raises `RangeNotSatisfiable` (416) and `blobs.BlobNotFound`.
+    """
     tag = f'"{file.tag}"'
     known = conditions.if_none_match
     if known is not None and {"*", tag} & {each.strip().removeprefix("W/") for each in known.split(",")}:
         return Response(status_code=304, headers={"ETag": tag})
     start, length, status = 0, file.size, 200
     headers = {
-        "Content-Type": file.content_type,  # as it is: a media type would be given a charset
+        "Content-Type": file.content_type,  # not as `media_type`, to which Starlette may add a charset
         "ETag": tag,
         "Accept-Ranges": "bytes",
         "Content-Disposition": disposition(file.name),
         "X-Content-Type-Options": "nosniff",
     }
-    if conditions.range and conditions.if_range in (None, tag) and (part := _part(conditions.range, file.size)):
+    if conditions.range and conditions.if_range in (None, tag) and (part := _parse_range(conditions.range, file.size)):
         start, length = part
         status = 206
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{file.size}"
@@ -131,7 +134,7 @@ async def serve_file(file: StoredFile, conditions: Conditions) -> Response:
 
 
 async def stream_blob(container: str, blob: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-    """A blob's bytes, the first of which have arrived: `blobs.BlobNotFound` is raised while a status can still tell."""
+    """Return a blob's bytes once the first have arrived, so that `BlobNotFound` is raised before a response starts."""
     chunks = blobs.stream(container, blob, offset, length)
     first = await anext(chunks, b"")
 
@@ -144,7 +147,7 @@ async def stream_blob(container: str, blob: str, offset: int = 0, length: int | 
 
 
 def disposition(name: str) -> str:
-    """Content-Disposition of a file; a name that is not plain ASCII is in `filename*`, after a plain replacement."""
+    """Return a Content-Disposition; a name with other characters than ASCII is given a second time in `filename*`."""
     plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in name)
     header = f'attachment; filename="{plain}"'
     if plain == name:
@@ -152,8 +155,8 @@ def disposition(name: str) -> str:
     return f"{header}; filename*=utf-8''{quote(name.encode('utf-8', 'replace'), safe='')}"
 
 
-def _part(wanted: str, size: int) -> tuple[int, int] | None:
-    """(start, length) of a Range header; None when it is to be ignored. `RangeNotSatisfiable`."""
+def _parse_range(wanted: str, size: int) -> tuple[int, int] | None:
+    """Return (start, length) of a Range header; None when it must be ignored. `RangeNotSatisfiable`."""
     match = _RANGE.fullmatch(wanted.strip())
     if match is None or not (match[1] or match[2]) or (match[1] and match[2] and int(match[1]) > int(match[2])):
         return None
@@ -162,5 +165,7 @@ def _part(wanted: str, size: int) -> tuple[int, int] | None:
     else:
         start, end = max(size - int(match[2]), 0), size - 1
     if start > end:
-        raise RangeNotSatisfiable("The file has no such part", headers={"Content-Range": f"bytes */{size}"})
+        raise RangeNotSatisfiable(
+            "The requested range is outside the file", headers={"Content-Range": f"bytes */{size}"}
+        )
     return start, end - start + 1

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a creating request that is sent again gets the answer of the first, for a day."""
+"""`Idempotency-Key`: a creating request that is repeated gets the response of the first one, for a day."""
 
 import hashlib
 import json
@@ -16,17 +16,17 @@ from shared.tables import Collection, Record
 log = logging.getLogger(__name__)
 
 KEPT = timedelta(hours=24)
-"""How long an answer is kept."""
+"""How long a response is kept."""
 
 UNDER_WAY = timedelta(minutes=10)
-"""After this a request without an answer has died with its host: no function runs longer."""
+"""After this time a request without a response counts as lost in a crash: no function runs longer."""
 
 MAX_KEY = 255
 _HEADERS = ("content-type", "etag", "location")
 
 
 class Claim(Record):
-    """One used key: `key` and `body` as SHA-256 in hex, and the answer; its status is 0 while it is being made."""
+    """One used key and its response; `key` and `body` are SHA-256 in hex, `status` is 0 until there is a response."""
 
     key: str
     body: str = ""
@@ -41,25 +41,25 @@ claims = Collection("IdempotencyKeys", Claim, plain=True, unique=["key"], view=[
 async def serve_once(
     owner: str, key: str, receive: Receive, send: Send, serve: Callable[[Receive, Send], Awaitable[None]]
 ) -> None:
-    """Run `serve` for the first request of this owner and key; repeat its answer to the same request later.
+    """Run `serve` for the first request of this owner and key; repeat its response to later ones.
 
-    Only answers of success are kept: whatever else was answered, nothing was created. 409 for another body under the
-    same key, and while the first request is under way. The body passes through as a stream.
+    Only successful responses are kept, since a failed request has created nothing. 409 for another body under the same
+    key, and while the first request is being served. The body is passed on as a stream.
     """
     if not 1 <= len(key) <= MAX_KEY:
         raise BadRequest(f"Idempotency-Key: must have 1 to {MAX_KEY} characters")
-    body = _Body(receive)
+    body = _HashedBody(receive)
     claim, own = await _claim(hashlib.sha256(json.dumps([owner, key]).encode()).hexdigest())
     if not own:
         if await body.digest() != claim.body:
             raise Conflict("Idempotency-Key was used with another body")
-        await _answer(send, claim.status, {**claim.headers, "idempotency-replayed": "true"}, claim.answer.encode())
+        await _replay(send, claim.status, {**claim.headers, "idempotency-replayed": "true"}, claim.answer.encode())
         return
-    held = _Held()
+    held = _HeldResponse()
     try:
         await serve(body.receive, held.send)
     except BaseException:
-        await _give_up(claim)
+        await _release(claim)
         raise
     if 200 <= held.status < 300:
         digest = await body.digest()
@@ -71,15 +71,15 @@ async def serve_once(
         try:
             await claims.update(claim.id, done)
         except (tables.RecordNotFound, tables.StorageUnavailable):  # or another request has taken the key over
-            log.exception("the answer of an idempotent request could not be kept")
+            log.exception("the response of an idempotent request could not be stored")
     else:
-        await _give_up(claim)
+        await _release(claim)
     for message in held.messages:
         await send(message)
 
 
 async def purge() -> int:
-    """Forget the answers that were kept long enough; answers how many."""
+    """Delete the keys that are older than `KEPT`; return how many."""
     count = 0
     async for claim in claims.all(before=datetime.now(UTC) - KEPT):
         try:
@@ -91,7 +91,7 @@ async def purge() -> int:
 
 
 async def _claim(hashed: str) -> tuple[Claim, bool]:
-    """The claim on a key, and whether it has just been made, by this request."""
+    """Return the claim on a key, and whether this request has made it."""
     while True:
         try:
             return await claims.insert(Claim(key=hashed)), True
@@ -103,28 +103,28 @@ async def _claim(hashed: str) -> tuple[Claim, bool]:
             if found.status and age < KEPT:
                 return found, False
             if not found.status and age < UNDER_WAY:
-                raise Conflict("A request with this Idempotency-Key is under way", headers={"Retry-After": "1"})
+                raise Conflict("A request with this Idempotency-Key is in progress", headers={"Retry-After": "1"})
             await claims.delete(found.id, if_match=found.etag)
         except (tables.RecordNotFound, tables.RecordChanged):
             continue
 
 
-async def _give_up(claim: Claim) -> None:
+async def _release(claim: Claim) -> None:
     try:
         await claims.delete(claim.id)
     except (tables.RecordNotFound, tables.StorageUnavailable) as error:
-        log.warning("a claim on an Idempotency-Key could not be given up: %s", error)
+        log.warning("an Idempotency-Key could not be released: %s", error)
 
 
-async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+async def _replay(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
 
 
-class _Body:
-    """The request's body, hashed as it passes."""
+class _HashedBody:
+    """The request's body, hashed while it is read."""
 
     def __init__(self, receive: Receive):
         self._receive, self._hash, self._more = receive, hashlib.sha256(), True
@@ -136,14 +136,14 @@ class _Body:
         return message
 
     async def digest(self) -> str:
-        """SHA-256 of the whole, in hex; what nobody has read is read now."""
+        """Return the SHA-256 of the whole body in hex, after reading the rest of it."""
         while self._more:
             await self.receive()
         return self._hash.hexdigest()
 
 
-class _Held:
-    """An answer that waits until it is kept; those of creating requests are small."""
+class _HeldResponse:
+    """A response that is held back until it is stored; those of creating requests are small."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []

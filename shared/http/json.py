@@ -1,4 +1,4 @@
-"""JSON that clients may put into records: what every reader takes and storage keeps as it is."""
+"""Checks of JSON from clients: only values that JSON can represent and storage keeps unchanged."""
 
 import math
 from typing import Annotated, Any, cast
@@ -9,7 +9,7 @@ MAX_DEPTH = 100
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The value itself; ValueError for what JSON cannot hold, and for nesting deeper than `MAX_DEPTH`."""
+    """Return the value unchanged. ValueError when JSON cannot represent it, or it is nested deeper than `MAX_DEPTH`."""
     if depth > MAX_DEPTH:
         raise ValueError(f"must be nested at most {MAX_DEPTH} levels deep")
     match value:
@@ -33,14 +33,14 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def not_blank(text: str) -> str:
-    """The text itself; ValueError when it has nothing but blanks."""
+    """Return the text unchanged. ValueError when it is empty or only white space."""
     if not text.strip():
         raise ValueError("must not be blank")
     return text
 
 
 Text = Annotated[str, Strict(), AfterValidator(plain)]
-"""A text that storage keeps as it is."""
+"""A text that storage keeps unchanged."""
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(plain)]
-"""An object of any members."""
+"""A JSON object with any members."""

@@ -1,4 +1,4 @@
-"""Reading `multipart/form-data` as a stream: text fields are collected, the file is handed on chunk by chunk."""
+"""Reads `multipart/form-data` as a stream: text fields are collected, the file is passed on chunk by chunk."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class Part:
 async def read_form(
     request: Request, save: Callable[[Part, AsyncIterator[bytes]], Awaitable[T]], *, file_field: str = "file"
 ) -> tuple[dict[str, list[str]], T | None]:
-    """All text fields, and what `save(part, chunks)` made of the first file named `file_field` (None without one).
+    """Return all text fields, and the result of `save(part, chunks)` for the first file named `file_field`, or None.
 
-    Later files are read and dropped. `BadRequest` for a body that is malformed or ends early; when that is known only
-    inside the file, it is raised to `save` out of `chunks`.
+    Other files are read and ignored. `BadRequest` for a body that is malformed or incomplete; inside the file, `chunks`
+    raises it to `save`.
     """
     fields: dict[str, list[str]] = {}
     size, text, saved, found = 0, bytearray(), None, False
@@ -42,7 +42,7 @@ async def read_form(
             text += chunk or b""
             size += len(chunk or b"")
             if size > MAX_FIELDS:
-                raise BadRequest(f"Form fields are over {MAX_FIELDS} bytes")
+                raise BadRequest(f"The form's text fields must not be larger than {MAX_FIELDS} bytes together")
             if chunk is None:
                 fields.setdefault(part.name, []).append(text.decode("utf-8", "replace"))
                 text.clear()
@@ -53,14 +53,14 @@ async def read_form(
 
 
 async def _rest(stream: AsyncIterator[tuple[Part, bytes | None]], chunk: bytes | None) -> AsyncIterator[bytes]:
-    """The chunks of the part that `chunk` begins."""
+    """Yield the chunks of a part, of which `chunk` is the first."""
     while chunk is not None:
         yield chunk
         _, chunk = await anext(stream)
 
 
 async def _parts(request: Request) -> AsyncIterator[tuple[Part, bytes | None]]:
-    """Each part's chunks as they arrive, and None at its end."""
+    """Yield the chunks of each part as they arrive, and None at the end of a part."""
     kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
@@ -97,12 +97,12 @@ async def _parts(request: Request) -> AsyncIterator[tuple[Part, bytes | None]]:
         try:
             parser.write(raw)
         except FormParserError as error:
-            raise BadRequest("Body is no well-formed multipart/form-data") from error
+            raise BadRequest("Body is not well-formed multipart/form-data") from error
         ready, events[:] = events.copy(), []
         for event in ready:
             yield event
     if not ended:
-        raise BadRequest("Body ends before the form does")
+        raise BadRequest("Body ends before the end of the form")
 
 
 def _set_header(part: Part, name: bytes, value: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI description of an API, as it really answers: its own error shape, envelope, keys and headers."""
+"""Completes FastAPI's OpenAPI document with the API's own error shape, envelope, keys and headers."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,7 +10,7 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", dict:
 _IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "The same request under the same key gets the same response again, for 24 hours",
+    "description": "A repeated request with the same key gets the response of the first one, for 24 hours",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 
@@ -29,7 +29,7 @@ def describe(
         schemas.pop(name, None)
     schemas["Error"] = _shape(error)
     refused = {
-        "description": "Refused, or failed",
+        "description": "The request was refused or has failed",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
     }
     for route in routes:
@@ -57,7 +57,7 @@ def _wrap(responses: dict[str, Any], envelope: Envelope) -> None:
 
 
 def _shape(example: Any) -> dict[str, Any]:
-    """The schema of values like this one."""
+    """Return the schema of values like the example."""
     if isinstance(example, dict):
         members = cast("dict[str, Any]", example)
         properties = {name: _shape(value) for name, value in members.items()}

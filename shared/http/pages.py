@@ -11,7 +11,7 @@ from shared.http.errors import NotFound
 from shared.http.routes import options, router
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
-"""The files of Swagger UI as the package fastapi-offline carries them."""
+"""The files of Swagger UI in the package fastapi-offline, with their content types."""
 
 DAY = 86_400
 
@@ -20,7 +20,7 @@ routes = router("", "pages", include_in_schema=False)
 
 @cache
 def asset(name: str) -> bytes:
-    """One of `ASSETS`."""
+    """Return the content of one of `ASSETS`."""
     return files("fastapi_offline").joinpath("static", name).read_bytes()
 
 
@@ -34,7 +34,7 @@ async def docs(request: Request) -> Response:
         swagger_js_url=f"{base}/docs/swagger-ui-bundle.js",
         swagger_css_url=f"{base}/docs/swagger-ui.css",
         swagger_favicon_url=f"{base}/docs/favicon.png",
-        # Without this null the page of a public host asks a public server to check the document.
+        # Without `validatorUrl: null` the page lets a public server validate the document.
         swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True, "validatorUrl": None},
     )
 

@@ -1,4 +1,4 @@
-"""Paging: what part of a list a request asks for, and the page that answers it."""
+"""Paging: which part of a list a request asks for, and the page that it gets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SortOrder = Literal["asc", "desc"]
 
 
 def _digits(given: object) -> object:
-    """Python reads `1_000` and ` 1` as numbers; a query must be plain digits."""
+    """Refuse `1_000` and ` 1`, which Python reads as numbers."""
     if isinstance(given, str) and not given.removeprefix("-").isdigit():
         raise ValueError("must be a whole number")
     return given
@@ -26,24 +26,24 @@ def _digits(given: object) -> object:
 Limit = Annotated[
     int,
     BeforeValidator(_digits),
-    Field(ge=1, description=f"At most {MAX_LIMIT}; more is cut"),
+    Field(ge=1, description=f"At most {MAX_LIMIT}; a larger number counts as {MAX_LIMIT}"),
     AfterValidator(lambda n: min(n, MAX_LIMIT)),
 ]
-"""How many items of a list; below 1 is refused, above `MAX_LIMIT` is cut."""
+"""How many items to return: less than 1 gets 400, more than `MAX_LIMIT` counts as `MAX_LIMIT`."""
 
 Offset = Annotated[int, BeforeValidator(_digits), Field(ge=0), AfterValidator(lambda n: min(n, MAX_OFFSET))]
-"""How many items to pass over."""
+"""How many items to skip."""
 
 Cursor = Annotated[
     str | None,
-    Field(description="Where the page before this one ended, from its Link header; `offset` is ignored with it"),
+    Field(description="From the Link header of the previous page; `offset` is then ignored"),
 ]
-"""A place in a list, which stays the same whatever is added before it."""
+"""A position in a list that stays valid when records are added before it."""
 
 
 @dataclass(frozen=True)
 class Paging:
-    """What part of a list a request asks for: `limit` items from `offset` on, or behind `cursor`, in `order`."""
+    """Which part of a list a request asks for: `limit` items from `offset` on, or after `cursor`, in `order`."""
 
     limit: int
     offset: int
@@ -54,7 +54,7 @@ class Paging:
     response: Response
 
     async def page(self, collection: Collection[R], where: Mapping[str, object] | None = None) -> Page[R]:
-        """That part of the records that match `where`, linked to the next one."""
+        """Return that part of the records that match `where`, and set the `Link` header to the next part."""
         page = await collection.page(
             where,
             limit=self.limit,
@@ -67,14 +67,14 @@ class Paging:
         return page
 
     def link(self, page: Page[Any]) -> None:
-        """Let the response's `Link` header lead to the page behind this one, with the same filters and order."""
+        """Set the response's `Link` header to the page after this one, with the same filters and order."""
         if page.cursor:
             url = self.request.url.remove_query_params(["offset", "api_key"]).include_query_params(cursor=page.cursor)
             self.response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
 
 
 def paging(limit: int = 50, *, orders: Sequence[str] = ()) -> Any:
-    """The dependency for a list: `Annotated[Paging, paging(100)]`.
+    """Return the dependency of a list: `Annotated[Paging, paging(100)]`.
 
     `limit` is the default; `orders` are the fields that `sort_by` may name, the default first. Without them a list has
     one order, the newest first.
@@ -104,5 +104,5 @@ def paging(limit: int = 50, *, orders: Sequence[str] = ()) -> Any:
 
 
 def given(**fields: object) -> dict[str, object]:
-    """A filter by those fields that a request names: absent query parameters are None."""
+    """Return a filter by the fields that are not None: absent query parameters are None."""
     return {name: value for name, value in fields.items() if value is not None}

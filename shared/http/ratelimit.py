@@ -1,8 +1,8 @@
-"""Rate limits: so many requests a minute and a second for each caller, exact over all instances of the app.
+"""Rate limits: requests a minute and a second for each caller, exact over all instances of the app.
 
-Each caller has one row that says how much of its minute is given out. An instance takes tokens from it in lots, and
-counts on its own as long as it has some: most requests cost no storage call. The lots shrink as the minute fills, so
-that hardly any token is stranded on an instance that the caller's next requests do not reach.
+A token allows one request. Each caller has one row with the number of tokens that instances have taken in the current
+minute. An instance takes several at once, a lot, and uses them without further storage calls. A lot is a part of the
+remaining tokens, so that few tokens are left unused on an instance that receives no more requests of the caller.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 MINUTE = 60.0
 _CALLERS = 20_000
 _SHARE = 4
-"""A lot is this part of what is left."""
+"""A lot is the number of remaining tokens divided by this."""
 
 
 class Window(Record):
-    """A caller's minute: when it `began`, and what of its two limits is given out to instances."""
+    """A caller's minute: when it `began`, and how much of its two limits instances have taken."""
 
     began: datetime
     minute: int = 0
@@ -40,7 +40,10 @@ windows = Collection("RateWindows", Window, plain=True, spread=16, view=["began"
 
 @dataclass
 class _Lot:
-    """What this instance may let pass of one caller's minute: `tokens` in all, `burst` in any second."""
+    """The requests of one caller that this instance may still allow: `tokens` until `until`, `burst` in any second.
+
+    `left` is what no instance has taken yet, `recent` the times of the requests in the last second.
+    """
 
     until: float = 0.0
     tokens: int = 0
@@ -52,16 +55,16 @@ class _Lot:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a request may pass, and the headers that tell its sender."""
+    """Whether a request is allowed, and the headers that show its sender the limit."""
 
     allowed: bool
     headers: dict[str, str]
 
 
 class RateLimit:
-    """At most `minute` requests in a caller's minute, which begins with its first, and `second` in any second.
+    """At most `minute` requests in a caller's minute, which begins with its first request, and `second` in any second.
 
-    0 switches a limit off. When the store is away, requests pass.
+    0 switches a limit off. While storage is unavailable, all requests are allowed.
     """
 
     def __init__(self, name: str, minute: int, second: int):
@@ -80,23 +83,23 @@ class RateLimit:
                 lot.recent.popleft()
             if now >= lot.until:
                 lot.until, lot.tokens, lot.burst, lot.left = 0.0, 0, 0, self.minute
-            if self._short(lot):
+            if self._exhausted(lot):
                 try:
-                    await self._take(caller, lot)
+                    await self._take_lot(caller, lot)
                 except tables.StorageUnavailable:
-                    log.warning("rate limit of %s not checked: the store is away", self.name)
+                    log.warning("rate limit of %s not checked: storage is unavailable", self.name)
                     return Verdict(True, {})
-            allowed = not self._short(lot)
+            allowed = not self._exhausted(lot)
             if allowed:
                 lot.tokens -= 1
                 lot.recent.append(time.monotonic())
             return Verdict(allowed, self._headers(lot, allowed))
 
-    def _short(self, lot: _Lot) -> bool:
+    def _exhausted(self, lot: _Lot) -> bool:
         return bool((self.minute and lot.tokens < 1) or (self.second and len(lot.recent) >= lot.burst))
 
-    async def _take(self, caller: str, lot: _Lot) -> None:
-        """Take the next lot of what the caller has left; nothing is written when nothing is left."""
+    async def _take_lot(self, caller: str, lot: _Lot) -> None:
+        """Take the caller's next lot; nothing is written when nothing is left."""
         wanted_tokens = bool(self.minute) and lot.tokens < 1
         wanted_burst = bool(self.second) and len(lot.recent) >= lot.burst
         if (wanted_burst and lot.burst >= self.second) or (wanted_tokens and lot.until and not lot.left):
@@ -110,8 +113,8 @@ class RateLimit:
             now = datetime.now(UTC)
             if now >= window.began + timedelta(seconds=MINUTE):
                 window.began, window.minute, window.second = now, 0, 0
-            tokens = _lot_of(self.minute, window.minute) if wanted_tokens else 0
-            burst = _lot_of(self.second, window.second) if wanted_burst else 0
+            tokens = _lot_size(self.minute, window.minute) if wanted_tokens else 0
+            burst = _lot_size(self.second, window.second) if wanted_burst else 0
             window.minute += tokens
             window.second += burst
             taken, ends = (tokens, burst), window.began + timedelta(seconds=MINUTE)
@@ -146,13 +149,13 @@ class RateLimit:
         return headers
 
 
-def _lot_of(limit: int, given: int) -> int:
-    """How much of a limit to take at once: a part of what is left, down to the last one."""
+def _lot_size(limit: int, given: int) -> int:
+    """Return how many tokens to take: a part of the rest, at least 1 unless nothing is left."""
     return ceil((limit - given) / _SHARE)
 
 
 def address_of(request: Request) -> str:
-    """Where a request comes from: the platform's front end appends the sender to X-Forwarded-For."""
+    """Return the sender's address, which the platform's front end appends to X-Forwarded-For."""
     forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     if forwarded.count(":") == 1 or forwarded.startswith("["):  # with its port
         forwarded = forwarded.rpartition(":")[0]
@@ -160,7 +163,7 @@ def address_of(request: Request) -> str:
 
 
 async def purge() -> int:
-    """Forget callers that have been away for a day; answers how many."""
+    """Delete the windows of callers without a request for a day; return how many."""
     count, limit = 0, datetime.now(UTC) - timedelta(days=1)
     async for window in windows.all():
         if window.began < limit:

@@ -19,11 +19,11 @@ R = TypeVar("R", bound=Record)
 Operation = Literal["list", "create", "get", "update", "delete"]
 
 OPERATIONS: tuple[Operation, ...] = ("list", "create", "get", "update", "delete")
-_KEPT_BY_US = ("id", "created_at", "updated_at")
+_SET_BY_APP = ("id", "created_at", "updated_at")
 
 
 class Resource(Generic[R]):
-    """What `resource` has made: the routes, and the same operations for the rest of the app."""
+    """The result of `resource`: the routes, and the same operations as methods."""
 
     def __init__(self, routes: APIRouter, collection: PlainCollection[R], search: Sequence[str], order: Sequence[str]):
         self.routes, self.collection = routes, collection
@@ -39,7 +39,7 @@ class Resource(Generic[R]):
         offset: int = 0,
         cursor: str | None = None,
     ) -> Page[R]:
-        """A part of what an owner keeps: records that match `where` and hold `text` in a searched field."""
+        """Return a page of an owner's records that match `where` and contain `text` in a searched field."""
         return await self.collection.of(owner).page(
             where,
             limit=limit,
@@ -54,7 +54,7 @@ class Resource(Generic[R]):
         return await self.collection.of(owner).insert(self.collection.model.model_validate(dict(values)))
 
     async def get(self, owner: str, record_id: str) -> R:
-        """One record. `RecordNotFound`."""
+        """Return a record. `RecordNotFound`."""
         return await self.collection.of(owner).get(record_id)
 
     async def update(self, owner: str, record_id: str, values: Mapping[str, Any], *, if_match: str | None = None) -> R:
@@ -83,26 +83,26 @@ def resource(
 ) -> Resource[R]:
     """Give `routes` the operations on a collection: GET and POST at its prefix; GET, PATCH and DELETE at `/{id}`.
 
-    Made for what one person keeps (notes, tasks, addresses): the collection must be plain, and a list reads all that
-    its owner has. What grows by itself (runs, logs, messages, an audit) must not use it: declare a counted collection
-    and write its routes.
+    For records that a person enters (notes, tasks, addresses): the collection must be plain, and a list reads all
+    records of its owner. Records that a program creates (runs, logs, messages) become too many for this: declare a
+    counted collection for them and write its routes.
 
     - `owner` is the parameter type of the caller (`CurrentClient`): each sees the records of its own `id` only.
-    - The bodies follow from the record: on creation, fields without a default are required; PATCH sets the members that
-      are given, and null is refused where the field cannot be null.
-    - `filters` are query parameters that select by the value of a field of the same name, or by parameter to field;
-      `search` are the fields in which `q` is looked for; `order` the fields to sort by, `-` for high to low.
-    - `only` leaves operations out. Special routes are plain handlers on the same router; those with a literal path
-      beside `/{id}` need no order, as the host tries literals first.
+    - The bodies follow from the record: POST requires the fields without a default; PATCH sets the members that are
+      given, and refuses null for a field that cannot be null.
+    - `filters` are the fields by which query parameters of the same name filter, or a mapping of parameters to fields;
+      `search` are the fields in which `q` is searched; `order` the fields to sort by, with `-` in descending order.
+    - `only` are the operations to offer. Further routes are plain handlers on the same router, declared in any order:
+      the host tries a literal path before `/{id}`.
     """
     if not isinstance(collection, PlainCollection):
-        raise ValueError(f"{collection.table}: a resource is made of a plain collection")
+        raise ValueError(f"{collection.table}: a resource needs a plain collection")
     model = collection.model
     noun = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", model.__name__).lower()
     plural = routes.prefix.rpartition("/")[2].replace("-", "_")
     words, things = noun.replace("_", " "), plural.replace("_", " ")
     made = Resource(routes, collection, search, order)
-    fields = {name: info for name, info in model.model_fields.items() if name not in _KEPT_BY_US}
+    fields = {name: info for name, info in model.model_fields.items() if name not in _SET_BY_APP}
     bodies = _Bodies(model, fields, plural)
     identifier = Annotated[str, Path(alias=f"{noun}_id")]
     chosen = dict(filters) if isinstance(filters, Mapping) else {name: name for name in filters}
@@ -137,7 +137,7 @@ def resource(
         return Done(message=f"{words.capitalize()} deleted")
 
     query = [(name, _optional(model.model_fields[field])) for name, field in chosen.items()]
-    query += [("q", Annotated[str | None, Query(description=f"Text in {', '.join(search)}")])] if search else []
+    query += [("q", Annotated[str | None, Query(description=f"Text to find in {', '.join(search)}")])] if search else []
     who, answer = ("caller", owner), ("response", Response)
     named, at = ("record_id", identifier), f"/{{{noun}_id}}"
     plan: dict[Operation, tuple[Callable[..., Any], str, str, Any, int, str, list[tuple[str, Any]]]] = {
@@ -153,18 +153,18 @@ def resource(
         handler, method, path, body, status, about, parameters = plan[operation]
         handler.__name__ = f"{operation}_{plural if operation == 'list' else noun}"
         handler.__doc__ = about
-        _sign(handler, parameters)
+        _set_signature(handler, parameters)
         routes.add_api_route(path, handler, methods=[method], status_code=status, response_model=body)
     return made
 
 
 class _Bodies:
-    """What clients send and get of one model."""
+    """The request and response bodies of one model."""
 
     def __init__(self, model: type[Record], fields: dict[str, FieldInfo], plural: str):
         name, create = model.__name__, cast("Any", create_model)
         own = {key: (info.annotation, info) for key, info in fields.items()}
-        given = {key: (_ruled(info), None) for key, info in fields.items()}
+        given = {key: (_constrained(info), None) for key, info in fields.items()}
         shown = {key: (info.annotation, ...) for key, info in model.model_fields.items()}
         self.new: Any = create(f"New{name}", __base__=RequestBody, **own)
         self.patch: Any = create(f"{name}Patch", __base__=RequestBody, **given)
@@ -173,18 +173,18 @@ class _Bodies:
         self.page: Any = create(f"{name}Page", __base__=ResponseBody, **members)
 
 
-def _ruled(info: FieldInfo) -> Any:
-    """The type of a field with its rules, without its default."""
+def _constrained(info: FieldInfo) -> Any:
+    """Return the type of a field with its constraints, without its default."""
     return Annotated[cast("Any", info.annotation), *info.metadata] if info.metadata else info.annotation
 
 
 def _optional(info: FieldInfo) -> Any:
-    """The type of a query parameter that selects by a field."""
+    """Return the type of a query parameter that filters by a field."""
     return Annotated[cast("Any", info.annotation) | None, Query()]
 
 
-def _sign(handler: Callable[..., Any], parameters: list[tuple[str, Any]]) -> None:
-    """Give a handler the signature from which FastAPI reads what to pass; query parameters are optional."""
+def _set_signature(handler: Callable[..., Any], parameters: list[tuple[str, Any]]) -> None:
+    """Set the signature of a handler, from which FastAPI reads its parameters; query parameters are optional."""
     optional = {"paging", "caller", "body", "response", "record_id", "if_match"}
     cast("Any", handler).__signature__ = Signature(
         [

@@ -1,4 +1,4 @@
-"""Routes of an API: FastAPI's, with typed options, inside the envelope of their API."""
+"""Routes of an API: FastAPI routes with typed options, wrapped in the envelope of their API."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -10,15 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 MAX_BODY = 10 * 1024 * 1024
-"""Bytes of a request body; more is answered with 413."""
+"""Bytes of a request body; a longer one gets 413."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class RouteOptions:
-    """What is particular to a route: `max_body` in bytes; `counted` by the rate limit; whether it takes an
-    `Idempotency-Key` (None: every POST that answers 201 does); `enveloped` in the API's envelope."""
+    """The options of a route.
+
+    `max_body` is in bytes. `counted`: its requests count for the rate limit. `idempotent`: it accepts an
+    `Idempotency-Key` (None: every POST with status 201 does). `enveloped`: its responses get the API's envelope.
+    """
 
     max_body: int = MAX_BODY
     counted: bool = True
@@ -29,7 +32,7 @@ class RouteOptions:
 def options(
     *, max_body: int = MAX_BODY, counted: bool = True, idempotent: bool | None = None, enveloped: bool = True
 ) -> Callable[[F], F]:
-    """Give the handler below it options other than the usual ones; stands under the decorator of the route."""
+    """Set the options of a route; this decorator goes between the route's own decorator and the handler."""
 
     def mark(handler: F) -> F:
         handler.__dict__["route_options"] = RouteOptions(max_body, counted, idempotent, enveloped)
@@ -39,14 +42,14 @@ def options(
 
 
 class Envelope(Protocol):
-    """What an API wraps the data of every successful response in."""
+    """The JSON in which an API wraps the data of every successful response."""
 
     def wrap(self, request: Request, status: int, data: bytes) -> bytes:
-        """The whole body, from the data as JSON; `request.state` has `request_id` and `started`."""
+        """Return the whole body for the data, which is JSON; `request.state` has `request_id` and `started`."""
         ...
 
     def schema(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The JSON schema of the whole body, from that of the data."""
+        """Return the JSON schema of the whole body for the schema of the data."""
         ...
 
 
@@ -60,18 +63,18 @@ class Route(APIRoute):
 
     @property
     def idempotent(self) -> bool:
-        """Whether a repeat under the same `Idempotency-Key` gets the first response again."""
+        """Whether the route accepts an `Idempotency-Key`."""
         given = self.options.idempotent
         return "POST" in (self.methods or ()) and self.status_code == 201 if given is None else given
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The usual handler; JSON that FastAPI has made of a returned value goes into the API's envelope."""
+        """Return FastAPI's handler, whose JSON is then wrapped in the API's envelope."""
         handle = super().get_route_handler()
 
         async def enveloped(request: Request) -> Response:
             response = await handle(request)
             envelope: Envelope | None = getattr(request.app, "envelope", None)
-            # FastAPI serializes values into a plain Response; a response that a handler made itself is of a subclass.
+            # FastAPI returns values as a plain Response; a handler's own response is of a subclass and is not wrapped.
             if envelope and type(response) is Response and response.media_type == "application/json":
                 response.body = envelope.wrap(request, response.status_code, bytes(response.body))
                 response.headers["content-length"] = str(len(response.body))
@@ -81,5 +84,5 @@ class Route(APIRoute):
 
 
 def router(prefix: str, tag: str, **given: Any) -> APIRouter:
-    """The routes of one resource; `given` as for APIRouter."""
+    """Return a router for one resource; `given` are further arguments of APIRouter."""
     return APIRouter(prefix=prefix, tags=[tag], route_class=Route, **given)

@@ -1,4 +1,4 @@
-"""The two routes that lead to an API's WebSocket."""
+"""The two routes with which clients find an API's WebSocket."""
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -10,21 +10,21 @@ from shared.http.routes import router
 
 
 class SocketAddress(ResponseBody):
-    """Where to open the WebSocket."""
+    """The address at which to open the WebSocket."""
 
     url: str
 
 
 def socket_routes(hub: str, *, message: str = "Upgrade Required") -> APIRouter:
-    """`GET /ws`, which a front door passes to Web PubSub, and `GET /realtime`, which names the address behind it.
+    """Return `GET /ws`, which a front door forwards to Web PubSub, and `GET /realtime`, which shows its address.
 
-    `message` is the error's at `/ws`; `{url}` in it is filled in.
+    `message` is the error of `/ws` without a front door; `{url}` in it is replaced.
     """
     routes = router("", "real time")
 
-    @routes.get("/ws", status_code=426, responses={426: {"description": "Open a WebSocket at the named address"}})
-    async def explain_socket() -> Response:
-        """Say that this address speaks WebSocket, and which does on this deployment."""
+    @routes.get("/ws", status_code=426, responses={426: {"description": "Open a WebSocket at the address in `url`"}})
+    async def require_websocket() -> Response:
+        """Refuse plain HTTP with 426; the error names the address of the WebSocket."""
         url = realtime.client_url(hub)
         raise UpgradeRequired(message.format(url=url), details={"url": url}, headers={"Upgrade": "websocket"})
 

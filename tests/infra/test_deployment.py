@@ -11,8 +11,8 @@ from functions.stepflow.updates import HUB as STEPFLOW_HUB
 from infra.emulator.processes import ROOT
 from shared.http.api import Api
 from shared.jobs import INPUTS
-from shared.realtime import SYSTEM_EVENTS
 from shared.settings import Settings
+from shared.sockets import SYSTEM_EVENTS
 from tests.infra.bicep import MAIN, Template, module_file, properties, string, text, values, walk
 
 ROLES = {

@@ -1,8 +1,8 @@
-"""Runs inside a container: starts the `claude` command line, prints what it does, leaves a report and a diff.
+"""Runs inside a container: starts the `claude` command line, prints what it does, and writes a report and a diff.
 
-Standard library only; called as `agent.py <model>` beside `prompt.txt`. The command works in `workspace/`; what
-its model writes to `workspace/artifacts/` is kept, and with it `latest.diff`, all other files that it made as a unified
-diff, and `claude.json`: the text of its last answer, tokens and cost.
+Standard library only; called as `agent.py <model>` in the folder of `prompt.txt`. The command works in `workspace/`,
+and the files in `workspace/artifacts/` are kept. Two of them are written here: `latest.diff`, a unified diff of all
+files outside that folder, and `claude.json`, with the text of the last answer, tokens and cost.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MAX_DIFF_FILE = 1024 * 1024  # bytes; larger files are named only
+MAX_DIFF_FILE = 1024 * 1024  # bytes; larger files are only named
 MAX_LINE = 2000  # characters of a tool's input or output that are printed
 
 WORKSPACE = Path("workspace")
@@ -22,10 +22,13 @@ KEPT = WORKSPACE / "artifacts"
 
 
 def main(model: str) -> int:
-    """Answers the exit code of the command line; 1 when it ended without a result."""
+    """Run the model on the prompt; return the exit code of the command line.
+
+    It is 1 instead of 0 after an error or without a result, and 127 when the command line cannot be started.
+    """
     KEPT.mkdir(parents=True)
     command = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--permission-mode", "acceptEdits"]
-    # The container is the sandbox, so the shell needs no leave in it.
+    # The container is the sandbox, so shell commands need no permission.
     command += ["--allowedTools", "Bash", "--model", model]
     print(f"$ {' '.join(command)}", flush=True)
     try:
@@ -43,7 +46,7 @@ def main(model: str) -> int:
             continue
         if event.get("type") == "result":
             last = event
-        for text in told(event):
+        for text in log_lines(event):
             print(text, flush=True)
     code = process.wait()
     print(f"claude ended with code {code}", flush=True)
@@ -61,13 +64,13 @@ def main(model: str) -> int:
 
 
 def tokens(result: dict[str, Any]) -> int:
-    """All tokens of all models that worked, those read from a cache too."""
+    """Return the tokens of all models that were used, including those read from a cache."""
     kinds = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
     return sum(int(used.get(kind, 0)) for used in result.get("modelUsage", {}).values() for kind in kinds)
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
-    """An event; None for a line that is none."""
+    """Return the event in a line, None when the line is not a JSON object."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -75,10 +78,10 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def told(event: dict[str, Any]) -> Iterator[str]:
-    """The lines of the log for one event."""
+def log_lines(event: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of the log for one event."""
     if event.get("subtype") == "api_retry":
-        yield f"the model's API answered {event.get('error_status')}: try {event.get('attempt')} was in vain"
+        yield f"the model's API answered {event.get('error_status')}: attempt {event.get('attempt')} failed"
     if event.get("type") not in ("assistant", "user"):
         return
     content = event.get("message", {}).get("content")
@@ -105,7 +108,7 @@ def short(text: str) -> str:
 
 
 def diff() -> Iterator[str]:
-    """All files of the workspace as additions, since it was empty at the start: `git apply` takes it."""
+    """Yield a diff for `git apply` that adds all files of the workspace, which was empty at the start."""
     for root, folders, files in os.walk(WORKSPACE):
         folders[:] = sorted(name for name in folders if Path(root, name) != KEPT and name != ".git")
         for name in sorted(files):

@@ -40,7 +40,7 @@ RETRYABLE = (RunStatus.FAILED, RunStatus.CANCELLED)
 
 
 async def _queue(run: Run, workflows: WorkflowClient) -> Run:
-    """Store a run and start its job; a host that dies in between leaves the start to the jobs' upkeep."""
+    """Store a run and start its job; after a crash in between, the timer of `functions/jobs` starts it."""
     run = await runs.insert(run)
     await workflows.start(WORKFLOW, run.id, KIND)
     return run
@@ -48,7 +48,7 @@ async def _queue(run: Run, workflows: WorkflowClient) -> Run:
 
 @routes.post("", status_code=201, response_model=RunAccepted)
 async def create_run(body: NewRun, client: CurrentClient, workflows: Workflows, response: Response) -> Run:
-    """Queue a run and answer at once; watch it over the WebSocket, or read it again."""
+    """Queue a run and return at once; follow it over the WebSocket, or read it again."""
     model = catalogue().get(body.model)
     if model is None:
         raise BadRequest(f"Unknown model: {body.model}")
@@ -73,7 +73,7 @@ async def list_runs(
     status: RunStatus | None = None,
     client_id: str | None = None,
 ) -> RunList:
-    """All runs, newest first, or those of a status or a client."""
+    """All runs, or those with a status or of a client; newest first."""
     page = await paging.page(runs, given(status=status, client_id=client_id))
     return RunList(runs=[RunSummary.model_validate(run) for run in page.items], total=page.total)
 
@@ -90,7 +90,7 @@ async def get_run(run_id: str, client: CurrentClient, response: Response) -> Run
 async def get_run_log(
     run_id: str, client: CurrentClient, offset: Annotated[int, Query(ge=0, le=2**40)] = 0
 ) -> Response:
-    """A run's output from a byte on, also while it runs: what a socket that was away has missed."""
+    """A run's output from the byte `offset` on, also while it runs; for what a client has missed on the WebSocket."""
     run = await runs.get(run_id)
     try:
         return StreamingResponse(await stream_blob(LOGS, run.id, offset), media_type="text/plain")
@@ -102,9 +102,9 @@ async def get_run_log(
 async def update_run(
     run_id: str, body: RunPatch, client: CurrentClient, workflows: Workflows, response: Response, if_match: IfMatch
 ) -> RunPatched:
-    """Set a run's status, result, error or metadata; a final status stops its container and stays."""
+    """Set a run's status, result, error or metadata; a final status stops its container and cannot be changed."""
     if not body.changed:
-        raise BadRequest("One of status, result, error and metadata is required")
+        raise BadRequest("At least one of status, result, error and metadata is required")
     before: list[RunStatus] = []
 
     def change(run: Run) -> None:
@@ -120,7 +120,7 @@ async def update_run(
 
     run = await runs.update(run_id, change, if_match=if_match)
     if run.status is not before[-1]:
-        await _follow(run, workflows)
+        await _status_changed(run, workflows)
     show_version(response, run)
     shown = {"id", "status", "result", "updated_at", *body.changed}
     return RunPatched.model_validate({name: getattr(run, name) for name in shown})
@@ -130,15 +130,15 @@ async def update_run(
 async def cancel_run(run_id: str, client: CurrentClient, workflows: Workflows) -> Run:
     """Cancel a pending or running run; its container is stopped and removed."""
     run = await runs.update(run_id, Run.cancel)
-    await _follow(run, workflows)
+    await _status_changed(run, workflows)
     return run
 
 
-async def _follow(run: Run, workflows: WorkflowClient) -> None:
-    """What a client's change of status brings about."""
+async def _status_changed(run: Run, workflows: WorkflowClient) -> None:
+    """Act on a status that a client has set: stop the job of an ended run, publish the status, raise the alert."""
     if run.status.final:
         await workflows.signal(run.id, CANCEL)
-    await updates.run_changed(run)
+    await updates.publish_status(run)
     if run.status is RunStatus.FAILED:
         await run_failed(run)
 

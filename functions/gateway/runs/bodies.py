@@ -1,4 +1,4 @@
-"""What clients send and get about runs."""
+"""Request and response bodies of runs."""
 
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -11,7 +11,7 @@ from shared.http.json import JsonObject, Text, not_blank, plain
 
 
 class RunOptions(RequestBody):
-    """`timeout` in seconds; `max_tokens` at most the model's. Other members are kept."""
+    """`timeout` in seconds; `max_tokens` at most that of the model. Other members are stored with the run."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -19,7 +19,7 @@ class RunOptions(RequestBody):
     max_tokens: int = Field(4096, ge=1, strict=True)
 
     @model_validator(mode="after")
-    def _keep_plain_members(self) -> Self:
+    def _check_other_members(self) -> Self:
         plain(self.model_extra)
         return self
 
@@ -33,7 +33,7 @@ class NewRun(RequestBody):
 
 
 class RunPatch(RequestBody):
-    """What of a run a client may set; at least one of them."""
+    """The members of a run that a client may set; at least one is required."""
 
     status: RunStatus | None = None
     result: Text | None = None
@@ -47,7 +47,7 @@ class RunPatch(RequestBody):
 
 
 class RunAccepted(ResponseBody):
-    """A run that waits for its container."""
+    """A queued run."""
 
     id: str
     status: RunStatus
@@ -72,7 +72,7 @@ class RunSummary(ResponseBody):
 
 
 class RunDetail(RunSummary):
-    """A run with what came of it."""
+    """A run with its result and error."""
 
     result: str | None
     error: str | None
@@ -87,7 +87,7 @@ class RunList(ResponseBody):
 
 
 class RunRetried(ResponseBody):
-    """A run that repeats another."""
+    """A new run that repeats another."""
 
     id: str
     status: RunStatus
@@ -98,7 +98,7 @@ class RunRetried(ResponseBody):
 
 
 class RunPatched(ResponseBody):
-    """A run after a change; `error` and `metadata` where they were set."""
+    """A run after a change; `error` and `metadata` only when the request set them."""
 
     id: str
     status: RunStatus
@@ -109,7 +109,7 @@ class RunPatched(ResponseBody):
 
 
 class RunState(ResponseBody):
-    """Where a run stands."""
+    """The status of a run."""
 
     id: str
     status: RunStatus

@@ -21,7 +21,7 @@ from functions.stepflow.executions.bodies import (
     StepShown,
     step_shown,
 )
-from functions.stepflow.job import KIND, tell_end
+from functions.stepflow.job import KIND, publish_end
 from functions.stepflow.records import ACTIVE, Execution, ExecutionStatus
 from functions.stepflow.store import artifacts_of, executions
 from shared.http.bodies import Done
@@ -33,15 +33,15 @@ from shared.workflows import Workflows
 routes = routes_for("/api/executions", "executions")
 
 DETAIL_LINES = 1000
-"""Log lines, the newest, that the details of an execution show."""
+"""Log lines in the details of an execution; the newest are shown."""
 
 DETAIL_BYTES = 1024 * 1024
-"""Bytes of output from which these are taken."""
+"""Bytes at the end of the output that these lines may span."""
 
 
 @routes.post("", status_code=201)
 async def create_execution(body: NewExecution, caller: Caller, workflows: Workflows) -> ExecutionCreated:
-    """Queue a command and answer at once; watch it over the WebSocket, or read it again."""
+    """Queue a command and respond at once; follow it over the WebSocket, or get the execution again."""
     execution = await executions.insert(body.record(caller.name))
     await workflows.start(WORKFLOW, execution.id, KIND)
     return ExecutionCreated.model_validate(execution)
@@ -53,7 +53,7 @@ async def list_executions(
     status: str | None = None,
     user: Annotated[str | None, Query()] = None,
 ) -> ExecutionList:
-    """All executions, newest first, or those of a status or a user."""
+    """List executions, newest first; filter by status or user."""
     if status is not None and status not in [*ExecutionStatus]:
         raise BadRequest(f"Unknown status: {status}")
     page = await paging.page(executions, given(status=ExecutionStatus(status) if status else None, user=user))
@@ -63,7 +63,7 @@ async def list_executions(
 
 @routes.get("/active")
 async def list_active_executions() -> ActiveExecutions:
-    """Pending and running executions, newest first."""
+    """List pending and running executions, newest first."""
     found = [execution async for execution in executions.all({"status": list(ACTIVE)})]
     found.sort(key=lambda execution: execution.created_at, reverse=True)
     return ActiveExecutions(executions=[ExecutionShown.model_validate(each) for each in found])
@@ -71,7 +71,7 @@ async def list_active_executions() -> ActiveExecutions:
 
 @routes.get("/statistics")
 async def get_statistics() -> Statistics:
-    """How many executions there are, and how they went."""
+    """Get the number of executions, their success rate and their average duration."""
     totals = await executions.totals({})
     counts = totals.by("status")
     active = sum(counts[status] for status in ACTIVE)
@@ -83,9 +83,9 @@ async def get_statistics() -> Statistics:
 
 @routes.get("/{execution_id}")
 async def get_execution(execution_id: str) -> ExecutionDetail:
-    """One execution with its steps, the newest of its log, and its artifacts."""
+    """Get one execution with its steps, its newest log lines and its artifacts."""
     execution = await executions.get(execution_id)
-    found, entries = await asyncio.gather(artifacts_of(execution.id), _newest(execution))
+    found, entries = await asyncio.gather(artifacts_of(execution.id), _newest_lines(execution))
     return ExecutionDetail(
         execution=ExecutionShown.model_validate(execution),
         steps=_steps(execution, entries),
@@ -98,18 +98,18 @@ async def cancel_execution(execution_id: str, workflows: Workflows) -> Done:
     """Cancel a pending or running execution; its container is stopped and removed."""
     execution = await executions.update(execution_id, Execution.cancel)
     if not await workflows.signal(execution.id, CANCEL) or execution.settled:
-        await tell_end(execution)
+        await publish_end(execution)
     return Done(message="Execution cancelled")
 
 
 @routes.delete("/{execution_id}")
 async def delete_execution(execution_id: str, workflows: Workflows) -> Done:
-    """Delete an execution with its log and artifacts; one that is active is cancelled before."""
+    """Delete an execution with its log and artifacts; a pending or running one is cancelled first."""
     await deletion.delete_execution(execution_id, workflows)
     return Done(message="Execution deleted successfully")
 
 
-async def _newest(execution: Execution) -> list[log_index.Entry]:
+async def _newest_lines(execution: Execution) -> list[log_index.Entry]:
     first = max(0, execution.lines - DETAIL_LINES)
     return await log_index.read(execution, first, DETAIL_LINES, page_bytes=DETAIL_BYTES, newest=True)
 

@@ -1,4 +1,4 @@
-"""What clients send and get about executions."""
+"""Request and response bodies of the execution routes."""
 
 import shlex
 from datetime import datetime
@@ -14,11 +14,11 @@ from shared.http.json import not_blank
 
 MAX_COMMAND = 1_000_000
 MAX_ENVIRONMENT = 64 * 1024
-"""Bytes of all variables together."""
+"""Bytes of the names and values of all variables together."""
 
 
 def _one_command(given: object) -> object:
-    """A list of words becomes one command, quoted where it must be."""
+    """Join a list of words to one command, quoting words where the shell requires it."""
     if isinstance(given, list) and given and all(isinstance(word, str) for word in given):
         return shlex.join(given)
     return given
@@ -33,9 +33,12 @@ def _no_nul(text: str) -> str:
 def _environment(variables: dict[str, str]) -> dict[str, str]:
     for name, value in variables.items():
         if not name or "=" in name or "\0" in name + value:
-            raise ValueError(f"{name!r} cannot be a variable")
+            raise ValueError(
+                f"{name!r} cannot be set: a name must not be empty or contain '=',"
+                " and neither a name nor a value may contain a NUL character"
+            )
     if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > MAX_ENVIRONMENT:
-        raise ValueError(f"must have at most {MAX_ENVIRONMENT} bytes")
+        raise ValueError(f"must not be larger than {MAX_ENVIRONMENT} bytes in total")
     return variables
 
 
@@ -43,10 +46,10 @@ Text = Annotated[str, StringConstraints(strict=True)]
 
 
 class NewExecution(RequestBody):
-    """A command to run in a shell; null stands for what is left out.
+    """A command to run in a shell; a member that is null counts as left out.
 
-    `command` may be a list of words, `timeout` is in seconds. `environment` is shown as given: it is no place for
-    secrets.
+    `command` may be a list of words, `timeout` is in seconds. The API returns `environment` as it was sent, so it must
+    not contain secrets.
     """
 
     command: Annotated[
@@ -64,7 +67,7 @@ class NewExecution(RequestBody):
     timeout: Annotated[int, Field(strict=True, ge=1, le=MAX_SECONDS)] | None = None
 
     def record(self, caller: str) -> Execution:
-        """The execution that is asked for; `caller` is its user where the body names none."""
+        """Return the record of the new execution; `caller` is its user when the body names none."""
         return Execution(
             name=self.name or self.command,
             command=self.command,
@@ -78,7 +81,7 @@ class NewExecution(RequestBody):
 
 
 class ExecutionCreated(ResponseBody):
-    """An execution that waits for its container."""
+    """A queued execution."""
 
     execution_id: str = Field(validation_alias="id")
     status: ExecutionStatus
@@ -86,7 +89,7 @@ class ExecutionCreated(ResponseBody):
 
 
 class ExecutionShown(ResponseBody):
-    """An execution; `duration_seconds` runs on while it runs, and is null before its start."""
+    """An execution; `duration_seconds` grows while it runs and is null before its start."""
 
     id: str
     name: str
@@ -110,7 +113,7 @@ class ExecutionShown(ResponseBody):
 
 
 class ExecutionList(ResponseBody):
-    """A page of executions; `total_count` counts all that match."""
+    """A page of executions; `total_count` is the number of matching executions on all pages."""
 
     executions: list[ExecutionShown]
     total_count: int
@@ -124,7 +127,7 @@ class ActiveExecutions(ResponseBody):
 
 
 class Statistics(ResponseBody):
-    """Figures for people: `success_rate` like `97.5%`, `avg_duration` like `12.3s`, or `-` when there is none."""
+    """Statistics; `success_rate` is like `97.5%`, `avg_duration` like `12.3s`, or `-` before an execution has ended."""
 
     total_executions: int
     active_now: int
@@ -141,7 +144,7 @@ class StepLog(ResponseBody):
 
 
 class StepShown(ResponseBody):
-    """A step; `logs` holds those of its lines that are among the newest of the execution, `log_count` counts all."""
+    """A step; `logs` holds its lines among the newest of the execution, `log_count` is the number of all its lines."""
 
     id: str
     execution_id: str
@@ -163,7 +166,7 @@ class StepShown(ResponseBody):
 
 
 class ExecutionDetail(ResponseBody):
-    """An execution with its steps by index and its artifacts, oldest first."""
+    """An execution with its steps in order of index, and its artifacts, oldest first."""
 
     execution: ExecutionShown
     steps: list[StepShown]
@@ -171,7 +174,7 @@ class ExecutionDetail(ResponseBody):
 
 
 def step_shown(execution: Execution, step: Step, logs: list[StepLog], log_count: int) -> StepShown:
-    """A step as the API shows it."""
+    """Return a step as the API shows it."""
     return StepShown(
         id=execution.step_id(step.index) or "",
         execution_id=execution.id,

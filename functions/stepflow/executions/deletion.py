@@ -1,18 +1,18 @@
 """Deleting an execution with everything that belongs to it."""
 
 from functions.stepflow import log_index
-from functions.stepflow.job import tell_end
+from functions.stepflow.job import publish_end
 from functions.stepflow.records import Execution
-from functions.stepflow.store import artifacts, delete_artifact, executions
+from functions.stepflow.store import artifacts, delete_artifact_and_file, executions
 from shared import blobs, containers, tables
 from shared.jobs import ARTIFACTS, CANCEL, Job, JobState, group_name, jobs
 from shared.workflows import WorkflowClient
 
 
 async def delete_execution(execution_id: str, workflows: WorkflowClient) -> None:
-    """Cancel it if it is active, remove its container, then its files, its log and at last its record. `NotFound`.
+    """Cancel an active execution and remove its container; then delete its files, its log and last its record.
 
-    Done again after a crash, it goes on where it was.
+    After a crash a second call deletes the rest. `NotFound` when there is no such execution.
     """
     active = False
 
@@ -26,24 +26,24 @@ async def delete_execution(execution_id: str, workflows: WorkflowClient) -> None
     if active:
         await workflows.signal(execution.id, CANCEL)
         await containers.remove(group_name(execution.id))
-        await tell_end(execution)
-    for blob in await _drop_job(execution.id, active):
+        await publish_end(execution)
+    for blob in await _close_job(execution.id, active):
         await blobs.delete(ARTIFACTS, blob)
     async for artifact in artifacts.all({"execution_id": execution.id}):
-        await delete_artifact(artifact)
+        await delete_artifact_and_file(artifact)
     await log_index.delete(execution.id)
     await executions.delete(execution.id)
 
 
-async def _drop_job(job_id: str, active: bool) -> list[str]:
-    """Let the job's runner push no more; answers the blobs of files whose lines have not come."""
+async def _close_job(job_id: str, active: bool) -> list[str]:
+    """Refuse further pushes by the job's runner; return the blobs of captured files whose lines have not arrived."""
 
     def end(record: Job) -> None:
         record.state = JobState.ENDED
 
     try:
         job = await jobs.update(job_id, end)
-        if not active:  # else its workflow still writes to it
+        if not active:  # otherwise its workflow still writes to it
             await jobs.delete(job_id)
     except tables.RecordNotFound:
         return []

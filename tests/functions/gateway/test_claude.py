@@ -144,7 +144,7 @@ async def test_an_api_that_stays_overloaded_fails_the_run_with_the_reason(
     assert run["status"] == "failed"
     assert "529" in run["error"]
     log = (await claude.artifacts(run["id"]))["claude.log"]
-    assert b"answered 529: try 4 was in vain" in await claude.download(log["id"])
+    assert b"answered 529: attempt 4 failed" in await claude.download(log["id"])
 
 
 async def test_a_long_prompt_arrives_whole(ended: dict[str, dict[str, Any]], anthropic: Anthropic):

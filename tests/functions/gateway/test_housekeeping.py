@@ -132,7 +132,7 @@ async def test_slow_storage_raises_an_alert():
     await timers.watch(slow=0.0)
     await timers.watch(slow=0.0)
     messages = [alert.message async for alert in store.alerts.all() if isinstance(alert, Alert)]
-    assert sum(message.startswith("The database answers slowly") for message in messages) == 1
+    assert sum(message.startswith("The database is slow") for message in messages) == 1
 
 
 async def test_kept_responses_are_deleted_after_a_day():
@@ -193,7 +193,7 @@ class TestTurns:
         seen: list[str] = []
         moment, turns = None, 0
         while True:
-            found, following = await cleanup._turn(before(moment), size)
+            found, following = await cleanup._batch(before(moment), size)
             seen += [record.id for record in found]
             turns += 1
             if following is None:

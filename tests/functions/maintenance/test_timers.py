@@ -4,6 +4,7 @@ import logging
 from typing import cast
 
 import pytest
+from azure.data.tables.aio import TableServiceClient
 
 from functions.maintenance import timers
 from shared.workflows import WorkflowClient
@@ -31,3 +32,10 @@ async def test_a_failing_item_does_not_stop_the_others(caplog: pytest.LogCapture
     assert lines[0].startswith("a.fails failed after 0.0 s")
     assert lines[1].startswith("b.works: deleted 3 things (0.0 s)")
     assert caplog.records[0].exc_info is not None
+
+
+async def test_the_tables_of_declared_collections_are_made_ahead(account: None, storage: str):
+    await timers.make_tables(WORKFLOWS)
+    async with TableServiceClient.from_connection_string(storage) as service:
+        names = [table.name async for table in service.list_tables()]
+    assert {"RateWindows", "IdempotencyKeys"} <= set(names)

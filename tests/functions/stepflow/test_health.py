@@ -137,8 +137,8 @@ async def test_optimize_deletes_expired_artifacts_and_lost_connections(stepflow:
         await blobs.put(ARTIFACTS, artifact.blob or "", b"x")
     await connections.insert(Connection(connection_id="lost", client_id=1))
     done = (await stepflow.http.post("/api/health/optimize")).json()["data"]["operations_performed"]
-    assert done[0] == "Removed 2 artifacts past their retention"
-    assert done[1].endswith("forgot 1 that are gone")
+    assert done[0] == "Deleted 2 artifacts past their retention"
+    assert done[1].endswith("deleted 1 of closed connections")
     left = await stepflow.data(f"/api/artifacts/execution/{execution_id}")
     assert [artifact["name"] for artifact in left["artifacts"]] == ["29", "f"]
     assert (await blobs.get(ARTIFACTS, made[0].blob or "")) == b"x"
@@ -146,4 +146,4 @@ async def test_optimize_deletes_expired_artifacts_and_lost_connections(stepflow:
         with pytest.raises(blobs.BlobNotFound):
             await blobs.get(ARTIFACTS, artifact.blob or "")
     again = (await stepflow.http.post("/api/health/optimize")).json()["data"]["operations_performed"]
-    assert again[0] == "Removed 0 artifacts past their retention"
+    assert again[0] == "Deleted 0 artifacts past their retention"

@@ -17,7 +17,7 @@ from infra.emulator.webpubsub.messages import Malformed
 from infra.emulator.webpubsub.settings import HubSettings
 from infra.emulator.webpubsub.state import Hub, HubConnection
 from infra.emulator.webpubsub.upstream import Upstream
-from shared.realtime import Event
+from shared.sockets import Event
 from tests.support.webpubsub import Bench, DeliveredRequest, eventually, read, read_json
 
 Request = dict[str, Any]
