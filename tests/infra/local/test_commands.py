@@ -125,7 +125,7 @@ class TestSetUp:
         old.chmod(0o755)
         code, said = self.make(tree, ".venv/.ready", PYTHON=str(old))
         assert code == 2
-        assert said == "Python 3.8.1 is too old: install Python 3.11 or newer, or call make PYTHON=/path/to/python3.11"
+        assert said == "Python 3.8.1 is too old: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11"
 
 
 async def found(folder: Path) -> list[str]:
