@@ -24,6 +24,7 @@ class StorageAccount(NamedTuple):
     key: str | None
     blobs: str
     tables: str
+    queues: str
 
 
 class Settings(BaseModel):
@@ -65,7 +66,11 @@ class Settings(BaseModel):
         if self.storage_account_name:
             name = self.storage_account_name
             return StorageAccount(
-                name, None, f"https://{name}.blob.core.windows.net", f"https://{name}.table.core.windows.net"
+                name,
+                None,
+                f"https://{name}.blob.core.windows.net",
+                f"https://{name}.table.core.windows.net",
+                f"https://{name}.queue.core.windows.net",
             )
         text = EMULATOR if "UseDevelopmentStorage=true" in self.storage else self.storage
         parts = dict(item.split("=", 1) for item in text.strip(";").split(";"))
@@ -75,7 +80,7 @@ class Settings(BaseModel):
         def url(kind: str) -> str:
             return (parts.get(f"{kind.capitalize()}Endpoint") or f"{scheme}://{name}.{kind}.{suffix}").rstrip("/")
 
-        return StorageAccount(name, parts["AccountKey"], url("blob"), url("table"))
+        return StorageAccount(name, parts["AccountKey"], url("blob"), url("table"), url("queue"))
 
     @property
     def base_url(self) -> str:
