@@ -1,8 +1,8 @@
 """Deferred work: short work that a response does not wait for, sent as one queue message.
 
-For memory after a chat, webhooks, notifications. What has to wait, needs an order or runs a container is the business of
-orchestrations. All items share one queue and its Function, which has a concurrency of its own (`queues` in host.json),
-so that they never fill the places of Durable activities.
+For memory after a chat, webhooks, notifications. Work that waits, needs an order or runs a container belongs into an
+orchestration. All items share one queue and its Function, which has a concurrency of its own (`queues` in host.json),
+so they never take the places of Durable activities.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
@@ -108,7 +108,7 @@ async def perform(body: bytes) -> None:
     except (ValueError, TypeError):
         log.exception("a message of the queue %s cannot be read", QUEUE)
         return
-    started = await _start(message)
+    started = await _start(message)  # None: done before, or being worked on
     if started is None:
         return
     try:

@@ -10,7 +10,8 @@ import azure.functions as func
 from fastapi import Depends, Request
 from pydantic import BaseModel, Field
 
-from shared import tables
+from functions.maintenance import deferred as deferred_trigger
+from shared import deferred, tables
 from shared.http.admission import Guard
 from shared.http.api import Api, Cors
 from shared.http.bodies import RequestBody, ResponseBody
@@ -200,6 +201,17 @@ async def list_entries(paging: Annotated[Paging, paging(3)], word: str) -> Entry
     return EntryList(entries=[entry.id for entry in page.items], total=page.total)
 
 
+async def add_entry(word: str) -> None:
+    """Deferred work: add a line."""
+    await entries.insert(Entry(word=word))
+
+
+@lists.post("/later", status_code=202)
+async def create_entry_later(word: str, item_id: str | None = None) -> Thing:
+    """Add a line after the response."""
+    return Thing(id=await deferred.defer("sample.add_entry", word, item_id=item_id))
+
+
 class SampleEnvelope:
     """`{"data": ..., "meta": {...}}`."""
 
@@ -217,6 +229,7 @@ def failure(request: Request, error: ApiError) -> Any:
 
 
 connect()
+deferred.handlers["sample.add_entry"] = add_entry
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 register(
     app,
@@ -235,4 +248,5 @@ register(
         not_found="{method} {path} does not exist",
     ),
 )  # fmt: skip
+app.register_functions(deferred_trigger.bp)
 register(app, Api("bare", "Bare", "1.0", [lists, raising]))
