@@ -17,6 +17,9 @@ EMULATOR = (
 )
 
 
+_SERVICES = ("blob", "table", "queue")
+
+
 class StorageAccount(NamedTuple):
     """The addresses of one storage account; `key` is None when the app's identity is the credential."""
 
@@ -24,6 +27,7 @@ class StorageAccount(NamedTuple):
     key: str | None
     blobs: str
     tables: str
+    queues: str
 
 
 class Settings(BaseModel):
@@ -64,9 +68,7 @@ class Settings(BaseModel):
         """The storage account: by name (identity), or by connection string (key)."""
         if self.storage_account_name:
             name = self.storage_account_name
-            return StorageAccount(
-                name, None, f"https://{name}.blob.core.windows.net", f"https://{name}.table.core.windows.net"
-            )
+            return StorageAccount(name, None, *(f"https://{name}.{kind}.core.windows.net" for kind in _SERVICES))
         text = EMULATOR if "UseDevelopmentStorage=true" in self.storage else self.storage
         parts = dict(item.split("=", 1) for item in text.strip(";").split(";"))
         name, scheme = parts["AccountName"], parts.get("DefaultEndpointsProtocol", "https")
@@ -75,7 +77,7 @@ class Settings(BaseModel):
         def url(kind: str) -> str:
             return (parts.get(f"{kind.capitalize()}Endpoint") or f"{scheme}://{name}.{kind}.{suffix}").rstrip("/")
 
-        return StorageAccount(name, parts["AccountKey"], url("blob"), url("table"))
+        return StorageAccount(name, parts["AccountKey"], *map(url, _SERVICES))
 
     @property
     def base_url(self) -> str:

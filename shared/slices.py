@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import azure.durable_functions as df  # pyright: ignore[reportMissingTypeStubs]
 
-from shared import jobs, sockets
+from shared import deferred, faults, jobs, sockets
+from shared.deferred import Handler
+from shared.faults import FaultReporter
 from shared.http.api import Api
 from shared.http.bridge import register
 from shared.jobs import JobKind
@@ -23,6 +25,8 @@ class Slice:
     `dialogue` handles the sockets of the hub that has the slice's name. The timers of `functions/maintenance` run what
     is listed under `every_minute`, `every_hour` and `every_night` (03:00 UTC); a failure of one item does not affect
     the others. The slices share two timers because on Flex Consumption each timer is scaled as a group of its own.
+    `deferred` are the handlers of `shared.deferred.defer("<slice>.<function name>", ...)`. `on_fault` is called with
+    cause and message of faults that any part of the app reports.
     """
 
     api: Api | None = None
@@ -32,6 +36,8 @@ class Slice:
     every_minute: Sequence[PeriodicWork] = ()
     every_hour: Sequence[PeriodicWork] = ()
     every_night: Sequence[PeriodicWork] = ()
+    deferred: Sequence[Handler] = ()
+    on_fault: FaultReporter | None = None
 
 
 slices: dict[str, Slice] = {}
@@ -49,3 +55,7 @@ def add_slice(app: df.DFApp, name: str, part: Slice) -> None:
         jobs.kinds[kind.name] = kind
     if part.dialogue is not None:
         sockets.dialogues[name] = part.dialogue
+    for handler in part.deferred:
+        deferred.handlers[f"{name}.{handler.__name__}"] = handler
+    if part.on_fault is not None:
+        faults.reporters.append(part.on_fault)

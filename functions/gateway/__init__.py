@@ -20,6 +20,7 @@ from functions.gateway import (
     ws,
 )
 from functions.gateway.job import GatewayRun
+from functions.gateway.raise_alert import fault
 from shared.api_keys import CLIENT_KEYS
 from shared.http.api import Api
 from shared.http.errors import ApiError
@@ -65,4 +66,5 @@ SLICE = Slice(
     job_kinds=[GatewayRun()],
     dialogue=ws.handle_event,
     every_minute=[timers.watch_stores],
+    on_fault=fault,
 )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import azure.durable_functions as df
 import azure.functions as func
 
-from shared import tables
+from shared import deferred, tables
 from shared.http import idempotency, ratelimit
 from shared.slices import PeriodicWork, slices
 from shared.tables import administration
@@ -74,6 +74,11 @@ async def make_tables(workflows: WorkflowClient) -> None:
     """Every hour: make the tables of collections that are newly declared, so that no request has to."""
     await asyncio.to_thread(importlib.import_module, "azure.data.tables.aio")  # half a second, beside the event loop
     await administration.make_tables()
+
+
+async def purge_deferred_items(workflows: WorkflowClient) -> str:
+    """Every night: forget the items of deferred work that were finished more than a day ago."""
+    return f"forgot {await deferred.purge()} items of deferred work"
 
 
 async def sweep_long_texts(workflows: WorkflowClient) -> str:

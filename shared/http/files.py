@@ -40,7 +40,7 @@ class Upload:
 
 
 async def receive_upload(
-    request: Request, container: str, blob: str, *, limit: int
+    request: Request, container: str, blob: str, *, limit: int, any_type: bool = False
 ) -> tuple[dict[str, list[str]], Upload | None]:
     """Stream the form's `file` into a blob; return the text fields and the upload (None when the form has no file).
 
@@ -62,7 +62,7 @@ async def receive_upload(
         await blobs.put(container, blob, measured())
         return Upload(part.filename or "", part.content_type, size, digest.hexdigest())
 
-    return await read_form(request, save)
+    return await read_form(request, save, any_type=any_type)
 
 
 @contextlib.asynccontextmanager

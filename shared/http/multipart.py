@@ -1,5 +1,6 @@
 """Reads `multipart/form-data` as a stream: text fields are collected, the file is passed on chunk by chunk."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,6 +14,10 @@ from shared.http.errors import BadRequest
 MAX_FIELDS = 1024 * 1024
 """Bytes of all text fields of a form together."""
 
+MAX_BOUNDARY = 200
+"""Bytes of a boundary; the standard allows 70."""
+
+_BOUNDARY_LINE = re.compile(rb"--([!-~]+)\r\n")
 
 T = TypeVar("T")
 
@@ -27,16 +32,21 @@ class Part:
 
 
 async def read_form(
-    request: Request, save: Callable[[Part, AsyncIterator[bytes]], Awaitable[T]], *, file_field: str = "file"
+    request: Request,
+    save: Callable[[Part, AsyncIterator[bytes]], Awaitable[T]],
+    *,
+    file_field: str = "file",
+    any_type: bool = False,
 ) -> tuple[dict[str, list[str]], T | None]:
     """Return all text fields, and the result of `save(part, chunks)` for the first file named `file_field`, or None.
 
-    Other files are read and ignored. `BadRequest` for a body that is malformed or incomplete; inside the file, `chunks`
-    raises it to `save`.
+    Other files are read and ignored. With `any_type` the boundary is taken from the body's first line where the content
+    type is not multipart: some clients send a form as `application/json`. `BadRequest` for a body that is malformed or
+    incomplete; inside the file, `chunks` raises it to `save`.
     """
     fields: dict[str, list[str]] = {}
     size, text, saved, found = 0, bytearray(), None, False
-    stream = _parts(request)
+    stream = _parts(request, any_type)
     async for part, chunk in stream:
         if part.filename is None:
             text += chunk or b""
@@ -59,11 +69,14 @@ async def _rest(stream: AsyncIterator[tuple[Part, bytes | None]], chunk: bytes |
         _, chunk = await anext(stream)
 
 
-async def _parts(request: Request) -> AsyncIterator[tuple[Part, bytes | None]]:
+async def _parts(request: Request, any_type: bool) -> AsyncIterator[tuple[Part, bytes | None]]:
     """Yield the chunks of each part as they arrive, and None at the end of a part."""
     kind, options = parse_options_header(request.headers.get("content-type"))
-    boundary = options.get(b"boundary")
-    if kind != b"multipart/form-data" or not boundary:
+    chunks, start = request.stream(), b""
+    boundary = options.get(b"boundary", b"") if kind == b"multipart/form-data" else b""
+    if not boundary and any_type:
+        start, boundary = await _first_line(chunks)
+    if not 1 <= len(boundary) <= MAX_BOUNDARY:
         raise BadRequest("Body must be multipart/form-data")
     events: list[tuple[Part, bytes | None]] = []
     part, name, value, ended = Part(), bytearray(), bytearray(), False
@@ -93,7 +106,7 @@ async def _parts(request: Request) -> AsyncIterator[tuple[Part, bytes | None]]:
             "on_end": end,
         },
     )
-    async for raw in request.stream():
+    async for raw in _joined(start, chunks):
         try:
             parser.write(raw)
         except FormParserError as error:
@@ -103,6 +116,24 @@ async def _parts(request: Request) -> AsyncIterator[tuple[Part, bytes | None]]:
             yield event
     if not ended:
         raise BadRequest("Body ends before the end of the form")
+
+
+async def _first_line(chunks: AsyncIterator[bytes]) -> tuple[bytes, bytes]:
+    """Return the beginning of a body, and the boundary that its first line is; an empty one for another body."""
+    start = b""
+    async for chunk in chunks:
+        start += chunk
+        if b"\n" in start or len(start) > MAX_BOUNDARY + 4:
+            break
+    match = _BOUNDARY_LINE.match(start)
+    return start, match[1] if match else b""
+
+
+async def _joined(start: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if start:
+        yield start
+    async for chunk in chunks:
+        yield chunk
 
 
 def _set_header(part: Part, name: bytes, value: bytes) -> None:

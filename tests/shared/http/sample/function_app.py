@@ -1,21 +1,26 @@
 """Two small APIs on the house's kernel: one with every choice of an API's own, one with the defaults."""
 
+import asyncio
 import json
 import time
+from collections.abc import AsyncIterable, AsyncIterator
 from enum import StrEnum
 from typing import Annotated, Any
 
 import azure.durable_functions as df
 import azure.functions as func
 from fastapi import Depends, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
-from shared import tables
+from functions.maintenance import deferred as deferred_trigger
+from shared import deferred, tables
 from shared.http.admission import Guard
 from shared.http.api import Api, Cors
 from shared.http.bodies import RequestBody, ResponseBody
 from shared.http.bridge import register
 from shared.http.errors import ApiError, Conflict, Unauthorized
+from shared.http.multipart import Part, read_form
 from shared.http.paging import Paging, paging
 from shared.http.resource import resource
 from shared.http.routes import options, router
@@ -177,6 +182,48 @@ async def raise_error(name: str) -> Thing:
     raise ERRORS[name]
 
 
+@routes.put("/form/{kind}")
+async def read_any_form(kind: str, request: Request) -> Thing:
+    """Read a form, of any content type or only of its own."""
+
+    async def save(part: Part, chunks: AsyncIterator[bytes]) -> int:
+        return sum([len(chunk) async for chunk in chunks])
+
+    fields, size = await read_form(request, save, any_type=kind == "any")
+    return Thing(id=f"{fields.get('name', [''])[0]} {size}")
+
+
+events = router("/events", "events")
+gates: dict[str, asyncio.Event] = {}
+closed: set[str] = set()
+
+
+@events.get("/{name}", response_class=EventSourceResponse)
+async def watch_events(name: str) -> AsyncIterable[ServerSentEvent]:
+    """Three events, each after a request to go on but the first."""
+    gate = gates.setdefault(name, asyncio.Event())
+    try:
+        for number in range(3):
+            yield ServerSentEvent(data={"number": number})
+            await gate.wait()
+            gate.clear()
+    finally:
+        closed.add(name)
+
+
+@events.post("/{name}")
+async def go_on(name: str) -> Thing:
+    """Let the next event leave."""
+    gates[name].set()
+    return Thing(id=name)
+
+
+@events.get("/{name}/closed")
+async def is_closed(name: str) -> Thing:
+    """Whether the handler of these events has ended."""
+    return Thing(id=str(name in closed))
+
+
 lists = router("/entries", "entries")
 
 
@@ -200,6 +247,17 @@ async def list_entries(paging: Annotated[Paging, paging(3)], word: str) -> Entry
     return EntryList(entries=[entry.id for entry in page.items], total=page.total)
 
 
+async def add_entry(word: str) -> None:
+    """Deferred work: add a line."""
+    await entries.insert(Entry(word=word))
+
+
+@lists.post("/later", status_code=202)
+async def create_entry_later(word: str, item_id: str | None = None) -> Thing:
+    """Add a line after the response."""
+    return Thing(id=await deferred.defer("sample.add_entry", word, item_id=item_id))
+
+
 class SampleEnvelope:
     """`{"data": ..., "meta": {...}}`."""
 
@@ -217,6 +275,7 @@ def failure(request: Request, error: ApiError) -> Any:
 
 
 connect()
+deferred.handlers["sample.add_entry"] = add_entry
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 register(
     app,
@@ -224,7 +283,7 @@ register(
         "sample",
         "Sample",
         "1.0",
-        [notes.routes, tags.routes, routes, raising, lists],
+        [notes.routes, tags.routes, routes, raising, lists, events],
         render=failure,
         envelope=SampleEnvelope(),
         guards=[Guard(by_token, {"token": {"type": "apiKey", "in": "header", "name": "X-Token"}}),
@@ -235,4 +294,5 @@ register(
         not_found="{method} {path} does not exist",
     ),
 )  # fmt: skip
+app.register_functions(deferred_trigger.bp)
 register(app, Api("bare", "Bare", "1.0", [lists, raising]))

@@ -8,7 +8,7 @@ import pytest
 
 from infra.emulator.processes import Child, free_ports, listening, python
 
-APP = Path(__file__).with_name("sample")
+APP = Path(__file__).parent / "http/sample"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,225 @@
+"""Deferred work: short work that a response does not wait for, sent as one queue message.
+
+For memory after a chat, webhooks, notifications. Work that waits, needs an order or runs a container belongs into an
+orchestration. All items share one queue and its Function, which has a concurrency of its own (`queues` in host.json),
+so they never take the places of Durable activities.
+"""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+
+import asyncio
+import base64
+import json
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from shared import blobs, faults, tables
+from shared.credential import credential
+from shared.settings import settings
+from shared.tables import Collection, Record
+from shared.tables.ids import derived_id
+
+if TYPE_CHECKING:
+    from azure.storage.queue.aio import QueueClient
+
+log = logging.getLogger(__name__)
+
+QUEUE = "deferred-work"
+POISON_QUEUE = "deferred-work-poison"
+CONTAINER = "deferred"
+"""The blob container of values that are too large for a message."""
+
+MAX_INLINE = 48_000
+"""Bytes of a value that travels in the message; a queue message holds 64 KiB, and base64 adds a third."""
+
+PAUSES = (1, 10, 60, 300, 1800)
+"""Seconds before each further attempt; an item that fails once more goes to the poison queue."""
+
+KEPT = timedelta(days=1)
+"""How long a finished item is remembered, and a second one with its id left out."""
+
+LEASE = timedelta(minutes=10)
+"""How long an item counts as being worked on: no Function runs longer."""
+
+_ID_TIME = datetime(2020, 1, 1, tzinfo=UTC)
+
+Handler = Callable[[Any], Awaitable[None]]
+"""Does one item's work, from the JSON value that was sent. After a crash it is called again for the same item."""
+
+handlers: dict[str, Handler] = {}
+"""The handlers of this app by `<slice>.<function name>`; `shared.slices.add_slice` adds those of each slice."""
+
+_queues: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, QueueClient]]" = WeakKeyDictionary()
+
+
+class DeferredItem(Record):
+    """An item that has been started: `done` once its handler has returned, else being worked on until `until`."""
+
+    done: bool = False
+    until: datetime
+
+
+items = Collection("DeferredItems", DeferredItem, plain=True, spread=16)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What the queue carries; `blob` is where the value is, when it is not in the message. `attempt` counts from 0."""
+
+    handler: str
+    item_id: str
+    value: Any = None
+    blob: str | None = None
+    attempt: int = 0
+
+    def encode(self) -> str:
+        """The message as the Functions host expects it."""
+        return base64.b64encode(json.dumps(asdict(self)).encode()).decode()
+
+
+async def defer(handler: str, value: Any, *, item_id: str | None = None, delay: int = 0) -> str:
+    """Send JSON `value` to a handler, after `delay` seconds; returns the item's id.
+
+    Items of one handler with the same `item_id` are worked on once within a day. One call to the queue, and one to a
+    blob for a value over `MAX_INLINE` bytes. KeyError for a handler that no slice of this app declares.
+    """
+    if handler not in handlers:
+        raise KeyError(f"no slice of this app declares the deferred work {handler}")
+    item_id = item_id or str(uuid.uuid4())
+    data = json.dumps(value).encode()
+    if len(data) <= MAX_INLINE:
+        message = Message(handler, item_id, value)
+    else:
+        message = Message(handler, item_id, blob=f"{handler}/{uuid.uuid4()}")
+        await blobs.put(CONTAINER, message.blob or "", data)
+    await _send(QUEUE, message, delay)
+    return item_id
+
+
+async def perform(body: bytes) -> None:
+    """Do the work of one message of the queue. Its failure is not raised: the item is sent again, later each time."""
+    try:
+        message = Message(**json.loads(body))
+    except (ValueError, TypeError):
+        log.exception("a message of the queue %s cannot be read", QUEUE)
+        return
+    started = await _start(message)  # None: done before, or being worked on
+    if started is None:
+        return
+    try:
+        await handlers[message.handler](await _value(message))
+    except Exception as error:
+        log.exception("%s %s failed, attempt %d", message.handler, message.item_id, message.attempt + 1)
+        await _failed(message, started, error)
+        return
+
+    def finish(item: DeferredItem) -> None:
+        item.done = True
+
+    await items.update(started.id, finish)
+    if message.blob:
+        await blobs.delete(CONTAINER, message.blob)
+
+
+async def purge() -> int:
+    """Forget finished items that are older than a day; returns how many."""
+    count, limit = 0, datetime.now(UTC) - KEPT
+    async for item in items.all():
+        if item.updated_at < limit and item.until < limit:
+            try:
+                await items.delete(item.id)
+            except tables.RecordNotFound:
+                continue
+            count += 1
+    return count
+
+
+async def close() -> None:
+    """Close this loop's connections."""
+    for queue in _queues.pop(asyncio.get_running_loop(), {}).values():
+        await queue.close()
+
+
+async def _start(message: Message) -> DeferredItem | None:
+    """Take the item for this message; None when it is done, or being worked on by another one."""
+    now = datetime.now(UTC)
+    item_id = derived_id(_ID_TIME, f"{message.handler} {message.item_id}")
+    own = DeferredItem(id=item_id, created_at=now, until=now + LEASE)
+    try:
+        stored = await items.insert(own)
+        return own if stored is own else stored
+    except tables.RecordConflict:
+        pass
+    try:
+        item = await items.get(item_id)
+    except tables.RecordNotFound:  # purged, or put back, at this moment
+        await _send(QUEUE, message, PAUSES[0])
+        return None
+    if item.done:
+        if message.blob:
+            await blobs.delete(CONTAINER, message.blob)
+        return None
+    if item.until > now:  # a second message for it; it comes again, in case the first one is lost with its host
+        await _send(QUEUE, message, int((item.until - now).total_seconds()) + 1)
+        return None
+
+    def take(record: DeferredItem) -> None:
+        record.until = now + LEASE
+
+    try:
+        return await items.update(item_id, take, if_match=item.etag)
+    except (tables.RecordChanged, tables.RecordNotFound):
+        await _send(QUEUE, message, PAUSES[0])
+        return None
+
+
+async def _value(message: Message) -> Any:
+    if message.blob is None:
+        return message.value
+    return json.loads(await blobs.get(CONTAINER, message.blob))
+
+
+async def _failed(message: Message, item: DeferredItem, error: Exception) -> None:
+    """Release the item and send it again, or to the poison queue after the last attempt."""
+    again = Message(**{**asdict(message), "attempt": message.attempt + 1})
+    if message.attempt < len(PAUSES):
+        await _send(QUEUE, again, PAUSES[message.attempt])
+    else:
+        await _send(POISON_QUEUE, again, 0)
+        what = f"Deferred work {message.handler} failed {again.attempt} times: {type(error).__name__}"
+        await faults.report(f"deferred {message.handler}", what)
+    try:
+        await items.delete(item.id)
+    except tables.RecordNotFound:
+        pass
+
+
+async def _send(queue: str, message: Message, delay: int) -> None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    client = _queue(queue)
+    for _ in range(2):
+        try:
+            await client.send_message(message.encode(), visibility_timeout=delay)
+            return
+        except ResourceNotFoundError:
+            await client.create_queue()
+    raise ConnectionError(f"the queue {queue} cannot be created")
+
+
+def _queue(name: str) -> "QueueClient":
+    """One client per event loop and queue: its connections belong to that loop."""
+    own = _queues.setdefault(asyncio.get_running_loop(), {})
+    if name not in own:
+        from azure.core.credentials import AzureNamedKeyCredential
+        from azure.storage.queue.aio import QueueClient
+
+        account = settings().account
+        key: Any = AzureNamedKeyCredential(account.name, account.key) if account.key else credential()
+        own[name] = QueueClient(account.queues, name, credential=key)
+    return own[name]
