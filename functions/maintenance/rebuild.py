@@ -1,12 +1,11 @@
 """Making a collection's indexes and counters anew, at the order of a queue message."""
 
-import json
 import logging
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from shared import tables
+from functions.maintenance.orders import collection_of
 
 log = logging.getLogger(__name__)
 bp = df.Blueprint()
@@ -20,9 +19,6 @@ async def maintenance_rebuild(message: func.QueueMessage) -> None:
 
     Safe beside writers. One that is interrupted continues where it was when its message comes again.
     """
-    order = json.loads(message.get_body())
-    collection = tables.collections[order["table"]]
-    if order.get("tenant") is not None:
-        collection = collection.of(order["tenant"])
+    collection = collection_of(message)
     done = await collection.rebuild()
-    log.info("rebuilt %s: %d records, %d stray index rows", order["table"], done.records, done.stray)
+    log.info("rebuilt %s: %d records, %d stray index rows", collection.table, done.records, done.stray)
