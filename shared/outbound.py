@@ -10,9 +10,11 @@ from asyncio import sleep
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from shared.answers import ERRORS, AddressRefused, Answer, NoAnswer, OutboundError, ServerEvent, TooLarge, failure
@@ -175,6 +177,16 @@ async def _once(call: _Call) -> aiohttp.ClientResponse:
     raise problem  # outside of the handler, so that no trace shows an error of aiohttp with its address
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Closes connections at once, where aiohttp waits until the server has taken what is left of a body."""
+
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        transport = protocol.transport
+        super()._release(key, protocol, should_close=should_close)
+        if transport is not None and transport.is_closing():
+            transport.abort()
+
+
 def _session(checked: bool) -> aiohttp.ClientSession:
     """The session of this event loop for addresses of ours, or the one for addresses to check.
 
@@ -183,7 +195,7 @@ def _session(checked: bool) -> aiohttp.ClientSession:
     sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
     if checked not in sessions:
         # Many servers close an idle connection after 5 s. Closing it before that keeps requests from closed ones.
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             limit=0, keepalive_timeout=3, use_dns_cache=False, resolver=PublicResolver() if checked else None
         )
         session = aiohttp.ClientSession(

@@ -73,13 +73,10 @@ async def standing_in(script: Script) -> AsyncIterator[StandIn]:
             connection.gone.set()
             connection.writer.close()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer)
         standin.connections.append(connection)
-        task = asyncio.current_task()
-        assert task
-        tasks.add(task)
-        await serve(connection)
+        tasks.add(asyncio.create_task(serve(connection)))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     standin.port = server.sockets[0].getsockname()[1]
