@@ -98,9 +98,10 @@ class _Call:
         """The call to which a response leads. A server of ours, too, may lead out of itself to public hosts only."""
         call = replace(self, url=_parsed(location, self))
         if status == 303 or (status in (301, 302) and self.method == "POST"):
-            call = replace(call, method="HEAD" if self.method == "HEAD" else "GET", body=None)
+            bare = {name: value for name, value in self.headers.items() if not name.lower().startswith("content-")}
+            call = replace(call, method="HEAD" if self.method == "HEAD" else "GET", headers=bare, body=None)
         if call.url.origin() != self.url.origin():
-            kept = {name: value for name, value in self.headers.items() if name.lower() in _HARMLESS}
+            kept = {name: value for name, value in call.headers.items() if name.lower() in _HARMLESS}
             call = replace(call, checked=True, headers=kept)
         return call
 
