@@ -146,6 +146,8 @@ module app 'modules/app.bicep' = {
         RUNYARD_ANTHROPIC_URL: ''
         RUNYARD_RATE_MINUTE: '100'
         RUNYARD_RATE_SECOND: '20'
+        RUNYARD_SEALING_KEYS: vault.outputs.sealingKeysReference
+        RUNYARD_PRIVATE_HOSTS: ''
         RUNYARD_METRICS_OPEN: 'true'
         RUNYARD_ENVIRONMENT: environmentName
         RUNYARD_SOCKET_SILENCE: '10'
@@ -173,4 +175,6 @@ module hub 'modules/hubs.bicep' = {
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_CONTAINER_REGISTRY_NAME string = registry.outputs.name
+output RUNYARD_APP_ID string = app.outputs.id
 output RUNYARD_URL string = app.outputs.url
+output RUNYARD_VAULT_ID string = vault.outputs.id

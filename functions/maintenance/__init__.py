@@ -1,10 +1,10 @@
-"""Maintenance: the timers that run what the slices declare, and the rebuild of a collection's indexes and counters."""
+"""Maintenance: the timers that run what the slices declare, and the queues of deferred work, rebuilds and new seals."""
 
-from functions.maintenance import deferred, rebuild, timers
+from functions.maintenance import deferred, rebuild, reseal, timers
 from shared.slices import Slice
 
 SLICE = Slice(
-    blueprints=[timers.bp, rebuild.bp, deferred.bp],
+    blueprints=[timers.bp, rebuild.bp, reseal.bp, deferred.bp],
     every_hour=[timers.make_tables, timers.purge_idempotency_keys, timers.purge_rate_windows],
     every_night=[timers.sweep_long_texts, timers.purge_deferred_items],
 )

@@ -1,12 +1,11 @@
 """Rebuilds the indexes and counters of a collection that a queue message names."""
 
-import json
 import logging
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from shared import tables
+from functions.maintenance.orders import collection_of
 
 log = logging.getLogger(__name__)
 bp = df.Blueprint()
@@ -20,9 +19,6 @@ async def maintenance_rebuild(message: func.QueueMessage) -> None:
 
     Safe while other requests write. After an interruption the queue repeats the message, and the rebuild continues.
     """
-    request = json.loads(message.get_body())
-    collection = tables.collections[request["table"]]
-    if request.get("tenant") is not None:
-        collection = collection.of(request["tenant"])
+    collection = collection_of(message)
     done = await collection.rebuild()
-    log.info("rebuilt %s: %d records, %d stray index rows", request["table"], done.records, done.stray)
+    log.info("rebuilt %s: %d records, %d stray index rows", collection.table, done.records, done.stray)

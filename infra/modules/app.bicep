@@ -71,4 +71,5 @@ resource site 'Microsoft.Web/sites@2025-05-01' = {
   }
 }
 
+output id string = site.id
 output url string = 'https://${site.properties.defaultHostName}'

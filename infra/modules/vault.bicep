@@ -35,6 +35,7 @@ resource anthropic 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasAnthr
   properties: { value: anthropicApiKey }
 }
 
+output id string = vault.id
 output name string = vault.name
 // The references include the version, so a new secret changes the setting and the app uses it at once. References
 // without a version are refreshed only once a day.
@@ -42,3 +43,6 @@ output eventsCodeReference string = '@Microsoft.KeyVault(SecretUri=${events.prop
 output anthropicApiKeyReference string = hasAnthropicKey
   ? '@Microsoft.KeyVault(SecretUri=${anthropic!.properties.secretUriWithVersion})'
   : ''
+// The hook of azure.yaml makes this secret once: a deployment that wrote it would renew it each time, and what the old
+// key sealed would be lost. Without its version: a new list of keys is read within a day.
+output sealingKeysReference string = '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/sealing-keys)'

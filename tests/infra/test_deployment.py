@@ -1,10 +1,14 @@
 """The deployment fits the app: settings, hubs, image and roles."""
 
+import base64
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from functions.gateway.updates import HUB as GATEWAY_HUB
 from functions.stepflow.updates import HUB as STEPFLOW_HUB
@@ -43,6 +47,9 @@ REFUSED_BY_FLEX = re.compile("WEBSITE_|SCM_|ENABLE_ORYX|FUNCTIONS_(WORKER|EXTENS
 """App settings that Flex Consumption refuses, ignores or does not need from Python 3.13 on."""
 
 
+AZURE_YAML = (ROOT / "azure.yaml").read_text()
+
+
 @pytest.fixture(scope="module")
 def main() -> Template:
     """The main file, which uses all others."""
@@ -72,7 +79,7 @@ class TestAppSettings:
 
     def test_secrets_are_references(self, app_settings: dict[str, str]):
         vault = module_file("modules/vault.bicep")
-        for name in ("RUNYARD_EVENTS_CODE", "ANTHROPIC_API_KEY"):
+        for name in ("RUNYARD_EVENTS_CODE", "ANTHROPIC_API_KEY", "RUNYARD_SEALING_KEYS"):
             output = app_settings[name].removeprefix("vault.outputs.")
             assert "'@Microsoft.KeyVault(SecretUri=${" in text(vault.outputs[output])
 
@@ -155,15 +162,15 @@ class TestStorage:
 
 class TestAzd:
     def test_finds_the_app_by_its_tag(self):
-        service = re.search(r"^services:\n  (\w+):", (ROOT / "azure.yaml").read_text(), re.MULTILINE)
+        service = re.search(r"^services:\n  (\w+):", AZURE_YAML, re.MULTILINE)
         assert service and values(module_file("modules/app.bicep"), "azd-service-name") == [f"'{service[1]}'"]
 
     def test_hooks_read_existing_outputs(self, main: Template):
-        read = set(re.findall(r"\$(?:env:)?([A-Z_]+)", (ROOT / "azure.yaml").read_text()))
+        read = set(re.findall(r"\$(?:env:)?([A-Z_]+)", AZURE_YAML))
         assert read - {"AZURE_SUBSCRIPTION_ID"} <= set(main.outputs)
 
     def test_builds_the_image_that_the_app_starts(self, app_settings: dict[str, str]):
-        built = set(re.findall(r"--image (\S+) --file (\S+) \.", (ROOT / "azure.yaml").read_text()))
+        built = set(re.findall(r"--image (\S+) --file (\S+) \.", AZURE_YAML))
         image = app_settings["RUNYARD_RUNNER_IMAGE"].rpartition("/")[2]
         assert built == {(image, "infra/runner/Dockerfile")}
 
@@ -174,3 +181,73 @@ class TestAzd:
         assert sources
         for source in sources:
             assert any(Path(source).is_relative_to(path) for path in sent), source
+
+
+AZ = """#!/bin/sh
+# Stands in for the Azure CLI: notes each call and what it reads, and answers the list of secrets.
+echo "$*" >> "$CALLS/calls"
+case "$*" in
+  *"--method get"*) echo "$FOUND"; exit "$LIST_STATUS" ;;
+  *"--method put"*) cat > "$CALLS/body" ;;
+esac
+"""
+
+
+class TestSealingKeys:
+    """The keys are made by the hook once, since a new key would lose what the old one has sealed."""
+
+    def run_hook(self, folder: Path, found: str, list_status: int = 0) -> tuple[int, list[str]]:
+        """The exit status of the hook and the calls it made, with this answer to its list."""
+        (folder / "az").write_text(AZ)
+        (folder / "az").chmod(0o755)
+        hook = yaml.safe_load(AZURE_YAML)["hooks"]["postprovision"]["posix"]
+        environment = {
+            "PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(folder), "FOUND": found, "LIST_STATUS": str(list_status),
+            "RUNYARD_VAULT_ID": "/vaults/kv", "RUNYARD_APP_ID": "/sites/func", "AZURE_SUBSCRIPTION_ID": "s",
+            "AZURE_CONTAINER_REGISTRY_NAME": "r",
+        }  # fmt: skip
+        done = subprocess.run([hook["shell"], "-c", hook["run"]], env=environment, cwd=folder, check=False)
+        return done.returncode, (folder / "calls").read_text().splitlines()
+
+    def test_are_made_when_there_are_none_and_then_read_by_the_app(self, tmp_path: Path):
+        status, calls = self.run_hook(tmp_path, "0")
+        assert status == 0
+        assert [" ".join(call.split()[:3]) for call in calls] == [
+            "rest --method get", "rest --method put", "rest --method post", "provider register --subscription",
+            "acr build --subscription",
+        ]  # fmt: skip
+        assert "--url /vaults/kv/secrets/sealing-keys?" in calls[1]
+        assert "--url /sites/func/config/configreferences/appsettings/refresh?" in calls[2]
+        key_id, _, key = json.loads((tmp_path / "body").read_text())["properties"]["value"].partition(":")
+        assert (key_id, len(base64.b64decode(key, validate=True))) == ("k1", 32)
+        assert key not in "".join(calls)
+
+    def test_are_left_alone_when_they_exist(self, tmp_path: Path):
+        status, calls = self.run_hook(tmp_path, "1")
+        assert status == 0
+        assert not [call for call in calls if "put" in call.split()]
+        assert calls[-1].startswith("acr build")
+
+    @pytest.mark.parametrize(("found", "list_status"), [("", 1), ("0", 3), ("", 0), ("2", 0)])
+    def test_are_not_made_when_it_is_unknown_whether_they_exist(self, tmp_path: Path, found: str, list_status: int):
+        status, calls = self.run_hook(tmp_path, found, list_status)
+        assert status != 0
+        assert [call.split()[2] for call in calls] == ["get"]
+
+    def test_are_a_secret_that_the_app_reads_and_no_deployment_writes(self):
+        assert set(re.findall(r"secrets/([\w-]+)\?", AZURE_YAML)) == {"sealing-keys"}
+        vault = module_file("modules/vault.bicep")
+        assert text(vault.outputs["sealingKeysReference"]).endswith("secrets/sealing-keys)'")
+        assert "sealing" not in "".join(vault.bodies("Microsoft.KeyVault/vaults/secrets@").values())
+
+    def test_both_shells_do_the_same(self):
+        posix, _, windows = AZURE_YAML.partition("    windows:")
+        for pattern in (
+            r"--method \w+",
+            r"--query \S+",
+            r"name=='[\w-]+'",
+            r"api-version=[\d-]+",
+            r"/config/\S+\?",
+            "k1:",
+        ):
+            assert re.findall(pattern, posix) == re.findall(pattern, windows), pattern
