@@ -13,7 +13,7 @@ import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -186,7 +186,7 @@ async def _value(message: Message) -> Any:
 
 async def _failed(message: Message, item: DeferredItem, error: Exception) -> None:
     """Release the item and send it again, or to the poison queue after the last attempt."""
-    again = Message(**{**asdict(message), "attempt": message.attempt + 1})
+    again = replace(message, attempt=message.attempt + 1)
     if message.attempt < len(PAUSES):
         await _send(QUEUE, again, PAUSES[message.attempt])
     else:
