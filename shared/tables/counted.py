@@ -5,10 +5,11 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from itertools import product
+from typing import Self
 
-from shared.tables import keys
+from shared.tables import keys, spill
 from shared.tables.batch import Operation
-from shared.tables.cells import GENERATION, HOURS, ROOT, hour_of, hour_prefix
+from shared.tables.cells import GENERATION, HOURS, ROOT, Delta, hour_of, hour_prefix
 from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import R
@@ -18,6 +19,7 @@ from shared.tables.ids import first_key
 from shared.tables.page import Filter, Order, Page, Place, directions, values_of
 from shared.tables.reading import Reader, ReadPlan, plan
 from shared.tables.rebuild import Rebuild, Rebuilt
+from shared.tables.schema import RECORDS
 from shared.tables.stored import Stored
 from shared.tables.totals import Hour, Totals
 from shared.tables.wire import Row
@@ -32,6 +34,11 @@ class CountedCollection(Collection[R]):
         if self.spread != 1:
             raise ValueError(f"{self.table}: only a plain collection can be spread")
 
+    def of(self, tenant: str) -> Self:
+        if self.columns.numbered:
+            raise MissingIndex(f"{self.table} counts the ids of all its users: it is one partition, without tenants")
+        return super().of(tenant)
+
     def partition_of(self, key: str) -> str:
         return self.partition
 
@@ -42,15 +49,49 @@ class CountedCollection(Collection[R]):
         """The writer of this partition in the running event loop."""
         return client().committer(self.table, self.partition)
 
+    async def insert(self, record: R) -> R:
+        if not self.columns.numbered:
+            return await super().insert(record)
+        if record.id:
+            raise ValueError(f"{record.id}: {self.model.__name__} has the number that its insert takes")
+        if spill.long_texts(self.columns.encode(record), self.columns.texts):
+            record.id = await self._number()  # the text may become a blob, whose name holds the id
+        try:
+            return await super().insert(record)
+        except BaseException:
+            record.id = ""
+            raise
+
+    async def _number(self) -> str:
+        """Take a number ahead of its record."""
+        taken: list[int] = []
+
+        def build(_: int, number: int) -> Write:
+            taken.append(number)
+            return [], Delta()
+
+        await self.committer.write(build, numbered=True)
+        return str(taken[-1])
+
     async def commit(self, stored: Stored[R] | None, new: tuple[R, Row] | None) -> str | None:
-        def build(generation: int) -> Write:
+        numbered = new is not None and not new[0].id
+
+        def build(generation: int, number: int) -> Write:
             if new is not None:
+                if numbered:
+                    new[0].id = str(number)
+                    new[1]["RowKey"] = f"{RECORDS.prefix}{self.columns.form.row_key(new[0].id)}"
                 return self.rewrite(stored, *new, generation)
             assert stored is not None
             record = Operation("DELETE", stored.row["RowKey"], etag=stored.etag)
             return [record, *self.schema.changes(stored.state, None)], self.schema.delta(stored.state, None)
 
-        return (await self.committer.write(build))[0]
+        try:
+            return (await self.committer.write(build, numbered=numbered))[0]
+        except BaseException:
+            if numbered and new is not None:
+                new[0].id = ""  # the number has gone, or goes, to another record
+            raise
 
     def rewrite(self, stored: Stored[R] | None, new: R, row: Row, generation: int) -> Write:
         """The operations, the record's first, that bring a record from what is stored to a new state."""

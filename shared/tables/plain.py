@@ -30,6 +30,8 @@ class PlainCollection(Collection[R]):
     """A collection declared with `plain=True`."""
 
     def check(self) -> None:
+        if self.columns.numbered:
+            raise ValueError(f"{self.table}: numbers need a counted collection, which has one writer a process")
         if self.schema.indexes or self.schema.sums or len(self.schema.groups) > 1:
             raise ValueError(f"{self.table}: a plain collection has no indexes, counters, sums or orders")
         if self.schema.unique and self.spread > 1:

@@ -52,7 +52,9 @@ class ReadPlan:
 
 def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[object]], order: str) -> ReadPlan:
     """The narrowest declared rows for this filter and order; `MissingIndex` when nothing suitable is declared."""
-    sort = "" if order == "created_at" else order
+    sort = order
+    if order == columns.form.order or (order == "created_at" and all(index.order != order for index in schema.indexes)):
+        sort = ""  # the order of the records' own keys: that of numbers is the order in which they were stored
     indexed = {name for index in schema.indexes for name in index.fields}
     if stray := sorted(where.keys() - indexed):
         raise MissingIndex(f"{schema.table} declares no index on {', '.join(stray)}")
@@ -71,7 +73,8 @@ def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[objec
     if rest and not best.fields and not sort:
         raise MissingIndex(f"{schema.table} declares no index on {', '.join(sorted(rest))} alone")
     counted = schema.counts(where)
-    by_hour = counted if counted is not None and not counted.open and not sort else None
+    by_time = not sort and not columns.numbered
+    by_hour = counted if counted is not None and not counted.open and by_time else None
     return ReadPlan([_ranges(best, where)], _residue(schema.table, columns, rest), by_hour, where, bool(sort))
 
 

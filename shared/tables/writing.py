@@ -37,10 +37,11 @@ class WritableRecords(Records[R]):
         each counter by fields of any value. A process reads each counter row once.
         Cost, plain: 1 insert of 1 row; with unique fields 1 transaction of the record and a row for each of them.
         """
-        key = self.columns.form.row_key(record.id)
-        if key is None:
+        key = self.columns.form.row_key(record.id) or ""
+        if key:
+            (record.id,) = self.columns.form.texts([key])
+        elif record.id or not self.columns.numbered:
             raise ValueError(f"{record.id} is not an id of {self.model.__name__}")
-        (record.id,) = self.columns.form.texts([key])
         if record.updated_at < record.created_at:
             record.updated_at = record.created_at
         row, written = await self._encode(record, key, None)
