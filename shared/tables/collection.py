@@ -2,13 +2,14 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast, overload
 
 from shared.tables.columns import WITHOUT, R
 from shared.tables.errors import RecordNotFound
-from shared.tables.page import Filter, Order, Page
+from shared.tables.page import Asked, Filter, Order, Page, Slice
+from shared.tables.ranges import Between
 from shared.tables.rebuild import Rebuilt
 from shared.tables.totals import Hour, Totals
 from shared.tables.wire import Row
@@ -41,6 +42,17 @@ class Collection(WritableRecords[R]):
     Both kinds:
 
     - `unique`: fields whose value no two records share (None may be shared); `find` reads by them. Not with `spread`.
+    **Numbered** ids, of a model declared with `numbered=True`, are counted from 1 over all users: the collection is one
+    partition, with the owner as an index, and it is counted, since the number is taken by the one writer that each
+    process has in a partition, in the transaction of the insert. A process alone has the pace of any counted
+    collection: some 20 waiting creates a transaction, thousands a second. Processes side by side write one transaction
+    at a time in all, and a refusal costs 2 calls: where a call takes 5 ms, they make about 100 transactions a second.
+    No number is taken twice. A refused write takes none, except one with a text over 30,000 characters: its number is
+    taken first, in a call more. Lists run by number: `created_at` stands for that order, which is the one in which
+    records were stored, and `id` is its name for `between`. A range of `created_at` needs it in `orders`, and lists
+    then sort by it. `history` counts by `created_at`. A caller that repeats an insert after `StorageUnavailable`
+    may make a second record, unless a field is unique.
+
     - `view`: the fields that lists hold. By default, counted: all plain values, which keeps index rows short;
       plain: all fields. A record of a list whose text is too long for the list's row costs a point read.
     """
@@ -54,9 +66,108 @@ class Collection(WritableRecords[R]):
 
         return cast("Self", object.__new__(PlainCollection if plain else CountedCollection))
 
-    @abstractmethod
+    @overload
     async def page(
         self,
+        where: Filter | None = None,
+        *,
+        between: Between | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        order: Order = "created_at",
+        descending: bool = True,
+        cursor: str | None = None,
+        total: Literal[True] = True,
+    ) -> Page[R]: ...
+
+    @overload
+    async def page(
+        self,
+        where: Filter | None = None,
+        *,
+        between: Between | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        order: Order = "created_at",
+        descending: bool = True,
+        cursor: str | None = None,
+        total: Literal[False],
+    ) -> Slice[R]: ...
+
+    async def page(
+        self,
+        where: Filter | None = None,
+        *,
+        between: Between | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        order: Order = "created_at",
+        descending: bool = True,
+        cursor: str | None = None,
+        total: bool = True,
+    ) -> Slice[R]:
+        """A part of the records that match `where`, and the exact number of all of them.
+
+        It starts at `offset`, or behind the page that `cursor` came from; `BadCursor` when it came from another list.
+
+        `order` names a field, which `descending` sorts from high to low; None is lowest. In a sequence,
+        `("-pinned", "title")`, each field says its direction itself; only plain collections sort by several. Records
+        that are equal in all of them come newest first when the last field goes from high to low, else oldest first.
+        `MissingIndex` when the declaration does not support the filter or the order. `id` orders numbered records only.
+
+        `between=(low, high)` leaves those whose value of the (first) field of `order` is `low` or more and below
+        `high`; None leaves a side open. Moments of `created_at` are taken in whole milliseconds; texts are compared by
+        60 bytes, without regard to case. With `total=False` the number is not asked for: the result is a `Slice`.
+
+        Cost, counted: 2 queries at once, for `limit` rows and for the counter rows of the filter: one for each process
+        that has written, 16 at most. An offset over 250 adds the counter rows of the hours passed over, a thousand a
+        query, and reads the last hour (without a filter: five minutes) up to it. Where nothing counts by the filter,
+        its total is counted, a thousand keys a query. Several values of a field are as many queries.
+        A range is 1 query of its rows, and its total is counted; `total=False` saves that where the list runs from high
+        to low. Ranges, and lists of numbered records, pass over a deep offset by its keys, a thousand a query.
+        Cost, plain: a query for each thousand records of the partition (of the range, if it is one of `created_at`),
+        and a point read for each item of the page with a long text. `TooManyRecords`.
+        """
+        return await self.slice(Asked(where, between, limit, offset, order, descending, cursor, total))
+
+    @abstractmethod
+    async def slice(self, asked: Asked) -> Slice[R]:
+        """What `page` returns: a `Page`, unless the total is neither wanted nor known."""
+
+    @abstractmethod
+    def all(
+        self,
+        where: Filter | None = None,
+        *,
+        order: str = "created_at",
+        between: Between | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+    ) -> AsyncIterator[R]:
+        """Every record that matches, in its list view, newest first or from the highest value of `order` down.
+
+        `between` as in `page`; `after` and `before` are the same range of `created_at` in other words. Records may be
+        written and deleted meanwhile: one that exists all the time comes exactly once, unless its value of `order`
+        changes. Spread records come one partition after the other, newest first in each.
+
+        Cost, counted: a query for each 250 matching records. Cost, plain: a query for each 1,000 records (of the range,
+        if it is one of `created_at`), matching or not, and a point read for each record with a long text. Another order
+        is sorted in memory, within `max_records`.
+        """
+
+    @abstractmethod
+    def scan(self, where: Filter | None = None) -> AsyncIterator[R]:
+        """Every record that matches, whole, in the order of `all`. For exports and for what no list view holds.
+
+        Cost, plain: a query for each 1,000 records, matching or not, and a blob read for each text that is kept as a
+        blob, those of 16 records at a time; more queries where a thousand rows are over 4 MiB. Counted: `MissingIndex`.
+        """
+
+    @abstractmethod
+    async def search(
+        self,
+        text: str,
+        fields: Sequence[str],
         where: Filter | None = None,
         *,
         limit: int = 50,
@@ -65,42 +176,23 @@ class Collection(WritableRecords[R]):
         descending: bool = True,
         cursor: str | None = None,
     ) -> Page[R]:
-        """A part of the records that match `where`, and the exact number of all of them.
+        """A page of those records that match `where` and contain `text` in one of these fields, whatever its case.
 
-        It starts at `offset`, or behind the page that `cursor` came from; `BadCursor` when it came from another list.
+        A field is a text or a list of texts, long ones too. The other arguments are those of `page`.
 
-        `order` names a field, which `descending` sorts from high to low; None is lowest. In a sequence,
-        `("-pinned", "title")`, each field says its direction itself; only plain collections sort by several. Records
-        that are equal in all of them come newest first when the last field goes from high to low, else oldest first.
-        `MissingIndex` when the declaration does not support the filter or the order.
-
-        Cost, counted: 2 queries at once, for `limit` rows and for the counter rows of the filter: one for each process
-        that has written, 16 at most. An offset over 250 adds the counter rows of the hours passed over, a thousand a
-        query, and reads the last hour (without a filter: five minutes) up to it. Where nothing counts by the filter,
-        its total is counted, a thousand keys a query. Several values of a field are as many queries.
-        Cost, plain: a query for each thousand records of the partition, and a point read for each item of the page with
-        a long text. `TooManyRecords`.
+        Cost, plain: as `scan`: each search reads the whole partition, 10 queries for 10,000 records. Blobs are read of
+        the searched fields only; an item of the page with another long text costs a point read. `TooManyRecords`.
+        Counted: `MissingIndex`.
         """
 
     @abstractmethod
-    def all(
-        self, where: Filter | None = None, *, after: datetime | None = None, before: datetime | None = None
-    ) -> AsyncIterator[R]:
-        """Every record that matches, newest first, in its list view; made at `after` or later, and before `before`.
+    async def count(
+        self, where: Filter | None = None, *, order: str = "created_at", between: Between | None = None
+    ) -> int:
+        """How many records match; `order` and `between` as in `page`.
 
-        Records may be written and deleted meanwhile: one that exists all the time comes exactly once. Spread records
-        come one partition after the other, newest first in each.
-
-        Cost, counted: a query for each 250 matching records. Cost, plain: a query for each 1,000 records, matching or
-        not, and a point read for each record with a long text.
-        """
-
-    @abstractmethod
-    async def count(self, where: Filter | None = None) -> int:
-        """How many records match.
-
-        Cost, counted: 1 query of few rows where a counter is declared, else a query for each 1,000 matching records.
-        Cost, plain: a query for each 1,000 records, of their keys and the fields of the filter.
+        Cost, counted: 1 query of few rows where a counter is declared, else, as in every range, a query for each 1,000
+        matching records. Cost, plain: a query for each 1,000 records, of their keys and the fields that are compared.
         """
 
     @abstractmethod

@@ -2,10 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import product
-from typing import Self
+from typing import Never, Self
 
 from shared.tables import keys, spill
 from shared.tables.batch import Operation
@@ -15,8 +15,8 @@ from shared.tables.collection import Collection
 from shared.tables.columns import R
 from shared.tables.commit import Committer, Write
 from shared.tables.errors import BadCursor, MissingIndex
-from shared.tables.ids import first_key
-from shared.tables.page import Filter, Order, Page, Place, directions, values_of
+from shared.tables.page import Asked, Filter, Order, Page, Place, Slice, directions, values_of
+from shared.tables.ranges import Between, moments
 from shared.tables.reading import Reader, ReadPlan, plan
 from shared.tables.rebuild import Rebuild, Rebuilt
 from shared.tables.schema import RECORDS
@@ -108,28 +108,25 @@ class CountedCollection(Collection[R]):
     def _reader(self) -> Reader:
         return Reader(client().wire, self.table, self.partition, self.columns.select)
 
-    async def page(
-        self,
-        where: Filter | None = None,
-        *,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
-    ) -> Page[R]:
-        (field, descending), *others = directions(order, descending)
+    async def slice(self, asked: Asked) -> Slice[R]:
+        (field, descending), *others = directions(asked.order, asked.descending)
         if others:
             raise MissingIndex(f"{self.table} declares no order by several fields: only plain collections have those")
-        how = plan(self.schema, self.columns, values_of(where), field)
-        start = Place.parse(cursor) if cursor else Place(offset=offset)
+        how = plan(self.schema, self.columns, values_of(asked.where), field, asked.between)
+        limit, cursor = asked.limit, asked.cursor
+        start = Place.parse(cursor) if cursor else Place(offset=asked.offset)
         if cursor and not how.gives(start, descending):
             raise BadCursor(f"{cursor!r} is a cursor of another list or of the other direction")
+        total = None
         if descending:
-            # Behind a cursor the number of rows left is not known: one row more tells whether there are any.
-            ask = limit + 1 if cursor else limit
-            rows, total = await asyncio.gather(self._reader.rows(how, start, ask), self._total(how))
-            more = len(rows) > limit if cursor else offset + len(rows) < total
+            # Where the number of rows left is not known, one row more tells whether there are any.
+            ask = limit + 1 if cursor or not asked.total else limit
+            reading = self._reader.rows(how, start, ask)
+            if asked.total:
+                rows, total = await asyncio.gather(reading, self._total(how))
+            else:
+                rows = await reading
+            more = len(rows) > limit if total is None or cursor else asked.offset + len(rows) < total
             rows = rows[:limit]
         else:
             # Rows sort one way; the other way is the same list, counted from its end.
@@ -139,16 +136,22 @@ class CountedCollection(Collection[R]):
             rows = (await self._reader.rows(how, Place(offset=skip), end - skip))[::-1]
             more = skip > 0
         following = how.place(rows[-1]) if descending and rows else Place(offset=start.offset + len(rows))
-        return Page(await self.items(rows), total, str(following) if more and rows else None)
+        items, behind = await self.items(rows), str(following) if more and rows else None
+        return Slice(items, behind) if total is None else Page(items, behind, total=total)
 
     async def all(
-        self, where: Filter | None = None, *, after: datetime | None = None, before: datetime | None = None
+        self,
+        where: Filter | None = None,
+        *,
+        order: str = "created_at",
+        between: Between | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
     ) -> AsyncIterator[R]:
-        how = plan(self.schema, self.columns, values_of(where), "created_at")
-        end = first_key(after) if after else ""
-        place = Place(0, first_key(before) if before else "")
+        between = moments(between, order, after, before)
+        how, place = plan(self.schema, self.columns, values_of(where), order, between), Place()
         while True:
-            rows = await self._reader.rows(how, place, _CHUNK, end)
+            rows = await self._reader.rows(how, place, _CHUNK)
             if rows:
                 place = how.place(rows[-1])
             for record in await self.items(rows):
@@ -156,16 +159,36 @@ class CountedCollection(Collection[R]):
             if len(rows) < _CHUNK:
                 return
 
+    # What no row holds together
+
+    def scan(self, where: Filter | None = None) -> Never:
+        raise MissingIndex(f"{self.table} is a counted collection, which is not read whole: `all` gives the list view")
+
+    async def search(
+        self,
+        text: str,
+        fields: Sequence[str],
+        where: Filter | None = None,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        order: Order = "created_at",
+        descending: bool = True,
+        cursor: str | None = None,
+    ) -> Never:
+        raise MissingIndex(f"{self.table} is a counted collection, which is not searched: nothing bounds its records")
+
     # Counts
 
-    async def count(self, where: Filter | None = None) -> int:
-        return await self._total(plan(self.schema, self.columns, values_of(where), "created_at"))
+    async def count(
+        self, where: Filter | None = None, *, order: str = "created_at", between: Between | None = None
+    ) -> int:
+        return await self._total(plan(self.schema, self.columns, values_of(where), order, between))
 
     async def _total(self, how: ReadPlan) -> int:
         group = self.schema.counts(how.where)
-        if group is None:
-            counts = (self._reader.count(prefix, how.residue) for ranges in how.groups for prefix in ranges)
-            return sum(await asyncio.gather(*counts))
+        if group is None or how.start or how.end:
+            return await self._reader.count(how)
         prefixes = [group.row_of(values) for values in product(*(how.where[name] for name in group.open))]
         totals = Totals(self.table, self.schema.groups, self.columns.all)
         await asyncio.gather(*(self._add(totals, prefix) for prefix in prefixes))
