@@ -4,11 +4,11 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Self, cast, overload
+from typing import Any, Literal, Self, Unpack, cast, overload
 
 from shared.tables.columns import WITHOUT, R
-from shared.tables.errors import RecordNotFound
-from shared.tables.page import Asked, Filter, Order, Page, Slice
+from shared.tables.errors import MissingIndex, RecordNotFound
+from shared.tables.page import Asked, Filter, Page, Part, Slice
 from shared.tables.ranges import Between
 from shared.tables.rebuild import Rebuilt
 from shared.tables.totals import Hour, Totals
@@ -72,12 +72,8 @@ class Collection(WritableRecords[R]):
         where: Filter | None = None,
         *,
         between: Between | None = None,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
         total: Literal[True] = True,
+        **part: Unpack[Part],
     ) -> Page[R]: ...
 
     @overload
@@ -86,12 +82,8 @@ class Collection(WritableRecords[R]):
         where: Filter | None = None,
         *,
         between: Between | None = None,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
         total: Literal[False],
+        **part: Unpack[Part],
     ) -> Slice[R]: ...
 
     async def page(
@@ -99,20 +91,18 @@ class Collection(WritableRecords[R]):
         where: Filter | None = None,
         *,
         between: Between | None = None,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
         total: bool = True,
+        **part: Unpack[Part],
     ) -> Slice[R]:
         """A part of the records that match `where`, and the exact number of all of them.
 
-        It starts at `offset`, or behind the page that `cursor` came from; `BadCursor` when it came from another list.
+        It has `limit` (50) of them from `offset` (0) on, or behind the page that `cursor` came from; `BadCursor` when
+        it came from another list.
 
-        `order` names a field, which `descending` sorts from high to low; None is lowest. In a sequence,
-        `("-pinned", "title")`, each field says its direction itself; only plain collections sort by several. Records
-        that are equal in all of them come newest first when the last field goes from high to low, else oldest first.
+        `order` names a field (`created_at`), which `descending` (True) sorts from high to low; None is lowest. In a
+        sequence, `("-pinned", "title")`, each field says its direction itself; only plain collections sort by several.
+        Records that are equal in all of them come newest first when the last field goes from high to low, else oldest
+        first.
         `MissingIndex` when the declaration does not support the filter or the order. `id` orders numbered records only.
 
         `between=(low, high)` leaves those whose value of the (first) field of `order` is `low` or more and below
@@ -128,7 +118,7 @@ class Collection(WritableRecords[R]):
         Cost, plain: a query for each thousand records of the partition (of the range, if it is one of `created_at`),
         and a point read for each item of the page with a long text. `TooManyRecords`.
         """
-        return await self.slice(Asked(where, between, limit, offset, order, descending, cursor, total))
+        return await self.slice(Asked(where, between, total, **part))
 
     @abstractmethod
     async def slice(self, asked: Asked) -> Slice[R]:
@@ -155,26 +145,16 @@ class Collection(WritableRecords[R]):
         is sorted in memory, within `max_records`.
         """
 
-    @abstractmethod
     def scan(self, where: Filter | None = None) -> AsyncIterator[R]:
         """Every record that matches, whole, in the order of `all`. For exports and for what no list view holds.
 
         Cost, plain: a query for each 1,000 records, matching or not, and a blob read for each text that is kept as a
         blob, those of 16 records at a time; more queries where a thousand rows are over 4 MiB. Counted: `MissingIndex`.
         """
+        raise MissingIndex(f"{self.table} is a counted collection, which is not read whole: `all` gives the list view")
 
-    @abstractmethod
     async def search(
-        self,
-        text: str,
-        fields: Sequence[str],
-        where: Filter | None = None,
-        *,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
+        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[Part]
     ) -> Page[R]:
         """A page of those records that match `where` and contain `text` in one of these fields, whatever its case.
 
@@ -184,6 +164,7 @@ class Collection(WritableRecords[R]):
         the searched fields only; an item of the page with another long text costs a point read. `TooManyRecords`.
         Counted: `MissingIndex`.
         """
+        raise MissingIndex(f"{self.table} is a counted collection, which is not searched: nothing bounds its records")
 
     @abstractmethod
     async def count(

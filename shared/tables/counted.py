@@ -2,10 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from itertools import product
-from typing import Never, Self
+from typing import Self
 
 from shared.tables import keys, spill
 from shared.tables.batch import Operation
@@ -14,8 +14,8 @@ from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import R
 from shared.tables.commit import Committer, Write
-from shared.tables.errors import BadCursor, MissingIndex
-from shared.tables.page import Asked, Filter, Order, Page, Place, Slice, directions, values_of
+from shared.tables.errors import BadCursor, MissingIndex, RefusedWrite
+from shared.tables.page import Asked, Filter, Page, Place, Slice, directions, values_of
 from shared.tables.ranges import Between, moments
 from shared.tables.reading import Reader, ReadPlan, plan
 from shared.tables.rebuild import Rebuild, Rebuilt
@@ -102,7 +102,20 @@ class CountedCollection(Collection[R]):
         old = stored.state if stored else None
         return [record, *self.schema.changes(old, (new, columns))], self.schema.delta(old, (new, columns))
 
+    async def remove(self, stored: list[Stored[R]]) -> list[bool]:
+        done = await asyncio.gather(*(self.commit(own, None) for own in stored), return_exceptions=True)
+        for result in done:
+            if isinstance(result, BaseException) and not isinstance(result, RefusedWrite):
+                raise result
+        return [not isinstance(result, RefusedWrite) for result in done]
+
     # Lists
+
+    async def ids(self, where: Filter | None) -> AsyncIterator[list[str]]:
+        how = plan(self.schema, self.columns, values_of(where), "created_at")
+        for prefix in (prefix for prefixes in how.groups for prefix in prefixes):
+            async for rows in self._reader.pages(prefix, residue=how.residue, select="RowKey"):
+                yield self.columns.form.texts([row["RowKey"] for row in rows])
 
     @property
     def _reader(self) -> Reader:
@@ -158,25 +171,6 @@ class CountedCollection(Collection[R]):
                 yield record
             if len(rows) < _CHUNK:
                 return
-
-    # What no row holds together
-
-    def scan(self, where: Filter | None = None) -> Never:
-        raise MissingIndex(f"{self.table} is a counted collection, which is not read whole: `all` gives the list view")
-
-    async def search(
-        self,
-        text: str,
-        fields: Sequence[str],
-        where: Filter | None = None,
-        *,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
-    ) -> Never:
-        raise MissingIndex(f"{self.table} is a counted collection, which is not searched: nothing bounds its records")
 
     # Counts
 

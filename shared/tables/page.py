@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, cast
+from typing import Generic, NamedTuple, TypedDict, cast
 
 from shared.tables.columns import R
 from shared.tables.errors import BadCursor
@@ -36,18 +36,28 @@ class Page(Slice[R]):
     total: int = field(kw_only=True)
 
 
+class Part(TypedDict, total=False):
+    """The part of a list that is asked for, as `Collection.page` documents it. Without it: the newest 50."""
+
+    limit: int
+    offset: int
+    order: Order
+    descending: bool
+    cursor: str | None
+
+
 @dataclass(frozen=True)
 class Asked:
-    """What a list is asked for, as `Collection.page` documents it."""
+    """All that a list is asked for."""
 
     where: Filter | None = None
     between: Between | None = None
+    total: bool = True
     limit: int = 50
     offset: int = 0
     order: Order = "created_at"
     descending: bool = True
     cursor: str | None = None
-    total: bool = True
 
 
 class Place(NamedTuple):

@@ -5,17 +5,18 @@ import sys
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Never
+from typing import Never, Unpack
 
 from shared.tables import memory
-from shared.tables.batch import Operation
+from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import WITHOUT, R
 from shared.tables.errors import BadCursor, MissingIndex, RefusedWrite, ServiceRefused, TooManyRecords
-from shared.tables.page import Asked, Filter, Order, Page, Place, directions
+from shared.tables.page import Asked, Filter, Page, Part, Place, directions
 from shared.tables.ranges import Between, bounds, moments, within
 from shared.tables.reading import Reader
+from shared.tables.removal import remove
 from shared.tables.schema import RECORDS
 from shared.tables.stored import WRITES, Stored
 from shared.tables.wire import Row, Unanswered
@@ -89,7 +90,22 @@ class PlainCollection(Collection[R]):
         marks = str(found[0].get(WRITES)).split(",") if found else []
         return mark in marks, found[1] if found and mark == marks[0] else None
 
+    async def remove(self, stored: list[Stored[R]]) -> list[bool]:
+        waiting: dict[str, list[Stored[R]]] = {}
+        for own in stored:
+            waiting.setdefault(self.partition_of(own.row["RowKey"][len(RECORDS.prefix) :]), []).append(own)
+        size = MAX_OPERATIONS // (1 + len(self.schema.unique))
+        done: set[str] = set()
+        for partition, together in waiting.items():
+            for first in range(0, len(together), size):
+                done |= await remove(self.schema, partition, together[first : first + size])
+        return [own.record.id in done for own in stored]
+
     # Lists
+
+    async def ids(self, where: Filter | None) -> AsyncIterator[list[str]]:
+        async for found, _ in self._chunks(where, [], select=_select(where)):
+            yield [record.id for record in found]
 
     async def slice(self, asked: Asked) -> Page[R]:
         fields = directions(asked.order, asked.descending)
@@ -138,16 +154,15 @@ class PlainCollection(Collection[R]):
     async def count(
         self, where: Filter | None = None, *, order: str = "created_at", between: Between | None = None
     ) -> int:
-        names = {*(where or {}), *([order] if between and order != "created_at" else [])}
-        select = ",".join(["RowKey", *sorted(names), *([WITHOUT] if names else [])])
+        select = _select(where, order if between else "created_at")
         return sum([len(found) async for found, _ in self._chunks(where, [], order, between, select=select)])
 
     async def _chunks(
         self,
         where: Filter | None,
         sorted_by: list[str],
-        order: str,
-        between: Between | None,
+        order: str = "created_at",
+        between: Between | None = None,
         *,
         select: str = "",
         bounded: bool = False,
@@ -180,20 +195,12 @@ class PlainCollection(Collection[R]):
                 yield record
 
     async def search(
-        self,
-        text: str,
-        fields: Sequence[str],
-        where: Filter | None = None,
-        *,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
+        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[Part]
     ) -> Page[R]:
         if unknown := sorted({*fields} - self.columns.all.keys()):
             raise MissingIndex(f"{self.table} has no {', '.join(unknown)} to search")
-        sorted_by, folded = directions(order, descending), text.casefold()
+        asked, folded = Asked(**part), text.casefold()
+        sorted_by = directions(asked.order, asked.descending)
         names = [name for name, _ in sorted_by]
         self._check_fields(names)
         found: list[R] = []
@@ -201,7 +208,7 @@ class PlainCollection(Collection[R]):
         async for records, more in self._whole(where, {*fields, *names}, bounded=True):
             found += [record for record in records if memory.holds(record, folded, fields)]
             partial |= more
-        return await self._cut(found, partial, sorted_by, Asked(limit=limit, offset=offset, cursor=cursor))
+        return await self._cut(found, partial, sorted_by, asked)
 
     async def _whole(
         self, where: Filter | None, fields: set[str], *, bounded: bool = False
@@ -249,3 +256,9 @@ class PlainCollection(Collection[R]):
 
     def _refuse(self, what: str) -> Never:
         raise MissingIndex(f"{self.table} is a plain collection, which has no {what}")
+
+
+def _select(where: Filter | None, order: str = "created_at") -> str:
+    """The columns for telling which records match. A range of `created_at` needs none: it is one of ids."""
+    names = {*(where or {}), *([order] if order != "created_at" else [])}
+    return ",".join(["RowKey", *sorted(names), *([WITHOUT] if names else [])])
