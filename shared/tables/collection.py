@@ -42,19 +42,21 @@ class Collection(WritableRecords[R]):
     Both kinds:
 
     - `unique`: fields whose value no two records share (None may be shared); `find` reads by them. Not with `spread`.
-    **Numbered** ids, of a model declared with `numbered=True`, are counted from 1 over all users: the collection is one
-    partition, with the owner as an index, and it is counted, since the number is taken by the one writer that each
-    process has in a partition, in the transaction of the insert. A process alone has the pace of any counted
-    collection: some 20 waiting creates a transaction, thousands a second. Processes side by side write one transaction
-    at a time in all, and a refusal costs 2 calls: where a call takes 5 ms, they make about 100 transactions a second.
-    No number is taken twice. A refused write takes none, except one with a text over 30,000 characters: its number is
-    taken first, in a call more. Lists run by number: `created_at` stands for that order, which is the one in which
-    records were stored, and `id` is its name for `between`. A range of `created_at` needs it in `orders`, and lists
-    then sort by it. `history` counts by `created_at`. A caller that repeats an insert after `StorageUnavailable`
-    may make a second record, unless a field is unique.
-
     - `view`: the fields that lists hold. By default, counted: all plain values, which keeps index rows short;
       plain: all fields. A record of a list whose text is too long for the list's row costs a point read.
+
+    **Numbered**, of a model declared with `numbered=True`: ids are whole numbers, counted from 1 over all users. The
+    collection is one partition, without `of`, that has the owner as an index; and it is counted, because the one writer
+    that each process has in a partition takes the number in the transaction of the insert.
+
+    - No number is taken twice. A refused write takes none, except one with a text over 30,000 characters, which takes
+      its number first, in a call more.
+    - Creates: a process alone joins up to 20 in a transaction, as in any counted collection. Several processes write
+      one transaction at a time in all: where a call takes 5 ms, about 100 transactions a second.
+    - Lists run by number, the order in which records were stored. `created_at` stands for it, and `id` is its name for
+      `between`. A range of `created_at` (also `after` and `before`) needs it in `orders`; lists then sort by it.
+    - `history` counts by `created_at`. A deep offset passes over the keys, a thousand a query.
+    - An insert that is repeated after `StorageUnavailable` may make a second record, unless a field is unique.
     """
 
     def __new__(cls, *declaration: Any, plain: bool = False, **rest: Any) -> Self:
