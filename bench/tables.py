@@ -58,6 +58,25 @@ class Job(Record):
     started_at: datetime | None = None
 
 
+class Agent(Record, numbered=True):
+    status: Status = Status.PENDING
+    owner: str = "c1"
+    name: str = "a name of usual length"
+    tokens: int = 1
+    seconds: float = 1.5
+    started_at: datetime | None = None
+
+
+class Note(Record):
+    title: str
+    body: str = "a body of a few words"
+
+
+def _agents(table: str) -> Collection[Agent]:
+    """The same with numbers: a row more."""
+    return Collection(table, Agent, indexes=["status", "owner"], counters=["status"], sums=["tokens"])
+
+
 def _jobs(table: str) -> Collection[Job]:
     """One transaction of five rows creates a job: record, two index rows, two counter rows."""
     return Collection(table, Job, indexes=["status", "owner"], counters=["status"], sums=["tokens"])
@@ -170,7 +189,7 @@ async def run() -> list[Row]:
         settings.cache_clear()
         connect()
         try:
-            return [*await _client_cost(), *await _writers(), *await _growth()]
+            return [*await _client_cost(), *await _numbers_and_ranges(), *await _writers(), *await _growth()]
         finally:
             await tables.close()
             if before is None:
@@ -266,6 +285,42 @@ async def _client_cost() -> list[Row]:
             rows += await _compare(
                 name, repeat, bare=lambda raw=raw: raw(bare), ours=ours, SDK=lambda raw=raw: raw(sdk)
             )  # fmt: skip
+    return rows
+
+
+async def _numbers_and_ranges() -> list[Row]:
+    """Numbered creates and pages of a range against the plain ones, and a search of 10,000 records."""
+    jobs, agents = _jobs("BenchUnnumbered"), _agents("BenchNumbered")
+    notes = Collection("BenchSearch", Note, plain=True)
+    await _fill(jobs, RECORDS)
+    await agents.insert(Agent())
+    noon = START + timedelta(days=1)
+    rows = [
+        *await _compare(
+            "create, as bare, and numbered",
+            30,
+            bare=lambda: jobs.insert(Job()),
+            numbered=lambda: agents.insert(Agent()),
+        ),
+        *await _compare(
+            "page of 50, as bare, and of a range",
+            20,
+            bare=jobs.page,
+            range=lambda: jobs.page(between=(START, noon)),
+            untotalled=lambda: jobs.page(between=(START, noon), total=False),
+        ),
+    ]
+    for size in (100, 10_000):
+        have = await notes.count()
+        for first in range(have, size, 100):
+            await asyncio.gather(*(notes.insert(Note(title=f"Note {n}")) for n in range(first, first + 100)))
+        counting = Counting(client().wire.transport)
+        client().wire.transport = counting
+        start = time.perf_counter()
+        await notes.search("note 7", ["title", "body"])
+        rows.append(_row(f"search of {size} records", 1_000 * (time.perf_counter() - start), "ms"))
+        rows.append(_row(f"search of {size} records", counting.counts["calls"], "calls"))
+        client().wire.transport = counting.inner
     return rows
 
 

@@ -40,14 +40,12 @@ class Resource(Generic[R]):
         cursor: str | None = None,
     ) -> Page[R]:
         """Return a page of an owner's records that match `where` and contain `text` in a searched field."""
-        return await self.collection.of(owner).page(
-            where,
-            limit=limit,
-            offset=offset,
-            order=self._order,
-            cursor=cursor,
-            holding=(text, self._search) if text else None,
-        )
+        own = self.collection.of(owner)
+        if text:
+            return await own.search(
+                text, self._search, where, limit=limit, offset=offset, order=self._order, cursor=cursor
+            )
+        return await own.page(where, limit=limit, offset=offset, order=self._order, cursor=cursor)
 
     async def create(self, owner: str, values: Mapping[str, Any]) -> R:
         """Store a new record. `RecordConflict` when the value of a unique field is taken."""

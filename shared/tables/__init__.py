@@ -15,7 +15,7 @@ from shared.tables.errors import (
     TooManyRecords,
     Unstorable,
 )
-from shared.tables.page import Page
+from shared.tables.page import Page, Slice
 from shared.tables.rebuild import Rebuilt
 from shared.tables.record import Record
 from shared.tables.stored import collections
@@ -35,6 +35,7 @@ __all__ = [
     "RecordConflict",
     "RecordNotFound",
     "ServiceRefused",
+    "Slice",
     "Storage",
     "StorageUnavailable",
     "TextLost",

@@ -2,13 +2,14 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, Unpack, cast, overload
 
 from shared.tables.columns import WITHOUT, R
-from shared.tables.errors import RecordNotFound
-from shared.tables.page import Filter, Order, Page
+from shared.tables.errors import MissingIndex, RecordNotFound
+from shared.tables.page import Asked, Filter, Page, Part, Slice
+from shared.tables.ranges import Between
 from shared.tables.rebuild import Rebuilt
 from shared.tables.totals import Hour, Totals
 from shared.tables.wire import Row
@@ -43,6 +44,19 @@ class Collection(WritableRecords[R]):
     - `unique`: fields whose value no two records share (None may be shared); `find` reads by them. Not with `spread`.
     - `view`: the fields that lists hold. By default, counted: all plain values, which keeps index rows short;
       plain: all fields. A record of a list whose text is too long for the list's row costs a point read.
+
+    **Numbered**, of a model declared with `numbered=True`: ids are whole numbers, counted from 1 over all users. The
+    collection is one partition, without `of`, that has the owner as an index; and it is counted, because the one writer
+    that each process has in a partition takes the number in the transaction of the insert.
+
+    - No number is taken twice. A refused write takes none, except one with a text over 30,000 characters, which takes
+      its number first, in a call more.
+    - Creates: a process alone joins up to 20 in a transaction, as in any counted collection. Several processes write
+      one transaction at a time in all: where a call takes 5 ms, about 100 transactions a second.
+    - Lists run by number, the order in which records were stored. `created_at` stands for it, and `id` is its name for
+      `between`. A range of `created_at` (also `after` and `before`) needs it in `orders`; lists then sort by it.
+    - `history` counts by `created_at`. A deep offset passes over the keys, a thousand a query.
+    - An insert that is repeated after `StorageUnavailable` may make a second record, unless a field is unique.
     """
 
     def __new__(cls, *declaration: Any, plain: bool = False, **rest: Any) -> Self:
@@ -54,53 +68,114 @@ class Collection(WritableRecords[R]):
 
         return cast("Self", object.__new__(PlainCollection if plain else CountedCollection))
 
-    @abstractmethod
+    @overload
     async def page(
         self,
         where: Filter | None = None,
         *,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
-    ) -> Page[R]:
+        between: Between | None = None,
+        total: Literal[True] = True,
+        **part: Unpack[Part],
+    ) -> Page[R]: ...
+
+    @overload
+    async def page(
+        self,
+        where: Filter | None = None,
+        *,
+        between: Between | None = None,
+        total: Literal[False],
+        **part: Unpack[Part],
+    ) -> Slice[R]: ...
+
+    async def page(
+        self,
+        where: Filter | None = None,
+        *,
+        between: Between | None = None,
+        total: bool = True,
+        **part: Unpack[Part],
+    ) -> Slice[R]:
         """A part of the records that match `where`, and the exact number of all of them.
 
-        It starts at `offset`, or behind the page that `cursor` came from; `BadCursor` when it came from another list.
+        It has `limit` (50) of them from `offset` (0) on, or behind the page that `cursor` came from; `BadCursor` when
+        it came from another list.
 
-        `order` names a field, which `descending` sorts from high to low; None is lowest. In a sequence,
-        `("-pinned", "title")`, each field says its direction itself; only plain collections sort by several. Records
-        that are equal in all of them come newest first when the last field goes from high to low, else oldest first.
-        `MissingIndex` when the declaration does not support the filter or the order.
+        `order` names a field (`created_at`), which `descending` (True) sorts from high to low; None is lowest. In a
+        sequence, `("-pinned", "title")`, each field says its direction itself; only plain collections sort by several.
+        Records that are equal in all of them come newest first when the last field goes from high to low, else oldest
+        first.
+        `MissingIndex` when the declaration does not support the filter or the order. `id` orders numbered records only.
+
+        `between=(low, high)` leaves those whose value of the (first) field of `order` is `low` or more and below
+        `high`; None leaves a side open. Moments of `created_at` are taken in whole milliseconds; texts are compared by
+        60 bytes, without regard to case. With `total=False` the number is not asked for: the result is a `Slice`.
 
         Cost, counted: 2 queries at once, for `limit` rows and for the counter rows of the filter: one for each process
         that has written, 16 at most. An offset over 250 adds the counter rows of the hours passed over, a thousand a
         query, and reads the last hour (without a filter: five minutes) up to it. Where nothing counts by the filter,
         its total is counted, a thousand keys a query. Several values of a field are as many queries.
-        Cost, plain: a query for each thousand records of the partition, and a point read for each item of the page with
-        a long text. `TooManyRecords`.
+        A range is 1 query of its rows, and its total is counted; `total=False` saves that where the list runs from high
+        to low. Ranges, and lists of numbered records, pass over a deep offset by its keys, a thousand a query.
+        Cost, plain: a query for each thousand records of the partition (of the range, if it is one of `created_at`),
+        and a point read for each item of the page with a long text. `TooManyRecords`.
         """
+        return await self.slice(Asked(where, between, total, **part))
+
+    @abstractmethod
+    async def slice(self, asked: Asked) -> Slice[R]:
+        """What `page` returns: a `Page`, unless the total is neither wanted nor known."""
 
     @abstractmethod
     def all(
-        self, where: Filter | None = None, *, after: datetime | None = None, before: datetime | None = None
+        self,
+        where: Filter | None = None,
+        *,
+        order: str = "created_at",
+        between: Between | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
     ) -> AsyncIterator[R]:
-        """Every record that matches, newest first, in its list view; made at `after` or later, and before `before`.
+        """Every record that matches, in its list view, newest first or from the highest value of `order` down.
 
-        Records may be written and deleted meanwhile: one that exists all the time comes exactly once. Spread records
-        come one partition after the other, newest first in each.
+        `between` as in `page`; `after` and `before` are the same range of `created_at` in other words. Records may be
+        written and deleted meanwhile: one that exists all the time comes exactly once, unless its value of `order`
+        changes. Spread records come one partition after the other, newest first in each.
 
-        Cost, counted: a query for each 250 matching records. Cost, plain: a query for each 1,000 records, matching or
-        not, and a point read for each record with a long text.
+        Cost, counted: a query for each 250 matching records. Cost, plain: a query for each 1,000 records (of the range,
+        if it is one of `created_at`), matching or not, and a point read for each record with a long text. Another order
+        is sorted in memory, within `max_records`.
         """
 
-    @abstractmethod
-    async def count(self, where: Filter | None = None) -> int:
-        """How many records match.
+    def scan(self, where: Filter | None = None) -> AsyncIterator[R]:
+        """Every record that matches, whole, in the order of `all`. For exports and for what no list view holds.
 
-        Cost, counted: 1 query of few rows where a counter is declared, else a query for each 1,000 matching records.
-        Cost, plain: a query for each 1,000 records, of their keys and the fields of the filter.
+        Cost, plain: a query for each 1,000 records, matching or not, and a blob read for each text that is kept as a
+        blob, those of 16 records at a time; more queries where a thousand rows are over 4 MiB. Counted: `MissingIndex`.
+        """
+        raise MissingIndex(f"{self.table} is a counted collection, which is not read whole: `all` gives the list view")
+
+    async def search(
+        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[Part]
+    ) -> Page[R]:
+        """A page of those records that match `where` and contain `text` in one of these fields, whatever its case.
+
+        A field is a text or a list of texts, long ones too. The other arguments are those of `page`.
+
+        Cost, plain: as `scan`: each search reads the whole partition, 10 queries for 10,000 records. Blobs are read of
+        the searched fields only; an item of the page with another long text costs a point read. `TooManyRecords`.
+        Counted: `MissingIndex`.
+        """
+        raise MissingIndex(f"{self.table} is a counted collection, which is not searched: nothing bounds its records")
+
+    @abstractmethod
+    async def count(
+        self, where: Filter | None = None, *, order: str = "created_at", between: Between | None = None
+    ) -> int:
+        """How many records match; `order` and `between` as in `page`.
+
+        Cost, counted: 1 query of few rows where a counter is declared, else, as in every range, a query for each 1,000
+        matching records. Cost, plain: a query for each 1,000 records, of their keys and the fields that are compared.
         """
 
     @abstractmethod

@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from shared.tables.errors import Unstorable
+from shared.tables.ids import NumberForm
 from shared.tables.keys import utc
 from shared.tables.record import Record
 from shared.tables.wire import Row
@@ -137,6 +138,7 @@ class Columns(Generic[R]):
 
     def __init__(self, model: type[R], view: list[str] | None):
         self.model, self.form = model, model.id_form
+        self.numbered = isinstance(self.form, NumberForm)
         self.all = {name: Column(name, info) for name, info in model.model_fields.items() if name != "id"}
         if len(self.all) > _MAX_FIELDS:
             raise ValueError(f"{model.__name__} has {len(self.all)} fields; a row holds {_MAX_FIELDS}")

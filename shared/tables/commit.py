@@ -8,36 +8,47 @@ from shared.tables import batch
 from shared.tables.batch import Operation
 from shared.tables.cells import Delta
 from shared.tables.errors import RefusedWrite, ServiceRefused, StorageUnavailable, Unstorable
+from shared.tables.sequence import SEQUENCE, Sequence
 from shared.tables.shard import Shard
 from shared.tables.wire import Unanswered, Wire
 
 Write = tuple[list[Operation], Delta]
+Build = Callable[[int, int], Write]
+"""Makes a write for a generation of counters, and for the number that it takes (0 when it takes none)."""
 
 _RESERVED = 64 * 1024  # bytes kept for counter rows
 _CONFLICTS = 100
 
 
 class Member:
-    """One write that waits. Its operations depend on the generation of counters at the time when it is sent."""
+    """One write that waits. Its operations depend on the generation of counters at the time when it is sent.
 
-    def __init__(self, build: Callable[[int], Write]):
-        self._build = build
-        self._generation: int | None = None
+    So do they on the number that is then the next one, if the write is `numbered`.
+    """
+
+    def __init__(self, build: Build, numbered: bool):
+        self._build, self.numbered = build, numbered
+        self._built: tuple[int, int] | None = None
         self.operations: list[Operation] = []
         self.delta = Delta()
         self.parts: list[bytes] = []
         self.size = 0
         self.done: asyncio.Future[list[str | None]] = asyncio.get_running_loop().create_future()
 
-    def build(self, generation: int, url: str, partition: str) -> None:
+    @property
+    def counters(self) -> set[tuple[int, str]]:
+        """The rows that it changes together with other writes, besides the root row."""
+        return {*self.delta.rows, (0, SEQUENCE)} if self.numbered else {*self.delta.rows}
+
+    def build(self, generation: int, number: int, url: str, partition: str) -> None:
         """Make its operations; `Unstorable` when they do not fit in a transaction."""
-        if generation == self._generation:
+        if (generation, number) == self._built:
             return
-        self.operations, self.delta = self._build(generation)
+        self.operations, self.delta = self._build(generation, number)
         self.parts = [operation.encode(url, partition) for operation in self.operations]
         self.size = sum(map(len, self.parts))
-        self._generation = generation
-        if self.size > batch.ROOM - _RESERVED or len(self.parts) + len(self.delta.rows) >= batch.MAX_OPERATIONS:
+        self._built = generation, number
+        if self.size > batch.ROOM - _RESERVED or len(self.parts) + len(self.counters) >= batch.MAX_OPERATIONS:
             raise Unstorable(f"{len(self.parts)} rows of {self.size} bytes are over one transaction", "id")
 
     def drop(self, operation: Operation) -> None:
@@ -59,17 +70,20 @@ class Committer:
         self._waiting: deque[Member] = deque()
         self._task: asyncio.Task[None] | None = None
         self.shard = Shard(wire, table, partition)
+        self.sequence = Sequence(wire, table, partition)
 
     @property
     def idle(self) -> bool:
         return self._task is None
 
-    async def write(self, build: Callable[[int], Write]) -> list[str | None]:
+    async def write(self, build: Build, *, numbered: bool = False) -> list[str | None]:
         """Carry out a write; returns the new ETag of each of its operations, None where it is not known.
+
+        One that is `numbered` takes the next whole number of the partition.
 
         Raises `RefusedWrite` when the stored rows contradict the write, `Unstorable`, `StorageUnavailable`.
         """
-        member = Member(build)
+        member = Member(build, numbered)
         self._waiting.append(member)
         if self._task is None:
             # A task of its own: when a caller is cancelled, the writes of the others go on.
@@ -106,18 +120,19 @@ class Committer:
         left: deque[Member] = deque()
         rows: set[str] = set()
         counters: set[tuple[int, str]] = set()
-        size, count = _RESERVED, 1
+        size, count, number = _RESERVED, 1, self.sequence.last
         while self._waiting:
             member = self._waiting.popleft()
             if member.done.done():  # its caller was cancelled before it was sent
                 continue
             try:
-                member.build(self.shard.generation, self._url, self._partition)
+                member.build(self.shard.generation, number + 1 if member.numbered else 0, self._url, self._partition)
             except Exception as error:  # whatever the error is, it concerns this write alone
                 member.fail(error)
                 continue
+            number += member.numbered
             own = {operation.row_key for operation in member.operations}
-            both = counters | member.delta.rows.keys()
+            both = counters | member.counters
             if taken and (
                 count + len(own) + len(both) > batch.MAX_OPERATIONS
                 or size + member.size > batch.ROOM
@@ -138,40 +153,51 @@ class Committer:
         try:
             for _ in range(_CONFLICTS):
                 await self.shard.load()
+                if any(member.numbered for member in members):
+                    await self.sequence.load()
                 members = self._built(members)
                 if not members:
                     return
                 delta = members[0].delta if len(members) == 1 else Delta.of(member.delta for member in members)
                 await self.shard.load_rows(delta)
                 change = self.shard.change(delta)
-                operations = [change.root, *(o for member in members for o in member.operations), *change.rows]
-                head = change.root.encode(self._url, self._partition)
-                tail = [operation.encode(self._url, self._partition) for operation in change.rows]
+                taken = sum(member.numbered for member in members)
+                # The numbers come before the records: when they are taken already, the service must say that first.
+                heads = [change.root, *self.sequence.take(taken)]
+                operations = [*heads, *(o for member in members for o in member.operations), *change.rows]
+                head, tail = (
+                    [operation.encode(self._url, self._partition) for operation in own] for own in (heads, change.rows)
+                )
                 try:
                     etags = await self._send(
-                        [head, *(p for member in members for p in member.parts), *tail], change.mark
+                        [*head, *(p for member in members for p in member.parts), *tail], change.mark
                     )
                 except ServiceRefused as error:
                     members = await self._without_refused(members, operations, error)
                     continue
                 self.shard.accept(change, etags[0])
-                _resolve(members, etags)
+                if taken:
+                    self.sequence.accept(taken, etags[1])
+                _resolve(members, etags[len(heads) :])
                 return
             raise StorageUnavailable("other processes change the same counters all the time")
         except BaseException as error:
             self.shard.forget()
+            self.sequence.forget()
             for member in members:
                 member.fail(error if isinstance(error, Exception) else StorageUnavailable("interrupted"))
             if not isinstance(error, Exception):
                 raise
 
     def _built(self, members: list[Member]) -> list[Member]:
-        """The members that can be stored, with operations for the present generation of counters."""
+        """The members that can be stored, with operations for the present generation and the next numbers."""
         good: list[Member] = []
+        number = self.sequence.last
         for member in members:
             try:
-                member.build(self.shard.generation, self._url, self._partition)
+                member.build(self.shard.generation, number + 1 if member.numbered else 0, self._url, self._partition)
                 good.append(member)
+                number += member.numbered
             except Exception as error:  # whatever the error is, it concerns this write alone
                 member.fail(error)
         return good
@@ -179,7 +205,7 @@ class Committer:
     async def _without_refused(
         self, members: list[Member], operations: list[Operation], error: ServiceRefused
     ) -> list[Member]:
-        """The members to send again after a refusal: all but the refused one, or all when a counter row was refused."""
+        """The members to send again after a refusal: all but the refused one, or all when a shared row was refused."""
         if error.index is None or error.index >= len(operations):
             if len(members) == 1:
                 raise error
@@ -194,7 +220,10 @@ class Committer:
                     return members
                 member.fail(RefusedWrite(operation.verb, operation.row_key, error))
                 return [other for other in members if other is not member]
-        self.shard.lost()
+        if operation.row_key == SEQUENCE:
+            self.sequence.lost()
+        else:
+            self.shard.lost()
         return members
 
     async def _send(self, parts: list[bytes], mark: str) -> list[str | None]:
@@ -213,7 +242,7 @@ class Committer:
 
 
 def _resolve(members: list[Member], etags: list[str | None]) -> None:
-    start = 1
+    start = 0
     for member in members:
         end = start + len(member.operations)
         if not member.done.done():

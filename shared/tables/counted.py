@@ -5,19 +5,21 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from itertools import product
+from typing import Self
 
-from shared.tables import keys
+from shared.tables import keys, spill
 from shared.tables.batch import Operation
-from shared.tables.cells import GENERATION, HOURS, ROOT, hour_of, hour_prefix
+from shared.tables.cells import GENERATION, HOURS, ROOT, Delta, hour_of, hour_prefix
 from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import R
 from shared.tables.commit import Committer, Write
-from shared.tables.errors import BadCursor, MissingIndex
-from shared.tables.ids import first_key
-from shared.tables.page import Filter, Order, Page, Place, directions, values_of
+from shared.tables.errors import BadCursor, MissingIndex, RefusedWrite
+from shared.tables.page import Asked, Filter, Page, Place, Slice, directions, values_of
+from shared.tables.ranges import Between, moments
 from shared.tables.reading import Reader, ReadPlan, plan
 from shared.tables.rebuild import Rebuild, Rebuilt
+from shared.tables.schema import RECORDS
 from shared.tables.stored import Stored
 from shared.tables.totals import Hour, Totals
 from shared.tables.wire import Row
@@ -32,6 +34,11 @@ class CountedCollection(Collection[R]):
         if self.spread != 1:
             raise ValueError(f"{self.table}: only a plain collection can be spread")
 
+    def of(self, tenant: str) -> Self:
+        if self.columns.numbered:
+            raise MissingIndex(f"{self.table} counts the ids of all its users: it is one partition, without tenants")
+        return super().of(tenant)
+
     def partition_of(self, key: str) -> str:
         return self.partition
 
@@ -42,15 +49,49 @@ class CountedCollection(Collection[R]):
         """The writer of this partition in the running event loop."""
         return client().committer(self.table, self.partition)
 
+    async def insert(self, record: R) -> R:
+        if not self.columns.numbered:
+            return await super().insert(record)
+        if record.id:
+            raise ValueError(f"{record.id}: {self.model.__name__} has the number that its insert takes")
+        if spill.long_texts(self.columns.encode(record), self.columns.texts):
+            record.id = await self._number()  # the text may become a blob, whose name holds the id
+        try:
+            return await super().insert(record)
+        except BaseException:
+            record.id = ""
+            raise
+
+    async def _number(self) -> str:
+        """Take a number ahead of its record."""
+        taken: list[int] = []
+
+        def build(_: int, number: int) -> Write:
+            taken.append(number)
+            return [], Delta()
+
+        await self.committer.write(build, numbered=True)
+        return str(taken[-1])
+
     async def commit(self, stored: Stored[R] | None, new: tuple[R, Row] | None) -> str | None:
-        def build(generation: int) -> Write:
+        numbered = new is not None and not new[0].id
+
+        def build(generation: int, number: int) -> Write:
             if new is not None:
+                if numbered:
+                    new[0].id = str(number)
+                    new[1]["RowKey"] = f"{RECORDS.prefix}{self.columns.form.row_key(new[0].id)}"
                 return self.rewrite(stored, *new, generation)
             assert stored is not None
             record = Operation("DELETE", stored.row["RowKey"], etag=stored.etag)
             return [record, *self.schema.changes(stored.state, None)], self.schema.delta(stored.state, None)
 
-        return (await self.committer.write(build))[0]
+        try:
+            return (await self.committer.write(build, numbered=numbered))[0]
+        except BaseException:
+            if numbered and new is not None:
+                new[0].id = ""  # the number has gone, or goes, to another record
+            raise
 
     def rewrite(self, stored: Stored[R] | None, new: R, row: Row, generation: int) -> Write:
         """The operations, the record's first, that bring a record from what is stored to a new state."""
@@ -61,34 +102,44 @@ class CountedCollection(Collection[R]):
         old = stored.state if stored else None
         return [record, *self.schema.changes(old, (new, columns))], self.schema.delta(old, (new, columns))
 
+    async def remove(self, stored: list[Stored[R]]) -> list[bool]:
+        done = await asyncio.gather(*(self.commit(own, None) for own in stored), return_exceptions=True)
+        for result in done:
+            if isinstance(result, BaseException) and not isinstance(result, RefusedWrite):
+                raise result
+        return [not isinstance(result, RefusedWrite) for result in done]
+
     # Lists
+
+    async def ids(self, where: Filter | None) -> AsyncIterator[list[str]]:
+        how = plan(self.schema, self.columns, values_of(where), "created_at")
+        for prefix in (prefix for prefixes in how.groups for prefix in prefixes):
+            async for rows in self._reader.pages(prefix, residue=how.residue, select="RowKey"):
+                yield self.columns.form.texts([row["RowKey"] for row in rows])
 
     @property
     def _reader(self) -> Reader:
         return Reader(client().wire, self.table, self.partition, self.columns.select)
 
-    async def page(
-        self,
-        where: Filter | None = None,
-        *,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
-    ) -> Page[R]:
-        (field, descending), *others = directions(order, descending)
+    async def slice(self, asked: Asked) -> Slice[R]:
+        (field, descending), *others = directions(asked.order, asked.descending)
         if others:
             raise MissingIndex(f"{self.table} declares no order by several fields: only plain collections have those")
-        how = plan(self.schema, self.columns, values_of(where), field)
-        start = Place.parse(cursor) if cursor else Place(offset=offset)
+        how = plan(self.schema, self.columns, values_of(asked.where), field, asked.between)
+        limit, cursor = asked.limit, asked.cursor
+        start = Place.parse(cursor) if cursor else Place(offset=asked.offset)
         if cursor and not how.gives(start, descending):
             raise BadCursor(f"{cursor!r} is a cursor of another list or of the other direction")
+        total = None
         if descending:
-            # Behind a cursor the number of rows left is not known: one row more tells whether there are any.
-            ask = limit + 1 if cursor else limit
-            rows, total = await asyncio.gather(self._reader.rows(how, start, ask), self._total(how))
-            more = len(rows) > limit if cursor else offset + len(rows) < total
+            # Where the number of rows left is not known, one row more tells whether there are any.
+            ask = limit + 1 if cursor or not asked.total else limit
+            reading = self._reader.rows(how, start, ask)
+            if asked.total:
+                rows, total = await asyncio.gather(reading, self._total(how))
+            else:
+                rows = await reading
+            more = len(rows) > limit if total is None or cursor else asked.offset + len(rows) < total
             rows = rows[:limit]
         else:
             # Rows sort one way; the other way is the same list, counted from its end.
@@ -98,16 +149,22 @@ class CountedCollection(Collection[R]):
             rows = (await self._reader.rows(how, Place(offset=skip), end - skip))[::-1]
             more = skip > 0
         following = how.place(rows[-1]) if descending and rows else Place(offset=start.offset + len(rows))
-        return Page(await self.items(rows), total, str(following) if more and rows else None)
+        items, behind = await self.items(rows), str(following) if more and rows else None
+        return Slice(items, behind) if total is None else Page(items, behind, total=total)
 
     async def all(
-        self, where: Filter | None = None, *, after: datetime | None = None, before: datetime | None = None
+        self,
+        where: Filter | None = None,
+        *,
+        order: str = "created_at",
+        between: Between | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
     ) -> AsyncIterator[R]:
-        how = plan(self.schema, self.columns, values_of(where), "created_at")
-        end = first_key(after) if after else ""
-        place = Place(0, first_key(before) if before else "")
+        between = moments(between, order, after, before)
+        how, place = plan(self.schema, self.columns, values_of(where), order, between), Place()
         while True:
-            rows = await self._reader.rows(how, place, _CHUNK, end)
+            rows = await self._reader.rows(how, place, _CHUNK)
             if rows:
                 place = how.place(rows[-1])
             for record in await self.items(rows):
@@ -117,14 +174,15 @@ class CountedCollection(Collection[R]):
 
     # Counts
 
-    async def count(self, where: Filter | None = None) -> int:
-        return await self._total(plan(self.schema, self.columns, values_of(where), "created_at"))
+    async def count(
+        self, where: Filter | None = None, *, order: str = "created_at", between: Between | None = None
+    ) -> int:
+        return await self._total(plan(self.schema, self.columns, values_of(where), order, between))
 
     async def _total(self, how: ReadPlan) -> int:
         group = self.schema.counts(how.where)
-        if group is None:
-            counts = (self._reader.count(prefix, how.residue) for ranges in how.groups for prefix in ranges)
-            return sum(await asyncio.gather(*counts))
+        if group is None or how.start or how.end:
+            return await self._reader.count(how)
         prefixes = [group.row_of(values) for values in product(*(how.where[name] for name in group.open))]
         totals = Totals(self.table, self.schema.groups, self.columns.all)
         await asyncio.gather(*(self._add(totals, prefix) for prefix in prefixes))

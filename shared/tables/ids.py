@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 _TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGITS = re.compile(r"[0-9a-f]{32}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,14}")  # below 2**53: exact as a JSON number
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}[_-]")
 _ALL = (1 << 128) - 1
 _TAIL = 74  # random bits of a UUIDv7, besides the time in milliseconds, the version and the variant
@@ -101,11 +102,15 @@ def ids_of(keys: Sequence[str]) -> list[str]:
 
 def first_key(before: datetime) -> str:
     """The lowest 12 digits that begin the row keys of ids made before that moment (whole milliseconds)."""
+    before = before.replace(tzinfo=UTC) if before.tzinfo is None else before
     return f"{(1 << _MS) - _milliseconds(before):012x}"
 
 
 class IdForm(Protocol):
     """How the ids of one model are written. A new form is a class here, which `Record.__init_subclass__` chooses."""
+
+    order: str
+    """The field by which the row keys sort the records."""
 
     def new(self, at: datetime | None = None) -> str:
         """A new id; with `at`, of that moment."""
@@ -123,6 +128,10 @@ class IdForm(Protocol):
         """The ids whose row keys end with these 32 digits, in their order."""
         ...
 
+    def first_key(self, before: Any) -> str:
+        """Where the row keys of the records begin whose value of `order` is lower than this one."""
+        ...
+
     def time_of(self, record_id: str) -> datetime | None:
         """The moment of an id; None when the text does not carry one."""
         ...
@@ -131,16 +140,20 @@ class IdForm(Protocol):
 class UuidForm:
     """The id is the text of a UUIDv7, in lower case; upper case is read too."""
 
+    order = "created_at"
     new = staticmethod(new_id)
     derived = staticmethod(derived_id)
     row_key = staticmethod(row_key)
     texts = staticmethod(ids_of)
+    first_key = staticmethod(first_key)
     time_of = staticmethod(time_of)
 
 
 class PrefixedForm:
     """The id is a prefix and the 32 lower-case digits of a UUIDv7: `goal_018f...`."""
 
+    order = "created_at"
+    first_key = staticmethod(first_key)
     time_of = staticmethod(time_of)
 
     def __init__(self, prefix: str):
@@ -161,3 +174,27 @@ class PrefixedForm:
     def texts(self, keys: Sequence[str]) -> list[str]:
         digits = "".join([key[-32:] for key in keys]).encode().translate(_INVERSE).decode()
         return [self.prefix + digits[start : start + 32] for start in range(0, len(digits), 32)]
+
+
+class NumberForm:
+    """The id is a whole number from 1 on, as decimal text; "" until the collection has taken one at the insert."""
+
+    order = "id"
+
+    def new(self, at: datetime | None = None) -> str:
+        return ""
+
+    def derived(self, at: datetime, seed: str) -> str:
+        raise ValueError("a number follows from the records before it, not from a moment and a text")
+
+    def row_key(self, record_id: str) -> str | None:
+        return f"{_ALL ^ int(record_id):032x}" if _NUMBER.fullmatch(record_id) else None
+
+    def texts(self, keys: Sequence[str]) -> list[str]:
+        return [str(_ALL ^ int(key[-32:], 16)) for key in keys]
+
+    def first_key(self, before: Any) -> str:
+        return f"{_ALL ^ max(int(before), 0):032x} "
+
+    def time_of(self, record_id: str) -> datetime | None:
+        return None

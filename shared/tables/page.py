@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, cast
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypedDict, cast
 
 from shared.tables.columns import R
 from shared.tables.errors import BadCursor
+from shared.tables.ranges import Between
 
 Filter = Mapping[str, object]
 """Fields with the value that a record must have, or with a list of values of which it must have one."""
@@ -18,14 +19,44 @@ _CURSOR = re.compile(r"(\d{1,3})\.([0-9a-h~]{32,300})|p(\d{1,9})")
 
 
 @dataclass(frozen=True)
-class Page(Generic[R]):
-    """A part of a list: `total` is exact for the whole list, `cursor` leads to the next part, None at the end.
+class Slice(Generic[R]):
+    """A part of a list: `cursor` leads to the next part, None at the end.
 
     The items come from the list view: fields that it leaves out have their defaults (None when they have no default).
     """
 
     items: list[R]
-    total: int
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Page(Slice[R]):
+    """A part of a list, with the exact `total` of the whole list."""
+
+    total: int = field(kw_only=True)
+
+
+class Part(TypedDict, total=False):
+    """The part of a list that is asked for, as `Collection.page` documents it. Without it: the newest 50."""
+
+    limit: int
+    offset: int
+    order: Order
+    descending: bool
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All that a list is asked for."""
+
+    where: Filter | None = None
+    between: Between | None = None
+    total: bool = True
+    limit: int = 50
+    offset: int = 0
+    order: Order = "created_at"
+    descending: bool = True
     cursor: str | None = None
 
 

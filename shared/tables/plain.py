@@ -1,21 +1,22 @@
 """Plain collections: one row a record, and lists that read the partition and filter and sort it in memory."""
 
 import secrets
+import sys
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from enum import Enum
-from typing import Any, Never, cast
+from typing import Never, Unpack
 
-from shared.tables import keys
-from shared.tables.batch import Operation
+from shared.tables import memory
+from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import WITHOUT, R
 from shared.tables.errors import BadCursor, MissingIndex, RefusedWrite, ServiceRefused, TooManyRecords
-from shared.tables.ids import first_key
-from shared.tables.page import Filter, Order, Page, Place, directions, values_of
+from shared.tables.page import Asked, Filter, Page, Part, Place, directions
+from shared.tables.ranges import Between, bounds, moments, within
 from shared.tables.reading import Reader
+from shared.tables.removal import remove
 from shared.tables.schema import RECORDS
 from shared.tables.stored import WRITES, Stored
 from shared.tables.wire import Row, Unanswered
@@ -30,6 +31,8 @@ class PlainCollection(Collection[R]):
     """A collection declared with `plain=True`."""
 
     def check(self) -> None:
+        if self.columns.numbered:
+            raise ValueError(f"{self.table}: numbers need a counted collection, which has one writer a process")
         if self.schema.indexes or self.schema.sums or len(self.schema.groups) > 1:
             raise ValueError(f"{self.table}: a plain collection has no indexes, counters, sums or orders")
         if self.schema.unique and self.spread > 1:
@@ -87,85 +90,151 @@ class PlainCollection(Collection[R]):
         marks = str(found[0].get(WRITES)).split(",") if found else []
         return mark in marks, found[1] if found and mark == marks[0] else None
 
+    async def remove(self, stored: list[Stored[R]]) -> list[bool]:
+        waiting: dict[str, list[Stored[R]]] = {}
+        for own in stored:
+            waiting.setdefault(self.partition_of(own.row["RowKey"][len(RECORDS.prefix) :]), []).append(own)
+        size = MAX_OPERATIONS // (1 + len(self.schema.unique))
+        done: set[str] = set()
+        for partition, together in waiting.items():
+            for first in range(0, len(together), size):
+                done |= await remove(self.schema, partition, together[first : first + size])
+        return [own.record.id in done for own in stored]
+
     # Lists
 
-    async def page(
-        self,
-        where: Filter | None = None,
-        *,
-        limit: int = 50,
-        offset: int = 0,
-        order: Order = "created_at",
-        descending: bool = True,
-        cursor: str | None = None,
-        holding: tuple[str, Sequence[str]] | None = None,
-    ) -> Page[R]:
-        """As in `Collection`; with `holding=(text, fields)`, only records one of whose fields contains the text."""
-        fields = directions(order, descending)
-        text, searched = (holding[0].casefold(), holding[1]) if holding else ("", ())
-        names = [*(name for name, _ in fields), *searched]
-        self._check_fields([name for name, _ in fields])
-        if cursor:
-            place = Place.parse(cursor)
-            if place.start:
-                raise BadCursor(f"{cursor!r} is a cursor of another list")
-            offset = place.offset
+    async def ids(self, where: Filter | None) -> AsyncIterator[list[str]]:
+        async for found, _ in self._chunks(where, [], select=_select(where)):
+            yield [record.id for record in found]
+
+    async def slice(self, asked: Asked) -> Page[R]:
+        fields = directions(asked.order, asked.descending)
         found: list[R] = []
         partial: set[str] = set()
-        read = 0
-        async for records, more in self._chunks(where, names):
-            read += len(records)
-            if read > self.max_records:
-                raise TooManyRecords(f"{self.table} has over {self.max_records} records in {self.partition}")
-            matching = self._matching(records, where)
-            found += [record for record in matching if _holds(record, text, searched)] if holding else matching
+        chunks = self._chunks(asked.where, [name for name, _ in fields], fields[0][0], asked.between, bounded=True)
+        async for records, more in chunks:
+            found += records
             partial |= more
-        found.sort(key=lambda record: record.id, reverse=fields[-1][1])
-        for name, high_to_low in reversed(fields):
-            if name != "created_at":
-                found.sort(key=lambda record, name=name: _rank(getattr(record, name)), reverse=high_to_low)
+        return await self._cut(found, partial, fields, asked)
+
+    async def _cut(self, found: list[R], partial: set[str], fields: list[tuple[str, bool]], asked: Asked) -> Page[R]:
+        """The part of these records that is asked for, sorted by these fields, with their long texts."""
+        offset, limit = asked.offset, asked.limit
+        if asked.cursor:
+            place = Place.parse(asked.cursor)
+            if place.start:
+                raise BadCursor(f"{asked.cursor!r} is a cursor of another list")
+            offset = place.offset
+        memory.sort(found, fields)
         items = found[offset : offset + limit]
         await self.complete(items, [place for place, record in enumerate(items) if record.id in partial])
         end = offset + len(items)
-        return Page(items, len(found), str(Place(offset=end)) if items and end < len(found) else None)
+        return Page(items, str(Place(offset=end)) if items and end < len(found) else None, total=len(found))
 
     async def all(
-        self, where: Filter | None = None, *, after: datetime | None = None, before: datetime | None = None
+        self,
+        where: Filter | None = None,
+        *,
+        order: str = "created_at",
+        between: Between | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
     ) -> AsyncIterator[R]:
-        async for records, partial in self._chunks(where, [], after=after, before=before):
-            found = self._matching(records, where)
+        between = moments(between, order, after, before)
+        if order != "created_at":
+            asked = Asked(where, between, limit=sys.maxsize, order=order)
+            for record in (await self.slice(asked)).items:
+                yield record
+            return
+        async for found, partial in self._chunks(where, [], order, between):
             await self.complete(found, [place for place, record in enumerate(found) if record.id in partial])
             for record in found:
                 yield record
 
-    async def count(self, where: Filter | None = None) -> int:
-        select = ",".join(["RowKey", *(where or {}), *([WITHOUT] if where else [])])
-        chunks = self._chunks(where, [], select=select)
-        return sum([len(self._matching(records, where)) async for records, _ in chunks])
+    async def count(
+        self, where: Filter | None = None, *, order: str = "created_at", between: Between | None = None
+    ) -> int:
+        select = _select(where, order if between else "created_at")
+        return sum([len(found) async for found, _ in self._chunks(where, [], order, between, select=select)])
 
     async def _chunks(
         self,
         where: Filter | None,
         sorted_by: list[str],
+        order: str = "created_at",
+        between: Between | None = None,
         *,
-        after: datetime | None = None,
-        before: datetime | None = None,
         select: str = "",
+        bounded: bool = False,
     ) -> AsyncIterator[tuple[list[R], set[str]]]:
-        """All records, those of one query at a time, with the ids of those whose long texts have not been read.
+        """All records that match, those of one query at a time, and the ids of those that lack their long texts.
 
-        A record is read whole when it is to be filtered or sorted by a long text.
+        A record is read whole when it is to be filtered or sorted by a long text. `bounded` by `max_records`.
         """
-        self._check_fields([*(where or {})])
-        needed = {*(where or {}), *sorted_by}
-        reader = Reader(client().wire, self.table, self.partition, "", spread=self.spread > 1)
-        start, end = first_key(before) if before else "", first_key(after) if after else ""
-        async for rows in reader.pages(RECORDS.prefix, start=start, end=end, select=select or self.columns.select):
+        needed = {*(where or {}), *sorted_by, *([order] if between else [])}
+        self._check_fields([*needed])
+        start, end, inside = "", "", None
+        if between and order == self.columns.form.order:
+            start, end = bounds(self.columns, order, between)
+        elif between:
+            inside = within(self.columns, order, between)
+        async for rows in self._pages(select or self.columns.select, bounded, start, end):
             long = {place: row[WITHOUT].split(",") for place, row in enumerate(rows) if self.columns.partial(row)}
             records = self.columns.decode(rows)
             read = [place for place, names in long.items() if not needed.isdisjoint(names)]
             await self.complete(records, read)
-            yield records, {records[place].id for place in long.keys() - set(read)}
+            partial = {records[place].id for place in long.keys() - set(read)}
+            found = memory.matching(records, where)
+            yield [*filter(inside, found)] if inside else found, partial
+
+    # Whole records
+
+    async def scan(self, where: Filter | None = None) -> AsyncIterator[R]:
+        async for found, _ in self._whole(where, {*self.columns.all}):
+            for record in found:
+                yield record
+
+    async def search(
+        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[Part]
+    ) -> Page[R]:
+        if unknown := sorted({*fields} - self.columns.all.keys()):
+            raise MissingIndex(f"{self.table} has no {', '.join(unknown)} to search")
+        asked, folded = Asked(**part), text.casefold()
+        sorted_by = directions(asked.order, asked.descending)
+        names = [name for name, _ in sorted_by]
+        self._check_fields(names)
+        found: list[R] = []
+        partial: set[str] = set()
+        async for records, more in self._whole(where, {*fields, *names}, bounded=True):
+            found += [record for record in records if memory.holds(record, folded, fields)]
+            partial |= more
+        return await self._cut(found, partial, sorted_by, asked)
+
+    async def _whole(
+        self, where: Filter | None, fields: set[str], *, bounded: bool = False
+    ) -> AsyncIterator[tuple[list[R], set[str]]]:
+        """The records that match, with the long texts of these fields; and the ids of those that lack another one."""
+        self._check_fields([*(where or {})])
+        async for rows in self._pages("", bounded):
+            long = {row["RowKey"]: {**row} for row in rows if row.get(WITHOUT)}
+            long = dict(zip(self.columns.form.texts([*long]), long.values(), strict=True))
+            records = self.columns.decode(rows)
+            await self.fill(records, long, {*(where or {})})
+            found = memory.matching(records, where)
+            await self.fill(found, long, fields)
+            yield found, {*long}
+
+    async def _pages(self, select: str, bounded: bool, start: str = "", end: str = "") -> AsyncIterator[list[Row]]:
+        count = 0
+        async for rows in self._reader.pages(RECORDS.prefix, start=start, end=end, select=select):
+            count += len(rows)
+            if bounded and count > self.max_records:
+                raise TooManyRecords(f"{self.table} has over {self.max_records} records in {self.partition}")
+            yield rows
+
+    @property
+    def _reader(self) -> Reader:
+        return Reader(client().wire, self.table, self.partition, "", spread=self.spread > 1)
 
     def _check_fields(self, names: list[str]) -> None:
         for name in names:
@@ -173,13 +242,6 @@ class PlainCollection(Collection[R]):
                 raise MissingIndex(f"{self.table} has no plain value {name} to filter or sort by")
             if name not in self.columns.view and name != "created_at":  # which follows from the id
                 raise MissingIndex(f"{self.table} has no {name} in its list view")
-
-    def _matching(self, records: list[R], where: Filter | None) -> list[R]:
-        """The records with one of the wanted values in each field. Values are compared as in the keys of index rows."""
-        wanted = [(name, {keys.encode(value) for value in values}) for name, values in values_of(where).items()]
-        for name, texts in wanted:
-            records = [record for record in records if keys.encode(getattr(record, name)) in texts]
-        return records
 
     # What needs counters
 
@@ -196,20 +258,7 @@ class PlainCollection(Collection[R]):
         raise MissingIndex(f"{self.table} is a plain collection, which has no {what}")
 
 
-def _holds(record: Any, text: str, fields: Sequence[str]) -> bool:
-    """Whether one of these fields, a text or a list of texts, contains a case-folded text."""
-    for name in fields:
-        value: Any = getattr(record, name)
-        parts = cast("list[Any]", value) if isinstance(value, list) else [value]
-        if any(text in str(part).casefold() for part in parts if part is not None):
-            return True
-    return False
-
-
-def _rank(value: Any) -> tuple[Any, ...]:
-    """The sort key of a value: None and NaN are lowest, texts are compared without regard to case, then with."""
-    if value is None or value != value:
-        return (0,)
-    if isinstance(value, Enum):
-        value = value.value
-    return (1, value.casefold(), value) if isinstance(value, str) else (1, value)
+def _select(where: Filter | None, order: str = "created_at") -> str:
+    """The columns for telling which records match. A range of `created_at` needs none: it is one of ids."""
+    names = {*(where or {}), *([order] if order != "created_at" else [])}
+    return ",".join(["RowKey", *sorted(names), *([WITHOUT] if names else [])])

@@ -15,6 +15,7 @@ from shared.tables.columns import Columns
 from shared.tables.errors import MissingIndex
 from shared.tables.ids import first_key
 from shared.tables.page import Place
+from shared.tables.ranges import Between, bounds
 from shared.tables.schema import RECORDS, Index, Schema
 from shared.tables.wire import PAGE, Row, Wire
 
@@ -32,6 +33,9 @@ class ReadPlan:
     where: dict[str, list[object]] = field(default_factory=dict[str, list[object]])
     sorted: bool = False
     """Whether the keys hold a value to sort by before the record's own key."""
+    start: str = ""
+    end: str = ""
+    """The range of keys behind each prefix."""
 
     def gives(self, place: Place, descending: bool) -> bool:
         """Whether a cursor of this list, in this direction, can name this place."""
@@ -50,15 +54,26 @@ class ReadPlan:
         )
 
 
-def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[object]], order: str) -> ReadPlan:
+def plan(
+    schema: Schema[Any],
+    columns: Columns[Any],
+    where: dict[str, list[object]],
+    order: str,
+    between: Between | None = None,
+) -> ReadPlan:
     """The narrowest declared rows for this filter and order; `MissingIndex` when nothing suitable is declared."""
-    sort = "" if order == "created_at" else order
+    start, end = bounds(columns, order, between) if between else ("", "")
+    sort = order
+    if order == columns.form.order:
+        sort = ""
+    elif order == "created_at" and not between and all(index.order != order for index in schema.indexes):
+        sort = ""  # numbers run in the order in which the records were stored
     indexed = {name for index in schema.indexes for name in index.fields}
     if stray := sorted(where.keys() - indexed):
         raise MissingIndex(f"{schema.table} declares no index on {', '.join(stray)}")
     usable = [i for i in [RECORDS, *schema.indexes] if i.order == sort and where.keys() >= {*i.fields}]
     best = max(usable, key=lambda index: len(index.fields), default=None)
-    if sort and (best is None or len(best.fields) < len(where)):
+    if sort and not between and (best is None or len(best.fields) < len(where)):
         # A field with known values is sorted by reading the index rows of one value after the other.
         for index in schema.indexes:
             if not index.order and {*index.fields} == {*where, sort} and columns.all[sort].values is not None:
@@ -71,8 +86,10 @@ def plan(schema: Schema[Any], columns: Columns[Any], where: dict[str, list[objec
     if rest and not best.fields and not sort:
         raise MissingIndex(f"{schema.table} declares no index on {', '.join(sorted(rest))} alone")
     counted = schema.counts(where)
-    by_hour = counted if counted is not None and not counted.open and not sort else None
-    return ReadPlan([_ranges(best, where)], _residue(schema.table, columns, rest), by_hour, where, bool(sort))
+    by_time = not sort and not between and not columns.numbered
+    by_hour = counted if counted is not None and not counted.open and by_time else None
+    residue = _residue(schema.table, columns, rest)
+    return ReadPlan([_ranges(best, where)], residue, by_hour, where, bool(sort), start, end)
 
 
 def _values(columns: Columns[Any], name: str) -> list[object]:
@@ -142,22 +159,27 @@ class Reader:
                 return
             left = left - len(rows) if left > 0 else left
 
-    async def count(self, prefix: str, residue: str) -> int:
-        """How many rows a range has, with a query for each thousand keys."""
-        return sum([len(rows) async for rows in self.pages(prefix, residue=residue, select="RowKey")])
+    async def count(self, how: ReadPlan) -> int:
+        """How many rows a list has, with a query for each thousand keys of each of its ranges."""
 
-    async def rows(self, how: ReadPlan, place: Place, limit: int, end: str = "") -> list[Row]:
+        async def range_(prefix: str) -> int:
+            pages = self.pages(prefix, start=how.start, end=how.end, residue=how.residue, select="RowKey")
+            return sum([len(rows) async for rows in pages])
+
+        return sum(await asyncio.gather(*(range_(prefix) for prefixes in how.groups for prefix in prefixes)))
+
+    async def rows(self, how: ReadPlan, place: Place, limit: int) -> list[Row]:
         """Up to `limit` rows of a list, from a place on."""
         found: list[Row] = []
-        start, skip = place.start + " " if place.start else "", place.offset
+        start, skip = max(place.start + " ", how.start) if place.start else how.start, place.offset
         if skip > DEEP and how.by_hour is not None:
             start, skip = await self._hour_at(how.by_hour, how.where, skip)
         for prefixes in how.groups[place.group :]:
-            passed, rows = await self._merged(prefixes, start, end, skip, limit - len(found), how.residue)
+            passed, rows = await self._merged(prefixes, start, how.end, skip, limit - len(found), how.residue)
             found += rows
             if len(found) == limit:
                 break
-            start, skip = "", skip - passed
+            start, skip = how.start, skip - passed
         return found
 
     async def _merged(

@@ -122,7 +122,7 @@ class Rebuild(Generic[R]):
                 held = await self._held(stored)
                 try:
                     await self._records.committer.write(
-                        lambda generation, s=stored, h=held: self._moved(s, h, generation)
+                        lambda generation, _, s=stored, h=held: self._moved(s, h, generation)
                     )
                     return
                 except RefusedWrite:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Unpack, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.tables.ids import IdForm, PrefixedForm, UuidForm, new_id, time_of
+from shared.tables.ids import IdForm, NumberForm, PrefixedForm, UuidForm, new_id, time_of
 
 
 class Record(BaseModel):
@@ -14,6 +14,10 @@ class Record(BaseModel):
     The id is the text of a UUIDv7; `class Goal(Record, prefix="goal_")` makes it `goal_` and the UUID's 32 digits, in
     lists and reads too. A subclass has the ids of its base. A record that is given `created_at` and no id gets an id of
     that moment. `Collection` sets `updated_at`.
+
+    `class Agent(Record, numbered=True)` has whole numbers, counted from 1 in its collection; the id is "" until
+    `Collection.insert` sets it. It is decimal text like every other id, since paths, row keys and references hold ids
+    as text; a body for clients that declares `id: int` shows it as a JSON number, because pydantic reads such text.
     """
 
     __slots__ = ("_etag",)  # no private attribute: those cost a dictionary for each record of a list
@@ -26,14 +30,20 @@ class Record(BaseModel):
     created_at: datetime = Field(default_factory=lambda values: time_of(values["id"]) or datetime.now(UTC))
     updated_at: datetime = Field(default_factory=lambda values: values["created_at"])
 
-    def __init_subclass__(cls, *, prefix: str | None = None, **config: Unpack[ConfigDict]) -> None:
+    def __init_subclass__(
+        cls, *, prefix: str | None = None, numbered: bool = False, **config: Unpack[ConfigDict]
+    ) -> None:
         super().__init_subclass__(**config)
+        if numbered:
+            if prefix is not None:
+                raise ValueError(f"{cls.__name__}: a number has no prefix")
+            cls.id_form = NumberForm()
         if prefix is not None:
             cls.id_form = PrefixedForm(prefix)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Accept `prefix`: pydantic passes the keywords of a class statement to this method too."""
+        """Accept `prefix` and `numbered`: pydantic passes the keywords of a class statement to this method too."""
 
     @classmethod
     def new_id(cls, at: datetime | None = None) -> str:

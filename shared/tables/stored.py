@@ -1,5 +1,6 @@
 """The declaration of a collection and the reading of one record: what both kinds of collection share."""
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Generic, Self
@@ -7,7 +8,7 @@ from typing import Any, Generic, Self
 from shared.tables import keys, spill
 from shared.tables.cells import GENERATION
 from shared.tables.client import client
-from shared.tables.columns import Columns, R
+from shared.tables.columns import WITHOUT, Columns, R
 from shared.tables.errors import MissingIndex, RecordNotFound, TextLost
 from shared.tables.schema import RECORDS, Names, Schema
 from shared.tables.wire import Row
@@ -16,6 +17,7 @@ WRITES = "_writes"
 """The column of a plain record that names its last writes, newest first."""
 
 _ATTEMPTS = 50
+_AT_ONCE = 16
 
 collections: dict[str, Any] = {}
 """All collections that have been declared, by table, for maintenance."""
@@ -111,6 +113,30 @@ class Records(Generic[R]):
             if key:
                 raise TextLost(f"{self.table}: the long texts of {record_id} are missing")
         raise RecordNotFound(self.model.__name__, record_id)
+
+    async def fill(self, records: list[R], long: dict[str, Row], fields: set[str]) -> None:
+        """Put whole records in the places of those that lack a long text of these fields.
+
+        `long` are their rows by id; those that are done are taken out. Texts in blobs are read 16 records at a time.
+        """
+
+        async def read(place: int) -> None:
+            row = long.pop(records[place].id)
+            texts = await spill.load(row)
+            if texts is not None:
+                records[place] = self.columns.decode([{**row, **texts}])[0]
+                return
+            try:  # an update has replaced the blob since the row was read
+                records[place] = await self.get(records[place].id)
+            except RecordNotFound:
+                pass
+
+        def lacks(record: R) -> bool:
+            return record.id in long and not fields.isdisjoint(long[record.id][WITHOUT].split(","))
+
+        places = [place for place, record in enumerate(records) if lacks(record)]
+        for first in range(0, len(places), _AT_ONCE):
+            await asyncio.gather(*map(read, places[first : first + _AT_ONCE]))
 
     async def get(self, record_id: str) -> R:
         """The record with this id; `RecordNotFound`, without a call when the text is not an id of this model.

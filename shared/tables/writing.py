@@ -1,14 +1,24 @@
 """Writing one record: what both kinds of collection share."""
 
+import asyncio
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 from shared.tables import keys, spill
-from shared.tables.batch import Operation
+from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.client import client
 from shared.tables.columns import R
-from shared.tables.errors import RecordChanged, RecordConflict, RecordNotFound, RefusedWrite, StorageUnavailable
+from shared.tables.errors import (
+    MissingIndex,
+    RecordChanged,
+    RecordConflict,
+    RecordNotFound,
+    RefusedWrite,
+    StorageUnavailable,
+)
+from shared.tables.memory import matching
+from shared.tables.page import Filter
 from shared.tables.schema import RECORDS
 from shared.tables.stored import Records, Stored
 from shared.tables.wire import Row
@@ -18,6 +28,14 @@ _ATTEMPTS = 50
 
 class WritableRecords(Records[R]):
     """The records of one partition with the methods that change them."""
+
+    @abstractmethod
+    def ids(self, where: Filter | None) -> AsyncIterator[list[str]]:
+        """The ids of the records that match, those of one query at a time."""
+
+    @abstractmethod
+    async def remove(self, stored: list[Stored[R]]) -> list[bool]:
+        """Delete records in as few transactions as possible; False for each that has another state by now."""
 
     @abstractmethod
     async def commit(self, stored: Stored[R] | None, new: tuple[R, Row] | None) -> str | None:
@@ -37,10 +55,11 @@ class WritableRecords(Records[R]):
         each counter by fields of any value. A process reads each counter row once.
         Cost, plain: 1 insert of 1 row; with unique fields 1 transaction of the record and a row for each of them.
         """
-        key = self.columns.form.row_key(record.id)
-        if key is None:
+        key = self.columns.form.row_key(record.id) or ""
+        if key:
+            (record.id,) = self.columns.form.texts([key])
+        elif record.id or not self.columns.numbered:
             raise ValueError(f"{record.id} is not an id of {self.model.__name__}")
-        (record.id,) = self.columns.form.texts([key])
         if record.updated_at < record.created_at:
             record.updated_at = record.created_at
         row, written = await self._encode(record, key, None)
@@ -126,6 +145,79 @@ class WritableRecords(Records[R]):
                 await self._discard(spill.blobs_of(stored.row))
                 return
         raise StorageUnavailable(f"{self.table} {record_id} changes all the time")
+
+    async def put(self, field: str, value: object, change: Callable[[R], R | None], make: Callable[[], R]) -> R:
+        """Change the record with this value of a unique field, as `update` does; where there is none, insert one.
+
+        The new record is the one that `make` returns, with the value, after `change` has been applied to it. So when
+        two writers are the first at the same time, one inserts, the other updates, and both changes are kept.
+        `RecordConflict` when the value of another unique field is taken; `MissingIndex`; `Unstorable`.
+
+        Cost (both kinds): 2 calls for a new record: a point read and the transaction of `insert`; 3 calls for a stored
+        one: 2 point reads and the write of `update`. A writer of another process in between costs another turn.
+        """
+        if field not in self.schema.unique or value is None:
+            raise MissingIndex(f"{self.table} has no unique {field} {value}")
+        key = self.schema.unique_key(field, value)
+
+        def kept(record: R) -> R | None:
+            if getattr(record, field) != value:  # renamed since its unique row was read
+                raise RecordNotFound(self.model.__name__, record.id)
+            return change(record)
+
+        async with client().lock(self.table, self.partition, key):
+            for _ in range(_ATTEMPTS):
+                found = await client().wire.get(self.table, self.partition, key)
+                if found is not None:
+                    try:
+                        return await self.update(found[0]["id"], kept)
+                    except RecordNotFound as error:
+                        if error.record_id != found[0]["id"]:
+                            raise
+                        continue
+                record = make()
+                record = change(record) or record
+                if getattr(record, field) != value:
+                    raise ValueError(f"{self.table}: the new record has another {field} than {value}")
+                try:
+                    return await self.insert(record)
+                except RecordConflict as error:
+                    if error.field != field:
+                        raise
+        raise StorageUnavailable(f"{self.table}: the record with {field} {value} changes all the time")
+
+    async def clear(self, where: Filter | None = None) -> int:
+        """Delete all records that match, and return how many that were. A record written meanwhile may stay.
+
+        Records go in whole transactions, so index rows and counters are right at every moment; a `clear` that was
+        interrupted is continued by the next one. A record that is changed meanwhile is deleted if it matches still.
+
+        Cost (both kinds): a query for each 1,000 records (plain: matching or not), a point read for each that is
+        deleted, and a transaction for each 100 rows: plain 100 records, 50 with a unique value; counted about 20.
+        """
+        removed = 0
+        async for found in self.ids(where):
+            for first in range(0, len(found), MAX_OPERATIONS):
+                removed += await self._clear(found[first : first + MAX_OPERATIONS], where)
+        return removed
+
+    async def _clear(self, ids: list[str], where: Filter | None) -> int:
+        removed = 0
+        for _ in range(_ATTEMPTS):
+            read = await asyncio.gather(*map(self.read, ids), return_exceptions=True)
+            stored = [found for found in read if isinstance(found, Stored) and matching([found.record], where)]
+            for found in read:
+                if isinstance(found, BaseException) and not isinstance(found, RecordNotFound):
+                    raise found
+            gone = await self.remove(stored) if stored else []
+            for found, done in zip(stored, gone, strict=True):
+                if done:
+                    await self._discard(spill.blobs_of(found.row))
+            removed += sum(gone)
+            ids = [found.record.id for found, done in zip(stored, gone, strict=True) if not done]
+            if not ids:
+                return removed
+        raise StorageUnavailable(f"{self.table}: {len(ids)} records change all the time")
 
     def _match(self, stored: Stored[R], if_match: str | None) -> None:
         if if_match is not None and if_match != stored.etag:

@@ -15,7 +15,6 @@ from shared.tables import Collection
 from shared.tables.cells import OLD, Cells, add, load
 from shared.tables.client import client
 from shared.tables.counted import CountedCollection
-from shared.tables.ids import ids_of
 from shared.tables.reading import Reader
 from shared.tables.wire import Row, Transport, Unanswered, WireResponse
 
@@ -129,7 +128,7 @@ async def audit(collection: CountedCollection[Any]) -> dict[str, Any]:
     records, wanted, counted = {}, {}, defaultdict[str, Cells](dict)
     for key in rows:
         if key.startswith("r~"):
-            stored = await collection.read(ids_of([key])[0])
+            stored = await collection.read(collection.columns.form.texts([key])[0])
             records[stored.record.id] = stored.record
             wanted |= dict.fromkeys(*collection.schema.rows(*stored.state))
             wanted |= {key: own for key, (_, own) in collection.schema.unique_rows(*stored.state).items()}
@@ -146,5 +145,5 @@ async def audit(collection: CountedCollection[Any]) -> dict[str, Any]:
             add(found[key.rpartition("~")[0] + "~"], load(row))
             add(found[key.rpartition("~")[0] + "~"], load(row, OLD))
     assert {key: cells for key, cells in found.items() if cells} == dict(counted)
-    assert {key[0] for key in rows} <= set("riouchg")
+    assert {key[0] for key in rows} <= set("riouchgn")
     return records
