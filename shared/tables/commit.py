@@ -26,7 +26,7 @@ class Member:
     So do they on the number that is then the next one, if the write is `numbered`.
     """
 
-    def __init__(self, build: Build, numbered: bool):
+    def __init__(self, build: Build, *, numbered: bool):
         self._build, self.numbered = build, numbered
         self._built: tuple[int, int] | None = None
         self.operations: list[Operation] = []
@@ -76,14 +76,18 @@ class Committer:
     def idle(self) -> bool:
         return self._task is None
 
-    async def write(self, build: Build, *, numbered: bool = False) -> list[str | None]:
+    async def write(self, build: Build) -> list[str | None]:
         """Carry out a write; returns the new ETag of each of its operations, None where it is not known.
-
-        One that is `numbered` takes the next whole number of the partition.
 
         Raises `RefusedWrite` when the stored rows contradict the write, `Unstorable`, `StorageUnavailable`.
         """
-        member = Member(build, numbered)
+        return await self._write(Member(build, numbered=False))
+
+    async def write_numbered(self, build: Build) -> list[str | None]:
+        """Carry out a write that takes the next whole number of the partition; otherwise like `write`."""
+        return await self._write(Member(build, numbered=True))
+
+    async def _write(self, member: Member) -> list[str | None]:
         self._waiting.append(member)
         if self._task is None:
             # A task of its own: when a caller is cancelled, the writes of the others go on.

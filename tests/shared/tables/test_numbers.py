@@ -367,7 +367,7 @@ class Machine(RuleBasedStateMachine):
 
 async def test_any_sequence(account: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shard, "SHARDS", 2)
-    quick = settings(max_examples=4, stateful_step_count=12, deadline=None)
+    quick = settings(max_examples=2, stateful_step_count=12, deadline=None)
     await asyncio.to_thread(run_state_machine_as_test, Machine, settings=quick)
 
 

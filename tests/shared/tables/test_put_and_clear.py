@@ -332,5 +332,5 @@ class Machine(RuleBasedStateMachine):
 async def test_any_sequence(account: None, monkeypatch: pytest.MonkeyPatch, kind: str):
     monkeypatch.setattr(shard, "SHARDS", 2)
     monkeypatch.setattr(Machine, "plain", kind == "plain")
-    quick = settings(max_examples=3, stateful_step_count=10, deadline=None)
+    quick = settings(max_examples=2, stateful_step_count=10, deadline=None)
     await asyncio.to_thread(run_state_machine_as_test, Machine, settings=quick)

@@ -132,8 +132,8 @@ async def test_numbers():
     for number in range(1, 8):
         await agents.insert(Agent(owner=f"o{number % 2}"))
 
-    async def found(low: int | None, high: int | None, **options: Any) -> list[int]:
-        page = await agents.page(order="id", between=(low, high), **options)
+    async def found(low: int | None, high: int | None, descending: bool = True) -> list[int]:
+        page = await agents.page(order="id", between=(low, high), descending=descending)
         assert page.total == await agents.count(order="id", between=(low, high))
         return [int(agent.id) for agent in page.items]
 
