@@ -15,7 +15,7 @@ from shared.tables.errors import (
     TooManyRecords,
     Unstorable,
 )
-from shared.tables.page import Page, Slice
+from shared.tables.page import Page, PageWithoutTotal
 from shared.tables.rebuild import Rebuilt
 from shared.tables.record import Record
 from shared.tables.stored import collections
@@ -29,13 +29,13 @@ __all__ = [
     "Hour",
     "MissingIndex",
     "Page",
+    "PageWithoutTotal",
     "Rebuilt",
     "Record",
     "RecordChanged",
     "RecordConflict",
     "RecordNotFound",
     "ServiceRefused",
-    "Slice",
     "Storage",
     "StorageUnavailable",
     "TextLost",

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, Unpack, cast, overload
 
 from shared.tables.columns import WITHOUT, R
 from shared.tables.errors import MissingIndex, RecordNotFound
-from shared.tables.page import Asked, Filter, Page, Part, Slice
+from shared.tables.page import Asked, Filter, Page, PageOptions, PageWithoutTotal
 from shared.tables.ranges import Between
 from shared.tables.rebuild import Rebuilt
 from shared.tables.totals import Hour, Totals
@@ -75,7 +75,7 @@ class Collection(WritableRecords[R]):
         *,
         between: Between | None = None,
         total: Literal[True] = True,
-        **part: Unpack[Part],
+        **part: Unpack[PageOptions],
     ) -> Page[R]: ...
 
     @overload
@@ -85,8 +85,8 @@ class Collection(WritableRecords[R]):
         *,
         between: Between | None = None,
         total: Literal[False],
-        **part: Unpack[Part],
-    ) -> Slice[R]: ...
+        **part: Unpack[PageOptions],
+    ) -> PageWithoutTotal[R]: ...
 
     async def page(
         self,
@@ -94,8 +94,8 @@ class Collection(WritableRecords[R]):
         *,
         between: Between | None = None,
         total: bool = True,
-        **part: Unpack[Part],
-    ) -> Slice[R]:
+        **part: Unpack[PageOptions],
+    ) -> PageWithoutTotal[R]:
         """A part of the records that match `where`, and the exact number of all of them.
 
         It has `limit` (50) of them from `offset` (0) on, or behind the page that `cursor` came from; `BadCursor` when
@@ -109,7 +109,7 @@ class Collection(WritableRecords[R]):
 
         `between=(low, high)` leaves those whose value of the (first) field of `order` is `low` or more and below
         `high`; None leaves a side open. Moments of `created_at` are taken in whole milliseconds; texts are compared by
-        60 bytes, without regard to case. With `total=False` the number is not asked for: the result is a `Slice`.
+        60 bytes, without regard to case. With `total=False` the number is not asked for: the result is a `PageWithoutTotal`.
 
         Cost, counted: 2 queries at once, for `limit` rows and for the counter rows of the filter: one for each process
         that has written, 16 at most. An offset over 250 adds the counter rows of the hours passed over, a thousand a
@@ -123,7 +123,7 @@ class Collection(WritableRecords[R]):
         return await self.slice(Asked(where, between, total, **part))
 
     @abstractmethod
-    async def slice(self, asked: Asked) -> Slice[R]:
+    async def slice(self, asked: Asked) -> PageWithoutTotal[R]:
         """What `page` returns: a `Page`, unless the total is neither wanted nor known."""
 
     @abstractmethod
@@ -156,7 +156,7 @@ class Collection(WritableRecords[R]):
         raise MissingIndex(f"{self.table} is a counted collection, which is not read whole: `all` gives the list view")
 
     async def search(
-        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[Part]
+        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[PageOptions]
     ) -> Page[R]:
         """A page of those records that match `where` and contain `text` in one of these fields, whatever its case.
 

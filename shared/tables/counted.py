@@ -15,7 +15,7 @@ from shared.tables.collection import Collection
 from shared.tables.columns import R
 from shared.tables.commit import Committer, Write
 from shared.tables.errors import BadCursor, MissingIndex, RefusedWrite
-from shared.tables.page import Asked, Filter, Page, Place, Slice, directions, values_of
+from shared.tables.page import Asked, Filter, Page, PageWithoutTotal, Place, directions, values_of
 from shared.tables.ranges import Between, moments
 from shared.tables.reading import Reader, ReadPlan, plan
 from shared.tables.rebuild import Rebuild, Rebuilt
@@ -122,7 +122,7 @@ class CountedCollection(Collection[R]):
     def _reader(self) -> Reader:
         return Reader(client().wire, self.table, self.partition, self.columns.select)
 
-    async def slice(self, asked: Asked) -> Slice[R]:
+    async def slice(self, asked: Asked) -> PageWithoutTotal[R]:
         (field, descending), *others = directions(asked.order, asked.descending)
         if others:
             raise MissingIndex(f"{self.table} declares no order by several fields: only plain collections have those")
@@ -151,7 +151,7 @@ class CountedCollection(Collection[R]):
             more = skip > 0
         following = how.place(rows[-1]) if descending and rows else Place(offset=start.offset + len(rows))
         items, behind = await self.items(rows), str(following) if more and rows else None
-        return Slice(items, behind) if total is None else Page(items, behind, total=total)
+        return PageWithoutTotal(items, behind) if total is None else Page(items, behind, total=total)
 
     async def all(
         self,

@@ -19,7 +19,7 @@ _CURSOR = re.compile(r"(\d{1,3})\.([0-9a-h~]{32,300})|p(\d{1,9})")
 
 
 @dataclass(frozen=True)
-class Slice(Generic[R]):
+class PageWithoutTotal(Generic[R]):
     """A part of a list: `cursor` leads to the next part, None at the end.
 
     The items come from the list view: fields that it leaves out have their defaults (None when they have no default).
@@ -30,13 +30,13 @@ class Slice(Generic[R]):
 
 
 @dataclass(frozen=True)
-class Page(Slice[R]):
+class Page(PageWithoutTotal[R]):
     """A part of a list, with the exact `total` of the whole list."""
 
     total: int = field(kw_only=True)
 
 
-class Part(TypedDict, total=False):
+class PageOptions(TypedDict, total=False):
     """The part of a list that is asked for, as `Collection.page` documents it. Without it: the newest 50."""
 
     limit: int

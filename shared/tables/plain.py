@@ -13,7 +13,7 @@ from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import WITHOUT, R
 from shared.tables.errors import BadCursor, MissingIndex, RefusedWrite, ServiceRefused, TooManyRecords
-from shared.tables.page import Asked, Filter, Page, Part, Place, directions
+from shared.tables.page import Asked, Filter, Page, PageOptions, Place, directions
 from shared.tables.ranges import Between, bounds, moments, within
 from shared.tables.reading import Reader
 from shared.tables.removal import remove
@@ -195,7 +195,7 @@ class PlainCollection(Collection[R]):
                 yield record
 
     async def search(
-        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[Part]
+        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[PageOptions]
     ) -> Page[R]:
         if unknown := sorted({*fields} - self.columns.all.keys()):
             raise MissingIndex(f"{self.table} has no {', '.join(unknown)} to search")

@@ -53,6 +53,18 @@ def plain(**declared: Any) -> Collection[Run]:
     return Collection(f"Plain{next(_numbers)}", Run, plain=True, **declared)
 
 
+class Agent(Record, numbered=True):
+    owner: str = "ann"
+    name: str | None = None
+    prompt: str = ""
+
+
+def numbered(**declared: Any) -> CountedCollection[Agent]:
+    """A collection with whole-number ids in a table that no other test uses."""
+    declaration: dict[str, Any] = {"indexes": ["owner"], "unique": ["name"], "counters": ["owner"]}
+    return CountedCollection(f"Agents{next(_numbers)}", Agent, **(declaration | declared))
+
+
 class Counting:
     """Counts requests by kind, the rows of responses and the rows written."""
 

@@ -91,6 +91,57 @@ class Flaky:
         await self.inner.close()
 
 
+class Once:
+    """Fails the first transaction, before it is sent or after it is stored."""
+
+    def __init__(self, inner: Transport, *, landed: bool, then: int = 0):
+        self.inner, self.landed, self.then, self.done = inner, landed, then, False
+
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
+        if self.done or not url.endswith("$batch"):
+            return await self.inner.send(method, url, headers, body)
+        self.done = True
+        if self.landed:
+            await self.inner.send(method, url, headers, body)
+        if self.then:
+            return WireResponse(self.then, {"Retry-After": "0"}, b"")
+        raise Unanswered("lost")
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class Losing:
+    """Loses the response of the first write, which has or has not reached the service; then lets `meddle` work."""
+
+    def __init__(self, inner: Transport, *, landed: bool, meddle: Any = None):
+        self.inner, self.landed, self.meddle, self.done = inner, landed, meddle, False
+
+    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
+        if self.done or method == "GET":
+            return await self.inner.send(method, url, headers, body)
+        self.done = True
+        if self.landed:
+            await self.inner.send(method, url, headers, body)
+        if self.meddle:
+            await self.meddle()
+        raise Unanswered("lost")
+
+    async def close(self) -> None: ...
+
+
+@asynccontextmanager
+async def losing(*, landed: bool, meddle: Any = None) -> AsyncIterator[None]:
+    """Lose the response of the first write in the block."""
+    wire = client().wire
+    inner = wire.transport
+    wire.transport = Losing(inner, landed=landed, meddle=meddle)
+    try:
+        yield
+    finally:
+        wire.transport = inner
+
+
 @asynccontextmanager
 async def flaky(seed: int, rate: float = 0.2) -> AsyncIterator[Flaky]:
     """This process's transport as a flaky one that repeats at once."""

@@ -11,29 +11,9 @@ from shared.tables import RecordConflict, RecordNotFound, StorageUnavailable, sh
 from shared.tables.client import client
 from shared.tables.counted import CountedCollection
 from shared.tables.ids import new_id
-from shared.tables.wire import Transport, Unanswered, WireResponse
-from tests.shared.tables.faults import audit, flaky
+from shared.tables.wire import Unanswered, WireResponse
+from tests.shared.tables.faults import Once, audit, flaky
 from tests.support.records import Run, Status, collection
-
-
-class Once:
-    """Fails the first transaction, before it is sent or after it is stored."""
-
-    def __init__(self, inner: Transport, *, landed: bool, then: int = 0):
-        self.inner, self.landed, self.then, self.done = inner, landed, then, False
-
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
-        if self.done or not url.endswith("$batch"):
-            return await self.inner.send(method, url, headers, body)
-        self.done = True
-        if self.landed:
-            await self.inner.send(method, url, headers, body)
-        if self.then:
-            return WireResponse(self.then, {"Retry-After": "0"}, b"")
-        raise Unanswered("lost")
-
-    async def close(self) -> None:
-        await self.inner.close()
 
 
 @pytest.mark.parametrize("landed", [True, False])

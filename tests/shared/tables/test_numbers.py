@@ -6,7 +6,6 @@ import random
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,30 +30,15 @@ from shared.tables.client import TableSession
 from shared.tables.client import client as session
 from shared.tables.counted import CountedCollection
 from shared.tables.wire import WireResponse
-from tests.shared.tables.conftest import Counting
-from tests.shared.tables.faults import Flaky, audit, rows_of
-from tests.shared.tables.test_faults import Once, flaky
+from tests.shared.tables.faults import Flaky, Once, audit, flaky, rows_of
+from tests.support.records import Agent, Counting, numbered
 
 REPOSITORY = Path(__file__).parents[3]
 
 
-class Agent(Record, numbered=True):
-    owner: str = "ann"
-    name: str | None = None
-    prompt: str = ""
-
-
-_numbers = count()
-
-
-def collection(**declared: Any) -> CountedCollection[Agent]:
-    declaration: dict[str, Any] = {"indexes": ["owner"], "unique": ["name"], "counters": ["owner"]}
-    return CountedCollection(f"Agents{next(_numbers)}", Agent, **(declaration | declared))
-
-
 @pytest.fixture
 def agents(account: None) -> CountedCollection[Agent]:
-    return collection()
+    return numbered()
 
 
 def ids(records: list[Agent]) -> list[int]:
@@ -87,7 +71,7 @@ class TestIds:
         with pytest.raises(ValueError, match="counted collection"):
             Collection("PlainAgents", Agent, plain=True)
         with pytest.raises(MissingIndex, match="one partition"):
-            collection().of("ann")
+            numbered().of("ann")
 
 
 async def test_numbers_follow_each_other_and_are_not_used_again(agents: CountedCollection[Agent]):
@@ -119,7 +103,7 @@ async def test_lists_run_in_number_order_both_ways(agents: CountedCollection[Age
 
 
 async def test_a_declared_order_sorts_by_time():
-    agents = collection(orders=["created_at"])
+    agents = numbered(orders=["created_at"])
     old = datetime(2020, 1, 1, tzinfo=UTC)
     for number in range(4):
         await agents.insert(Agent(created_at=old - timedelta(hours=number)))
@@ -238,7 +222,8 @@ CODE = """
 import asyncio, os, sys
 from shared.storage import connect
 from shared.tables import close
-from tests.shared.tables.test_numbers import Agent, CountedCollection
+from shared.tables.counted import CountedCollection
+from tests.support.records import Agent
 
 async def main():
     connect()
@@ -291,7 +276,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.agents = collection()
+        self.agents = numbered()
         self.model: dict[str, Agent] = {}
         self.taken: set[str] = set()
         self.doubtful: set[str] = set()

@@ -2,9 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -16,8 +13,8 @@ from shared.tables import (
 from shared.tables.batch import Operation
 from shared.tables.client import client
 from shared.tables.ids import new_id
-from shared.tables.wire import Transport, Unanswered, WireResponse
-from tests.shared.tables.faults import flaky, rows_of
+from shared.tables.wire import Unanswered, WireResponse
+from tests.shared.tables.faults import flaky, losing, rows_of
 from tests.support.records import Run, plain
 
 NOISE = random.Random(1).randbytes(200_000).hex()
@@ -26,36 +23,6 @@ NOISE = random.Random(1).randbytes(200_000).hex()
 @pytest.fixture
 def runs(plain_runs: Collection[Run]) -> Collection[Run]:
     return plain_runs
-
-
-class Losing:
-    """Loses the response of the first write, which has or has not reached the service; then lets `meddle` work."""
-
-    def __init__(self, inner: Transport, *, landed: bool, meddle: Any = None):
-        self.inner, self.landed, self.meddle, self.done = inner, landed, meddle, False
-
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
-        if self.done or method == "GET":
-            return await self.inner.send(method, url, headers, body)
-        self.done = True
-        if self.landed:
-            await self.inner.send(method, url, headers, body)
-        if self.meddle:
-            await self.meddle()
-        raise Unanswered("lost")
-
-    async def close(self) -> None: ...
-
-
-@asynccontextmanager
-async def losing(*, landed: bool, meddle: Any = None) -> AsyncIterator[None]:
-    wire = client().wire
-    inner = wire.transport
-    wire.transport = Losing(inner, landed=landed, meddle=meddle)
-    try:
-        yield
-    finally:
-        wire.transport = inner
 
 
 def more(run: Run) -> None:

@@ -18,10 +18,8 @@ from shared.tables.client import TableSession
 from shared.tables.client import client as session
 from shared.tables.counted import CountedCollection
 from shared.tables.wire import WireResponse
-from tests.shared.tables.conftest import Counting, Run, Status, collection, plain
-from tests.shared.tables.faults import Flaky, audit, rows_of
-from tests.shared.tables.test_faults import Once
-from tests.shared.tables.test_plain_faults import losing
+from tests.shared.tables.faults import Flaky, Once, audit, losing, rows_of
+from tests.support.records import Counting, Run, Status, collection, plain
 
 BLOB = random.Random(1).randbytes(200_000).hex()
 

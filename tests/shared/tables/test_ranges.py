@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.tables import Collection, MissingIndex, Page, Slice
-from tests.shared.tables.conftest import Counting, Run, Status, collection, plain
-from tests.shared.tables.test_numbers import Agent
-from tests.shared.tables.test_numbers import collection as numbered
+from shared.tables import Collection, MissingIndex, Page, PageWithoutTotal
+from tests.support.records import Agent, Counting, Run, Status, collection, numbered, plain
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -124,7 +122,7 @@ async def test_calls_of_a_range(counting: Counting):
         counting.reset()
         part = await runs.page(order=order, between=between, limit=2, total=False)
         assert (dict(counting.calls), counting.rows) == ({"query": 1}, 3)
-        assert (type(part), part.items) == (Slice, page.items)
+        assert (type(part), part.items) == (PageWithoutTotal, page.items)
 
 
 async def test_numbers():

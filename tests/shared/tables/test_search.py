@@ -11,7 +11,7 @@ import pytest
 from shared.tables import Collection, MissingIndex, Record, TooManyRecords
 from shared.tables.ids import row_key
 from shared.tables.wire import WireResponse
-from tests.shared.tables.conftest import Counting, collection
+from tests.support.records import Counting, collection
 
 
 class Note(Record):
