@@ -10,7 +10,7 @@ import pytest
 
 from infra.emulator.processes import free_ports
 from infra.local.environment import Environment
-from shared import blobs, containers, deferred, realtime, tables
+from shared import blobs, containers, deferred, outbound, realtime, tables
 from shared.settings import settings
 from shared.storage import connect
 
@@ -30,7 +30,7 @@ async def connected(**values: str) -> AsyncIterator[None]:
 async def _forget_settings() -> None:
     """Settings are read again, and connections made again, when they are needed next."""
     settings.cache_clear()
-    for part in (tables, blobs, containers, deferred, realtime):
+    for part in (tables, blobs, containers, deferred, outbound, realtime):
         await part.close()
 
 
