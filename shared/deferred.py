@@ -102,7 +102,10 @@ async def defer(handler: str, value: Any, *, item_id: str | None = None, delay: 
 
 
 async def perform(body: bytes) -> None:
-    """Do the work of one message of the queue. Its failure is not raised: the item is sent again, later each time."""
+    """Do the work of one message of the queue. Its failure is not raised: the item is sent again, later each time.
+
+    What is raised, because storage is unavailable, makes the host repeat the message (`queues` in host.json).
+    """
     try:
         message = Message(**json.loads(body))
     except (ValueError, TypeError):
@@ -149,10 +152,8 @@ async def _start(message: Message) -> DeferredItem | None:
     """Take the item for this message; None when it is done, or being worked on by another one."""
     now = datetime.now(UTC)
     item_id = derived_id(_ID_TIME, f"{message.handler} {message.item_id}")
-    own = DeferredItem(id=item_id, created_at=now, until=now + LEASE)
     try:
-        stored = await items.insert(own)
-        return own if stored is own else stored
+        return await items.insert(DeferredItem(id=item_id, created_at=now, until=now + LEASE))
     except tables.RecordConflict:
         pass
     try:

@@ -1,6 +1,7 @@
 """Health checks: run side by side, and their results kept for a while."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,15 @@ async def test_only_the_named_checks_run():
 async def test_a_service_that_does_not_answer_in_time_fails(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(health, "LIMIT", 0.05)
     assert await Checks({"a": Probe(asyncio.Event().wait)}).results() == {"a": False}
+
+
+async def test_the_first_import_of_an_sdk_does_not_count_as_the_services_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    (tmp_path / "an_sdk_that_loads_slowly.py").write_text("import time\ntime.sleep(0.3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(health, "LIMIT", 0.1)
+    assert await Checks({"a": Probe(Asked(), "an_sdk_that_loads_slowly")}).results() == {"a": True}
 
 
 @pytest.mark.parametrize(("seconds", "times"), [(1000, 1), (0, 2)])
