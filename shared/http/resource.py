@@ -82,8 +82,8 @@ def resource(
     """Give `routes` the operations on a collection: GET and POST at its prefix; GET, PATCH and DELETE at `/{id}`.
 
     For records that a person enters (notes, tasks, addresses): the collection must be plain, and a list reads all
-    records of its owner. Records that a program creates (runs, logs, messages) become too many for this: declare a
-    counted collection for them and write its routes.
+    records of its owner, of which it allows 10,000. Records that a program creates (runs, logs, messages) become too
+    many for this: declare a counted collection for them and write its routes.
 
     - `owner` is the parameter type of the caller (`CurrentClient`): each sees the records of its own `id` only.
     - The bodies follow from the record: POST requires the fields without a default; PATCH sets the members that are
