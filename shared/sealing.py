@@ -1,7 +1,7 @@
 """Secrets at rest: texts sealed with AES-256-GCM for one place, and their renewal when the key changes.
 
 A sealed text is `<key id>:<base64url of nonce and ciphertext>`. It opens only for the context it was sealed for, so a
-value that somebody copies into another record is worth nothing there.
+value copied into another record cannot be opened there.
 """
 
 import base64

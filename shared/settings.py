@@ -16,7 +16,7 @@ EMULATOR = (
     "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
 )
 
-# Published with this file, so a secret of nobody: it seals on a laptop only.
+# Published with this file, so not a secret: it is for laptops only.
 LOCAL_SEALING_KEYS = "local:UnVueWFyZCBzZWFscyBsb2NhbGx5IHdpdGggdGhpcyE="
 
 
