@@ -85,6 +85,7 @@ class Message:
 async def defer(handler: str, value: Any, *, item_id: str | None = None, delay: int = 0) -> str:
     """Send JSON `value` to a handler, after `delay` seconds; returns the item's id.
 
+    The value is stored in clear until the work is done, so it must hold no secret: send the id of a record instead.
     Items of one handler with the same `item_id` are worked on once within a day. One call to the queue, and one to a
     blob for a value over `MAX_INLINE` bytes. KeyError for a handler that no slice of this app declares.
     """
@@ -186,7 +187,14 @@ async def _value(message: Message) -> Any:
 
 
 async def _failed(message: Message, item: DeferredItem, error: Exception) -> None:
-    """Release the item and send it again, or to the poison queue after the last attempt."""
+    """Release the item and send it again, or to the poison queue after the last attempt.
+
+    Released first: when the host dies in between, its queue brings the message again, and the item is free.
+    """
+    try:
+        await items.delete(item.id)
+    except tables.RecordNotFound:
+        pass
     again = replace(message, attempt=message.attempt + 1)
     if message.attempt < len(PAUSES):
         await _send(QUEUE, again, PAUSES[message.attempt])
@@ -194,10 +202,6 @@ async def _failed(message: Message, item: DeferredItem, error: Exception) -> Non
         await _send(POISON_QUEUE, again, 0)
         what = f"Deferred work {message.handler} failed {again.attempt} times: {type(error).__name__}"
         await faults.report(f"deferred {message.handler}", what)
-    try:
-        await items.delete(item.id)
-    except tables.RecordNotFound:
-        pass
 
 
 async def _send(queue: str, message: Message, delay: int) -> None:

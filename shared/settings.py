@@ -64,7 +64,7 @@ class Settings(BaseModel):
     metrics_open: bool = Field(True, alias="RUNYARD_METRICS_OPEN")
     environment: str = Field("development", alias="RUNYARD_ENVIRONMENT")
     socket_silence: float = Field(10, gt=0, alias="RUNYARD_SOCKET_SILENCE")
-    probe_pauses: str = Field("15,30,60", pattern=r"^\d+(,\d+)*$", alias="RUNYARD_PROBE_PAUSES")
+    probe_pauses: str = Field("15,30,60", pattern=r"^[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*$", alias="RUNYARD_PROBE_PAUSES")
     key_cache: float = Field(5, ge=0, alias="RUNYARD_KEY_CACHE")
     health_fresh: float = Field(5, ge=0, alias="RUNYARD_HEALTH_FRESH")
 

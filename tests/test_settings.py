@@ -3,6 +3,9 @@
 import json
 import re
 
+import pytest
+from pydantic import ValidationError
+
 from infra.emulator.processes import ROOT
 from shared.settings import Settings
 
@@ -42,3 +45,9 @@ def test_endpoints_follow_from_a_connection_string():
     text = "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a2V5;EndpointSuffix=core.windows.net"
     account = Settings.model_validate({"AzureWebJobsStorage": text}).account
     assert (account.name, account.key, account.tables) == ("acme", "a2V5", "https://acme.table.core.windows.net")
+
+
+@pytest.mark.parametrize("text", ["", "0", "15,", "15, 30", "x", "-1", "1.5"])
+def test_pauses_that_no_timer_can_wait_are_refused(text: str):
+    with pytest.raises(ValidationError, match="RUNYARD_PROBE_PAUSES"):
+        Settings.model_validate({"RUNYARD_PROBE_PAUSES": text})

@@ -2,7 +2,7 @@
 
 from functions.stepflow import artifacts, executions, health, logs, timers, ws
 from functions.stepflow.access import CALLERS
-from functions.stepflow.envelope import StepFlowEnvelope, failure
+from functions.stepflow.envelope import StepFlowEnvelope, error_body
 from functions.stepflow.job import StepflowExecution
 from shared.http.api import Api
 from shared.slices import Slice
@@ -12,7 +12,7 @@ api = Api(
     "StepFlow Monitor",
     health.VERSION,
     [executions.routes, logs.routes, artifacts.routes, health.probe, health.routes, ws.routes],
-    render=failure,
+    render=error_body,
     envelope=StepFlowEnvelope(),
     guards=[CALLERS],
 )

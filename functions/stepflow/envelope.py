@@ -29,7 +29,7 @@ class StepFlowEnvelope:
         }
 
 
-def failure(request: Request, error: ApiError) -> dict[str, Any]:
+def error_body(request: Request, error: ApiError) -> dict[str, Any]:
     """Return the body of an error; its `data` holds the error's details if these are an object, else null."""
     data = error.details if isinstance(error.details, dict) else None
     return {"success": False, "data": data, "error": error.message, "timestamp": _now()}
