@@ -1,7 +1,6 @@
 """The dashboard: totals from the counters, charts from hourly counts."""
 
 import asyncio
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -14,7 +13,7 @@ from shared.http.bodies import ResponseBody
 from shared.http.errors import BadRequest
 from shared.http.paging import Limit
 from shared.http.routes import router
-from shared.tables import Hour
+from shared.tables import History
 
 routes = router("/api/dashboard", "dashboard")
 
@@ -26,6 +25,9 @@ BUCKETS = {"hour": timedelta(minutes=5), "day": HOUR, "week": DAY, "month": DAY}
 
 MAX_RANGE = 366 * DAY
 """The longest range of time that a request may ask for: it reads every hour of the range."""
+
+MAX_BUCKETS = 10_000
+"""The most buckets of a response."""
 
 
 class Stats(ResponseBody):
@@ -150,20 +152,19 @@ async def get_metrics(
         raise BadRequest("start_date: must not be after end_date")
     if end - start > MAX_RANGE:
         raise BadRequest(f"start_date: must be at most {MAX_RANGE.days} days before end_date")
-    hours = await runs.history(start, end)
-    statuses: Counter[RunStatus] = Counter(dict.fromkeys(RunStatus, 0))
-    for hour in hours:
-        statuses.update(hour.by("status"))
+    width = BUCKETS[period]
+    if (end - start) / width > MAX_BUCKETS:
+        raise BadRequest(f"period: {period} divides the range into more than {MAX_BUCKETS} parts; name a longer one")
+    history = await runs.history(start, end)
+    statuses = {**dict.fromkeys(RunStatus, 0), **history.by("status")}
     return Metrics(
         period=period,
         start_date=start,
         end_date=end,
-        runs_by_status=dict(statuses),
-        runs_over_time=_buckets(hours, start, end, BUCKETS[period]),
-        tokens_used=int(sum(hour.sum("tokens") for hour in hours)),
-        avg_execution_time=_average(
-            sum(hour.sum("seconds", status=RunStatus.COMPLETED) for hour in hours), statuses[RunStatus.COMPLETED]
-        ),
+        runs_by_status=statuses,
+        runs_over_time=_buckets(history, start, end, width),
+        tokens_used=int(history.sum("tokens")),
+        avg_execution_time=_average(history.sum("seconds", status=RunStatus.COMPLETED), statuses[RunStatus.COMPLETED]),
     )
 
 
@@ -179,14 +180,14 @@ def _parse_date(name: str, text: str) -> datetime:
     return moment
 
 
-def _buckets(hours: list[Hour], start: datetime, end: datetime, width: timedelta) -> list[Bucket]:
+def _buckets(history: History, start: datetime, end: datetime, width: timedelta) -> list[Bucket]:
     """Return all buckets that overlap the range, also empty ones."""
     first = _floor(start, width)
     counts: dict[datetime, int] = {}
     while first < end or not counts:
         counts[first] = 0
         first += width
-    for hour in hours:
+    for hour in history.hours:
         parts = [(hour.hour, hour.count)]
         if width < HOUR:
             parts = [(hour.hour + place * width, count) for place, count in enumerate(hour.fives)]

@@ -138,6 +138,7 @@ HANDLED = (
     tables.BadCursor,
     tables.Unstorable,
     tables.StorageUnavailable,
+    tables.TooDeep,
     tables.TooManyRecords,
     blobs.BlobNotFound,
 )
@@ -164,6 +165,12 @@ def api_error(error: Exception) -> ApiError:
             return BadRequest(f"{error.field}: {error}")
         case tables.StorageUnavailable():
             return Unavailable("The storage service does not answer", headers={"Retry-After": "5"})
+        case tables.TooDeep():
+            return BadRequest(
+                f"offset: in this order a list reaches {error.limit} records deep; narrow it by a filter, or list the "
+                "newest first and follow the Link header",
+                code="LIMIT_REACHED",
+            )
         case tables.TooManyRecords():
             return BadRequest("There are more records than a list can show", code="LIMIT_REACHED")
         case blobs.BlobNotFound():

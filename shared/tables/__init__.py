@@ -12,6 +12,7 @@ from shared.tables.errors import (
     ServiceRefused,
     StorageUnavailable,
     TextLost,
+    TooDeep,
     TooManyRecords,
     Unstorable,
 )
@@ -20,13 +21,13 @@ from shared.tables.rebuild import Rebuilt
 from shared.tables.record import Record
 from shared.tables.stored import collections
 from shared.tables.sweep import sweep
-from shared.tables.totals import Hour, Totals
+from shared.tables.totals import History, Totals
 
 __all__ = [
     "BadCursor",
     "BlobStore",
     "Collection",
-    "Hour",
+    "History",
     "MissingIndex",
     "Page",
     "PageWithoutTotal",
@@ -40,6 +41,7 @@ __all__ = [
     "StorageUnavailable",
     "TextLost",
     "TokenSource",
+    "TooDeep",
     "TooManyRecords",
     "Totals",
     "Unstorable",

@@ -11,7 +11,7 @@ from shared.tables.errors import MissingIndex, RecordNotFound
 from shared.tables.page import Asked, Filter, Page, PageOptions, PageWithoutTotal
 from shared.tables.ranges import Between
 from shared.tables.rebuild import Rebuilt
-from shared.tables.totals import Hour, Totals
+from shared.tables.totals import History, Totals
 from shared.tables.wire import Row
 from shared.tables.writing import WritableRecords
 
@@ -117,7 +117,9 @@ class Collection(WritableRecords[R]):
         query, and reads the last hour (without a filter: five minutes) up to it. Where nothing counts by the filter,
         its total is counted, a thousand keys a query. Several values of a field are as many queries.
         A range is 1 query of its rows, and its total is counted; `total=False` saves that where the list runs from high
-        to low. Ranges, and lists of numbered records, pass over a deep offset by its keys, a thousand a query.
+        to low. Ranges, other orders than `created_at` and numbered records pass over a deep offset by its keys, a
+        thousand a query; but for numbered records, `TooDeep` when these are more than 10,000. A list from low to high
+        is counted from its end, so its first page is the deepest.
         Cost, plain: a query for each thousand records of the partition (of the range, if it is one of `created_at`),
         and a point read for each item of the page with a long text. `TooManyRecords`.
         """
@@ -190,8 +192,8 @@ class Collection(WritableRecords[R]):
         """
 
     @abstractmethod
-    async def history(self, start: datetime, end: datetime) -> list[Hour]:
-        """What was created in each hour that begins before `end`, from the hour of `start` on; empty ones too.
+    async def history(self, start: datetime, end: datetime) -> History:
+        """What was created from the hour of `start` on, in hours that begin before `end`: in total and in each hour.
 
         Cost, counted: a query for each 1,000 rows, of which there is one for each hour with records and each process
         that wrote in it. Plain: `MissingIndex`.

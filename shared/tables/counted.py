@@ -1,7 +1,6 @@
 """Counted collections: index rows and counters change together with the record, so lists and totals stay cheap."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from itertools import product
@@ -9,7 +8,7 @@ from typing import Self
 
 from shared.tables import keys, spill
 from shared.tables.batch import Operation
-from shared.tables.cells import GENERATION, HOURS, ROOT, Delta, hour_of, hour_prefix
+from shared.tables.cells import GENERATION, HOURS, Delta, hour_prefix
 from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import R
@@ -21,7 +20,7 @@ from shared.tables.reading import Reader, ReadPlan, plan
 from shared.tables.rebuild import Rebuild, Rebuilt
 from shared.tables.schema import RECORDS
 from shared.tables.stored import Stored
-from shared.tables.totals import Hour, Totals
+from shared.tables.totals import History, Totals
 from shared.tables.wire import Row
 
 _CHUNK = 250
@@ -205,20 +204,17 @@ class CountedCollection(Collection[R]):
                 return group.row_of(where[name] for name in group.open)
         raise MissingIndex(f"{self.table}: nothing is declared that counts by {', '.join(sorted(where))}")
 
-    async def history(self, start: datetime, end: datetime) -> list[Hour]:
+    async def history(self, start: datetime, end: datetime) -> History:
         first = keys.utc(start).replace(minute=0, second=0, microsecond=0)
-        count = max(math.ceil((keys.utc(end) - first) / timedelta(hours=1)), 0)
+        last = keys.utc(end) - timedelta(microseconds=1)
         groups = [group for group in self.schema.groups if not group.open]
-        hours = [
-            Hour(first + timedelta(hours=place), self.table, groups, self.columns.all) for place in range(count)
-        ]  # fmt: skip
-        if hours:
-            low, high = hour_prefix(hours[-1].hour), hour_prefix(first - timedelta(hours=1))
+        history = History(self.table, groups, self.columns.all)
+        if first <= last:
+            low, high = hour_prefix(last), hour_prefix(first - timedelta(hours=1))
             async for rows in self._reader.pages(HOURS, start=low[len(HOURS) :], end=high[len(HOURS) :]):
                 for row in rows:
-                    place = (hour_of(row["RowKey"]) - first) // timedelta(hours=1)
-                    hours[place].add(row, ROOT)
-        return hours
+                    history.add_hour(row)
+        return history
 
     async def rebuild(self) -> Rebuilt:
         return await Rebuild(self).run()

@@ -52,6 +52,14 @@ class TooManyRecords(Exception):
     """A list of a plain collection would read more records than the declaration's `max_records`."""
 
 
+class TooDeep(Exception):
+    """A list would pass over more than `limit` records, one after the other, to reach its first one."""
+
+    def __init__(self, limit: int):
+        super().__init__(f"this list passes over at most {limit} records")
+        self.limit = limit
+
+
 class ServiceRefused(Exception):
     """The service refused one operation; `index` is its position in the transaction, None when it is not known."""
 

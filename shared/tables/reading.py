@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,7 +13,7 @@ from typing import Any
 from shared.tables import keys
 from shared.tables.cells import HOURS, Group, hour_of, load
 from shared.tables.columns import Columns
-from shared.tables.errors import MissingIndex
+from shared.tables.errors import MissingIndex, TooDeep
 from shared.tables.ids import first_key
 from shared.tables.page import Place
 from shared.tables.ranges import Between, bounds
@@ -21,6 +22,9 @@ from shared.tables.wire import PAGE, Row, Wire
 
 DEEP = 250
 """Rows that an offset passes over one by one; a larger offset passes over whole hours."""
+
+MAX_PASSED = 10_000
+"""Rows that a list passes over one by one at most, where no counter leads to its offset."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class ReadPlan:
     start: str = ""
     end: str = ""
     """The range of keys behind each prefix."""
+    max_passed: float = math.inf
+    """Rows that may be passed over one by one."""
 
     def gives(self, place: Place, descending: bool) -> bool:
         """Whether a cursor of this list, in this direction, can name this place."""
@@ -79,7 +85,8 @@ def plan(
             if not index.order and {*index.fields} == {*where, sort} and columns.all[sort].values is not None:
                 given = where.get(sort) or _values(columns, sort)
                 values = sorted(given, key=lambda value: (value is not None, str(value)), reverse=True)
-                return ReadPlan([_ranges(index, {**where, sort: [value]}) for value in values], where=where)
+                groups = [_ranges(index, {**where, sort: [value]}) for value in values]
+                return ReadPlan(groups, where=where, max_passed=MAX_PASSED)
     if best is None:
         raise MissingIndex(f"{schema.table} declares no order by {order}")
     rest = {name: values for name, values in where.items() if name not in best.fields}
@@ -89,7 +96,8 @@ def plan(
     by_time = not sort and not between and not columns.numbered
     by_hour = counted if counted is not None and not counted.open and by_time else None
     residue = _residue(schema.table, columns, rest)
-    return ReadPlan([_ranges(best, where)], residue, by_hour, where, bool(sort), start, end)
+    most = math.inf if columns.numbered or by_hour else MAX_PASSED
+    return ReadPlan([_ranges(best, where)], residue, by_hour, where, bool(sort), start, end, most)
 
 
 def _values(columns: Columns[Any], name: str) -> list[object]:
@@ -175,7 +183,7 @@ class Reader:
         if skip > DEEP and how.by_hour is not None:
             start, skip = await self._hour_at(how.by_hour, how.where, skip)
         for prefixes in how.groups[place.group :]:
-            passed, rows = await self._merged(prefixes, start, how.end, skip, limit - len(found), how.residue)
+            passed, rows = await self._merged(prefixes, how, start, skip, limit - len(found))
             found += rows
             if len(found) == limit:
                 break
@@ -183,25 +191,27 @@ class Reader:
         return found
 
     async def _merged(
-        self, prefixes: list[str], start: str, end: str, skip: int, limit: int, residue: str
+        self, prefixes: list[str], how: ReadPlan, start: str, skip: int, limit: int
     ) -> tuple[int, list[Row]]:
-        """How many rows were passed over, at most `skip`, and up to `limit` rows behind them."""
+        """How many rows were passed over, at most `skip`, and up to `limit` rows behind them; `TooDeep`."""
         passed = 0
         while len(prefixes) == 1 and skip > passed and skip - passed + limit > PAGE:  # first, read their keys only
-            rows = await self._range(prefixes[0], start, end, min(skip - passed, PAGE), residue, "RowKey")
+            rows = await self._range(prefixes[0], how, start, min(skip - passed, PAGE), "RowKey")
             if not rows:
                 return passed, []
             start, passed = rows[-1]["RowKey"][len(prefixes[0]) :] + " ", passed + len(rows)
-        most = skip - passed + limit
-        found = await asyncio.gather(
-            *(self._range(prefix, start, end, most, residue, self._select) for prefix in prefixes)
-        )
+            if passed >= how.max_passed:
+                raise TooDeep(MAX_PASSED)
+        most = int(min(skip - passed, how.max_passed)) + limit
+        found = await asyncio.gather(*(self._range(prefix, how, start, most, self._select) for prefix in prefixes))
         rows = found[0] if len(found) == 1 else _merge(prefixes, found)
+        if skip - passed > how.max_passed and len(rows) > how.max_passed:
+            raise TooDeep(MAX_PASSED)
         left = min(skip - passed, len(rows))
         return passed + left, rows[left : left + limit] if left or len(rows) > limit else rows
 
-    async def _range(self, prefix: str, start: str, end: str, top: int, residue: str, select: str) -> list[Row]:
-        pages = self.pages(prefix, start=start, end=end, residue=residue, select=select, top=top)
+    async def _range(self, prefix: str, how: ReadPlan, start: str, top: int, select: str) -> list[Row]:
+        pages = self.pages(prefix, start=start, end=how.end, residue=how.residue, select=select, top=top)
         found: list[Row] = []
         async for rows in pages:
             found += rows

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from shared.tables import keys
-from shared.tables.cells import OLD, Cells, Group, Number, add, load
+from shared.tables.cells import OLD, ROOT, Cells, Group, Number, add, hour_of, load
 from shared.tables.columns import Column
 from shared.tables.errors import MissingIndex
 from shared.tables.wire import Row
@@ -87,6 +87,27 @@ class Totals:
         decoded = {name: {keys.encode(value): value for value in values} for name, values in known.items()}
         none = {".n": None}
         return {name: (decoded[name] | none).get(text, text) for name, text in zip(group.closed, texts, strict=True)}
+
+
+class History(Totals):
+    """The records created in a range of hours, counted by their present state; `hours` are those that had any."""
+
+    def __init__(self, table: str, groups: list[Group], columns: dict[str, Column]):
+        super().__init__(table, groups, columns)
+        self._hours: dict[datetime, Hour] = {}
+
+    @property
+    def hours(self) -> "list[Hour]":
+        """The hours in which records were created, the oldest first."""
+        return [self._hours[hour] for hour in sorted(self._hours)]
+
+    def add_hour(self, row: Row) -> None:
+        """Add one counter row of an hour."""
+        moment = hour_of(row["RowKey"])
+        if moment not in self._hours:
+            self._hours[moment] = Hour(moment, self._table, self._groups, self._columns)
+        self._hours[moment].add(row, ROOT)
+        self.add(row, ROOT)
 
 
 class Hour(Totals):

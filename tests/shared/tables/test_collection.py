@@ -5,10 +5,24 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import Field
 
-from shared.tables import BadCursor, Collection, MissingIndex, Record, RecordChanged, RecordConflict, RecordNotFound
+from shared.tables import (
+    BadCursor,
+    Collection,
+    MissingIndex,
+    Record,
+    RecordChanged,
+    RecordConflict,
+    RecordNotFound,
+    TooDeep,
+    reading,
+)
 from shared.tables.columns import Columns
 from shared.tables.ids import new_id, row_key, time_of
 from tests.support.records import Run, Status, collection
+
+
+def ids(records: list[Run]) -> list[str]:
+    return [record.id for record in records]
 
 
 class TestGet:
@@ -274,6 +288,44 @@ class TestPage:
             assert [r.prompt for r in (await runs.page(where)).items] == texts[::-1]
 
 
+class TestDeepOffsets:
+    """Lists in an order that nothing counts by."""
+
+    @pytest.fixture(autouse=True)
+    def small_bounds(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(reading, "MAX_PASSED", 6)
+
+    @pytest.fixture(params=[4, 1000])
+    def page_size(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(reading, "PAGE", request.param)
+
+    @pytest.mark.usefixtures("page_size")
+    async def test_an_offset_within_the_bound_is_served_and_one_beyond_it_is_refused(self):
+        runs = collection()
+        made = [(await runs.insert(Run())).id for _ in range(9)][::-1]
+        page = await runs.page(order="updated_at", offset=5, limit=2)
+        assert ids(page.items) == made[5:7]
+        assert ids((await runs.page(order="updated_at", limit=9, cursor=page.cursor)).items) == made[7:]
+        with pytest.raises(TooDeep, match="at most 6 records"):
+            await runs.page(order="updated_at", limit=1, offset=8)
+        with pytest.raises(TooDeep, match="at most 6 records"):
+            await runs.page(order="updated_at", limit=1, descending=False)
+
+    @pytest.mark.usefixtures("page_size")
+    async def test_an_offset_behind_the_end_of_a_short_list_is_an_empty_page(self):
+        runs = collection()
+        for _ in range(3):
+            await runs.insert(Run())
+        page = await runs.page(order="updated_at", offset=500)
+        assert (page.items, page.total) == ([], 3)
+
+    async def test_the_newest_first_have_no_bound(self):
+        runs = collection()
+        made = [(await runs.insert(Run())).id for _ in range(9)][::-1]
+        assert ids((await runs.page(offset=8)).items) == made[8:]
+        assert ids((await runs.page(limit=1, descending=False)).items) == made[8:]
+
+
 class TestHistory:
     async def test_counts_by_hour_and_five_minutes(self, runs: Collection[Run]):
         noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -281,12 +333,20 @@ class TestHistory:
             await runs.insert(Run(created_at=noon + timedelta(minutes=minutes), tokens=1))
         late = (await runs.page(limit=1)).items[0]
         await runs.update(late.id, lambda r: setattr(r, "status", Status.DONE))
-        hours = await runs.history(noon, noon + timedelta(hours=4))
-        assert [hour.count for hour in hours] == [4, 1, 0, 1]
+        history = await runs.history(noon, noon + timedelta(hours=4))
+        hours = history.hours
+        assert [(hour.hour - noon) // timedelta(hours=1) for hour in hours] == [0, 1, 3]
+        assert [hour.count for hour in hours] == [4, 1, 1]
         assert hours[0].fives == [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
-        assert hours[3].by("status") == {Status.DONE: 1}
+        assert hours[2].by("status") == {Status.DONE: 1}
         assert hours[0].sum("tokens") == 4
-        assert hours[1].hour == noon + timedelta(hours=1)
+        assert (history.count, history.sum("tokens")) == (6, 6)
+        assert history.by("status") == {Status.PENDING: 5, Status.DONE: 1}
+
+    async def test_a_year_without_records_costs_one_query_and_nothing_else(self, runs: Collection[Run]):
+        noon = datetime(2020, 3, 1, 12, tzinfo=UTC)
+        history = await runs.history(noon, noon + timedelta(days=365))
+        assert (history.hours, history.count) == ([], 0)
 
 
 class TestAll:

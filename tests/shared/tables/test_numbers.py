@@ -99,7 +99,7 @@ async def test_lists_run_in_number_order_both_ways(agents: CountedCollection[Age
     first = await agents.page(limit=200)
     assert ids((await agents.page(limit=200, cursor=first.cursor)).items) == [*range(100, 0, -1)]
     assert ids([agent async for agent in agents.all()]) == [*range(300, 0, -1)]
-    assert [hour.count for hour in await agents.history(old - timedelta(hours=2), old)] == [1, 1]
+    assert [hour.count for hour in (await agents.history(old - timedelta(hours=2), old)).hours] == [1, 1]
 
 
 async def test_a_declared_order_sorts_by_time():
