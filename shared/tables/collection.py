@@ -206,7 +206,8 @@ class Collection(WritableRecords[R]):
         Readers and writers may go on, and an interrupted rebuild continues where it was when it is called again.
         `RecordConflict` when two records share a value that is to be unique now.
 
-        Cost, counted: all rows are read once, and each record costs an update. Plain: `MissingIndex`.
+        Cost, counted: all rows are read once, a thousand a query, and a transaction moves as many records as fit with
+        their index rows; a record with a long text or unique fields costs point reads too. Plain: `MissingIndex`.
         """
 
     async def items(self, rows: list[Row]) -> list[R]:

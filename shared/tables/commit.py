@@ -61,6 +61,24 @@ class Member:
             self.done.set_exception(error)
 
 
+class Room:
+    """What is left of a transaction for further writes; the first one always fits."""
+
+    def __init__(self) -> None:
+        self._size, self._count = _RESERVED, 1
+        self._counters: set[tuple[int, str]] = set()
+        self._empty = True
+
+    def add(self, member: Member) -> bool:
+        """Take the room of a write that is built; False when there is not enough of it."""
+        counters = self._counters | member.counters
+        count, size = self._count + len(member.operations), self._size + member.size
+        if not self._empty and (count + len(counters) > batch.MAX_OPERATIONS or size > batch.ROOM):
+            return False
+        self._counters, self._count, self._size, self._empty = counters, count, size, False
+        return True
+
+
 class Committer:
     """The writer of one partition in this process. It sends one transaction at a time and has one shard of counters."""
 
@@ -123,8 +141,7 @@ class Committer:
         taken: list[Member] = []
         left: deque[Member] = deque()
         rows: set[str] = set()
-        counters: set[tuple[int, str]] = set()
-        size, count, number = _RESERVED, 1, self.sequence.last
+        room, number = Room(), self.sequence.last
         while self._waiting:
             member = self._waiting.popleft()
             if member.done.done():  # its caller was cancelled before it was sent
@@ -136,19 +153,9 @@ class Committer:
                 continue
             number += member.numbered
             own = {operation.row_key for operation in member.operations}
-            both = counters | member.counters
-            if taken and (
-                count + len(own) + len(both) > batch.MAX_OPERATIONS
-                or size + member.size > batch.ROOM
-                or not rows.isdisjoint(own)
-            ):
-                left.append(member)
-                rows |= own  # a later write of the same rows must not overtake it
-                continue
-            taken.append(member)
+            # A later write of the same rows must not overtake one that is left.
+            (taken if rows.isdisjoint(own) and room.add(member) else left).append(member)
             rows |= own
-            counters = both
-            count, size = count + len(own), size + member.size
         self._waiting = left
         return taken
 
@@ -194,16 +201,23 @@ class Committer:
                 raise
 
     def _built(self, members: list[Member]) -> list[Member]:
-        """The members that can be stored, with operations for the present generation and the next numbers."""
+        """The members that can be stored, with operations for the present generation and the next numbers.
+
+        In a new generation a write has more operations. Those that do not fit any more wait for the next transaction.
+        """
         good: list[Member] = []
-        number = self.sequence.last
-        for member in members:
+        room, number = Room(), self.sequence.last
+        for place, member in enumerate(members):
             try:
                 member.build(self.shard.generation, number + 1 if member.numbered else 0, self._url, self._partition)
-                good.append(member)
-                number += member.numbered
             except Exception as error:  # whatever the error is, it concerns this write alone
                 member.fail(error)
+                continue
+            if not room.add(member):
+                self._waiting.extendleft(reversed(members[place:]))
+                break
+            good.append(member)
+            number += member.numbered
         return good
 
     async def _without_refused(

@@ -152,6 +152,7 @@ class Reader:
         residue: str = "",
         select: str = "",
         top: int | None = None,
+        etags: bool = False,
     ) -> AsyncIterator[list[Row]]:
         """The rows of `[prefix + start, prefix + end)`, at most `top`, in ascending order, one response at a time."""
         condition = f"{self._scope} and RowKey ge '{prefix}{start}' and RowKey lt '{prefix}{end or keys.END}'{residue}"
@@ -159,8 +160,9 @@ class Reader:
         left = top if top is not None else -1
         while left:
             rows, token = await self._wire.query(
-                self._table, condition, select=select, top=min(left, PAGE) if left > 0 else PAGE, after=token
-            )
+                self._table, condition, select=select, top=min(left, PAGE) if left > 0 else PAGE, after=token,
+                etags=etags,
+            )  # fmt: skip
             if rows:
                 yield rows
             if not token:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _MARKER = "g~"
 _ATTEMPTS = 50
-_AT_ONCE = 32
+_AT_ONCE = 250
+"""Records that move at once, so that they fill the transactions in which they move."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ class Rebuild(Generic[R]):
         await self._mark(after)
         await self._open()
         moved = 0
-        async for rows in self._reader.pages(RECORDS.prefix, start=after, select=f"RowKey,{GENERATION}"):
-            old = [row["RowKey"] for row in rows if not self._current(row)]
+        async for rows in self._reader.pages(RECORDS.prefix, start=after, etags=True):
+            old, last = [row for row in rows if not self._current(row)], rows[-1]["RowKey"]
             for start in range(0, len(old), _AT_ONCE):
-                await asyncio.gather(*(self._move(key) for key in old[start : start + _AT_ONCE]))
+                await asyncio.gather(*map(self._move, old[start : start + _AT_ONCE]))
             moved += len(old)
-            await self._mark(rows[-1]["RowKey"][len(RECORDS.prefix) :])
+            await self._mark(last[len(RECORDS.prefix) :])
         stray = sum([await self._sweep(prefix) for prefix in ("i~", "o~", "u~")])
         await asyncio.gather(*(self._close(number) for number in range(SHARDS)))
         await self._drop_counters()
@@ -108,13 +109,14 @@ class Rebuild(Generic[R]):
         column = {GENERATION: str(self._target)}
         await self._write([Operation("PATCH", root_key(number), column) for number in range(SHARDS)])
 
-    async def _move(self, key: str) -> None:
-        """Index and count one record in the new generation."""
-        record_id = self._records.columns.form.texts([key])[0]
+    async def _move(self, row: Row) -> None:
+        """Index and count one record, of which this row was listed, in the new generation."""
+        record_id = self._records.columns.form.texts([row["RowKey"]])[0]
         async with client().lock(self._table, self._partition, record_id):
-            for _ in range(_ATTEMPTS):
+            for attempt in range(_ATTEMPTS):
                 try:
-                    stored = await self._records.read(record_id)
+                    stored = self._records.listed(row) if not attempt else None
+                    stored = stored or await self._records.read(record_id)
                 except RecordNotFound:
                     return
                 if self._current(stored.row):

@@ -114,6 +114,14 @@ class Records(Generic[R]):
                 raise TextLost(f"{self.table}: the long texts of {record_id} are missing")
         raise RecordNotFound(self.model.__name__, record_id)
 
+    def listed(self, row: Row) -> Stored[R] | None:
+        """A record from a row that was listed with its ETag; None when a long text is not in the columns."""
+        if row.get(WITHOUT):
+            return None
+        own = {name: value for name, value in row.items() if "@" not in name and "." not in name and value is not None}
+        del own["PartitionKey"], own["Timestamp"]
+        return Stored(self.columns.decode([dict(own)])[0], own, {}, row["odata.etag"])
+
     async def fill(self, records: list[R], long: dict[str, Row], fields: set[str]) -> None:
         """Put whole records in the places of those that lack a long text of these fields.
 

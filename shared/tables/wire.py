@@ -146,11 +146,11 @@ class Wire:
         own = self.pause * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
         await asyncio.sleep(own if error.wait is None else min(error.wait, LONGEST_WAIT))
 
-    async def _read(self, path: str, query: str) -> WireResponse:
+    async def _read(self, path: str, query: str, **headers: str) -> WireResponse:
         attempt = 0
         while True:
             try:
-                return await self._once("GET", path, query, dict(_HEADERS), None)
+                return await self._once("GET", path, query, _HEADERS | headers, None)
             except Unanswered as error:
                 await self.wait(attempt, error)
                 attempt += 1
@@ -165,14 +165,16 @@ class Wire:
         return orjson.loads(_checked(response)), response.headers["ETag"]
 
     async def query(
-        self, table: str, condition: str, *, select: str = "", top: int = PAGE, after: str = ""
+        self, table: str, condition: str, *, select: str = "", top: int = PAGE, after: str = "", etags: bool = False
     ) -> tuple[list[Row], str]:
         """The rows of one response, and where the next one begins (`after`), "" at the end.
 
-        A response may have fewer rows than `top`, or no rows, before the end.
+        A response may have fewer rows than `top`, or no rows, before the end. With `etags`, each row has its ETag as
+        `odata.etag`, and other members whose names contain `@` or begin with `odata.`.
         """
         query = f"?$filter={quote(condition)}&$top={top}{after}"
-        response = await self._read(f"{table}()", f"{query}&$select={select}" if select else query)
+        headers = {"Accept": "application/json;odata=minimalmetadata"} if etags else {}
+        response = await self._read(f"{table}()", f"{query}&$select={select}" if select else query, **headers)
         if response.status == 404:
             return [], ""
         rows: list[Row] = orjson.loads(_checked(response))["value"]

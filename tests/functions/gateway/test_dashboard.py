@@ -133,7 +133,8 @@ class TestMetrics:
     @pytest.mark.parametrize(
         "query",
         ["period=year", "start_date=x", "end_date=soon", "start_date=2024-01-02&end_date=2024-01-01",
-         "period=hour&start_date=2024-01-01&end_date=2024-12-01", "start_date=2001-01-01", "end_date=0001-01-01", "end_date=9999-12-31T23:59:59-14:00", "start_date="],
+         "start_date=2001-01-01", "period=hour&start_date=2024-01-01&end_date=2024-12-01",
+         "end_date=0001-01-01", "end_date=9999-12-31T23:59:59-14:00", "start_date="],
     )  # fmt: skip
     async def test_an_invalid_range_is_refused(self, gateway: Gateway, query: str):
         answer = await gateway.http.get(f"/gateway/api/dashboard/metrics?{query}")

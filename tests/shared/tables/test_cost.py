@@ -104,6 +104,18 @@ async def test_totals_of_one_value_do_not_grow_with_the_values(account: None, co
         await runs.totals({"name": "x"})
 
 
+async def test_a_rebuild_reads_many_records_at_once_and_fills_its_transactions(account: None, counting: Counting):
+    runs = collection(unique=[])
+    await asyncio.gather(*(runs.insert(Run(client_id=f"c{n % 5}", tokens=n)) for n in range(400)))
+    calls = []
+    for _ in range(2):
+        counting.reset()
+        assert (await runs.rebuild()).records == 400
+        calls.append(counting.calls.total())
+    # A transaction has room for 12 records with their index rows; the rest are counters and marks.
+    assert max(calls) < 400 / 12 + 60
+
+
 NOISE = random.Random(1).randbytes(30_000).hex()
 
 

@@ -10,6 +10,7 @@ from shared.tables.batch import Operation
 from shared.tables.client import client
 from shared.tables.counted import CountedCollection
 from shared.tables.rebuild import Rebuild
+from shared.tables.wire import Row
 from tests.shared.tables.faults import audit, flaky, rows_of
 from tests.support.records import Run, Status, collection
 
@@ -110,11 +111,11 @@ async def test_an_interrupted_rebuild_goes_on(monkeypatch: pytest.MonkeyPatch):
     runs = await filled(30)
     move, moved = Rebuild._move, []
 
-    async def dying(self: Rebuild[Run], key: str) -> None:
+    async def dying(self: Rebuild[Run], row: Row) -> None:
         if len(moved) >= 12:
             raise RuntimeError("interrupted")
-        moved.append(key)
-        await move(self, key)
+        moved.append(row)
+        await move(self, row)
 
     with monkeypatch.context() as patch:
         patch.setattr(Rebuild, "_move", dying)
