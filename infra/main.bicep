@@ -37,6 +37,11 @@ param webPubSubSku string = 'Free_F1'
 @description('Largest number of instances to which the app scales out.')
 param maximumInstanceCount int = 40
 
+@minValue(0)
+@maxValue(100)
+@description('Instances that always run for requests, and as many for workflows; 0: the first request after a pause waits for a start.')
+param alwaysReadyInstances int = 0
+
 @description('Additional app settings by name; they override the settings that this file sets.')
 param extraSettings object = {}
 
@@ -120,6 +125,7 @@ module app 'modules/app.bicep' = {
     packages: storage.outputs.packages
     origins: origins
     maximumInstanceCount: maximumInstanceCount
+    alwaysReadyInstances: alwaysReadyInstances
     appSettings: union(
       {
         AzureWebJobsStorage__accountName: storage.outputs.name

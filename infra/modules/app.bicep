@@ -6,6 +6,7 @@ param identityId string
 param packages string
 param origins string[]
 param maximumInstanceCount int
+param alwaysReadyInstances int
 param appSettings object
 
 resource plan 'Microsoft.Web/serverfarms@2025-05-01' = {
@@ -44,6 +45,10 @@ resource site 'Microsoft.Web/sites@2025-05-01' = {
       scaleAndConcurrency: {
         instanceMemoryMB: 2048
         maximumInstanceCount: maximumInstanceCount
+        alwaysReady: map(alwaysReadyInstances > 0 ? ['http', 'durable'] : [], name => {
+          name: name
+          instanceCount: alwaysReadyInstances
+        })
         // The platform's default for Python is 1; the handlers of this app are asynchronous and run side by side.
         triggers: { http: { perInstanceConcurrency: 32 } }
       }
