@@ -1,11 +1,17 @@
 """Live updates: publishing to the sockets of a hub, and managing its connections and groups."""
 
 import asyncio
+import base64
+import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import orjson
+
+from shared import outbound
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -14,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATIENCE = 10.0  # seconds that one call may take, including its retries
+API_VERSION = "2024-12-01"
+SCOPE = "https://webpubsub.azure.com/.default"
 PAUSE = 30.0  # seconds without publishing after a call that timed out
 
 _clients: dict[str, "WebPubSubServiceClient"] = {}
@@ -36,13 +44,16 @@ async def publish(
     if time.monotonic() < _paused_until:
         log.info("publish on hub %s skipped: a call has timed out in the last %s s", hub, PAUSE)
         return
+    path, query = "", ""
     if connection is not None:
-        await _call(hub, "publish", lambda client: client.send_to_connection(connection, message))
+        path = f"/connections/{quote(connection, safe='')}"
     elif group is not None:
-        await _call(hub, "publish", lambda client: client.send_to_group(group, message))
-    else:
-        options = {} if where is None else {"filter": where}
-        await _call(hub, "publish", lambda client: client.send_to_all(message, **options))
+        path = f"/groups/{quote(group, safe='')}"
+    elif where is not None:
+        query = f"&filter={quote(where)}"
+    await _attempt(
+        hub, "publish", lambda: _post(f"/api/hubs/{hub}{path}/:send?api-version={API_VERSION}{query}", message)
+    )
 
 
 async def close_connection(hub: str, connection_id: str, reason: str = "") -> bool:
@@ -81,19 +92,53 @@ async def close() -> None:
     """Close the network connections; the next call opens new ones."""
     global _paused_until
     _paused_until = 0.0
+    await outbound.close()
     while _clients:
         await _clients.popitem()[1].close()
 
 
 async def _call(hub: str, what: str, operation: Callable[[Any], Awaitable[None]]) -> bool:
+    return await _attempt(hub, what, lambda: operation(_client(hub)))
+
+
+async def _post(path: str, message: dict[str, Any]) -> None:
+    """Send a message without the SDK, which takes three times as long for it."""
+    parts = connection_parts(settings().webpubsub)
+    url = parts["endpoint"].rstrip("/") + (f":{parts['port']}" if "port" in parts else "") + path
+    if "accesskey" in parts:
+        token = _token(url, parts["accesskey"])
+    else:
+        from shared.credential import credential
+
+        token = (await credential().get_token(SCOPE)).token
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    async with outbound.request("POST", url, limit=10_000, headers=headers, body=orjson.dumps(message)) as answer:
+        if answer.status >= 300:
+            raise RuntimeError(f"{answer.status} {(await answer.read())[:200]!r}")
+
+
+def _token(url: str, key: str) -> str:
+    """Return a JSON web token (HS256) that the access key signs for this address."""
+    claims = _base64url(orjson.dumps({"aud": url, "exp": int(time.time()) + 60}))
+    signed = f"{_HS256}.{claims}"
+    return f"{signed}.{_base64url(hmac.digest(key.encode(), signed.encode(), 'sha256'))}"
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+_HS256 = _base64url(b'{"alg":"HS256","typ":"JWT"}')
+
+
+async def _attempt(hub: str, what: str, operation: Callable[[], Awaitable[None]]) -> bool:
     global _paused_until
     if not settings().webpubsub:
         log.info("%s on hub %s skipped: RUNYARD_WEBPUBSUB is not set", what, hub)
         return False
     try:
-        client = _client(hub)
         async with asyncio.timeout(PATIENCE):
-            await operation(client)
+            await operation()
     except TimeoutError:
         _paused_until = time.monotonic() + PAUSE
         log.warning("%s on hub %s failed: no answer within %s s", what, hub, PATIENCE)

@@ -8,10 +8,13 @@ import json
 import logging
 from collections.abc import AsyncIterator
 
+import jwt
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from azure.core.credentials import AccessToken
+from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
+from yarl import URL
 
 from infra.emulator.processes import free_ports
 from infra.emulator.webpubsub import KEY, connection_string
@@ -58,6 +61,37 @@ class TestPublish:
         for number in range(50):
             await realtime.publish("open", {"n": number})
         assert [(await read_json(client))["n"] for _ in range(50)] == list(range(50))
+
+    async def test_a_message_is_sent_in_the_same_request_as_the_sdk_would_send(self, monkeypatch: pytest.MonkeyPatch):
+        seen: list[tuple[object, ...]] = []
+
+        async def record(request: web.Request) -> web.Response:
+            kind, token = request.headers["Authorization"].split()
+            claims = jwt.decode(token, KEY, algorithms=["HS256"], options={"verify_aud": False})
+            assert sorted(claims) == ["aud", "exp"]
+            audience = URL(claims["aud"])
+            assert (audience.authority, audience.path) == (request.host, request.path)
+            seen.append((kind, request.method, request.path, dict(request.query), await request.json()))
+            assert request.headers["Content-Type"] == "application/json"
+            return web.Response(status=202)
+
+        server = TestServer(web.Application(), host="127.0.0.1")
+        server.app.router.add_route("*", "/{path:.*}", record)
+        async with server:
+            where = connection_string(server.port or 0)
+            use(monkeypatch, where)
+            message, name = {"text": "grüße"}, "a/b c'ü?"
+            async with WebPubSubServiceClient.from_connection_string(where, "open") as sdk:
+                await sdk.send_to_all(message)
+                await sdk.send_to_all(message, filter="'g' in groups and userId eq 'ü&1'")
+                await sdk.send_to_group(name, message)
+                await sdk.send_to_connection("c-1", message)
+            await realtime.publish("open", message)
+            await realtime.publish("open", message, where="'g' in groups and userId eq 'ü&1'")
+            await realtime.publish("open", message, group=name)
+            await realtime.publish("open", message, connection="c-1")
+            await realtime.close()
+        assert seen[4:] == seen[:4]
 
     async def test_a_connection_is_closed_with_the_given_reason(self, bench: Bench):
         client = await bench.client()
