@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import unquote
 
+from shared.http.json import plain
 from shared.realtime import connection_parts
 from shared.settings import settings
 from shared.workflows import WorkflowClient
@@ -54,9 +55,9 @@ class Event:
 
     @property
     def json_object(self) -> dict[str, Any]:
-        """`data` as a JSON object; empty when it is anything else."""
+        """`data` as a JSON object of plain values; empty when it is anything else."""
         try:
-            value = json.loads(self.data)
+            value = plain(json.loads(self.data))
         except (ValueError, RecursionError):
             return {}
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

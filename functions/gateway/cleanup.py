@@ -21,6 +21,10 @@ bp = df.Blueprint()
 BATCH = 100
 """Runs in a batch; a batch of alerts has ten times as many. Records of the same millisecond stay together."""
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+OLDEST = 100_000
+"""Days before which nothing was created; a larger number means the same."""
+
 START = {
     "kinds": ["alerts", "runs"],  # alerts first, so that the old alerts of an old run are counted once
     "before": None,
@@ -44,7 +48,7 @@ class Cleanup(Record):
     @property
     def limit(self) -> datetime:
         """Runs that ended, and alerts that were raised, before this moment are old."""
-        return self.created_at - timedelta(days=self.older_than_days)
+        return max(self.created_at - timedelta(days=min(self.older_than_days, OLDEST)), EPOCH)
 
 
 cleanups = Collection("GatewayCleanups", Cleanup, plain=True)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from functions.gateway.cleanup import Cleanup, cleanups
+from functions.gateway.cleanup import OLDEST, Cleanup, cleanups
 from functions.gateway.health import VERSION, uptime
 from shared.api_keys import CurrentClient
 from shared.http.bodies import RequestBody, ResponseBody
@@ -58,7 +58,7 @@ class SystemInfo(ResponseBody):
 class NewCleanup(RequestBody):
     """Deletes, or only counts, runs that ended and alerts that were raised more than `older_than_days` days ago."""
 
-    older_than_days: Annotated[int, Field(ge=0, le=36_500, strict=True)] = 30
+    older_than_days: Annotated[int, Field(ge=0, strict=True)] = 30
     dry_run: Annotated[bool, Field(strict=True)] = False
 
 
@@ -88,7 +88,8 @@ async def get_system_info(client: CurrentClient) -> SystemInfo:
 async def clean_up(client: CurrentClient, workflows: Workflows, body: NewCleanup | None = None) -> Cleaned:
     """Delete old runs with their artifacts and alerts, and old alerts; a dry run only counts them."""
     wanted = body or NewCleanup()
-    record = await cleanups.insert(Cleanup(older_than_days=wanted.older_than_days, dry_run=wanted.dry_run))
+    days = min(wanted.older_than_days, OLDEST)
+    record = await cleanups.insert(Cleanup(older_than_days=days, dry_run=wanted.dry_run))
     await workflows.start("gateway_cleanup", record.id)
     deadline, pause = time.monotonic() + CLEANUP_TIMEOUT, 0.02
     while not record.done:

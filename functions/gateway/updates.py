@@ -1,5 +1,7 @@
 """The messages that the gateway sends over its WebSocket."""
 
+import orjson
+
 from functions.gateway.records import Alert, Run
 from shared import realtime
 
@@ -9,6 +11,9 @@ CLIENTS = "clients"
 
 OUTPUT_FRAME = 128 * 1024
 """Bytes of output in one frame: the service allows 1 MB a frame, and JSON may need six characters for one byte."""
+
+RESULT_FRAME = 900_000
+"""Bytes of a result as JSON in one frame."""
 
 
 def client_group(client_id: str) -> str:
@@ -44,5 +49,11 @@ async def publish_alert(alert: Alert) -> None:
 
 
 def _fit_frame(result: str | None) -> str | None:
-    """Return a result that fits into a frame: only the end of a long one, which the run's record has in full."""
-    return result if result is None or len(result) <= OUTPUT_FRAME else result[-OUTPUT_FRAME:]
+    """Return a result that fits into a frame.
+
+    That is the whole result, unless a client has set a longer one than runs have, or one of many control characters;
+    then it is the end, and the run's record has all of it.
+    """
+    if result is None or len(orjson.dumps(result)) <= RESULT_FRAME:
+        return result
+    return result[-OUTPUT_FRAME:]

@@ -39,18 +39,25 @@ async def _handle_message(event: Event, workflows: WorkflowClient) -> Reply:
     key = message.get("api_key") if message.get("type") == "auth" else None
     client = await client_of(key, fresh=True) if isinstance(key, str) else None
     if client is not None and isinstance(key, str):
-        for group in (CLIENTS, client_group(client.id)):
-            if not await realtime.add_to_group(HUB, group, event.connection_id):
-                # Otherwise the client would be authenticated but receive no updates.
-                await realtime.close_connection(HUB, event.connection_id, "Could not subscribe to updates; try again")
-                return Reply()
+        if not await realtime.add_to_group(HUB, client_group(client.id), event.connection_id):
+            return await _close(event.connection_id)
         # A revocation since the first check closed the group before this connection was in it.
         client = await client_of(key, fresh=True)
     if client is None:
         await refuse(event.connection_id)
         return Reply()
     await workflows.signal(_watch_id(event.connection_id), AUTHENTICATED)
-    return Reply({"type": "auth_success", "client_id": client.id}, {"client_id": client.id})
+    # Sent before the connection joins the group of the updates, so that no update precedes it.
+    await realtime.publish(HUB, {"type": "auth_success", "client_id": client.id}, connection=event.connection_id)
+    if not await realtime.add_to_group(HUB, CLIENTS, event.connection_id):
+        return await _close(event.connection_id)
+    return Reply(state={"client_id": client.id})
+
+
+async def _close(connection_id: str) -> Reply:
+    """Close a connection that would be authenticated but receive no updates."""
+    await realtime.close_connection(HUB, connection_id, "Could not subscribe to updates; try again")
+    return Reply()
 
 
 async def refuse(connection_id: str) -> None:

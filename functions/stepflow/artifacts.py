@@ -25,6 +25,7 @@ from shared.http.files import (
     receive_upload,
     serve_file,
 )
+from shared.http.json import plain
 from shared.http.paging import Paging, given, paging
 from shared.http.routes import options
 from shared.jobs import ARTIFACTS
@@ -216,8 +217,8 @@ def _tags(given: list[str]) -> list[str]:
     text = given[0].strip()
     if text.startswith("["):
         try:
-            tags = json.loads(text)
-        except ValueError:
+            tags = plain(json.loads(text))
+        except (ValueError, RecursionError):
             tags = None
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise BadRequest("tags: must be a JSON list of strings")

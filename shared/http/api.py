@@ -34,6 +34,7 @@ Render = Callable[[Request, ApiError], Any]
 """(request, error) -> the JSON body of an error."""
 
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
+_JSON = re.compile(r"application/([\w.+-]+\+)?json\b", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _VALID_PART = re.compile(rb"limit=0*[1-9][0-9]{0,11}|offset=[0-9]{1,12}|(?!limit=|offset=).*", re.DOTALL)
 _LOCATIONS = ("body", "query", "path", "header")
@@ -210,11 +211,11 @@ class Api(FastAPI):
     async def _invalid(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         found = error.errors()
-        details = [{"field": _field(each["loc"]), "message": str(each["msg"])} for each in found]
+        if found[0]["type"] == "json_invalid" or found[0]["loc"] == ("body",):
+            return self.error(request, BadRequest(_unreadable(request, found[0])))
+        details = [{"field": _field(each["loc"]), "message": _reason(each)} for each in found]
         first = details[0]
         message = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
-        if found[0]["type"] == "json_invalid":
-            return self.error(request, BadRequest(message))
         return self.error(request, InvalidRequest(message, details=details))
 
     def openapi(self) -> dict[str, Any]:
@@ -229,6 +230,24 @@ class Api(FastAPI):
                 guard_of=self._admission.guard_of,
             )
         return self.openapi_schema
+
+
+def _unreadable(request: Request, error: dict[str, Any]) -> str:
+    """Return why a body cannot be read as a JSON object."""
+    content_type = request.headers.get("content-type", "")
+    if error["type"] == "json_invalid":
+        return f"The body is not valid JSON: {error['ctx']['error']} at character {error['loc'][-1]}"
+    if error["type"] == "missing":
+        return "The request needs a JSON body"
+    if error["type"] == "value_error":
+        return f"The body {_reason(error)}"
+    if not _JSON.match(content_type):
+        return f"Content-Type must be application/json{f', not {content_type[:100]}' if content_type else ''}"
+    return "The body must be a JSON object"
+
+
+def _reason(error: dict[str, Any]) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _field(location: Sequence[Any]) -> str:

@@ -1,12 +1,24 @@
 """The base classes of request and response bodies."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from shared.http.json import plain
 
 
 class RequestBody(BaseModel):
-    """A JSON object that a client sends; members that are not declared are ignored."""
+    """A JSON object that a client sends; members that are not declared are ignored.
+
+    Values that JSON cannot represent, or storage would not keep unchanged, are refused wherever they are.
+    """
 
     model_config = ConfigDict(extra="ignore", defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_values(cls, given: Any) -> Any:
+        return plain(given)
 
 
 class ResponseBody(BaseModel):

@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import Depends, Header
 from starlette.responses import Response
 
-from shared.http.errors import CHANGED, PreconditionFailed
 from shared.tables import Record
 
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
@@ -22,9 +21,8 @@ def _required_version(given: Annotated[str | None, Header(alias="If-Match")] = N
     if given is None or given.strip() == "*":
         return None
     match = _TAG.fullmatch(given.strip())
-    if match is None:
-        raise PreconditionFailed(CHANGED)
-    return f'W/"{match[1]}"'
+    # A text that is not an ETag is the version of no record; whether the record exists is found out first.
+    return f'W/"{match[1]}"' if match else given
 
 
 IfMatch = Annotated[str | None, Depends(_required_version)]

@@ -3,13 +3,13 @@
 import math
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, Strict
+from pydantic import Strict
 
 MAX_DEPTH = 100
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Return the value unchanged. ValueError when JSON cannot represent it, or it is nested deeper than `MAX_DEPTH`."""
+    """Return the value unchanged. ValueError when it is no plain JSON, or nested deeper than `MAX_DEPTH`."""
     if depth > MAX_DEPTH:
         raise ValueError(f"must be nested at most {MAX_DEPTH} levels deep")
     match value:
@@ -39,8 +39,5 @@ def not_blank(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Strict(), AfterValidator(plain)]
-"""A text that storage keeps unchanged."""
-
-JsonObject = Annotated[dict[str, Any], AfterValidator(plain)]
-"""A JSON object with any members."""
+Text = Annotated[str, Strict()]
+"""A text; anything else is refused instead of being converted."""

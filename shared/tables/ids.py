@@ -101,9 +101,10 @@ def ids_of(keys: Sequence[str]) -> list[str]:
 
 
 def first_key(before: datetime) -> str:
-    """The lowest 12 digits that begin the row keys of ids made before that moment (whole milliseconds)."""
-    before = before.replace(tzinfo=UTC) if before.tzinfo is None else before
-    return f"{(1 << _MS) - _milliseconds(before):012x}"
+    """Where the row keys of ids begin that were made before that moment (whole milliseconds)."""
+    milliseconds = _milliseconds(before.replace(tzinfo=UTC) if before.tzinfo is None else before)
+    # No id is older than 1970: nothing is before that, and "g" sorts behind all digits.
+    return f"{(1 << _MS) - milliseconds:012x}" if milliseconds > 0 else "g"
 
 
 class IdForm(Protocol):

@@ -1,13 +1,13 @@
 """Request and response bodies of runs."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field
 
 from functions.gateway.records import RunStatus
 from shared.http.bodies import RequestBody, ResponseBody
-from shared.http.json import JsonObject, Text, not_blank, plain
+from shared.http.json import Text, not_blank
 
 
 class RunOptions(RequestBody):
@@ -17,11 +17,6 @@ class RunOptions(RequestBody):
 
     timeout: int = Field(300, ge=1, le=3600, strict=True)
     max_tokens: int = Field(4096, ge=1, strict=True)
-
-    @model_validator(mode="after")
-    def _check_other_members(self) -> Self:
-        plain(self.model_extra)
-        return self
 
 
 class NewRun(RequestBody):
@@ -38,7 +33,7 @@ class RunPatch(RequestBody):
     status: RunStatus | None = None
     result: Text | None = None
     error: Text | None = None
-    metadata: JsonObject = {}
+    metadata: dict[str, Any] = {}
 
     @property
     def changed(self) -> set[str]:
@@ -72,11 +67,12 @@ class RunSummary(ResponseBody):
 
 
 class RunDetail(RunSummary):
-    """A run with its result and error."""
+    """A run with its result and error; `metadata` is what clients have set."""
 
     result: str | None
     error: str | None
     options: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 class RunList(ResponseBody):

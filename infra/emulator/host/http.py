@@ -46,7 +46,7 @@ class HttpFunctions:
         known = dict(headers)
         trace = None
         if b"traceparent" in known:
-            trace = TraceContext(known[b"traceparent"].decode(), known.get(b"tracestate", b"").decode())
+            trace = TraceContext(*(known.get(name, b"").decode("latin-1") for name in (b"traceparent", b"tracestate")))
         # When a response has started, the server closes the connection, so that the client sees that it is incomplete.
         with contextlib.suppress(InvocationFailed):
             with self.invoker.invocation(function, trace) as invocation:

@@ -56,6 +56,39 @@ ODD = ["NaN", "Infinity", '"\\ud800"', "1e999", "1" * 500, '"\\u0000"', "[" * 90
 JSON = {"Content-Type": "application/json"}
 
 
+class TestMessages:
+    """What is wrong, in words that a person can act on."""
+
+    @pytest.mark.parametrize(
+        ("content", "kind", "message"),
+        [
+            (b'{"prompt": "x"}', "", "Content-Type must be application/json"),
+            (b'{"prompt": "x"}', "text/plain", "Content-Type must be application/json, not text/plain"),
+            (b"", "application/json", "The request needs a JSON body"),
+            (b"[]", "application/json", "The body must be a JSON object"),
+            (
+                b"{x",
+                "application/json",
+                "The body is not valid JSON: Expecting property name enclosed in double quotes",
+            ),
+            (b"{}", "application/json", "prompt: Field required"),
+            (b'{"prompt": " "}', "application/json", "prompt: must not be blank"),
+            (b'{"prompt": "x", "options": {"timeout": 0}}', "application/json", "options.timeout: Input should be"),
+            (b'{"prompt": "x", "a": "\\ud800"}', "application/json", "The body must not contain half of a surrogate"),
+        ],
+    )
+    async def test_the_error_names_the_cause(self, gateway: Gateway, content: bytes, kind: str, message: str):
+        headers = {"Content-Type": kind} if kind else {}
+        answer = await gateway.http.post("/gateway/api/runs", content=content, headers=headers)
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith(message)
+
+    async def test_an_unknown_run_comes_before_an_empty_version(self, gateway: Gateway):
+        path, change = f"/gateway/api/runs/{UNKNOWN}", {"status": "running"}
+        answer = await gateway.http.patch(path, json=change, headers={"If-Match": ""})
+        assert answer.status_code == 404
+
+
 class TestOddJson:
     @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
     async def test_every_odd_value_is_stored_unchanged_or_refused(self, gateway: Gateway, odd: str):

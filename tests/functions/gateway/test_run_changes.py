@@ -111,6 +111,7 @@ class TestUpdateRun:
         answer = (await gateway.http.patch(f"/gateway/api/runs/{sleeper}", json=body)).json()
         assert {name: answer[name] for name in body} == body
         assert set(answer) == {"id", "status", "result", "updated_at", "error", "metadata"}
+        assert (await gateway.get(sleeper))["metadata"] == body["metadata"]
 
     async def test_secrets_are_masked(self, gateway: Gateway, sleeper: str):
         body = {"result": f"the key is {SECRET}", "error": f"token={SECRET}", "metadata": {"note": [SECRET]}}

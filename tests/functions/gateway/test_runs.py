@@ -113,7 +113,7 @@ class TestGetRun:
         run = await gateway.get((await gateway.run("true"))["id"])
         assert set(run) == {
             "id", "status", "prompt", "result", "error", "model", "started_at", "completed_at", "artifact_count",
-            "client_id", "options",
+            "client_id", "options", "metadata",
         }  # fmt: skip
         assert run["client_id"] == gateway.id
 

@@ -31,9 +31,7 @@ async def receive(socket: ClientConnection, seconds: float = 30) -> dict[str, An
 
 async def authenticate(socket: ClientConnection, gateway: Gateway) -> None:
     await socket.send(json.dumps({"type": "auth", "api_key": gateway.key}))
-    while (answer := await receive(socket))["type"] != "auth_success":  # events of other runs may arrive before it
-        assert answer["type"] in ("run_update", "run_output", "run_complete", "alert"), answer
-    assert answer == {"type": "auth_success", "client_id": gateway.id}
+    assert await receive(socket) == {"type": "auth_success", "client_id": gateway.id}
 
 
 async def closed(socket: ClientConnection, seconds: float = 30) -> None:
@@ -101,6 +99,17 @@ class TestDialogue:
 
 
 class TestEvents:
+    async def test_no_event_precedes_the_confirmation_of_the_key(self, stack: Environment, gateway: Gateway):
+        run = await gateway.run("while true; do echo line; sleep 0.01; done")
+        await gateway.reach(run["id"], "running")
+        try:
+            for _ in range(10):
+                async with opened(stack) as socket:
+                    await authenticate(socket, gateway)  # whose first message must be the confirmation
+                    assert (await receive(socket))["type"] == "run_output"
+        finally:
+            await gateway.http.delete(f"/gateway/api/runs/{run['id']}")
+
     async def test_events_of_a_run_arrive_in_order_and_once(self, stack: Environment, gateway: Gateway):
         async with opened(stack) as socket:
             await authenticate(socket, gateway)
@@ -160,7 +169,17 @@ class TestEvents:
         assert SECRET not in json.dumps(events)
         assert "[REDACTED]" in events[-2]["result"]
 
-    async def test_a_long_result_fits_into_a_frame(self, stack: Environment, gateway: Gateway):
+    async def test_the_last_event_holds_the_whole_result(self, stack: Environment, gateway: Gateway):
+        async with opened(stack) as socket:
+            await authenticate(socket, gateway)
+            run = await gateway.run("print('é' * 130_000)", "python")
+            end = (await story(socket, run["id"]))[-1]
+        assert end["result"] == (await gateway.get(run["id"]))["result"]
+        assert len(end["result"]) == 130_001
+
+    async def test_a_result_of_control_characters_is_cut_to_fit_into_a_frame(
+        self, stack: Environment, gateway: Gateway
+    ):
         async with opened(stack) as socket:
             await authenticate(socket, gateway)
             run = await gateway.run("print('\\x01' * 300_000)", "python")

@@ -120,12 +120,27 @@ class TestCleanup:
 
     @pytest.mark.parametrize(
         "body",
-        [{"older_than_days": -1}, {"older_than_days": 1.5}, {"older_than_days": "7"}, {"older_than_days": True},
-         {"older_than_days": 10**9}, {"dry_run": "yes"}, {"dry_run": 1}, []],
+        [{"older_than_days": -1}, {"older_than_days": 1.5}, {"older_than_days": "7"},
+         {"older_than_days": True}, {"dry_run": "yes"}, {"dry_run": 1}, []],
     )  # fmt: skip
     async def test_an_invalid_body_is_refused(self, gateway: Gateway, body: object):
         answer = await gateway.http.post("/gateway/api/system/cleanup", json=body)
         assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+    @pytest.mark.parametrize("days", [20_800, 36_500, 10**9, 10**30])
+    async def test_an_age_before_all_records_deletes_nothing(self, gateway: Gateway, days: int):
+        failed = await gateway.run("exit 1")
+        await gateway.reach(failed["id"], "failed")
+        alerts = f"/gateway/api/alerts?run_id={failed['id']}"
+
+        async def raised() -> int:
+            return (await gateway.http.get(alerts)).json()["total"]
+
+        await eventually(raised)
+        nothing = {"deleted_runs": 0, "deleted_artifacts": 0, "deleted_alerts": 0, "space_freed": "0MB"}
+        for dry_run in (True, False):
+            assert await self.clean(gateway, older_than_days=days, dry_run=dry_run) == nothing
+        assert await raised() == 1
 
     async def test_a_cleanup_deletes_what_its_dry_run_counted_even_when_the_host_is_killed(
         self, tmp_path_factory: pytest.TempPathFactory

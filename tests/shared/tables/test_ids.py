@@ -52,6 +52,11 @@ def test_keys_from_a_moment_on(moment: datetime):
     assert (row_key(new_id(moment - timedelta(milliseconds=1))) or "") >= first_key(moment)
 
 
+@pytest.mark.parametrize("before", [datetime(1, 1, 1), datetime(1969, 12, 31, tzinfo=UTC), datetime(1970, 1, 1)])
+def test_no_id_is_older_than_1970(before: datetime):
+    assert (row_key(new_id(datetime(1970, 1, 1, tzinfo=UTC))) or "") < first_key(before)
+
+
 @given(
     st.lists(st.one_of(st.none(), st.text(), st.text(alphabet="~.ab/#?%\n", max_size=400)), unique=True, max_size=30)
 )

@@ -187,6 +187,10 @@ class TestRequests:
         assert seen["header"] == seen["id"]
         assert (seen["name"], seen["folder"], seen["parent"], seen["retries"]) == ("context", str(web.app), parent, 0)
 
+    async def test_a_trace_that_is_no_text_does_no_harm(self, web: ServedApp):
+        answer = await web.http.get("/api/context", headers=[(b"traceparent", b"\xff\xfe"), (b"tracestate", b"\xff")])
+        assert answer.status_code == 200
+
     async def test_the_invocation_id_is_the_hosts_even_when_the_caller_sends_one(self, web: ServedApp):
         seen = (await web.http.get("/api/context", headers={"x-ms-invocation-id": "mine"})).json()
         assert seen["header"] == seen["id"] != "mine"
