@@ -18,7 +18,8 @@ SECRETS = re.compile(
     rb"""
     (?P<word> (?<![a-z]) (?:api_?key|key|secret|token|password|passwd|authorization|auth|bearer) ["']?
         (?: [ \t]*[=:][ \t]* (?:(?:bearer|basic)[ \t]+)? ["']?  # a name and its value ...
-          | [ \t]+ (?=[^\s"',;]*[0-9]) (?=[^\s"',;]{16}) ) )    # ... or a word and a long value with a digit
+          | [ \t]+ ["']? (?: (?=[^\s"',;]*[0-9]) (?=[^\s"',;]{6}) | (?=[^\s"',;]{20}) ) ) )
+        # ... or a word, a blank, and a value that is long or holds a digit: other words after "key" are prose
         [^\s"',;]{4,4096}
     | """
     + TOKENS,

@@ -41,7 +41,7 @@ def describe(
             if envelope and route.options.enveloped:
                 _wrap(operation["responses"], envelope)
             operation["responses"].setdefault("default", refused)
-            if guard := guard_of(route):
+            if (guard := guard_of(route)) and guard.schemes:
                 schema["components"].setdefault("securitySchemes", {}).update(guard.schemes)
                 operation["security"] = [{name: []} for name in guard.schemes]
             if route.idempotent:
