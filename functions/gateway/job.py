@@ -26,8 +26,8 @@ PROGRAMS = {"python": ("main.py", "python3"), "bash": ("main.sh", "bash")}
 
 def clean_name(name: str) -> str:
     """Return an artifact's name for a file: its base name, with `_` for each character outside `[A-Za-z0-9._-]`."""
-    base = re.split(r"[/\\]", name)[-1]
-    return re.sub(r"[^A-Za-z0-9._-]", "_", base)[:255] or "_"
+    base = re.sub(r"[^A-Za-z0-9._-]", "_", re.split(r"[/\\]", name)[-1])[:255] or "_"
+    return base.replace(".", "_") if base in (".", "..") else base
 
 
 class GatewayRun(JobKind):
@@ -122,7 +122,8 @@ class GatewayRun(JobKind):
             )  # fmt: skip
 
         kept = [file for file in end.files if file.name != claude.REPORT]
-        found = [artifact(f.name, f.size, f.content_type, ARTIFACTS, f.blob, f.sha256) for f in kept]
+        # A file keeps its folder in its name, so that two files of one name can be told apart.
+        found = [artifact(f.name.replace("/", "_"), f.size, f.content_type, ARTIFACTS, f.blob, f.sha256) for f in kept]
         if job.size:
             found.append(artifact(LOG_NAME, job.size, "text/plain; charset=utf-8", LOGS, job.id))
         return found

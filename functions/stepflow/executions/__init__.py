@@ -32,11 +32,11 @@ from shared.workflows import Workflows
 
 routes = routes_for("/api/executions", "executions")
 
-DETAIL_LINES = 1000
-"""Log lines in the details of an execution; the newest are shown."""
+DETAIL_LINES, STEP_LINES = 1000, 200
+"""Log lines in the details of an execution, and of each of its steps; the newest are shown."""
 
 DETAIL_BYTES = 1024 * 1024
-"""Bytes at the end of the output that these lines may span."""
+"""Bytes of output that neighbouring lines among these may span."""
 
 
 @routes.post("", status_code=201)
@@ -109,16 +109,28 @@ async def delete_execution(execution_id: str, workflows: Workflows) -> Done:
     return Done(message="Execution deleted successfully")
 
 
-async def _newest_lines(execution: Execution) -> list[log_index.Entry]:
-    first = max(0, execution.lines - DETAIL_LINES)
-    return await log_index.read(execution, first, DETAIL_LINES, page_bytes=DETAIL_BYTES, newest=True)
+async def _newest_lines(execution: Execution) -> dict[int, log_index.Entry]:
+    """Return the lines to show by their numbers; at most five steps have more, so at most six ranges are read."""
+    ranges: list[range] = []
+    left = DETAIL_LINES
+    for step in reversed(execution.steps):
+        numbers = log_index.lines_of(execution, step)
+        newest = numbers[len(numbers) - min(len(numbers), STEP_LINES, left) :]
+        left -= len(newest)
+        if ranges and newest and newest.stop == ranges[-1].start:
+            ranges[-1] = range(newest.start, ranges[-1].stop)
+        elif newest:
+            ranges.append(newest)
+    found = await asyncio.gather(
+        *(log_index.read(execution, r.start, len(r), page_bytes=DETAIL_BYTES, newest=True) for r in ranges)
+    )
+    return {entry.number: entry for entries in found for entry in entries}
 
 
-def _steps(execution: Execution, entries: list[log_index.Entry]) -> list[StepShown]:
+def _steps(execution: Execution, entries: dict[int, log_index.Entry]) -> list[StepShown]:
     shown: list[StepShown] = []
-    start = entries[0].number if entries else execution.lines
     for step in execution.steps:
         numbers = log_index.lines_of(execution, step)
-        own = entries[max(0, numbers.start - start) : max(0, numbers.stop - start)]
-        shown.append(step_shown(execution, step, [StepLog.model_validate(entry) for entry in own], len(numbers)))
+        own = [StepLog.model_validate(entries[n]) for n in numbers[-STEP_LINES:] if n in entries]
+        shown.append(step_shown(execution, step, own, len(numbers)))
     return shown

@@ -144,7 +144,7 @@ class StepLog(ResponseBody):
 
 
 class StepShown(ResponseBody):
-    """A step; `logs` holds its lines among the newest of the execution, `log_count` is the number of all its lines."""
+    """A step; `logs` holds its newest lines (`GET .../logs` has all), `log_count` is the number of all its lines."""
 
     id: str
     execution_id: str

@@ -100,6 +100,14 @@ class TestRunOfAProgram:
         assert "ANTHROPIC_API_KEY" in run["error"]
 
 
+async def test_files_of_two_folders_keep_their_folders_in_their_names(gateway: Gateway):
+    run = await gateway.run("for d in a b/c; do mkdir -p artifacts/$d; echo $d > artifacts/$d/out.csv; done")
+    await gateway.reach(run["id"])
+    found = (await gateway.http.get(f"/gateway/api/runs/{run['id']}/artifacts")).json()["artifacts"]
+    contents = {each["filename"]: await gateway.download(each["id"]) for each in found}
+    assert contents == {"a_out.csv": b"a\n", "b_c_out.csv": b"b/c\n"}
+
+
 class TestGetRun:
     async def test_a_request_without_a_key_is_401(self, http: httpx.AsyncClient):
         assert (await http.get(f"/gateway/api/runs/{UNKNOWN}")).status_code == 401

@@ -167,12 +167,16 @@ class TestGetExecution:
         await eventually(lambda: stepflow.data(path), until=longer)
         await stepflow.http.delete(path)
 
-    async def test_a_step_shows_the_newest_lines_of_a_long_log(self, stepflow: StepFlow):
-        found = await stepflow.run("echo STEP_START: a; seq 3000; echo STEP_START: b; seq 500")
+    async def test_each_step_shows_its_newest_lines_and_all_of_them_together_a_thousand(self, stepflow: StepFlow):
+        lengths = [300, 50, 900, 3, 0, 250, 201, 200]
+        found = await stepflow.run(
+            "".join(f"echo STEP_START: s{n}; seq {length}; " for n, length in enumerate(lengths))
+        )
         steps = found["steps"]
-        assert [step["log_count"] for step in steps] == [3000, 500]
-        assert [line["content"] for line in steps[0]["logs"]] == [str(n) for n in range(2501, 3001)]
-        assert [line["content"] for line in steps[1]["logs"]] == [str(n) for n in range(1, 501)]
+        assert [step["log_count"] for step in steps] == lengths
+        shown = [200, 200, 200, 0, 3, 200, 50, 147]  # of the newest step first, until there are a thousand
+        for step, length, count in zip(steps, lengths, shown[::-1], strict=True):
+            assert [line["content"] for line in step["logs"]] == [str(n) for n in range(length - count + 1, length + 1)]
 
 
 class TestListExecutions:
