@@ -58,7 +58,7 @@ async def test_no_kill_of_the_host_or_of_a_service_loses_or_repeats_anything(own
         kills += [service] * campaign.rounds(1, 20)
     campaign.chance.shuffle(kills)
     for process in kills:
-        await asyncio.sleep(campaign.chance.uniform(0.1, 1.5))
+        await asyncio.sleep(campaign.chance.uniform(0.1, 3))
         await kill(own.environment, process)
     await own.flight.end()
     await no_container_left(own.environment)

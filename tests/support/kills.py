@@ -113,9 +113,12 @@ class InFlight:
         await eventually(accepted, until=lambda count: count >= len(self._slots), seconds=60)
 
     async def end(self) -> None:
-        """Start no more runs, and wait until those in progress have ended."""
+        """Start no more runs, and wait for the end of those in progress, or until that takes too long."""
         self._stopped = True
-        await asyncio.gather(*self._slots)
+        _, waiting = await asyncio.wait(self._slots, timeout=240)
+        for slot in waiting:
+            slot.cancel()
+        await asyncio.gather(*(slot for slot in self._slots if slot not in waiting))
 
     async def _slot(self) -> None:
         while not self._stopped:
@@ -126,7 +129,7 @@ class InFlight:
                 await asyncio.sleep(0.1)
                 continue
             self.accepted.append(run_id)
-            await reach_end(self._gateway, run_id)
+            await reach_end(self._gateway, run_id, seconds=3600)  # kills in quick succession may delay it for long
 
 
 def _code(number: int) -> int:
