@@ -5,7 +5,7 @@ NODE_TOOLS := infra/local/node_modules/.ready
 WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test test-app lint format bench setup clean
+.PHONY: help run services demo test test-app campaign lint format bench setup clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -24,6 +24,9 @@ test: setup ## run all tests
 
 test-app: setup ## run all tests except the emulator's own
 	@exec $(BIN)/python -m pytest $(WORKERS) --ignore=tests/infra/emulator
+
+campaign: setup ## run a sample of the long series of kills and floods; FULL=1 runs them whole, SEED=n repeats one
+	@exec $(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/campaigns
 
 lint: setup ## check format, lint rules and types
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q . && infra/local/node_modules/.bin/pyright

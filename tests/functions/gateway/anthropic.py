@@ -18,11 +18,14 @@ INPUT_TOKENS, OUTPUT_TOKENS = 100, 7
 
 
 class Anthropic:
-    """Serves on a free port of the loopback interface; `requests` are the bodies that asked for a message."""
+    """Serves on a free port of the loopback interface.
+
+    `requests` are the bodies that asked for a message; `was_busy`: whether a `[busy once]` has got its 529.
+    """
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
-        self.statuses: list[int] = []
+        self.was_busy = False
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -46,17 +49,13 @@ class Anthropic:
     async def _message(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append(body)
-        answer = await self._answer(request, body)
-        self.statuses.append(answer.status)
-        return answer
-
-    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
         if given != KEY:
             no = {"x-should-retry": "false"}
             return web.json_response(_error("authentication_error", "invalid x-api-key"), status=401, headers=no)
         prompt = json.dumps(body["messages"], ensure_ascii=False)
-        if "[overloaded]" in prompt or ("[busy once]" in prompt and 529 not in self.statuses):
+        if "[overloaded]" in prompt or ("[busy once]" in prompt and not self.was_busy):
+            self.was_busy = self.was_busy or "[busy once]" in prompt
             soon = {"x-should-retry": "true", "retry-after": "0"}
             return web.json_response(_error("overloaded_error", "Overloaded"), status=529, headers=soon)
         if not body.get("stream"):

@@ -29,16 +29,16 @@ class TestOutput:
         assert "".join(entry["content"] for entry in sent) == "".join(lines)
         assert sum(entry["lines"] for entry in sent) == 3
 
-    async def test_a_hundred_thousand_lines_are_kept_in_order(self, stepflow: StepFlow):
-        code = "for n in range(100_000): print(f'{n:06} ' + 'x' * 100)"
+    async def test_ten_thousand_lines_are_kept_in_order(self, stepflow: StepFlow):
+        code = "for n in range(10_000): print(f'{n:06} ' + 'x' * 100)"
         found = await stepflow.run(script(code))
         execution_id = found["execution"]["id"]
         assert found["execution"]["status"] == "completed"
-        for offset in (0, 49_999, 99_990):
+        for offset in (0, 4_999, 9_990):
             page = await stepflow.data(f"/api/executions/{execution_id}/logs", offset=offset, limit=10)
             assert [entry["content"][:6] for entry in page["logs"]] == [f"{offset + n:06}" for n in range(10)]
-            assert (page["total_count"], page["has_more"]) == (100_000, offset < 99_990)
-        assert [line[:6] for line in await stepflow.logs(execution_id)] == [f"{n:06}" for n in range(100_000)]
+            assert (page["total_count"], page["has_more"]) == (10_000, offset < 9_990)
+        assert [line[:6] for line in await stepflow.logs(execution_id)] == [f"{n:06}" for n in range(10_000)]
 
     async def test_bytes_that_are_not_utf8_are_read_as_latin1(self, stepflow: StepFlow):
         code = "import sys; sys.stdout.buffer.write('grüße\\n'.encode('latin-1') + 'grüße\\n'.encode() + b'a\\0b\\n')"

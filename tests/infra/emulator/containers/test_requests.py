@@ -198,9 +198,9 @@ class TestConflict:
 
 
 class TestManyAtOnce:
-    async def test_a_hundred_groups_are_accepted_and_run(self, own_emulator: EmulatorProcess):
+    async def test_twenty_groups_are_accepted_and_run(self, own_emulator: EmulatorProcess):
         async with Groups(own_emulator.port) as groups:
-            wanted = [f"crowd-{number}" for number in range(100)]
+            wanted = [f"crowd-{number}" for number in range(20)]
             body = group(container("echo here; exec sleep 600", memory=0.1))
             began = time.monotonic()
             await asyncio.gather(
@@ -212,7 +212,7 @@ class TestManyAtOnce:
                 states = [one.provisioning_state async for one in groups.sdk.list_by_resource_group("crowd")]
                 return sum(state == "Succeeded" for state in states)
 
-            await eventually(running, lambda count: count == 100, 60)
+            await eventually(running, lambda count: count == 20, 60)
             print(f"accepted in {accepted:.2f} s, running in {time.monotonic() - began:.2f} s")
             looks: list[float] = []
             for name in wanted:
@@ -220,6 +220,6 @@ class TestManyAtOnce:
                 view = (await groups.get(name, "crowd")).instance_view
                 looks.append(time.monotonic() - began)
                 assert view and view.state == "Running"
-            print(f"a get takes {sorted(looks)[50] * 1000:.1f} ms")
+            print(f"a get takes {sorted(looks)[10] * 1000:.1f} ms")
             assert accepted < 10  # the requests are answered before the containers have started
-            assert sorted(looks)[50] < 0.2
+            assert sorted(looks)[10] < 0.2

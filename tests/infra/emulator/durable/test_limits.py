@@ -298,8 +298,11 @@ async def test_requests_before_the_start_and_after_the_stop_are_answered(tmp_pat
         assert (await http.get(f"{BASE}/instances/x")).status_code == 503
 
 
-async def test_a_thousand_instances_of_five_activities_complete(opened: Opened):
-    """Without the SDK, whose replay would take most of the time; `bench/durable.py` measures both."""
+async def complete_chains(database: Path, count: int) -> None:
+    """Complete this number of instances, each of five activities in a row.
+
+    Without the SDK, whose replay would take most of the time; `bench/durable.py` measures both.
+    """
 
     async def invoke(kind: str, name: str, data: str) -> str | None:
         if kind == "activityTrigger":
@@ -308,9 +311,17 @@ async def test_a_thousand_instances_of_five_activities_complete(opened: Opened):
         actions = [{"actionType": 0, "functionName": "add", "input": str(n)} for n in [0, *results][:5]]
         return json.dumps({"isDone": len(results) == 5, "actions": [actions], "output": [0, *results][-1]})
 
-    http = await opened(invoke)
-    await start_all(http, 1000)
-    await eventually(lambda: all_finished(http), seconds=50)
-    found = await statuses(http)
-    assert len(found) == 1000
+    engine = Engine(database, invoke)
+    await engine.start()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(engine)) as http:
+        await start_all(http, count)
+        await eventually(lambda: all_finished(http), seconds=count / 4 + 30)
+        found = await statuses(http)
+    await engine.stop()
+    assert len(found) == count
     assert {(status["runtimeStatus"], status["output"]) for status in found.values()} == {("Completed", 5)}
+
+
+async def test_a_hundred_instances_of_five_activities_complete(tmp_path: Path):
+    """`tests/campaigns/test_engine.py` takes thousands."""
+    await complete_chains(tmp_path / "durable.db", 100)

@@ -2,6 +2,7 @@
 
 The SDK numbers what it schedules during a replay, and ends an instance when a result does not match. So these tests
 also show that the engine counts as the SDK does, in every mixture of retries, groups and races.
+`tests/campaigns/test_engine.py` runs more of them.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import pytest
 
 from tests.infra.emulator.durable.harness import Functions, TaskHub
 
-INSTANCES = 40
+INSTANCES = 8
 Step = dict[str, Any]
 app = df.DFApp()
 attempts: Counter[str] = Counter()
