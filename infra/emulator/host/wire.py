@@ -13,6 +13,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from infra.emulator.host.connections import Connection, Patience
 from infra.emulator.host.http import HttpFunctions
 from infra.emulator.host.index import Function
 from infra.emulator.host.routes import path_segments
@@ -96,11 +97,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, listener: socket.socket, *, drain_seconds: int) -> AsyncIterator[None]:
+async def serving(
+    app: Any, listener: socket.socket, *, drain_seconds: int, patience: Patience | None = None
+) -> AsyncIterator[None]:
     """Serve an ASGI app on this socket; at the end, running requests have `drain_seconds` to finish."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=type("PatientConnection", (Connection,), {"patience": patience or Patience()}),
         loop="asyncio",
         ws="websockets-sansio",
         ws_per_message_deflate=False,
@@ -116,9 +119,7 @@ async def serving(app: Any, listener: socket.socket, *, drain_seconds: int) -> A
     try:
         yield
     finally:
-        # Accept no more connections, and let the newest ones send their request, which an immediate stop would drop.
-        asyncio.get_running_loop().remove_reader(listener)
-        await asyncio.sleep(0.05)
+        asyncio.get_running_loop().remove_reader(listener)  # accept no more connections
         server.should_exit = True
         await task
 

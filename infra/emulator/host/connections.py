@@ -1,0 +1,103 @@
+"""One HTTP connection: how long it waits for a slow client, and how it ends when the host stops."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+Awaited = Literal["first byte", "header", "body", ""]
+"""What a connection waits for; empty while it waits for the app."""
+
+TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: 24\r\n\r\nThe request is too slow."
+)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many seconds a connection waits for its client."""
+
+    header: float = 30
+    """For the end of a request's header, counted from its first byte or from the start of the connection."""
+    body: float = 60
+    """For the next piece of a request's body."""
+    last_request: float = 1
+    """When the host stops: for the first byte of a connection that has sent none yet."""
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, with time limits for reading: a client that exceeds one gets 408 and is disconnected.
+
+    When the server stops, idle connections are closed, except for those that have not sent their first request yet:
+    their clients have just connected, and would see a request fail that they are about to send.
+    """
+
+    patience = Patience()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._is_stopping = self._has_sent = False
+        self._awaited: Awaited = ""
+        self._limit: asyncio.TimerHandle | None = None
+        self._wait_for("header", self.patience.header, self._refuse)
+
+    def data_received(self, data: bytes) -> None:
+        self._has_sent = True
+        super().data_received(data)
+        if self._is_stopping and self.cycle is not None:
+            self.cycle.keep_alive = False
+        if self.transport.get_protocol() is not self:  # it has become a WebSocket
+            return
+        if self.conn.their_state is h11.SEND_BODY:
+            self._wait_for("body", self.patience.body, self._refuse_body)
+        elif self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+        elif self._awaited != "header":
+            self._wait_for("header", self.patience.header, self._refuse)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._stop_waiting()
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Called by the server when it stops."""
+        self._is_stopping = True
+        if self.cycle is not None:
+            super().shutdown()
+        elif not self._has_sent:
+            self._wait_for("first byte", self.patience.last_request, self.transport.close)
+
+    def _wait_for(self, awaited: Awaited, seconds: float, then: Callable[[], None]) -> None:
+        self._stop_waiting()
+        self._awaited, self._limit = awaited, self.loop.call_later(seconds, then)
+
+    def _stop_waiting(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+        self._awaited, self._limit = "", None
+
+    def _refuse_body(self) -> None:
+        if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # the client waits for the app
+            self._wait_for("body", self.patience.body, self._refuse_body)
+        else:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """End the connection; the app gets a disconnect."""
+        if self.cycle is None or self.cycle.response_complete:
+            is_answered = self.conn.their_state is h11.SEND_BODY  # the rest of the body comes after the response
+        else:
+            is_answered = self.cycle.response_started
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if not is_answered:
+            self.transport.write(TOO_SLOW)
+        self.transport.close()
