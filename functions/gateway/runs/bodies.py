@@ -72,11 +72,12 @@ class RunSummary(ResponseBody):
 
 
 class RunDetail(RunSummary):
-    """A run with its result and error."""
+    """A run with its result and error; `waiting_reason` only while it cannot start yet."""
 
     result: str | None
     error: str | None
     options: dict[str, Any]
+    waiting_reason: str | None = Field(None, exclude_if=lambda reason: reason is None)
 
 
 class RunList(ResponseBody):
