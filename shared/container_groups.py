@@ -92,12 +92,21 @@ class ContainerPhase(StrEnum):
 
 @dataclass(frozen=True)
 class ContainerStatus:
-    """One container of a group: `exit_code` is that of its last run, `detail` the service's detail of its state."""
+    """One container of a group: `exit_code` is that of its last run, `detail` the service's detail of its state.
+
+    `memory_gb` is the memory that it may use, in GB.
+    """
 
     phase: ContainerPhase
     exit_code: int | None = None
     restarts: int = 0
     detail: str = ""
+    memory_gb: float = 0.0
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the service killed it because it used more memory than it may."""
+        return self.exit_code == 137 and self.detail == "OOMKilled"
 
 
 @dataclass(frozen=True)

@@ -137,4 +137,5 @@ def _status_of(container: "models.Container") -> ContainerStatus:
         exit_code=ended.exit_code if ended else None,
         restarts=(view.restart_count if view else None) or 0,
         detail=(now.detail_status if now else None) or "",
+        memory_gb=container.resources.requests.memory_in_gb,
     )

@@ -1,7 +1,10 @@
 """Faults of the platform: reported where they are found, and passed to the slices that show them to people."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 log = logging.getLogger(__name__)
 
@@ -20,3 +23,36 @@ async def report(cause: str, message: str) -> None:
             await reporter(cause, message)
         except Exception:  # a fault that cannot be shown must not add another one to the work that found it
             log.exception("could not report the fault %s", cause)
+
+
+class Sweep:
+    """Work on many items of which one that fails does not stop the others; `name` says what is done to them.
+
+        async with Sweep("deleting old windows") as sweep:
+            async for window in windows.all():
+                with sweep.item(window.id):
+                    ...
+
+    A failure with an item is logged; at the end one fault is reported for all of them.
+    """
+
+    def __init__(self, name: str):
+        self.name, self.failed = name, 0
+        self._first = ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    @contextmanager
+    def item(self, what: str) -> Generator[None]:
+        """Handle one item, named in the log."""
+        try:
+            yield
+        except Exception as error:
+            log.exception("%s: %s failed", self.name, what)
+            self.failed += 1
+            self._first = self._first or f"{what} ({type(error).__name__})"
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None):
+        if self.failed:
+            await report(f"sweep: {self.name}", f"{self.name} failed for {self.failed} items, first for {self._first}")

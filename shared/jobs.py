@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -42,31 +42,58 @@ class JobState(StrEnum):
 
 Reason = Literal["exited", "timeout", "unstartable", "cancelled", "lost"]
 
+MAX_FILES = 1000
+"""Files that one job may keep."""
+
+MAX_SKIPPED = 101
+"""Entries about files that were not kept; the last one may say how many more there are."""
+
+MAX_NAME = 1024
+"""Characters of a file's name."""
+
+MAX_TEXT = 8192
+"""Characters of a message or a reason."""
+
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+"""A number of bytes, or a byte offset, that the store can hold."""
+
+FileName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""The name of a file, without control characters."""
+
 
 class KeptFile(BaseModel):
     """A file that the job produced, stored as `blob` in the blob container `artifacts`; `size` in bytes."""
 
-    name: str
-    size: int
-    sha256: str
-    content_type: str
-    blob: str
+    name: FileName
+    size: Bytes
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    content_type: str = Field(max_length=255, pattern=r"^[ -~]+$")
+    blob: str = Field(max_length=255)
+
+
+class SkippedFile(BaseModel):
+    """A file that was not kept, and why."""
+
+    name: str = Field(max_length=MAX_NAME)
+    reason: Text
 
 
 class Exit(BaseModel):
     """How a job ended; `at` is when the app learned of it.
 
     `exit_code` is None when the command was not started or its end was not reported. `size` is the length of the output
-    in bytes. `skipped` are files that were not kept, as `{"name", "reason"}`.
+    in bytes. The bounds are those of what the app can store: a runner's report is not trusted.
     """
 
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    exit_code: int | None = None
+    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None = None
     reason: Reason = "lost"
-    message: str = ""
-    size: int = 0
-    files: list[KeptFile] = []
-    skipped: list[dict[str, str]] = []
+    message: Text = ""
+    size: Bytes = 0
+    files: Annotated[list[KeptFile], Field(max_length=MAX_FILES)] = []
+    skipped: Annotated[list[SkippedFile], Field(max_length=MAX_SKIPPED)] = []
 
 
 class Captured(BaseModel):
@@ -76,12 +103,12 @@ class Captured(BaseModel):
     path as it is written in the line.
     """
 
-    line: int
-    end: int
-    path: str
+    line: Bytes
+    end: Bytes
+    path: str = Field(max_length=65_536)
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     file: KeptFile | None = None
-    reason: str = ""
+    reason: Text = ""
 
 
 class Job(Record):
@@ -151,8 +178,18 @@ class JobKind(ABC):
     async def ended(self, job: Job, end: Exit) -> None:
         """Record how the job ended; called for every end, also for a job whose container was never created."""
 
+    async def held(self, job_id: str, limit: int) -> str | None:
+        """Return why the job must wait although there may be room, None when it may start.
+
+        `limit` is how many jobs of one client may run at a time. The default is None: nobody's jobs are counted.
+        """
+        return None
+
+    async def waiting(self, job_id: str, reason: str) -> None:  # noqa: B027 - a default
+        """Note why the job cannot start yet; called again when the reason changes. The default does nothing."""
+
     async def started(self, job: Job) -> None:  # noqa: B027 - a default
-        """Note that the command is about to run. The default does nothing."""
+        """Note that the command is about to run. Raises `Stop` when the job is not wanted. The default does nothing."""
 
     async def output(self, job: Job, offset: int, data: bytes) -> None:  # noqa: B027 - a default
         """Handle output bytes from `offset` on, in order; a repeat of an offset brings the same bytes again.
@@ -181,7 +218,7 @@ class JobKind(ABC):
 
 
 class Stop(Exception):
-    """Raised by `JobKind.output` to end the job's command."""
+    """Raised by `JobKind.started` and `JobKind.output` to end the job's command."""
 
 
 class Unstartable(Exception):
@@ -197,6 +234,24 @@ class UnknownKind(Exception):
 
 jobs = Collection("Jobs", Job, plain=True, spread=16)
 """Spread over partitions, because every push of output writes its job's record."""
+
+
+class WaitingJob(Record):
+    """A job that cannot start yet, and why; its id is the job's.
+
+    `held` is whether it waits for other jobs of its client, not for room. `since` is when the wait for room began,
+    `refusals` how often the service has refused it, `until` when it must have tried again to count.
+    """
+
+    kind: str
+    reason: str = ""
+    held: bool = False
+    since: datetime
+    until: datetime
+    refusals: int = 0
+
+
+waiting_jobs = Collection("JobsWaiting", WaitingJob, plain=True)
 
 kinds: dict[str, JobKind] = {}
 """The kinds of jobs that this app serves, by name; `shared.slices.add_slice` adds those of each slice."""

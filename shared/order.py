@@ -34,6 +34,7 @@ class Order:
     `environment` are variables for the command, in addition to those of the container. `keep` is a folder below
     `directory` whose files are uploaded at the end. `capture` is a regular expression for lines of output; its group
     `path` names a file to upload at once. `mask_words` is whether values after words such as `key=` are masked too.
+    `log_limit` is how many bytes of output are pushed, None for all of it.
     """
 
     url: str
@@ -47,6 +48,7 @@ class Order:
     keep: str | None = None
     capture: str | None = None
     mask_words: bool = True
+    log_limit: int | None = None
 
     def to_json(self) -> str:
         """Return the order as one JSON object, in which `inputs` is a list of `{"path", "url"}`."""

@@ -23,6 +23,10 @@ LOCAL_SEALING_KEYS = "local:UnVueWFyZCBzZWFscyBsb2NhbGx5IHdpdGggdGhpcyE="
 _SERVICES = ("blob", "table", "queue")
 
 
+_PAUSES = r"^[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*$"
+"""Whole seconds, separated by commas."""
+
+
 class StorageAccount(NamedTuple):
     """The addresses of one storage account; `key` is None when the app's identity is the credential."""
 
@@ -64,7 +68,12 @@ class Settings(BaseModel):
     metrics_open: bool = Field(True, alias="RUNYARD_METRICS_OPEN")
     environment: str = Field("development", alias="RUNYARD_ENVIRONMENT")
     socket_silence: float = Field(10, gt=0, alias="RUNYARD_SOCKET_SILENCE")
-    probe_pauses: str = Field("15,30,60", pattern=r"^[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*$", alias="RUNYARD_PROBE_PAUSES")
+    probe_pauses: str = Field("15,30,60", pattern=_PAUSES, alias="RUNYARD_PROBE_PAUSES")
+    start_pauses: str = Field("5,10,20,40,60", pattern=_PAUSES, alias="RUNYARD_START_PAUSES")
+    start_deadline: int = Field(3600, ge=0, alias="RUNYARD_START_DEADLINE")
+    client_jobs: int = Field(0, ge=0, alias="RUNYARD_CLIENT_JOBS")
+    log_limit: int = Field(100_000_000, ge=1, alias="RUNYARD_LOG_LIMIT")
+    history_days: int = Field(30, ge=1, alias="RUNYARD_HISTORY_DAYS")
     key_cache: float = Field(5, ge=0, alias="RUNYARD_KEY_CACHE")
     health_fresh: float = Field(5, ge=0, alias="RUNYARD_HEALTH_FRESH")
 

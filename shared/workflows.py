@@ -2,6 +2,8 @@
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
+import logging
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import azure.durable_functions as df
@@ -9,8 +11,16 @@ from fastapi import Depends
 
 from shared.http.bridge import durable_client
 
+log = logging.getLogger(__name__)
+
 ACTIVE = frozenset({"Pending", "Running", "ContinuedAsNew", "Suspended"})
 """Runtime statuses of an orchestration that has not ended."""
+
+ENDED = [
+    df.OrchestrationRuntimeStatus.Completed,
+    df.OrchestrationRuntimeStatus.Failed,
+    df.OrchestrationRuntimeStatus.Terminated,
+]
 
 
 class WorkflowClient:
@@ -22,6 +32,13 @@ class WorkflowClient:
     async def start(self, name: str, instance_id: str, value: Any = None) -> None:
         """Start orchestrator `name` with a plain-JSON input that holds no secret."""
         await self._client.start_new(name, instance_id, value)
+
+    async def start_now_or_later(self, name: str, instance_id: str, value: Any = None) -> None:
+        """As `start`, for a record that the upkeep of jobs starts within two minutes when this fails."""
+        try:
+            await self.start(name, instance_id, value)
+        except Exception:  # the record is stored, so the caller must not be told that it is not
+            log.exception("the workflow of %s could not be started and is started later", instance_id)
 
     async def signal(self, instance_id: str, event: str) -> bool:
         """Raise an event; return False when the orchestration does not exist or has ended."""
@@ -38,9 +55,10 @@ class WorkflowClient:
         status = await self._client.get_status(instance_id)
         return status.runtime_status.name if status and status.runtime_status else None
 
-    async def purge(self, instance_id: str) -> None:
-        """Delete the history of an orchestration that has ended."""
-        await self._client.purge_instance_history(instance_id)
+    async def purge(self, before: datetime) -> int:
+        """Delete the histories of ended orchestrations that were created before a moment; return how many."""
+        done = await self._client.purge_instance_history_by(datetime(2020, 1, 1, tzinfo=UTC), before, ENDED)
+        return done.instances_deleted
 
 
 def _of_request(client: Annotated[df.DurableOrchestrationClient, Depends(durable_client)]) -> WorkflowClient:

@@ -10,7 +10,7 @@ from functions.gateway.records import Artifact, Run, RunStatus
 from functions.gateway.redaction import redacted
 from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
-from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobKind, JobSpec, Unstartable
+from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobKind, JobSpec, Stop, Unstartable
 from shared.tables.ids import derived_id
 
 KIND = "gateway.run"
@@ -54,16 +54,38 @@ class GatewayRun(JobKind):
         inputs = {name: run.prompt.encode()}
         return JobSpec([interpreter, name], timeout_of(run), inputs=inputs, keep="artifacts")
 
-    async def started(self, job: Job) -> None:
-        """Let the run enter the status `running` and publish that."""
-        run = await runs.update(job.id, Run.start)
-        if run.status is RunStatus.RUNNING:
+    async def held(self, job_id: str, limit: int) -> str | None:
+        """Return a reason unless the run is among the `limit` oldest pending and running runs of its client."""
+        run = await runs.get(job_id)
+        active = {"client_id": run.client_id, "status": [RunStatus.PENDING, RunStatus.RUNNING]}
+        oldest = await runs.page(active, limit=limit, descending=False)
+        if any(each.id == job_id for each in oldest.items):
+            return None
+        return f"{len(oldest.items)} of your runs are running"
+
+    async def waiting(self, job_id: str, reason: str) -> None:
+        """Store and publish why a pending run cannot start yet."""
+
+        def wait(run: Run) -> None:
+            if run.status is RunStatus.PENDING:
+                run.waiting_reason = redacted(reason)
+
+        run = await runs.update(job_id, wait)
+        if run.status is RunStatus.PENDING:
             await updates.publish_status(run)
 
+    async def started(self, job: Job) -> None:
+        """Let the run enter the status `running` and publish that. `Stop` when it has ended."""
+        run = await runs.update(job.id, Run.start)
+        if run.status.final:
+            raise Stop
+        await updates.publish_status(run)
+
     async def output(self, job: Job, offset: int, data: bytes) -> None:
-        """Publish the output, unless the run has already ended: `run_complete` is its last message."""
-        if await self.wanted(job.id):
-            await updates.publish_output(job.id, offset, data)
+        """Publish the output. `Stop` when the run has ended: `run_complete` is its last message."""
+        if not await self.wanted(job.id):
+            raise Stop
+        await updates.publish_output(job.id, offset, data)
 
     async def ended(self, job: Job, end: Exit) -> None:
         """Record the files as artifacts, let the run enter its final status, and publish that."""
@@ -147,12 +169,12 @@ def failure(end: Exit, timeout: int) -> str | None:
     """Return why a run failed, None when it did not."""
     match end.reason:
         case "exited":
-            return None if end.exit_code == 0 else f"Exited with code {end.exit_code}"
+            return None if end.exit_code == 0 else end.message or f"Exited with code {end.exit_code}"
         case "timeout":
             return f"Timed out after {timeout} seconds"
         case "unstartable":
             return end.message or "The container could not be started"
         case "lost":
-            return "The container stopped without reporting an exit code"
+            return end.message or "The container stopped without reporting an exit code"
         case "cancelled":
             return "Cancelled"

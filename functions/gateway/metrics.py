@@ -8,11 +8,13 @@ from fastapi import Request
 from starlette.responses import Response
 
 from functions.gateway.health import uptime
+from functions.gateway.job import KIND
 from functions.gateway.records import RunStatus
 from functions.gateway.store import runs
 from shared.api_keys import current_client
 from shared.http.api import Api
 from shared.http.routes import options, router
+from shared.jobs import waiting_jobs
 from shared.settings import settings
 
 routes = router("/metrics", "metrics")
@@ -30,9 +32,10 @@ async def get_prometheus_metrics(request: Request) -> Response:
     """Metrics of the runs of the whole app and of the requests that this instance served."""
     if not settings().metrics_open:
         await current_client(request)
-    of_runs, oldest = await asyncio.gather(
+    of_runs, oldest, waiting = await asyncio.gather(
         runs.totals({}),
         runs.page({"status": RunStatus.PENDING}, limit=1, descending=False),
+        waiting_jobs.count({"kind": KIND}),
     )
     by_status = of_runs.by("status")
     age = (datetime.now(UTC) - oldest.items[0].created_at).total_seconds() if oldest.items else 0.0
@@ -40,6 +43,7 @@ async def get_prometheus_metrics(request: Request) -> Response:
     assert isinstance(app, Api)
     lines = [
         *_metric("runyard_runs", "gauge", "Runs by status.", [({"status": s}, by_status[s]) for s in RunStatus]),
+        *_metric("runyard_runs_waiting", "gauge", "Pending runs that cannot start yet.", [({}, waiting)]),
         *_metric("runyard_run_seconds", "counter", "Execution time.", [({}, of_runs.sum("seconds"))]),
         *_metric("runyard_tokens", "counter", "Tokens used by models.", [({}, of_runs.sum("tokens"))]),
         *_metric("runyard_cost_usd", "counter", "What models cost, in USD.", [({}, of_runs.sum("cost"))]),

@@ -34,7 +34,8 @@ class AlertType(StrEnum):
 class Run(Record):
     """One prompt, or program, run in a container.
 
-    `seconds` is its execution time; `tokens` is what its model used, `cost` in USD.
+    `seconds` is its execution time; `tokens` is what its model used, `cost` in USD. `waiting_reason` says why a pending
+    run cannot start yet.
     """
 
     client_id: str
@@ -45,6 +46,7 @@ class Run(Record):
     metadata: dict[str, Any] = {}
     result: str | None = None
     error: str | None = None
+    waiting_reason: str | None = None
     started_at: datetime
     completed_at: datetime | None = None
     artifact_count: int = 0
@@ -57,6 +59,7 @@ class Run(Record):
         """Enter `running` and replace the time of creation in `started_at`. A repeat changes nothing."""
         if self.status is RunStatus.PENDING:
             self.status, self.started_at = RunStatus.RUNNING, datetime.now(UTC)
+            self.waiting_reason = None
 
     def cancel(self) -> None:
         """End a run that has not ended; 400 for one that has."""
@@ -79,7 +82,7 @@ class Run(Record):
         """Enter a final status at `at`; the execution time of a run that never started stays 0."""
         if self.status is RunStatus.RUNNING:
             self.seconds = max(0.0, (at - self.started_at).total_seconds())
-        self.status, self.completed_at = status, at
+        self.status, self.completed_at, self.waiting_reason = status, at, None
 
 
 class Artifact(Record):

@@ -27,8 +27,9 @@ async def close_connections(client_id: str) -> None:
 
 
 async def publish_status(run: Run) -> None:
-    """Publish a run's status, and its result when the status is final."""
-    await realtime.publish(HUB, {"type": "run_update", "run_id": run.id, "status": run.status}, group=CLIENTS)
+    """Publish a run's status, why it waits, and its result when the status is final."""
+    waits = {"waiting_reason": run.waiting_reason} if run.waiting_reason else {}
+    await realtime.publish(HUB, {"type": "run_update", "run_id": run.id, "status": run.status, **waits}, group=CLIENTS)
     if run.status.final:
         message = {"type": "run_complete", "run_id": run.id, "status": run.status, "result": _fit_frame(run.result)}
         await realtime.publish(HUB, message, group=CLIENTS)

@@ -1,16 +1,19 @@
 """The steps of a job's workflow; each may be repeated, and raises `UnknownKind` for a kind that is not served."""
 
+import logging
+
 import azure.durable_functions as df
 
-from functions.jobs.ending import change_job, settle
+from functions.jobs import waiting
+from functions.jobs.ending import change_job, close_job, settle
 from shared import blobs, containers, tables
-from shared.container_groups import ContainerSpec, GroupSpec, RegistryLogin
+from shared.container_groups import ContainerSpec, GroupSpec, GroupStatus, RegistryLogin
 from shared.jobs import (
     INPUTS,
+    MAX_TEXT,
     Exit,
     Job,
     JobSpec,
-    Reason,
     Unstartable,
     group_name,
     jobs,
@@ -20,10 +23,14 @@ from shared.jobs import (
 from shared.order import VARIABLE, InputFile, Order
 from shared.settings import settings
 
+log = logging.getLogger(__name__)
 bp = df.Blueprint()
 
 STARTUP_SECONDS = 600
 """How long a container may take from the request to its first push, image pull included."""
+
+STOPPED = 143
+"""The exit code of a container that was sent SIGTERM."""
 
 
 @bp.activity_trigger(input_name="job")
@@ -31,20 +38,29 @@ async def job_create(job: dict) -> dict | None:
     """Create the job's container; return how its workflow is to wait, None when nothing is to run.
 
     `limit` is the seconds until the job's deadline, `pauses` those between two checks of the container, of which the
-    last one repeats; the runner's pushes normally come first.
+    last one repeats; the runner's pushes normally come first. `{"wait": seconds}` when the job cannot start yet; `job`
+    says under `waits` how often that was the answer before.
     """
-    job_id, kind = job["id"], kind_of(job["kind"])
+    job_id, kind, waits = job["id"], kind_of(job["kind"]), job.get("waits", 0)
     try:
         spec = await kind.prepare(job_id)
-        if spec is None:
+        if spec is None:  # it was ended before its start, perhaps while an earlier attempt created its container
+            await close_job(job_id, kind.name)
             return None
-        if await containers.state(group_name(job_id)) is None:  # otherwise an earlier attempt has created it
-            await _start(job_id, kind.name, spec)
+        if (pause := await waiting.turn(job_id, kind, waits)) is not None:
+            return {"wait": pause}
+        try:
+            if await containers.state(group_name(job_id)) is None:  # otherwise an earlier attempt has created it
+                await _start(job_id, kind.name, spec)
+        except containers.ContainersBusy as error:
+            return {"wait": await waiting.refused(job_id, kind, error)}
+        if waits:
+            await waiting.leave(job_id)
         # A cancel request may have sent its event already, before the workflow waits for it.
         limit = spec.timeout + STARTUP_SECONDS if await kind.wanted(job_id) else 0
         return {"limit": limit, "pauses": [int(pause) for pause in settings().probe_pauses.split(",")]}
-    except (Unstartable, containers.ContainerRefused) as error:
-        await settle(job_id, kind.name, Exit(reason="unstartable", message=str(error)))
+    except (Unstartable, containers.ContainerRefused, waiting.NotInTime) as error:
+        await settle(job_id, kind.name, Exit(reason="unstartable", message=str(error)[:MAX_TEXT]))
         return None
 
 
@@ -71,6 +87,7 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
         keep=spec.keep,
         capture=spec.capture,
         mask_words=spec.mask_words,
+        log_limit=settings().log_limit,
     )
     await containers.create(_group_of(job_id, kind, spec, order))
 
@@ -94,25 +111,47 @@ def _group_of(job_id: str, kind: str, spec: JobSpec, order: Order) -> GroupSpec:
 
 
 @bp.activity_trigger(input_name="job")
-async def job_probe(job: dict) -> Reason | None:
-    """Check the job's record and its container; return why the job is over, None while it runs."""
+async def job_probe(job: dict) -> dict | None:
+    """Check the job's record and its container; return why the job is over, None while it runs or cannot be checked.
+
+    The reason is as in `Exit`: `{"reason": ..., "message": ...}`, the message only when there is one.
+    """
     kind = kind_of(job["kind"])
-    if (await jobs.get(job["id"])).exit is not None:
-        return "exited"
-    if not await kind.wanted(job["id"]):
-        return "cancelled"
-    group = await containers.state(group_name(job["id"]))
-    if group is None or group.ended:
-        # The exit may have been pushed between the first look at the record and the end of the container.
-        return "exited" if (await jobs.get(job["id"])).exit is not None else "lost"
+    try:
+        if (await jobs.get(job["id"])).exit is not None:
+            return {"reason": "exited"}
+        if not await kind.wanted(job["id"]):
+            return {"reason": "cancelled"}
+        group = await containers.state(group_name(job["id"]))
+        if group is None or group.ended:
+            # The exit may have been pushed between the first look at the record and the end of the container.
+            exited = (await jobs.get(job["id"])).exit is not None
+            return {"reason": "exited"} if exited else {"reason": "lost", "message": _cause(group)}
+    except (containers.ContainersBusy, tables.StorageUnavailable) as error:
+        log.warning("job %s could not be checked: %s", job["id"], error)
     return None
+
+
+def _cause(group: GroupStatus | None) -> str:
+    """Return why a container has ended without a report, "" when that is not known."""
+    for container in group.containers.values() if group else ():
+        if container.out_of_memory:
+            return f"Ran out of memory ({container.memory_gb:g} GB)"
+        if container.exit_code == STOPPED:
+            return "The container was stopped from outside: its machine was restarted, or somebody stopped it"
+    return group.failure[:MAX_TEXT] if group else ""
 
 
 @bp.activity_trigger(input_name="job")
 async def job_remove(job: dict) -> None:
     """Remove the job's container and its input files; it is not an error when either is already removed."""
     kind_of(job["kind"])  # an app that does not serve the kind leaves its containers alone
-    await containers.remove(group_name(job["id"]))
+    if "waits" in job:
+        await waiting.leave(job["id"])
+    try:
+        await containers.remove(group_name(job["id"]))
+    except (containers.ContainersBusy, containers.ContainerRefused) as error:
+        log.warning("the container of job %s is left to the upkeep: %s", job["id"], error)
     try:
         record = await jobs.get(job["id"])
     except tables.RecordNotFound:
@@ -124,4 +163,4 @@ async def job_remove(job: dict) -> None:
 @bp.activity_trigger(input_name="job")
 async def job_end(job: dict) -> None:
     """Fix the job's exit and let its API record it."""
-    await settle(job["id"], job["kind"], Exit.model_validate({"reason": job["reason"]}))
+    await settle(job["id"], job["kind"], Exit(reason=job["reason"], message=job.get("message", "")))

@@ -2,13 +2,14 @@
 
 import secrets
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from functions.jobs.ending import check_upload
 from shared import blobs
 from shared.http.errors import Conflict, Gone, TooLarge, Unauthorized, Unavailable
 from shared.http.routes import router
@@ -16,8 +17,10 @@ from shared.jobs import (
     ARTIFACTS,
     FINISHED,
     LOGS,
+    Bytes,
     Captured,
     Exit,
+    FileName,
     Job,
     JobState,
     Stop,
@@ -35,6 +38,13 @@ RETRY_AFTER = "30"
 """Seconds after which a runner may repeat a push for a kind of job that this app does not serve."""
 
 
+LOG_MARGIN = 64 * 1024
+"""Bytes of output over `RUNYARD_LOG_LIMIT` that are taken: the runner adds lines about what it has dropped."""
+
+MAX_CAPTURED = 1000
+"""Files that a job may have reported ahead of the lines that name them."""
+
+
 class Received(BaseModel):
     """`offset` is how many bytes of output are stored; `stop` asks the runner to end the command."""
 
@@ -45,8 +55,8 @@ class Received(BaseModel):
 class NewFile(BaseModel):
     """A file that the runner wants to upload; `size` in bytes."""
 
-    name: str = Field(min_length=1, max_length=1024)
-    size: int = Field(ge=0)
+    name: FileName
+    size: Bytes
 
 
 class UploadTarget(BaseModel):
@@ -83,19 +93,21 @@ CurrentJob = Annotated[Job, Depends(_current_job)]
 async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, Query(ge=0)]) -> Received | Response:
     """Append output that begins at byte `offset`; the first push, which may be empty, marks the job as running."""
     data = await request.body()
+    if offset + len(data) > settings().log_limit + LOG_MARGIN:
+        raise TooLarge(f"Output is over {settings().log_limit} bytes")
     if offset > job.size:
         return JSONResponse({"error": "Output before this offset is missing", "offset": job.size}, 409)
     kind = kind_of(job.kind)
     if data:
         await blobs.append(LOGS, job.id, offset, data)
-    if job.state is JobState.CREATED:
-        await kind.started(job)
     end, stop = offset + len(data), False
-    if end > job.size:  # otherwise all of it was handled before
-        try:
+    try:
+        if job.state is JobState.CREATED:
+            await kind.started(job)
+        if end > job.size:  # otherwise all of it was handled before
             await kind.output(job, job.size, data[job.size - offset :])
-        except Stop:
-            stop = True
+    except Stop:
+        stop = True
 
     def advance(record: Job) -> None:
         if record.state is JobState.ENDED:
@@ -114,6 +126,11 @@ async def push_capture(job: CurrentJob, body: Captured) -> Received:
     """Record a file that a line of output names; the line itself is pushed afterwards."""
     if body.file and not body.file.blob.startswith(f"{job.kind}/{job.id}/"):
         raise Conflict("The file does not belong to this job")
+    if body.file and (fault := await check_upload(body.file)):
+        body.file, body.reason = None, fault
+    body.at = datetime.now(UTC)
+    if len(job.captured) >= MAX_CAPTURED:
+        raise Conflict(f"More than {MAX_CAPTURED} files were reported before the lines that name them")
 
     def note(record: Job) -> None:
         if body.end > record.size and all(known.line != body.line for known in record.captured):
@@ -142,6 +159,7 @@ async def push_exit(job: CurrentJob, body: Exit, workflows: Workflows) -> Receiv
         raise Conflict(f"The app has {job.size} bytes of output, not {body.size}")
     own = f"{job.kind}/{job.id}/"
     body.files = [file for file in body.files if file.blob.startswith(own)]
+    body.at = datetime.now(UTC)
 
     def finish(record: Job) -> None:
         record.exit = record.exit or body.model_dump(mode="json")

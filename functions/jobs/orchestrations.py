@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import azure.durable_functions as df
 
-from shared.jobs import CANCEL, FINISHED, Reason
+from shared.jobs import CANCEL, FINISHED
 
 bp = df.Blueprint()
 
@@ -16,35 +16,55 @@ RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=5000, max_number_of
 
 @bp.orchestration_trigger(context_name="context")
 def run_job(ctx: df.DurableOrchestrationContext):
-    """Run one job from its record to its end; the instance id is the job's id, the input its kind."""
-    job = {"id": ctx.instance_id, "kind": ctx.get_input()}
+    """Run one job from its record to its end; the instance id is the job's id, the input its kind.
+
+    While the job cannot start, each attempt is a new execution of the instance, so that the history stays short; its
+    input is then `{"kind": ..., "waits": how often it has waited}`.
+    """
+    given = ctx.get_input()
+    job = {"id": ctx.instance_id, **(given if isinstance(given, dict) else {"kind": given})}
     try:
         created = yield ctx.call_activity_with_retry("job_create", RETRY, job)
     except Exception:
         yield ctx.call_activity_with_retry("job_remove", RETRY, job)
         yield ctx.call_activity_with_retry("job_end", RETRY, {**job, "reason": "unstartable"})
         return
-    if created is None:
+    if created is None:  # an earlier attempt may have created the container, and its host died then
+        yield ctx.call_activity_with_retry("job_remove", RETRY, job)
+        return
+    if isinstance(created, dict) and "wait" in created:
+        waiting = {"kind": job["kind"], "waits": job.get("waits", 0) + 1}
+        cancel = ctx.wait_for_external_event(CANCEL)
+        pause = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=created["wait"]))
+        winner = yield ctx.task_any([cancel, pause])
+        if winner == pause:
+            ctx.continue_as_new(waiting)
+            return
+        pause.cancel()  # pyright: ignore[reportAttributeAccessIssue]
+        yield ctx.call_activity_with_retry("job_remove", RETRY, {**job, **waiting})
+        yield ctx.call_activity_with_retry("job_end", RETRY, {**job, "reason": "cancelled"})
         return
     limit, pauses = (created["limit"], created["pauses"]) if isinstance(created, dict) else (created, PAUSES)
-    reason: Reason | None = None
+    over: dict | None = None
     finished, cancel = ctx.wait_for_external_event(FINISHED), ctx.wait_for_external_event(CANCEL)
     deadline = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=limit))
     probes = 0
-    while reason is None:
+    while over is None:
         pause = pauses[min(probes, len(pauses) - 1)]
         probe = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=pause))
         winner = yield ctx.task_any([finished, cancel, deadline, probe])
         if winner == probe:
             probes += 1
-            reason = yield ctx.call_activity_with_retry("job_probe", RETRY, job)
+            over = yield ctx.call_activity_with_retry("job_probe", RETRY, job)
+            if isinstance(over, str):  # the answer of an older version
+                over = {"reason": over}
             continue
         probe.cancel()  # pyright: ignore[reportAttributeAccessIssue]
-        reason = "exited" if winner == finished else "cancelled" if winner == cancel else "timeout"
+        over = {"reason": "exited" if winner == finished else "cancelled" if winner == cancel else "timeout"}
     if not deadline.is_completed:
         deadline.cancel()  # pyright: ignore[reportAttributeAccessIssue]
-    end = {**job, "reason": reason}
-    if reason == "exited":  # the command has ended, so the end is recorded without waiting for the removal
+    end = {**job, **over}
+    if over["reason"] == "exited":  # the command has ended, so the end is recorded without waiting for the removal
         yield ctx.task_all(
             [
                 ctx.call_activity_with_retry("job_end", RETRY, end),

@@ -1,13 +1,13 @@
 """Repairs after a crash: starts missing workflows, ends jobs whose workflow has ended, removes leftover containers."""
 
 import logging
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from functions.jobs.ending import settle
+from functions.jobs import waiting
+from functions.jobs.ending import close_job, settle
 from shared import containers, tables
-from shared.jobs import WORKFLOW, Exit, JobKind, JobState, UnknownKind, jobs, kind_of, kinds
+from shared.faults import Sweep
+from shared.jobs import CANCEL, WORKFLOW, Exit, JobKind, JobState, UnknownKind, jobs, kind_of, kinds
 from shared.tables.ids import time_of
 from shared.workflows import ACTIVE, WorkflowClient
 
@@ -21,34 +21,29 @@ _reported: set[str] = set()
 
 
 async def reconcile(workflows: WorkflowClient) -> None:
-    """Start jobs without a workflow, end those whose workflow has ended, remove containers whose job is over.
+    """Start jobs without a workflow, end those whose workflow has ended, remove containers that should not run.
 
-    Jobs and containers of kinds that this app does not serve are left alone. A failure is logged and the
-    other items are still handled.
+    Jobs and containers of kinds that this app does not serve are left alone. A failure with one item is reported, and
+    the other items are still handled.
     """
-    for kind in kinds.values():
-        with _failure_logged("jobs of the kind", kind.name):
-            await _repair_jobs(workflows, kind)
-    async for group, tags in containers.groups():
-        if "runyard-job" in tags:
-            with _failure_logged("container group", group):
-                await _sweep_group(workflows, group, tags["runyard-job"], tags.get("runyard-kind", ""))
+    async with Sweep("upkeep of jobs") as sweep:
+        for kind in kinds.values():
+            with sweep.item(f"jobs of the kind {kind.name}"):
+                await _repair_jobs(sweep, workflows, kind)
+        with sweep.item("container groups"):
+            async for group, tags in containers.groups():
+                if "runyard-job" in tags:
+                    with sweep.item(f"container group {group}"):
+                        await _sweep_group(workflows, group, tags["runyard-job"], tags.get("runyard-kind", ""))
+        with sweep.item("jobs in line"):
+            await waiting.sweep()
 
 
-@contextmanager
-def _failure_logged(what: str, name: str) -> Generator[None]:
-    """Log a failure with one item, so that the next items are still handled."""
-    try:
-        yield
-    except Exception:
-        log.exception("could not repair %s %s", what, name)
-
-
-async def _repair_jobs(workflows: WorkflowClient, kind: JobKind) -> None:
+async def _repair_jobs(sweep: Sweep, workflows: WorkflowClient, kind: JobKind) -> None:
     async for job_id in kind.unfinished():
         created = time_of(job_id)
         if created is None or datetime.now(UTC) - created > MIN_AGE:
-            with _failure_logged(kind.name, job_id):
+            with sweep.item(f"{kind.name} {job_id}"):
                 await _repair_job(workflows, kind, job_id)
 
 
@@ -65,6 +60,10 @@ async def _repair_job(workflows: WorkflowClient, kind: JobKind, job_id: str) -> 
 
 
 async def _sweep_group(workflows: WorkflowClient, group: str, job_id: str, kind_name: str) -> None:
+    """Remove a container that should not run: its workflow has ended, or its job is not wanted and has no workflow.
+
+    Where the workflow goes on with a job that is not wanted, it has missed the event, which is sent again.
+    """
     try:
         kind = kind_of(kind_name)
     except UnknownKind as error:
@@ -72,14 +71,34 @@ async def _sweep_group(workflows: WorkflowClient, group: str, job_id: str, kind_
             _reported.add(kind_name)
             log.warning("leaving container group %s alone: %s", group, error)
         return
-    if await workflows.status(job_id) not in ACTIVE and await _is_over(job_id):
-        log.warning("removing container group %s: its job %s is over", group, job_id)
-        await containers.remove(group)
-        await kind.orphaned(job_id)
+    status, wanted = await workflows.status(job_id), await kind.wanted(job_id)
+    if status in ACTIVE:
+        if not wanted and not await _has_ended(job_id):
+            await workflows.signal(job_id, CANCEL)
+        return
+    if status is None and wanted and await _is_open(job_id):
+        return  # its workflow is started anew, and takes the container over
+    found = await containers.state(group)
+    if found is None or found.provisioning == "Deleting":
+        return
+    log.warning("removing container group %s: its job %s is over", group, job_id)
+    await containers.remove(group)
+    await close_job(job_id, kind.name)
+    await kind.orphaned(job_id)
 
 
-async def _is_over(job_id: str) -> bool:
+async def _has_ended(job_id: str) -> bool:
+    """Whether the job's exit is known, so that its workflow is about to end."""
     try:
-        return (await jobs.get(job_id)).state is JobState.ENDED
+        job = await jobs.get(job_id)
     except tables.RecordNotFound:
-        return True
+        return False
+    return job.exit is not None or job.state is JobState.ENDED
+
+
+async def _is_open(job_id: str) -> bool:
+    """Whether the job has a record and pushes are still taken."""
+    try:
+        return (await jobs.get(job_id)).state is not JobState.ENDED
+    except tables.RecordNotFound:
+        return False

@@ -6,5 +6,5 @@ from shared.slices import Slice
 SLICE = Slice(
     blueprints=[timers.bp, rebuild.bp, reseal.bp, deferred.bp],
     every_hour=[timers.make_tables, timers.purge_idempotency_keys, timers.purge_rate_windows],
-    every_night=[timers.sweep_long_texts, timers.purge_deferred_items],
+    every_night=[timers.sweep_long_texts, timers.purge_deferred_items, timers.purge_histories],
 )

@@ -5,13 +5,14 @@ import importlib
 import logging
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import azure.durable_functions as df
 import azure.functions as func
 
-from shared import deferred, tables
+from shared import deferred, faults, tables
 from shared.http import idempotency, ratelimit
+from shared.settings import settings
 from shared.slices import PeriodicWork, slices
 from shared.tables import administration
 from shared.workflows import WorkflowClient
@@ -45,7 +46,7 @@ async def maintenance_hour(timer: func.TimerRequest, client: df.DurableOrchestra
 
 
 async def run_all(work: Mapping[str, PeriodicWork], workflows: WorkflowClient) -> None:
-    """Run all of it concurrently; a failure is logged and does not affect the rest."""
+    """Run all of it concurrently; a failure is reported and does not affect the rest."""
     await asyncio.gather(*(_run(name, item, workflows) for name, item in work.items()))
 
 
@@ -53,8 +54,9 @@ async def _run(name: str, item: PeriodicWork, workflows: WorkflowClient) -> None
     started = time.monotonic()
     try:
         done = await item(workflows)
-    except Exception:
+    except Exception as error:
         log.exception("%s failed after %.1f s", name, time.monotonic() - started)
+        await faults.report(f"timer: {name}", f"{name} failed: {type(error).__name__}")
         return
     if done:
         log.info("%s: %s (%.1f s)", name, done, time.monotonic() - started)
@@ -84,3 +86,10 @@ async def purge_deferred_items(workflows: WorkflowClient) -> str:
 async def sweep_long_texts(workflows: WorkflowClient) -> str:
     """Every night: delete blobs of long texts to which, after a crash, no record refers."""
     return f"deleted {await tables.sweep()} blobs of long texts without a record"
+
+
+async def purge_histories(workflows: WorkflowClient) -> str:
+    """Every night: delete the old histories of workflows that have ended; records and files stay."""
+    days = settings().history_days
+    count = await workflows.purge(datetime.now(UTC) - timedelta(days=days))
+    return f"deleted {count} histories of workflows that are older than {days} days"

@@ -49,11 +49,31 @@ class StepflowExecution(JobKind):
             mask_words=False,  # `[key=value]` in a marker is a parameter
         )
 
+    async def held(self, job_id: str, limit: int) -> str | None:
+        """Return a reason unless it is among the `limit` oldest pending and running executions of its user."""
+        execution = await executions.get(job_id)
+        oldest = await executions.page({"user": execution.user, "status": list(ACTIVE)}, limit=limit, descending=False)
+        if any(each.id == job_id for each in oldest.items):
+            return None
+        return f"{len(oldest.items)} of your executions are running"
+
+    async def waiting(self, job_id: str, reason: str) -> None:
+        """Store and publish why a pending execution cannot start yet."""
+
+        def wait(execution: Execution) -> None:
+            if execution.status is ExecutionStatus.PENDING:
+                execution.waiting_reason = reason
+
+        execution = await executions.update(job_id, wait)
+        if execution.status is ExecutionStatus.PENDING:
+            await updates.publish(execution.id, [updates.execution_waiting(execution)])
+
     async def started(self, job: Job) -> None:
-        """Change the execution's status to `running` and publish that."""
+        """Change the execution's status to `running` and publish that. `Stop` when it has ended."""
         execution = await executions.update(job.id, Execution.start)
-        if execution.status is ExecutionStatus.RUNNING:
-            await updates.publish(execution.id, [updates.execution_started(execution)])
+        if execution.status.final:
+            raise Stop
+        await updates.publish(execution.id, [updates.execution_started(execution)])
 
     async def output(self, job: Job, offset: int, data: bytes) -> None:
         """Read steps, log lines and artifacts from the output, store them, then publish them.
@@ -118,13 +138,15 @@ def outcome(end: Exit, timeout: int) -> tuple[ExecutionStatus, int | None, str |
             return ExecutionStatus.COMPLETED, 0, None
         case "exited":
             note = {126: " (the command is not executable)", 127: " (command not found)"}.get(end.exit_code or 0, "")
-            return ExecutionStatus.FAILED, end.exit_code, f"Command exited with code {end.exit_code}{note}"
+            message = end.message or f"Command exited with code {end.exit_code}{note}"
+            return ExecutionStatus.FAILED, end.exit_code, message
         case "timeout":
             return ExecutionStatus.FAILED, -1, f"Execution timed out after {timeout} seconds"
         case "unstartable":
             return ExecutionStatus.FAILED, 1, end.message or "The container could not be started"
         case "lost":
-            return ExecutionStatus.FAILED, -1, "The container stopped without reporting an exit code"
+            message = end.message or "The container stopped without reporting an exit code"
+            return ExecutionStatus.FAILED, -1, message
         case "cancelled":
             return ExecutionStatus.CANCELLED, None, "Cancelled"
 

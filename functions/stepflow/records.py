@@ -69,8 +69,8 @@ _TYPES = {
 class Execution(Transcript, Record):
     """One command run in a container. `seconds` is its duration, set when it ends; `log_bytes` is the output's length.
 
-    `messages` counts the WebSocket messages about it. `settled` is true once its end is recorded completely: its output
-    is read and no step is open.
+    `messages` counts the WebSocket messages about it. `waiting_reason` says why a pending one cannot start yet.
+    `settled` is true once its end is recorded completely: its output is read and no step is open.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Execution(Transcript, Record):
     status: ExecutionStatus = ExecutionStatus.PENDING
     exit_code: int | None = None
     error_message: str | None = None
+    waiting_reason: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
     environment: dict[str, str] = {}
@@ -119,6 +120,7 @@ class Execution(Transcript, Record):
         """Change a pending execution to `running`; in any other status nothing changes."""
         if self.status is ExecutionStatus.PENDING:
             self.status, self.started_at = ExecutionStatus.RUNNING, datetime.now(UTC)
+            self.waiting_reason = None
 
     def cancel(self) -> None:
         """Cancel a pending or running execution; `BadRequest` when it has ended.
@@ -133,6 +135,7 @@ class Execution(Transcript, Record):
     def end(self, status: ExecutionStatus, code: int | None, message: str | None, at: datetime) -> None:
         """Enter a final status at the moment `at`."""
         self.status, self.exit_code, self.error_message, self.completed_at = status, code, message, at
+        self.waiting_reason = None
         self.seconds = max(0.0, (at - self.started_at).total_seconds()) if self.started_at else 0.0
 
     def summarise(self) -> None:

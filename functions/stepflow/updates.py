@@ -66,6 +66,13 @@ def execution_started(execution: Execution) -> Message:
     )
 
 
+def execution_waiting(execution: Execution) -> Message:
+    """Return the message that a pending execution cannot start yet, and why."""
+    reason = (execution.waiting_reason or "")[:MAX_SHORT_TEXT]
+    data = {"execution_id": execution.id, "status": execution.status, "waiting_reason": reason}
+    return message("execution_status", data)
+
+
 def execution_completed(execution: Execution, artifacts_count: int) -> Message:
     """Return the last message of an execution: it has ended, in whatever status."""
     return message(

@@ -40,9 +40,9 @@ RETRYABLE = (RunStatus.FAILED, RunStatus.CANCELLED)
 
 
 async def _queue(run: Run, workflows: WorkflowClient) -> Run:
-    """Store a run and start its job; after a crash in between, the timer of `functions/jobs` starts it."""
+    """Store a run and start its job; after a failure in between, the timer of `functions/jobs` starts it."""
     run = await runs.insert(run)
-    await workflows.start(WORKFLOW, run.id, KIND)
+    await workflows.start_now_or_later(WORKFLOW, run.id, KIND)
     return run
 
 

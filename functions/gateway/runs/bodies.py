@@ -67,12 +67,16 @@ class RunSummary(ResponseBody):
 
 
 class RunDetail(RunSummary):
-    """A run with its result and error; `metadata` is what clients have set."""
+    """A run with its result and error; `metadata` is what clients have set.
+
+    `waiting_reason` is there only while it cannot start yet.
+    """
 
     result: str | None
     error: str | None
     options: dict[str, Any]
     metadata: dict[str, Any]
+    waiting_reason: str | None = Field(None, exclude_if=lambda reason: reason is None)
 
 
 class RunList(ResponseBody):

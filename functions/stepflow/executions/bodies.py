@@ -89,7 +89,10 @@ class ExecutionCreated(ResponseBody):
 
 
 class ExecutionShown(ResponseBody):
-    """An execution; `duration_seconds` grows while it runs and is null before its start."""
+    """An execution; `duration_seconds` grows while it runs and is null before its start.
+
+    `waiting_reason` is there only while it cannot start yet.
+    """
 
     id: str
     name: str
@@ -110,6 +113,7 @@ class ExecutionShown(ResponseBody):
     duration_seconds: float | None
     progress_percentage: float
     metadata: dict[str, Any]
+    waiting_reason: str | None = Field(None, exclude_if=lambda reason: reason is None)
 
 
 class ExecutionList(ResponseBody):

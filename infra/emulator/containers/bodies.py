@@ -17,11 +17,11 @@ Json = dict[str, Any]
 
 
 class ArmError(Exception):
-    """An error response: HTTP status, the service's error code, and a message."""
+    """An error response: HTTP status, the service's error code, a message, and the seconds after which to repeat."""
 
-    def __init__(self, status: HTTPStatus, code: str, message: str):
+    def __init__(self, status: HTTPStatus, code: str, message: str, retry_after: int | None = None):
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.retry_after = status, code, message, retry_after
 
     @property
     def body(self) -> Json:

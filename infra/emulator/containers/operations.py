@@ -5,6 +5,9 @@ import functools
 import hashlib
 import json
 import logging
+import math
+import time
+from collections import deque
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -36,15 +39,27 @@ QUOTA_REACHED = (
     "Resource type 'Microsoft.ContainerInstance/containerGroups' container group quota 'ContainerGroups' exceeded in "
     "region '{}'. Limit: '{}', Usage: '{}' Requested: '1'."
 )
+CORES_REACHED = (
+    "Resource type 'Microsoft.ContainerInstance/containerGroups' container group quota 'StandardCores' exceeded in "
+    "region '{}'. Limit: '{}', Usage: '{:g}' Requested: '{:g}'."
+)
+TOO_MANY_CREATES = "The limit of {} container group creations in {:g} seconds in region '{}' is reached."
 LABEL_TAKEN = "The DNS name label '{}' in container group '{}' not available. Try using a different label."
 ACCEPTED = ("location", "tags", "identity", "zones", "properties")
 
 
 class RegionLimits:
-    """The quota of groups, and the locations without room; requests to /local/limits change them."""
+    """The quotas of the service, and the locations without room; requests to /local/limits change them.
+
+    `groups` is the number of groups, `cores` that of the cores of all containers in a location; `creates` is how many
+    groups may be created in a location in `window` seconds. None is no limit.
+    """
 
     def __init__(self) -> None:
         self.groups = 1000
+        self.cores: float | None = None
+        self.creates: int | None = None
+        self.window: float = 300
         self.full_locations: list[str] = []
 
 
@@ -63,6 +78,7 @@ class ContainerGroups:
         self.groups: dict[str, ContainerGroup] = {}
         self.shares = Shares(folder / "shares")
         self.limits = RegionLimits()
+        self.creations: deque[tuple[float, str]] = deque()  # moment and location of each group within the window
         self.work: set[asyncio.Task[None]] = set()
         self.closing = False
         self.starters = ThreadPoolExecutor(4)  # separate threads, so that many starts do not delay the reading of logs
@@ -161,6 +177,7 @@ class ContainerGroups:
         if group is None:
             folder = self.folder / "groups" / hashlib.sha256(identity.encode()).hexdigest()[:24]
             group = ContainerGroup(folder, subscription, resource_group, name, body)
+            self.creations.append((time.monotonic(), body["location"]))
             self.launch(group)
             self.groups[identity] = group
             return group, True
@@ -189,9 +206,32 @@ class ContainerGroups:
         if len(others) >= self.limits.groups:
             message = QUOTA_REACHED.format(location, self.limits.groups, len(others))
             raise ArmError(HTTPStatus.CONFLICT, "ContainerGroupQuotaReached", message)
+        if self.limits.cores is not None:
+            used = sum(self.cores(group.body) for group in others if group.body["location"] == location)
+            if used + self.cores(body) > self.limits.cores:
+                message = CORES_REACHED.format(location, self.limits.cores, used, self.cores(body))
+                raise ArmError(HTTPStatus.CONFLICT, "ContainerGroupQuotaReached", message)
+        if known is None and self.limits.creates is not None:
+            self.check_rate(location, self.limits.creates)
         label = (body["properties"].get("ipAddress") or {}).get("dnsNameLabel")
         if label and any((label, location) == group.label for group in others):
             raise invalid("DnsNameLabelNotAvailable", LABEL_TAKEN.format(label, name))
+
+    def check_rate(self, location: str, creates: int) -> None:
+        """Raise ArmError with the seconds to wait when too many groups were created in a location lately."""
+        now, window = time.monotonic(), self.limits.window
+        while self.creations and self.creations[0][0] <= now - window:
+            self.creations.popleft()
+        recent = [moment for moment, where in self.creations if where == location]
+        if len(recent) >= creates:
+            message = TOO_MANY_CREATES.format(creates, window, location)
+            wait = math.ceil(recent[-creates] + window - now) if creates else math.ceil(window)
+            raise ArmError(HTTPStatus.TOO_MANY_REQUESTS, "TooManyRequests", message, wait)
+
+    @staticmethod
+    def cores(body: Json) -> float:
+        """The cores that the containers of a group request."""
+        return sum(one["properties"]["resources"]["requests"]["cpu"] for one in body["properties"]["containers"])
 
     def check_steady(self, group: ContainerGroup) -> None:
         """Raise ArmError when the group is being changed or deleted."""

@@ -61,7 +61,10 @@ class ArmApi:
             error = ArmError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerError", str(broken))
         level = logging.INFO if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
         log.log(level, "%d %s %s: %s", error.status, request.method, request.path, error.message)
-        return web.json_response(error.body, status=error.status, headers={"x-ms-error-code": error.code})
+        headers = {"x-ms-error-code": error.code}
+        if error.retry_after is not None:
+            headers["Retry-After"] = str(error.retry_after)
+        return web.json_response(error.body, status=error.status, headers=headers)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         for method, pattern, handler in ROUTES:
@@ -201,11 +204,14 @@ class ArmApi:
 
     @route("PUT", "/local/limits")
     async def set_limits(self, request: web.Request, path: dict[str, str]) -> web.Response:
-        """Not an operation of the service. Sets quota and full regions: {"groups": 3, "full_locations": [...]}."""
+        """Not an operation of the service. Changes the members of `RegionLimits` that the body has; returns all."""
         body = await json_body(request)
-        self.service.limits.groups = body.get("groups", self.service.limits.groups)
-        self.service.limits.full_locations = body.get("full_locations", self.service.limits.full_locations)
-        return web.json_response(vars(self.service.limits))
+        limits = self.service.limits
+        if unknown := sorted(body.keys() - vars(limits).keys()):
+            raise invalid("UnknownLimit", f"There is no limit {', '.join(unknown)}.")
+        vars(limits).update(body)
+        self.service.creations.clear()
+        return web.json_response(vars(limits))
 
 
 async def json_body(request: web.Request) -> Any:
