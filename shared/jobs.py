@@ -3,9 +3,10 @@
 import hashlib
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -160,6 +161,30 @@ class JobSpec:
     memory_gb: float = 1.5
 
 
+@dataclass(frozen=True)
+class Printed:
+    """When output was printed: ascending byte offsets, each with the moment from which on that output came."""
+
+    moments: Sequence[tuple[int, datetime]]
+
+    @classmethod
+    def parse(cls, text: str, offset: int, now: datetime) -> "Printed":
+        """Return what the header `AGES` of a push says; without a usable one, that all of it was printed `now`."""
+        moments: list[tuple[int, datetime]] = []
+        for part in text.split(",") if text else ():
+            place, _, age = part.partition(":")
+            try:
+                moments.append((int(place), now - timedelta(seconds=max(0.0, float(age)))))
+            except (ValueError, OverflowError):
+                break
+        return cls(moments or [(offset, now)])
+
+    def at(self, offset: int) -> datetime:
+        """Return when the byte at this offset was printed."""
+        place = bisect_right(self.moments, offset, key=lambda moment: moment[0])
+        return self.moments[max(0, place - 1)][1]
+
+
 class JobKind(ABC):
     """What an API does for one kind of job. A kind needs a `name`, `prepare` and `ended`; the rest has defaults.
 
@@ -191,8 +216,10 @@ class JobKind(ABC):
     async def started(self, job: Job) -> None:  # noqa: B027 - a default
         """Note that the command is about to run. Raises `Stop` when the job is not wanted. The default does nothing."""
 
-    async def output(self, job: Job, offset: int, data: bytes) -> None:  # noqa: B027 - a default
+    async def output(self, job: Job, offset: int, data: bytes, printed: Printed) -> None:  # noqa: B027 - a default
         """Handle output bytes from `offset` on, in order; a repeat of an offset brings the same bytes again.
+
+        `printed` says when, in a repeat only nearly the same.
 
         Raises `Stop` to end the command; what it prints until then still arrives here. The default does nothing: the
         job's log is stored before this is called.
@@ -215,6 +242,11 @@ class JobKind(ABC):
         """
         for job_id in ():
             yield job_id
+
+
+def in_words(seconds: int) -> str:
+    """Return `1 second`, `2 seconds`."""
+    return f"{seconds} second{'' if seconds == 1 else 's'}"
 
 
 class Stop(Exception):

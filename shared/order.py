@@ -11,6 +11,9 @@ from typing import Any, cast, get_origin
 VARIABLE = "RUNYARD_JOB"
 """The environment variable that holds the order as JSON; a secure value of the container group, as it has secrets."""
 
+AGES = "X-Runyard-Ages"
+"""The header of a push that says how long ago output was printed: `offset:seconds,...`, offsets ascending."""
+
 
 class MalformedOrder(ValueError):
     """Raised for a text that is not an order; the message contains none of its values, which may be secret."""

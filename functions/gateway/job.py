@@ -10,7 +10,7 @@ from functions.gateway.records import Artifact, Run, RunStatus
 from functions.gateway.redaction import redacted
 from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
-from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobKind, JobSpec, Stop, Unstartable
+from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobKind, JobSpec, Printed, Stop, Unstartable, in_words
 from shared.tables.ids import derived_id
 
 KIND = "gateway.run"
@@ -81,7 +81,7 @@ class GatewayRun(JobKind):
             raise Stop
         await updates.publish_status(run)
 
-    async def output(self, job: Job, offset: int, data: bytes) -> None:
+    async def output(self, job: Job, offset: int, data: bytes, printed: Printed) -> None:
         """Publish the output. `Stop` when the run has ended: `run_complete` is its last message."""
         if not await self.wanted(job.id):
             raise Stop
@@ -171,7 +171,7 @@ def failure(end: Exit, timeout: int) -> str | None:
         case "exited":
             return None if end.exit_code == 0 else end.message or f"Exited with code {end.exit_code}"
         case "timeout":
-            return f"Timed out after {timeout} seconds"
+            return f"Timed out after {in_words(timeout)}"
         case "unstartable":
             return end.message or "The container could not be started"
         case "lost":

@@ -23,12 +23,14 @@ from shared.jobs import (
     FileName,
     Job,
     JobState,
+    Printed,
     Stop,
     UnknownKind,
     jobs,
     kind_of,
     token_hash,
 )
+from shared.order import AGES
 from shared.settings import settings
 from shared.workflows import Workflows
 
@@ -105,7 +107,8 @@ async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, 
         if job.state is JobState.CREATED:
             await kind.started(job)
         if end > job.size:  # otherwise all of it was handled before
-            await kind.output(job, job.size, data[job.size - offset :])
+            printed = Printed.parse(request.headers.get(AGES, ""), offset, datetime.now(UTC))
+            await kind.output(job, job.size, data[job.size - offset :], printed)
     except Stop:
         stop = True
 

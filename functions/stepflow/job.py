@@ -2,7 +2,7 @@
 
 import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from pathlib import PurePosixPath
 
@@ -13,7 +13,7 @@ from functions.stepflow.store import artifacts, executions
 from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepChange
 from functions.stepflow.updates import Message
 from shared import blobs, tables
-from shared.jobs import LOGS, Captured, Exit, Job, JobKind, JobSpec, Stop
+from shared.jobs import LOGS, Captured, Exit, Job, JobKind, JobSpec, Printed, Stop, in_words
 from shared.tables.ids import derived_id
 
 KIND = "stepflow.execution"
@@ -75,21 +75,25 @@ class StepflowExecution(JobKind):
             raise Stop
         await updates.publish(execution.id, [updates.execution_started(execution)])
 
-    async def output(self, job: Job, offset: int, data: bytes) -> None:
+    async def output(self, job: Job, offset: int, data: bytes, printed: Printed) -> None:
         """Read steps, log lines and artifacts from the output, store them, then publish them.
 
         The position up to which output was read is stored with them, and output before it is skipped: a repeat changes
         nothing. `Stop` when the execution has ended or a critical step has failed.
         """
-        at = datetime.now(UTC)
         end = offset + len(data)
+
+        def time_of(position: int) -> datetime:
+            # A step that begins before a line that names a file is not younger than the file.
+            kept = [captured.at for captured in job.captured if captured.line >= position]
+            return min([printed.at(position), *kept])
 
         async def change(execution: Execution) -> Sequence[Change]:
             if execution.status.final:
                 raise Stop
-            return execution.read(await _unread(execution, offset, data), at)
+            return execution.read(await _unread(execution, offset, data), time_of)
 
-        execution = await _advance(job, change, at, end)
+        execution = await _advance(job, change, end)
         if execution is None or execution.failure is not None:
             raise Stop
 
@@ -99,20 +103,19 @@ class StepflowExecution(JobKind):
         async def change(execution: Execution) -> Sequence[Change]:
             if execution.settled:
                 return ()
-            if execution.status.final:  # cancelled: output since then is ignored
-                changes = execution.close(None, end.at, execution.error_message)
-            else:
+            changes: Sequence[Change] = ()
+            if not execution.status.final:  # else cancelled: output since then is ignored
                 rest = await _unread(execution, job.size, b"")
-                changes = execution.read(rest, end.at, end=True)
+                read = execution.read(rest, lambda _: end.at, end=True)
                 status, code, message = outcome(end, job.timeout)
-                changes += execution.close(code, end.at, None if end.reason == "exited" else message)
+                changes = read + execution.close(code, end.at, None if end.reason == "exited" else message)
                 if execution.failure is not None:
                     status, code, message = ExecutionStatus.FAILED, 1, execution.failure
                 execution.end(status, code, message, end.at)
             execution.settled = True
             return changes
 
-        execution = await _advance(job, change, end.at, job.size)
+        execution = await _advance(job, change, job.size)
         if execution is None or (execution.status is ExecutionStatus.CANCELLED and execution.started_at is None):
             return  # deleted, or cancelled before its start by a request that has published the end
         await publish_end(execution)
@@ -141,7 +144,7 @@ def outcome(end: Exit, timeout: int) -> tuple[ExecutionStatus, int | None, str |
             message = end.message or f"Command exited with code {end.exit_code}{note}"
             return ExecutionStatus.FAILED, end.exit_code, message
         case "timeout":
-            return ExecutionStatus.FAILED, -1, f"Execution timed out after {timeout} seconds"
+            return ExecutionStatus.FAILED, -1, f"Execution timed out after {in_words(timeout)}"
         case "unstartable":
             return ExecutionStatus.FAILED, 1, end.message or "The container could not be started"
         case "lost":
@@ -154,8 +157,11 @@ def outcome(end: Exit, timeout: int) -> tuple[ExecutionStatus, int | None, str |
 async def publish_end(execution: Execution) -> None:
     """Publish an execution's last messages: the error if it failed, and its end."""
     count = (await artifacts.page({"execution_id": execution.id}, limit=1)).total
-    failure = [updates.execution_error(execution)] if execution.status is ExecutionStatus.FAILED else []
-    await updates.publish(execution.id, [*failure, updates.execution_completed(execution, count)])
+    last = [updates.execution_error(execution)] if execution.status is ExecutionStatus.FAILED else []
+    if execution.status is ExecutionStatus.CANCELLED and execution.steps:
+        step = execution.steps[-1]
+        last = [updates.step_update(execution, step)] if step.completed_at == execution.completed_at else []
+    await updates.publish(execution.id, [*last, updates.execution_completed(execution, count)])
 
 
 async def _unread(execution: Execution, offset: int, data: bytes) -> bytes:
@@ -167,7 +173,7 @@ async def _unread(execution: Execution, offset: int, data: bytes) -> bytes:
 
 
 async def _advance(
-    job: Job, change: Callable[[Execution], Awaitable[Sequence[Change]]], at: datetime, log_bytes: int
+    job: Job, change: Callable[[Execution], Awaitable[Sequence[Change]]], log_bytes: int
 ) -> Execution | None:
     """Change an execution together with its log lines and artifacts, then publish; None when there is no execution.
 
@@ -181,7 +187,7 @@ async def _advance(
             return None
         version, first = execution.etag, execution.lines
         changes = await change(execution)
-        messages = await _store(job, execution, first, changes, at)
+        messages = await _store(job, execution, first, changes)
         execution.summarise()
         execution.log_bytes = max(execution.log_bytes, log_bytes)
         execution.messages += len(messages)
@@ -195,14 +201,14 @@ async def _advance(
         return stored
 
 
-async def _store(job: Job, execution: Execution, first: int, changes: Sequence[Change], at: datetime) -> list[Message]:
+async def _store(job: Job, execution: Execution, first: int, changes: Sequence[Change]) -> list[Message]:
     """Write log lines, numbered from `first` on, and artifacts; return the messages to publish."""
-    await log_index.append(execution.id, first, [change for change in changes if isinstance(change, LogLine)], at)
+    await log_index.append(execution.id, first, [change for change in changes if isinstance(change, LogLine)])
     messages: list[Message] = []
     for _, group in groupby(changes, type):  # consecutive lines may share frames
         run = list(group)
         lines = [change for change in run if isinstance(change, LogLine)]
-        messages += updates.log_entries(execution, first, lines, at)
+        messages += updates.log_entries(execution, first, lines)
         first += len(lines)
         for change in run:
             if isinstance(change, StepChange):

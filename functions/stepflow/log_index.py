@@ -36,11 +36,15 @@ def index_name(execution_id: str) -> str:
     return f"{execution_id}.lines"
 
 
-async def append(execution_id: str, first: int, lines: Sequence[LogLine], at: datetime) -> None:
+async def append(execution_id: str, first: int, lines: Sequence[LogLine]) -> None:
     """Add log lines to the index, the first of which has the number `first`; a repeat changes nothing."""
-    micros = (at - _EPOCH) // timedelta(microseconds=1)
     data = b"".join(
-        _ENTRY.pack(line.offset.to_bytes(5, "little"), line.length.to_bytes(3, "little"), micros) for line in lines
+        _ENTRY.pack(
+            line.offset.to_bytes(5, "little"),
+            line.length.to_bytes(3, "little"),
+            (line.at - _EPOCH) // timedelta(microseconds=1),
+        )
+        for line in lines
     )
     if data:
         await blobs.append(LOGS, index_name(execution_id), first * _ENTRY.size, data)

@@ -129,7 +129,9 @@ class Execution(Transcript, Record):
         """
         if self.status.final:
             raise BadRequest(f"Cannot cancel {self.status} execution")
-        self.end(ExecutionStatus.CANCELLED, None, "Cancelled", datetime.now(UTC))
+        now = datetime.now(UTC)
+        self.close(None, now, "Cancelled")
+        self.end(ExecutionStatus.CANCELLED, None, "Cancelled", now)
         self.settled = self.started_at is None
 
     def end(self, status: ExecutionStatus, code: int | None, message: str | None, at: datetime) -> None:

@@ -1,6 +1,6 @@
 """Reads an execution's output: a pure state machine that turns bytes into steps, log lines and artifacts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from math import isfinite
@@ -61,12 +61,16 @@ class StepChange(NamedTuple):
 
 
 class LogLine(NamedTuple):
-    """A line that is not a marker: its position in the output, its length in bytes without the line end, its text."""
+    """A line that is not a marker: its position in the output, its length in bytes without the line end, its text.
+
+    `at` is when it was printed.
+    """
 
     step: int | None
     offset: int
     length: int
     content: str
+    at: datetime
 
 
 class ArtifactMark(NamedTuple):
@@ -94,19 +98,31 @@ class Transcript(BaseModel):
     artifacts: int = 0
     failure: str | None = None
     noted: dict[str, str] = {}
+    read_until: datetime | None = None
+    """When the newest line was printed; no later line has an earlier time."""
 
     @property
     def open_step(self) -> Step | None:
         """The step that has started and not ended, None when there is none."""
         return self.steps[-1] if self.steps and self.steps[-1].end_line is None else None
 
-    def read(self, data: bytes, at: datetime, *, end: bool = False) -> list[Change]:
+    def read(self, data: bytes, printed: Callable[[int], datetime], *, end: bool = False) -> list[Change]:
         """Read output that begins at `offset`, and return the changes that it causes, in order.
+
+        `printed` returns when the byte at an offset of the output was printed.
 
         An unfinished last line is left unread unless this is the `end`: the next call gets its bytes again, followed by
         the new ones.
         """
-        return [change for line in self._lines(data, end) for change in self._read_line(line, at)]
+        return [
+            change
+            for line in self._lines(data, end)
+            for change in self._read_line(line, self._time(printed(self.offset)))
+        ]
+
+    def _time(self, at: datetime) -> datetime:
+        self.read_until = max(at, self.read_until or at)
+        return self.read_until
 
     def close(self, code: int | None, at: datetime, message: str | None = None) -> list[Change]:
         """End the open step, if any, with the command's exit code; if a critical step fails, so does the execution."""
@@ -142,7 +158,7 @@ class Transcript(BaseModel):
         marker, step = parse(line), self.open_step
         if marker is None:
             self.lines += 1
-            yield LogLine(step.index if step else None, self.offset, len(raw), line)
+            yield LogLine(step.index if step else None, self.offset, len(raw), line, at)
         elif self.failure is None:
             yield from self._follow(marker, step, at)
 

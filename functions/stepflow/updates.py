@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
+import orjson
+
 from functions.stepflow.records import Artifact, Execution
 from functions.stepflow.transcript import LogLine, Step
 from shared import realtime
@@ -21,6 +23,12 @@ EVERYTHING = "all"
 
 MAX_SEPARATE_LINES = 20
 """Log lines that are sent one to a message when they arrive together."""
+
+MAX_FRAMES = 200
+"""Messages that are sent one by one when a push of output causes them; more of them share frames."""
+
+MAX_PACKED = 512 * 1024
+"""Bytes of the messages in a shared frame."""
 
 MAX_FRAME_TEXT = 128 * 1024
 """Characters of log text in a frame: Web PubSub allows 1 MB, and JSON needs up to six bytes for a character."""
@@ -49,8 +57,33 @@ def instant(moment: datetime | None) -> str | None:
 async def publish(execution_id: str, messages: Iterable[Message]) -> None:
     """Send messages, in order, once to each connection that follows this execution or everything."""
     where = f"'{EVERYTHING}' in groups or '{group_of(execution_id)}' in groups"
-    for each in messages:
+    for each in packed([*messages]):
         await realtime.publish(HUB, each, where=where)
+
+
+def packed(messages: list[Message]) -> list[Message]:
+    """Return the frames for these messages: one for each, or fewer when there are more than `MAX_FRAMES`.
+
+    A frame that stands for several is the last of them, and its `data` has those before it, in order, as `earlier`.
+    """
+    if len(messages) <= MAX_FRAMES:
+        return messages
+    frames: list[Message] = []
+    shared: list[Message] = []
+    size = 0
+    for each in messages:
+        length = len(orjson.dumps(each))
+        if shared and size + length > MAX_PACKED:
+            frames.append(_holding(shared))
+            shared, size = [], 0
+        shared.append(each)
+        size += length
+    return [*frames, _holding(shared)]
+
+
+def _holding(messages: list[Message]) -> Message:
+    *earlier, last = messages
+    return {**last, "data": {**last["data"], "earlier": earlier}} if earlier else last
 
 
 def execution_started(execution: Execution) -> Message:
@@ -123,23 +156,24 @@ def artifact_created(artifact: Artifact) -> Message:
     return message("artifact_created", {"execution_id": artifact.execution_id, "artifact": shown})
 
 
-def log_entries(execution: Execution, first: int, lines: Sequence[LogLine], at: datetime) -> list[Message]:
+def log_entries(execution: Execution, first: int, lines: Sequence[LogLine]) -> list[Message]:
     """Return the messages for log lines, the first of which has the number `first`."""
     messages: list[Message] = []
     for step, run in groupby(lines, key=lambda line: line.step):
-        texts = [line.content for line in run]
-        for text, count in _frames(texts):
+        own = list(run)
+        place = 0
+        for text, count in _frames([line.content for line in own]):
             data = {
                 "execution_id": execution.id,
                 "step_id": execution.step_id(step),
                 "content": text,
-                "timestamp": instant(at),
+                "timestamp": instant(own[place].at),
                 "level": "info",
                 "line": first,
                 "lines": count,
             }
             messages.append(message("log_entry", data))
-            first += count
+            first, place = first + count, place + count
     return messages
 
 

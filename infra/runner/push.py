@@ -4,15 +4,19 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
+
+from order import AGES  # pyright: ignore[reportMissingImports] - see runner
 
 BATCH = 1024 * 1024  # bytes of one push
 BUFFER = 8 * BATCH  # bytes not pushed yet; when there are more, the command waits
 PATIENCE = 900.0  # seconds without an answer, after which the runner gives up
 # (number of pushes, seconds between two of them up to that number): a log blob holds at most 50,000 blocks.
 INTERVALS = ((10_000, 0.1), (40_000, 1.0), (49_000, 60.0))
+APART = 0.01  # seconds between two moments of output that are told apart
+MOMENTS = 200  # moments in one push
 
 
 class Over(Exception):
@@ -26,16 +30,23 @@ class JobApi:
         self._url, self._token = urlsplit(url), token
         self._connection: http.client.HTTPConnection | None = None
 
-    def post(self, path: str, body: bytes, kind: str = "application/octet-stream") -> tuple[int, dict[str, Any]]:
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        kind: str = "application/octet-stream",
+        headers: Callable[[], dict[str, str]] = dict,
+    ) -> tuple[int, dict[str, Any]]:
         """Send a request, again and again while the app does not answer; return (status, body).
 
-        `Over` when the job has ended or the token is unknown, and after `PATIENCE` seconds without an answer.
+        `headers` are made for each attempt. `Over` when the job has ended or the token is unknown, and after `PATIENCE`
+        seconds without an answer.
         """
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": kind}
+        own = {"Authorization": f"Bearer {self._token}", "Content-Type": kind}
         since, pause = time.monotonic(), 0.05
         while True:
             try:
-                status, answer = self._once(path, body, headers)
+                status, answer = self._once(path, body, {**own, **headers()})
             except (OSError, http.client.HTTPException, ValueError) as error:
                 status, answer = 0, {"error": str(error)}
                 self._connection = None
@@ -69,6 +80,7 @@ class Pusher:
     def __init__(self, api: JobApi):
         self._api = api
         self._buffer, self._offset, self._closed = bytearray(), 0, False
+        self._moments: list[tuple[int, float]] = []  # offset of output, and the time at which it was written
         self._changed = threading.Condition()
         self.over: str | None = None
         """Why the app accepts no more output; None while it does."""
@@ -79,9 +91,14 @@ class Pusher:
 
     def write(self, data: bytes) -> None:
         """Add output to the buffer; waits while the buffer is full."""
+        if not data:
+            return
+        now = time.monotonic()
         with self._changed:
             self._changed.wait_for(lambda: len(self._buffer) < BUFFER or self.over)
             if not self.over:
+                if not self._moments or now - self._moments[-1][1] >= APART:
+                    self._moments.append((self._offset + len(self._buffer), now))
                 self._buffer += data
             self._changed.notify_all()
 
@@ -101,10 +118,10 @@ class Pusher:
             for pause in _pauses():
                 with self._changed:
                     self._changed.wait_for(lambda: self._buffer or self._closed)
-                    batch = bytes(self._buffer[:BATCH])
+                    batch, moments = self._next()
                     if not batch:
                         return
-                self._push(batch)
+                self._push(batch, moments)
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed or len(self._buffer) >= BATCH, pause)
         except Over as error:
@@ -112,8 +129,22 @@ class Pusher:
                 self.over = str(error) or "the job is over"
                 self._changed.notify_all()
 
-    def _push(self, batch: bytes) -> None:
-        status, answer = self._api.post(f"/events?offset={self._offset}", batch)
+    def _next(self) -> tuple[bytes, list[tuple[int, float]]]:
+        """Return the next bytes to push and the moments at which parts of them were written."""
+        passed = sum(offset <= self._offset for offset, _ in self._moments)
+        del self._moments[: max(0, passed - 1)]  # the last of them is also the moment of what comes next
+        end = self._moments[MOMENTS][0] - self._offset if len(self._moments) > MOMENTS else len(self._buffer)
+        batch = bytes(self._buffer[: min(end, BATCH)])
+        return batch, [moment for moment in self._moments if moment[0] < self._offset + len(batch)]
+
+    def _push(self, batch: bytes, moments: Sequence[tuple[int, float]] = ()) -> None:
+        def headers() -> dict[str, str]:
+            # Ages, because the clocks of the container and of the app may differ.
+            now = time.monotonic()
+            ages = ",".join(f"{offset}:{now - written:.3f}" for offset, written in moments)
+            return {AGES: ages} if ages else {}
+
+        status, answer = self._api.post(f"/events?offset={self._offset}", batch, headers=headers)
         if status != 200:
             # The buffer begins at the last acknowledged byte, so earlier output that the app misses cannot be repeated.
             raise Over(f"output refused: {status} {answer}")

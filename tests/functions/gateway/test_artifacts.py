@@ -53,7 +53,8 @@ class TestUpload:
 
     @pytest.mark.parametrize(
         ("name", "stored"),
-        [("../../x y.txt", "x_y.txt"), ("..\\..\\evil.exe", "evil.exe"), ("grüße.txt", "gr__e.txt"), ("/", "_"), (".", "_"), ("..", "__"),
+        [("../../x y.txt", "x_y.txt"), ("..\\..\\evil.exe", "evil.exe"), ("grüße.txt", "gr__e.txt"), ("/", "_"),
+         (".", "_"), ("..", "__"),
          ("x" * 300, "x" * 255)],
     )  # fmt: skip
     async def test_file_names_are_cleaned(self, gateway: Gateway, run: str, name: str, stored: str):

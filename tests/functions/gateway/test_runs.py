@@ -92,7 +92,7 @@ class TestRunOfAProgram:
 
     async def test_a_run_past_its_timeout_fails_with_the_reason(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("echo one; sleep 60", timeout=1))["id"])
-        assert (run["status"], run["error"], run["result"]) == ("failed", "Timed out after 1 seconds", "one\n")
+        assert (run["status"], run["error"], run["result"]) == ("failed", "Timed out after 1 second", "one\n")
 
     async def test_a_claude_model_without_a_key_fails_with_the_reason(self, gateway: Gateway):
         run = await gateway.reach((await gateway.run("hello", "claude-sonnet-4-20250514"))["id"])

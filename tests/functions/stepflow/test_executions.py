@@ -178,6 +178,21 @@ class TestGetExecution:
         for step, length, count in zip(steps, lengths, shown[::-1], strict=True):
             assert [line["content"] for line in step["logs"]] == [str(n) for n in range(length - count + 1, length + 1)]
 
+    async def test_steps_and_lines_have_the_times_at_which_they_were_printed(self, stepflow: StepFlow):
+        # While the runner uploads the file, what follows is held back and then arrives at once.
+        command = (
+            "head -c 30000000 /dev/zero > f; echo STEP_START: a; echo ARTIFACT: f; sleep 0.3; echo one; sleep 0.3; "
+            "echo STEP_START: b; sleep 0.6; echo two"
+        )
+        found = await stepflow.run(command)
+        first, second = found["steps"]
+        assert first["duration_seconds"] >= 0.5
+        assert second["duration_seconds"] >= 0.5
+        times = [line["timestamp"] for step in found["steps"] for line in step["logs"]]
+        moments = [first["started_at"], times[0], first["completed_at"], second["started_at"], times[1]]
+        assert moments == sorted(moments)
+        assert first["started_at"] <= found["artifacts"][0]["created_at"]
+
 
 class TestListExecutions:
     async def test_executions_are_listed_newest_first_with_an_exact_total(self, stepflow: StepFlow):
@@ -240,6 +255,17 @@ class TestListExecutions:
 
 
 class TestCancelExecution:
+    async def test_no_step_runs_on_when_the_answer_to_a_cancellation_is_there(self, stepflow: StepFlow):
+        async with stepflow.watch() as watcher:
+            execution_id = await stepflow.create("echo STEP_START: a; sleep 60")
+            await watcher.receives(lambda m: m["type"] == "step_update" and m["data"]["execution_id"] == execution_id)
+            await stepflow.http.post(f"/api/executions/{execution_id}/cancel")
+            (step,) = (await stepflow.data(f"/api/executions/{execution_id}"))["steps"]
+            assert (step["status"], step["error_message"]) == ("failed", "Cancelled")
+            await watcher.completed(execution_id)
+        ends = [m["data"]["step"]["status"] for m in watcher.of(execution_id) if m["type"] == "step_update"]
+        assert ends == ["running", "failed"]
+
     async def test_cancelling_a_running_execution_ends_its_step(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
             execution_id = await stepflow.create("echo STEP_START: a; echo one; sleep 60")

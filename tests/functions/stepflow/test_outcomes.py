@@ -59,6 +59,6 @@ class TestOutcome:
         found = await stepflow.run("echo STEP_START: slow; echo one; trap '' TERM; sleep 60; sleep 60", timeout=1)
         execution = found["execution"]
         assert (execution["status"], execution["exit_code"]) == ("failed", -1)
-        assert execution["error_message"] == "Execution timed out after 1 seconds"
+        assert execution["error_message"] == "Execution timed out after 1 second"
         assert found["steps"][0]["status"] == "failed"
         assert await stepflow.logs(execution["id"]) == ["one"]

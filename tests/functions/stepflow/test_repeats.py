@@ -17,7 +17,7 @@ from functions.stepflow.store import executions
 from functions.stepflow.transcript import ArtifactMark, LogLine, Transcript
 from infra.local.environment import Environment
 from shared import tables
-from shared.jobs import Exit, Job, jobs, new_token
+from shared.jobs import Exit, Job, Printed, jobs, new_token
 from tests.support.stepflow import StepFlow
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -57,10 +57,14 @@ async def runner(stack: Environment) -> Runner:
     return Runner(httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=60, trust_env=False), execution.id)
 
 
+def now() -> Printed:
+    return Printed([(0, datetime.now(UTC))])
+
+
 async def is_right(stepflow: StepFlow, execution_id: str, output: bytes) -> None:
     """Check that the execution is as if its output had been read at once."""
     expected = Transcript()
-    changes = expected.read(output, datetime.now(UTC), end=True)
+    changes = expected.read(output, lambda _: datetime.now(UTC), end=True)
     expected.close(0, datetime.now(UTC))
     found = await stepflow.data(f"/api/executions/{execution_id}")
     assert await stepflow.logs(execution_id) == [each.content for each in changes if isinstance(each, LogLine)]
@@ -109,7 +113,7 @@ async def test_lines_count_once_when_the_host_dies_before_the_execution_is_writt
     with monkeypatch.context() as patch:
         patch.setattr(executions, "update", dies)
         with pytest.raises(tables.StorageUnavailable):
-            await StepflowExecution().output(await jobs.get(pusher.id), 10, output[10:50])
+            await StepflowExecution().output(await jobs.get(pusher.id), 10, output[10:50], now())
     assert await pusher.push(10, output[10:]) == 200
     await pusher.end()
     await is_right(stepflow, pusher.id, output)
@@ -120,7 +124,7 @@ async def test_lines_count_once_when_the_host_dies_before_it_answers(stack: Envi
     pusher = await runner(stack)
     output = b"one\nSTEP_START: a\ntwo\nSTEP_START: b\nthree\n"
     assert await pusher.push(0, b"") == 200
-    await StepflowExecution().output(await jobs.get(pusher.id), 0, output[:25])
+    await StepflowExecution().output(await jobs.get(pusher.id), 0, output[:25], now())
     assert (await jobs.get(pusher.id)).size == 0
     assert await pusher.push(0, output[:25]) == 200
     assert await pusher.push(25, output[25:]) == 200

@@ -103,6 +103,23 @@ class TestEvents:
             assert (frame["line"], frame["lines"]) == (number, len(frame["content"].split("\n")))
             number += frame["lines"]
 
+    async def test_a_burst_of_steps_is_sent_whole_and_in_order_in_few_frames(self, stepflow: StepFlow):
+        script = "".join(f"STEP_START: s{n}\nline {n}\nSTEP_COMPLETE: s{n}\n" for n in range(1500))
+        async with stepflow.watch() as watcher:
+            execution_id = await stepflow.create(f"cat <<'END'\n{script}END")
+            await watcher.completed(execution_id)
+        frames = watcher.of(execution_id)
+        assert len(frames) < 1000
+        messages = [each for frame in frames for each in [*frame["data"].pop("earlier", []), frame]]
+        for message in messages:
+            documented(message)
+        updates = [message["data"]["step"] for message in messages if message["type"] == "step_update"]
+        assert [(step["index"], step["status"]) for step in updates] == [
+            (n, status) for n in range(1500) for status in ("running", "completed")
+        ]
+        lines = [message["data"]["content"] for message in messages if message["type"] == "log_entry"]
+        assert lines == [f"line {n}" for n in range(1500)]
+
 
 class TestCommands:
     async def test_a_subscriber_receives_only_its_executions_until_its_last_subscription_ends(self, stepflow: StepFlow):

@@ -30,7 +30,7 @@ def short(changes: list[Change]) -> list[Any]:
 def read(*lines: str, code: int = 0) -> tuple[Transcript, list[Any]]:
     """The transcript of a whole output, and its changes in short."""
     transcript = Transcript()
-    changes = transcript.read("\n".join(lines).encode(), AT, end=True)
+    changes = transcript.read("\n".join(lines).encode(), lambda _: AT, end=True)
     return transcript, short([*changes, *transcript.close(code, AT)])
 
 
@@ -119,7 +119,7 @@ class TestMetadata:
         assert transcript.steps[0].metadata == {"b": "x:y"}
 
     def test_metadata_without_a_second_colon_is_ignored(self):
-        assert read("META: nothing") == (Transcript(offset=13), [])
+        assert read("META: nothing") == (Transcript(offset=13, read_until=AT), [])
 
     def test_metadata_may_set_the_description_and_the_estimate_of_a_step(self):
         step = read("STEP_START: s", "META: DESCRIPTION: what it does", "META: estimated_duration: 4.5")[0].steps[0]
@@ -130,7 +130,7 @@ class TestMetadata:
 class TestArtifacts:
     def test_an_artifact_belongs_to_the_open_step_and_has_the_offset_of_its_line(self):
         transcript = Transcript()
-        changes = transcript.read(b"ARTIFACT: a.txt\nSTEP_START: s\n  ARTIFACT: b.txt: the: thing\n", AT)
+        changes = transcript.read(b"ARTIFACT: a.txt\nSTEP_START: s\n  ARTIFACT: b.txt: the: thing\n", lambda _: AT)
         assert short(changes) == [
             (None, "artifact", "a.txt", ""), ("s", "running", None), (0, "artifact", "b.txt", "the: thing"),
         ]  # fmt: skip
@@ -144,11 +144,11 @@ class TestLines:
         assert transcript.lines == 2
 
     def test_bytes_that_are_not_utf8_are_read_as_latin1(self):
-        changes = Transcript().read("grüße\n".encode("latin-1") + "grüße\n".encode(), AT)
+        changes = Transcript().read("grüße\n".encode("latin-1") + "grüße\n".encode(), lambda _: AT)
         assert [change.content for change in changes if isinstance(change, LogLine)] == ["grüße", "grüße"]
 
     def test_a_line_of_a_megabyte_is_one_line(self):
-        changes = Transcript().read(b"x" * 1_000_000 + b"\n", AT)
+        changes = Transcript().read(b"x" * 1_000_000 + b"\n", lambda _: AT)
         assert short(changes) == [(None, "x" * 1_000_000)]
 
     def test_a_hundred_thousand_lines_keep_their_order(self):
@@ -157,7 +157,9 @@ class TestLines:
 
     def test_a_line_without_an_end_is_split_between_characters(self):
         data = "é".encode() * module.MAX_LINE
-        changes = [change for change in Transcript().read(b"a" + data, AT, end=True) if isinstance(change, LogLine)]
+        changes = [
+            change for change in Transcript().read(b"a" + data, lambda _: AT, end=True) if isinstance(change, LogLine)
+        ]
         assert "".join(change.content for change in changes) == "a" + "é" * module.MAX_LINE
         assert all(change.length <= module.MAX_LINE for change in changes)
 
@@ -190,12 +192,12 @@ class TestCuts:
         usual, module.MAX_LINE = module.MAX_LINE, longest
         try:
             at_once, in_parts = Transcript(), Transcript()
-            expected = at_once.read(whole, AT, end=True)
+            expected = at_once.read(whole, lambda _: AT, end=True)
             found: list[Change] = []
             for cut in sorted(int(cut * len(whole)) for cut in cuts):
-                found += in_parts.read(whole[in_parts.offset : cut], AT)
+                found += in_parts.read(whole[in_parts.offset : cut], lambda _: AT)
                 in_parts = Transcript.model_validate_json(in_parts.model_dump_json())  # as it is stored
-            found += in_parts.read(whole[in_parts.offset :], AT, end=True)
+            found += in_parts.read(whole[in_parts.offset :], lambda _: AT, end=True)
         finally:
             module.MAX_LINE = usual
         assert found == expected
