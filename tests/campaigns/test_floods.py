@@ -84,7 +84,11 @@ async def test_thousands_of_requests_get_no_server_error(gateway: Gateway, stepf
 
 async def test_slow_connections_do_not_keep_others_out(stack: Environment, gateway: Gateway, campaign: Campaign):
     """Connections that send only a part of a request, and then nothing."""
-    parts = (b"", b"GET /gateway/he", b"POST /gateway/api/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{")
+    parts = (
+        b"",
+        b"GET /gateway/he",
+        b"POST /gateway/api/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{",
+    )
     opened = [
         await asyncio.open_connection("127.0.0.1", stack.ports["host"]) for _ in range(campaign.rounds(100, 1000))
     ]

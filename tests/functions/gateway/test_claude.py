@@ -77,9 +77,7 @@ def test_the_image_holds_the_tested_version_of_the_command_line():
     assert f"@anthropic-ai/claude-code@{version}\n" in (ROOT / "infra/runner/Dockerfile").read_text()
 
 
-async def test_the_answer_is_the_result_and_a_secret_in_it_is_masked(
-    claude: Gateway, ended: dict[str, dict[str, Any]]
-):
+async def test_the_answer_is_the_result_and_a_secret_in_it_is_masked(claude: Gateway, ended: dict[str, dict[str, Any]]):
     run = ended["text"]
     assert (run["status"], run["result"], run["error"]) == ("completed", "hello token=[REDACTED]", None)
     log = (await claude.artifacts(run["id"]))["claude.log"]
