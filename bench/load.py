@@ -1,6 +1,7 @@
 """The app under load: container jobs beside deferred work, and many streams of server-sent events."""
 
 import asyncio
+import itertools
 import statistics
 import tempfile
 import time
@@ -53,7 +54,7 @@ async def _streams(client: Client) -> list[Row]:
                     times.append(time.perf_counter())
         if len(times) != EVENTS:
             raise RuntimeError(f"{len(times)} of {EVENTS} events arrived")
-        return [after - before for before, after in zip(times, times[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(times)]
 
     found = [gap for stream in await asyncio.gather(*(gaps() for _ in range(STREAMS))) for gap in stream]
     return [
