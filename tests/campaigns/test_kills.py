@@ -58,7 +58,7 @@ async def test_no_kill_of_the_host_or_of_a_service_loses_or_repeats_anything(own
         "containers": campaign.rounds(1, 20),
         "webpubsub": campaign.rounds(1, 20),
     }
-    kills = [process for process, times in often.items() for _ in range(times)]
+    kills: list[Process] = [process for process, times in often.items() for _ in range(times)]
     campaign.chance.shuffle(kills)
     for process in kills:
         await asyncio.sleep(campaign.chance.uniform(0.1, 3))
