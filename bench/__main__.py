@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PARTS = ("app", "tables", "durable", "webpubsub")
+PARTS = ("app", "load", "tables", "durable", "webpubsub")
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ BIG = 100_000_000
 Row = dict[str, Any]
 
 
-def _row(name: str, value: float, unit: str) -> Row:
+def row(name: str, value: float, unit: str) -> Row:
+    """One figure of the table."""
     return {"name": name, "value": round(value, 3), "unit": unit}
 
 
@@ -36,8 +37,8 @@ def _index() -> list[Row]:
         seconds, memory = map(float, done.stdout.split())
         samples.append((seconds, memory))
     return [
-        _row("import and indexing of all APIs", min(s for s, _ in samples), "s"),
-        _row("memory after that import", min(m for _, m in samples) / 1024, "MiB"),
+        row("import and indexing of all APIs", min(s for s, _ in samples), "s"),
+        row("memory after that import", min(m for _, m in samples) / 1024, "MiB"),
     ]
 
 
@@ -45,7 +46,7 @@ class Client:
     """A registered client of the gateway."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, key: str):
-        self.http, self.url, self.key = http, f"{url}/gateway", key
+        self.http, self.base, self.url, self.key = http, url, f"{url}/gateway", key
         self.headers = {"Authorization": f"Bearer {key}"}
 
     @classmethod
@@ -95,8 +96,8 @@ async def _requests(client: Client) -> list[Row]:
     direct = await _median(lambda: runs.get(run_id))
     await tables.close()
     return [
-        _row("GET of a run through the host", 1000 * through, "ms"),
-        _row("the same, relative to reading the record directly", through / direct, "x"),
+        row("GET of a run through the host", 1000 * through, "ms"),
+        row("the same, relative to reading the record directly", through / direct, "x"),
     ]
 
 
@@ -115,8 +116,8 @@ async def _creation(client: Client) -> list[Row]:
         start = time.perf_counter()
         ids = await asyncio.gather(*(one() for _ in range(count)))
         await asyncio.gather(*(client.finish(run_id) for run_id in ids))
-        rows.append(_row(f"{count} runs created at once: slowest response", 1000 * max(seconds), "ms"))
-        rows.append(_row(f"{count} runs at once: completed", count / (time.perf_counter() - start) * 60, "runs/min"))
+        rows.append(row(f"{count} runs created at once: slowest response", 1000 * max(seconds), "ms"))
+        rows.append(row(f"{count} runs at once: completed", count / (time.perf_counter() - start) * 60, "runs/min"))
     return rows
 
 
@@ -131,8 +132,8 @@ async def _first_line(client: Client) -> list[Row]:
             if event["type"] == "run_output" and event["run_id"] == run_id:
                 delays += [time.time() - float(line) for line in event["text"].split()]
     return [
-        _row("a printed line on the socket: first", 1000 * delays[0], "ms"),
-        _row("a printed line on the socket: median", 1000 * statistics.median(delays), "ms"),
+        row("a printed line on the socket: first", 1000 * delays[0], "ms"),
+        row("a printed line on the socket: median", 1000 * statistics.median(delays), "ms"),
     ]
 
 
@@ -156,7 +157,7 @@ async def _big_file(client: Client) -> list[Row]:
     if size != BIG:
         raise RuntimeError(f"downloaded {size} of {BIG} bytes")
     down = time.perf_counter() - start
-    return [_row("upload of 100 MB", up, "s"), _row("download of 100 MB", down, "s")]
+    return [row("upload of 100 MB", up, "s"), row("download of 100 MB", down, "s")]
 
 
 async def run() -> list[Row]:
@@ -168,7 +169,7 @@ async def run() -> list[Row]:
         )
         start = time.perf_counter()
         await environment.start()
-        rows.append(_row("start of the whole environment", time.perf_counter() - start, "s"))
+        rows.append(row("start of the whole environment", time.perf_counter() - start, "s"))
         os.environ.update(environment.app_settings)
         try:
             timeout, connector = aiohttp.ClientTimeout(600), aiohttp.TCPConnector(limit=0)

@@ -9,6 +9,7 @@ so they never take the places of Durable activities.
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import uuid
@@ -205,7 +206,7 @@ async def _failed(message: Message, item: DeferredItem, error: Exception) -> Non
 
 
 async def _send(queue: str, message: Message, delay: int) -> None:
-    from azure.core.exceptions import ResourceNotFoundError
+    from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
     client = _queue(queue)
     for _ in range(2):
@@ -213,7 +214,8 @@ async def _send(queue: str, message: Message, delay: int) -> None:
             await client.send_message(message.encode(), visibility_timeout=delay)
             return
         except ResourceNotFoundError:
-            await client.create_queue()
+            with contextlib.suppress(ResourceExistsError):  # another first message has created it meanwhile
+                await client.create_queue()
     raise ConnectionError(f"the queue {queue} cannot be created")
 
 

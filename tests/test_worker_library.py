@@ -11,10 +11,11 @@ import pytest
 
 from infra.emulator.processes import ROOT
 from infra.local.environment import Environment
-from tests.shared.conftest import APP as SAMPLE
 from tests.support.gateway import register
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 13), reason="azure-functions-runtime needs Python 3.13")
+
+SAMPLE = ROOT / "tests/shared/http/sample"
 
 
 def worker_host(what: str, folder: Path, **environment: str) -> dict[str, Any]:

@@ -1,18 +1,17 @@
 """The emulated Durable Functions: killed before every statement, random programs, a thousand instances."""
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.campaigns.conftest import Campaign
 from tests.infra.emulator.durable.harness import EngineServer, TaskHub
 from tests.infra.emulator.durable.kills import lives, ran_twice
-from tests.infra.emulator.durable.test_limits import complete_chains
-from tests.infra.emulator.durable.test_random_programs import expected, functions, made
+from tests.infra.emulator.durable.load import complete_chains
+from tests.infra.emulator.durable.programs import check, functions
+from tests.support.campaign import Campaign
 
 pytestmark = pytest.mark.filterwarnings("ignore:azure.functions df_loads was called without expected_type")
 
@@ -44,20 +43,11 @@ async def server() -> AsyncIterator[EngineServer]:
 async def test_random_programs_have_the_same_result_as_a_direct_evaluation(
     server: EngineServer, schema: int, tmp_path: Path, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
 ):
-    """Each round with its own database, restarts at random moments, and histories from memory or from the file."""
+    """Each round with a database of its own, and with histories from memory or from the file."""
     for number in range(campaign.rounds(1, 20)):
         monkeypatch.setattr("infra.emulator.durable.rows.CACHE_CHARACTERS", campaign.chance.choice([64 << 20, 1]))
         hub = await TaskHub(functions, server, tmp_path / f"{number}.db", schema=schema).start()
-        dice = random.Random(campaign.chance.random())
-        programs = {f"{schema}-{number}-{n}": made(dice) for n in range(40)}
-        for id, steps in programs.items():
-            await hub.client.start_new("program", id, steps)
-        for _ in range(3):
-            await asyncio.sleep(campaign.chance.uniform(0.01, 0.3))
-            await hub.restart_engine()
-        for id, steps in programs.items():
-            status = await hub.finished(id, seconds=120)
-            assert (status.status, status.output) == ("Completed", expected(steps)), steps
+        await check(hub, campaign.chance, 40)
         await hub.stop()
 
 

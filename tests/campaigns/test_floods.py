@@ -6,7 +6,7 @@ from collections import Counter
 import httpx
 
 from infra.local.environment import Environment
-from tests.campaigns.conftest import Campaign
+from tests.support.campaign import Campaign
 from tests.support.gateway import Gateway
 from tests.support.stepflow import StepFlow
 from tests.support.values import UNKNOWN

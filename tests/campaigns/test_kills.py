@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.environment import Environment
-from tests.campaigns.conftest import Campaign
+from tests.support.campaign import Campaign
 from tests.support.gateway import Gateway, register
 from tests.support.kills import (
     InFlight,
@@ -53,9 +53,12 @@ async def own(tmp_path: Path, campaign: Campaign) -> AsyncIterator[Own]:
 
 
 async def test_no_kill_of_the_host_or_of_a_service_loses_or_repeats_anything(own: Own, campaign: Campaign):
-    kills: list[Process] = ["host"] * campaign.rounds(4, 100)
-    for service in ("containers", "webpubsub"):
-        kills += [service] * campaign.rounds(1, 20)
+    often: dict[Process, int] = {
+        "host": campaign.rounds(4, 100),
+        "containers": campaign.rounds(1, 20),
+        "webpubsub": campaign.rounds(1, 20),
+    }
+    kills: list[Process] = [process for process, times in often.items() for _ in range(times)]
     campaign.chance.shuffle(kills)
     for process in kills:
         await asyncio.sleep(campaign.chance.uniform(0.1, 3))

@@ -72,6 +72,12 @@ async def test_a_value_reaches_its_handler_once(work: Work):
     assert work.done == [{"a": [1, None, "ä"]}]
 
 
+async def test_the_first_items_of_all_may_be_sent_at_once(work: Work):
+    await asyncio.gather(*(deferred.defer("test.work", number) for number in range(20)))
+    assert await perform_all() == 20
+    assert sorted(work.done) == list(range(20))
+
+
 async def test_a_large_value_goes_by_a_blob_that_is_deleted_afterwards(work: Work):
     await deferred.defer("test.work", "x" * 200_000)
     (body,) = await take(deferred.QUEUE)
