@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.jobs import MAX_SKIPPED, Exit, KeptFile, SkippedFile
-from tests.infra.runner.conftest import App
+from tests.infra.runner.harness import App
 
 # Imported as the runner does: from the folder that `conftest` has added to the path.
 import files  # isort: skip  # pyright: ignore[reportMissingImports]
