@@ -134,13 +134,12 @@ async def perform(body: bytes) -> None:
 async def purge() -> int:
     """Forget finished items that are older than a day; returns how many."""
     count, limit = 0, datetime.now(UTC) - KEPT
-    async for item in items.all():
-        if item.updated_at < limit and item.until < limit:
-            try:
-                await items.delete(item.id)
-            except tables.RecordNotFound:
-                continue
-            count += 1
+    async with faults.Sweep("forgetting finished deferred work") as sweep:
+        async for item in items.all():
+            if item.updated_at < limit and item.until < limit:
+                with sweep.item(item.id), contextlib.suppress(tables.RecordNotFound):
+                    await items.delete(item.id)
+                    count += 1
     return count
 
 

@@ -11,6 +11,9 @@ log = logging.getLogger(__name__)
 FaultReporter = Callable[[str, str], Awaitable[None]]
 """(cause, message): shows a fault; may be called again for the same cause."""
 
+OUTAGE = 50
+"""Items of a sweep that may fail one after the other: when more do, the items are not the cause."""
+
 reporters: list[FaultReporter] = []
 """The reporters of this app's slices; `shared.slices.add_slice` adds them."""
 
@@ -33,12 +36,13 @@ class Sweep:
                 with sweep.item(window.id):
                     ...
 
-    A failure with an item is logged; at the end one fault is reported for all of them.
+    A failure with an item is logged; at the end one fault is reported for all of them. After `OUTAGE` failures in a row
+    the next one is raised.
     """
 
     def __init__(self, name: str):
         self.name, self.failed = name, 0
-        self._first = ""
+        self._first, self._in_a_row = "", 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -52,6 +56,11 @@ class Sweep:
             log.exception("%s: %s failed", self.name, what)
             self.failed += 1
             self._first = self._first or f"{what} ({type(error).__name__})"
+            self._in_a_row += 1
+            if self._in_a_row > OUTAGE:
+                raise
+        else:
+            self._in_a_row = 0
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None):
         if self.failed:

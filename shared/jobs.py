@@ -144,7 +144,7 @@ class JobSpec:
     end.
     `capture` is a regular expression for lines of output; its group `path` names a file or folder to keep at once.
     `mask_words` is whether values after words such as `key=` are masked in the output too. `image` replaces the
-    runner's image. `cpu` is in cores, `memory_gb` in GB.
+    runner's image. `cpu` is in cores, `memory_gb` in GB; None is what `RUNYARD_JOB_MEMORY` says.
     """
 
     command: list[str]
@@ -158,7 +158,7 @@ class JobSpec:
     mask_words: bool = True
     image: str | None = None
     cpu: float = 1.0
-    memory_gb: float = 1.5
+    memory_gb: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ value copied into another record cannot be opened there.
 """
 
 import base64
+import contextlib
 import json
 import logging
 import re
@@ -12,6 +13,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from shared.faults import Sweep
 from shared.settings import LOCAL_SEALING_KEYS, settings
 from shared.tables import Collection, RecordNotFound
 
@@ -106,17 +108,16 @@ async def reseal(collection: Collection[Any]) -> Resealed:
     first = next(iter(_keys()))
     listed = set(fields) <= set(collection.columns.view)
     records = broken = 0
-    async for record in collection.all():
-        if listed and not any(_is_old(getattr(record, field), first) for field in fields):
-            continue
-        renewal = _Renewal(collection.table, fields, first)
-        try:
-            await collection.update(record.id, renewal)
-        except RecordNotFound:  # deleted since it was listed
-            continue
-        records += renewal.changed
-        broken += renewal.broken
-    return Resealed(records, broken)
+    async with Sweep(f"sealing {collection.table} anew") as sweep:
+        async for record in collection.all():
+            if listed and not any(_is_old(getattr(record, field), first) for field in fields):
+                continue
+            renewal = _Renewal(collection.table, fields, first)
+            with sweep.item(record.id), contextlib.suppress(RecordNotFound):  # deleted since it was listed
+                await collection.update(record.id, renewal)
+                records += renewal.changed
+                broken += renewal.broken
+    return Resealed(records, broken + sweep.failed)
 
 
 class _Renewal:

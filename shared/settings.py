@@ -69,6 +69,7 @@ class Settings(BaseModel):
     environment: str = Field("development", alias="RUNYARD_ENVIRONMENT")
     socket_silence: float = Field(10, gt=0, alias="RUNYARD_SOCKET_SILENCE")
     probe_pauses: str = Field("15,30,60", pattern=_PAUSES, alias="RUNYARD_PROBE_PAUSES")
+    job_memory: float = Field(1.5, gt=0, le=240, alias="RUNYARD_JOB_MEMORY")
     start_pauses: str = Field("5,10,20,40,60", pattern=_PAUSES, alias="RUNYARD_START_PAUSES")
     start_deadline: int = Field(3600, ge=0, alias="RUNYARD_START_DEADLINE")
     client_jobs: int = Field(0, ge=0, alias="RUNYARD_CLIENT_JOBS")

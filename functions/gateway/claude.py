@@ -1,9 +1,10 @@
 """Runs of Anthropic's models: the job that runs the `claude` command line, and the report that it writes."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from functions.gateway.records import Run
 from functions.gateway.redaction import redacted
@@ -55,21 +56,32 @@ def job(run: Run) -> JobSpec:
     )
 
 
+class Written(BaseModel):
+    """The report as the agent writes it; `result` is the reason when `is_error`."""
+
+    result: str
+    is_error: bool
+    tokens: Annotated[int, Field(ge=0, lt=2**63)]
+    cost: Annotated[FiniteFloat, Field(ge=0)]
+
+
 async def read_report(end: Exit) -> Report | None:
-    """Return the agent's report, None when it has not written one."""
+    """Return the agent's report, None when it has not written one; the model's own commands may have spoiled it."""
     blob = next((file.blob for file in end.files if file.name == REPORT and file.size <= MAX_REPORT), None)
     if blob is None:
         return None
     try:
-        written: dict[str, Any] = json.loads(await blobs.get(ARTIFACTS, blob))
+        written = Written.model_validate_json(await blobs.get(ARTIFACTS, blob))
     except blobs.BlobNotFound:  # a repeat: the report was deleted after the run had ended
         return None
-    text = redacted(written["result"])
+    except ValidationError:
+        return Report(None, "The report of the model's command line cannot be read", 0, 0.0)
+    text = redacted(written.result)
     return Report(
-        result=None if written["is_error"] else text,
-        error=text or "The model ended with an error" if written["is_error"] else None,
-        tokens=written["tokens"],
-        cost=written["cost"],
+        result=None if written.is_error else text,
+        error=text or "The model ended with an error" if written.is_error else None,
+        tokens=written.tokens,
+        cost=written.cost,
     )
 
 

@@ -5,6 +5,7 @@ repeated after a crash deletes what is left, and nothing is counted twice.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ import azure.durable_functions as df
 from functions.gateway.records import Run, RunStatus
 from functions.gateway.store import alerts, artifacts, runs
 from shared import blobs, tables
+from shared.faults import Sweep
 from shared.jobs import LOGS, jobs
 from shared.tables import Collection, Record
 
@@ -64,7 +66,8 @@ def gateway_cleanup(ctx: df.DurableOrchestrationContext):
     for name, count in due["counts"].items():
         totals[name] += count
     if due["ids"]:
-        yield ctx.call_activity_with_retry(f"gateway_cleanup_delete_{kind}", RETRY, due["ids"])
+        with contextlib.suppress(Exception):  # what could not be deleted was reported; the next cleanup finds it again
+            yield ctx.call_activity_with_retry(f"gateway_cleanup_delete_{kind}", RETRY, due["ids"])
     kinds = state["kinds"] if due["before"] else state["kinds"][1:]
     if kinds:
         ctx.continue_as_new({"kinds": kinds, "before": due["before"], "totals": totals})
@@ -137,9 +140,20 @@ async def gateway_cleanup_done(totals: dict) -> None:
 
 
 async def in_parallel(ids: list[str], act: Callable[[str], Awaitable[None]], width: int = 50) -> None:
-    """Call `act` with each id, `width` at a time: concurrent writes share transactions."""
-    for start in range(0, len(ids), width):
-        await asyncio.gather(*(act(record_id) for record_id in ids[start : start + width]))
+    """Call `act` with each id, `width` at a time: concurrent writes share transactions.
+
+    RuntimeError at the end when it has failed for some of them.
+    """
+    async with Sweep("cleanup of old records") as sweep:
+
+        async def one(record_id: str) -> None:
+            with sweep.item(record_id):
+                await act(record_id)
+
+        for start in range(0, len(ids), width):
+            await asyncio.gather(*map(one, ids[start : start + width]))
+    if sweep.failed:
+        raise RuntimeError(f"{sweep.failed} records could not be deleted")
 
 
 async def _batch(records: AsyncIterator[Record], size: int) -> tuple[list[Record], str | None]:

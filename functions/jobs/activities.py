@@ -100,7 +100,7 @@ def _group_of(job_id: str, kind: str, spec: JobSpec, order: Order) -> GroupSpec:
         # The command's own variables are in the order: they must not change how the runner works.
         secrets={**spec.secrets, VARIABLE: order.to_json()},
         cpu=spec.cpu,
-        memory_gb=spec.memory_gb,
+        memory_gb=spec.memory_gb or settings().job_memory,
     )
     return GroupSpec(
         name=group_name(job_id),

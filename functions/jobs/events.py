@@ -40,7 +40,7 @@ RETRY_AFTER = "30"
 """Seconds after which a runner may repeat a push for a kind of job that this app does not serve."""
 
 
-LOG_MARGIN = 64 * 1024
+LOG_MARGIN = 256 * 1024
 """Bytes of output over `RUNYARD_LOG_LIMIT` that are taken: the runner adds lines about what it has dropped."""
 
 MAX_CAPTURED = 1000

@@ -6,6 +6,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.maintenance.orders import collection_of
+from shared import faults
 
 log = logging.getLogger(__name__)
 bp = df.Blueprint()
@@ -20,5 +21,9 @@ async def maintenance_rebuild(message: func.QueueMessage) -> None:
     Safe while other requests write. After an interruption the queue repeats the message, and the rebuild continues.
     """
     collection = collection_of(message)
-    done = await collection.rebuild()
+    try:
+        done = await collection.rebuild()
+    except Exception as error:  # no record can be left out, as its counts would be lost
+        await faults.report(f"rebuild {collection.table}", f"Rebuilding {collection.table}: {type(error).__name__}")
+        raise
     log.info("rebuilt %s: %d records, %d stray index rows", collection.table, done.records, done.stray)

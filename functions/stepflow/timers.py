@@ -1,11 +1,13 @@
 """Hourly cleanup: deletes artifacts past their retention and records of closed connections."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 from functions.stepflow.records import RETENTION_DAYS
 from functions.stepflow.store import artifacts, connections, delete_artifact_and_file
 from functions.stepflow.updates import HUB
 from shared import realtime, tables
+from shared.faults import Sweep
 from shared.workflows import WorkflowClient
 
 
@@ -27,21 +29,22 @@ async def hourly_cleanup(workflows: WorkflowClient) -> str:
 async def _delete_expired_artifacts(now: datetime) -> int:
     """Delete artifacts past their retention, and return how many; newer artifacts are not even read."""
     count = 0
-    async for artifact in artifacts.all(before=now - timedelta(days=RETENTION_DAYS)):
-        await delete_artifact_and_file(artifact)
-        count += 1
+    async with Sweep("deleting artifacts past their retention") as sweep:
+        async for artifact in artifacts.all(before=now - timedelta(days=RETENTION_DAYS)):
+            with sweep.item(artifact.id):
+                await delete_artifact_and_file(artifact)
+                count += 1
     return count
 
 
 async def _delete_closed_connections() -> tuple[int, int]:
     """Return how many connection records were checked, and how many of them were deleted."""
     checked = closed = 0
-    async for connection in connections.all():
-        checked += 1
-        if await realtime.connection_exists(HUB, connection.connection_id) is False:
-            closed += 1
-            try:
-                await connections.delete(connection.id)
-            except tables.RecordNotFound:
-                pass
+    async with Sweep("deleting records of closed connections") as sweep:
+        async for connection in connections.all():
+            checked += 1
+            with sweep.item(connection.id), contextlib.suppress(tables.RecordNotFound):
+                if await realtime.connection_exists(HUB, connection.connection_id) is False:
+                    closed += 1
+                    await connections.delete(connection.id)
     return checked, closed

@@ -1,5 +1,6 @@
 """Uploading the files that lines of output name, at the moment when the line is read."""
 
+import http.client
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from files import put
+from files import MAX_NAME, MAX_TEXT, put, readable
 from push import JobApi, Over, Pusher
 
 LONGEST = 64 * 1024  # bytes of a line; longer lines are passed on without a search
@@ -73,8 +74,8 @@ class Capture:
         try:
             try:
                 report["file"] = self._put(os.fsdecode(raw.strip()), path)
-            except (OSError, ValueError) as error:
-                report["reason"] = getattr(error, "strerror", None) or str(error)
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                report["reason"] = readable(getattr(error, "strerror", None) or str(error))[:MAX_TEXT]
             self._api.post("/captures", json.dumps(report).encode(), "application/json")
         except Over:
             return  # the pusher's next push fails with the same
@@ -84,11 +85,13 @@ class Capture:
         target = Path(os.path.realpath(self._directory / path))
         if not target.is_relative_to(self._root):
             raise ValueError("The path leads out of the container's file system")
-        name = Path(shown).name or target.name or "artifact"
+        name = readable(Path(shown).name or target.name or "artifact")[-MAX_NAME:]
         if target.is_dir():
             with tempfile.NamedTemporaryFile(suffix=".tar.gz") as packed:
                 pack(target, Path(packed.name).resolve())
-                return put(Path(packed.name), f"{target.name or 'root'}.tar.gz", self._api, "application/gzip")
+                return put(
+                    Path(packed.name), f"{readable(target.name) or 'root'}.tar.gz", self._api, "application/gzip"
+                )
         if target.exists() and not target.is_file():
             raise ValueError("Not a regular file")
         return put(target, name, self._api)

@@ -84,6 +84,8 @@ class Pusher:
         self._changed = threading.Condition()
         self.over: str | None = None
         """Why the app accepts no more output; None while it does."""
+        self.in_line = False
+        """Whether the output does not end with a newline."""
         self.stop = False
         """Whether the app has asked to end the command."""
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -93,6 +95,7 @@ class Pusher:
         """Add output to the buffer; waits while the buffer is full."""
         if not data:
             return
+        self.in_line = not data.endswith(b"\n")
         now = time.monotonic()
         with self._changed:
             self._changed.wait_for(lambda: len(self._buffer) < BUFFER or self.over)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from capture import Capture
-from files import keep
+from files import MAX_TEXT, keep, readable
 from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
 from push import PATIENCE, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
@@ -29,6 +29,7 @@ from redaction import Redactor  # pyright: ignore[reportMissingImports] - the im
 STEP = 0.05  # seconds between two checks of a reader
 OVER = 75  # exit code when the app accepts no more from this job
 MALFORMED = 78  # exit code for an order that cannot be read
+LINE = 500  # characters of a line about a file that was not kept
 GRACE = 2.0  # seconds from SIGTERM to SIGKILL, and for the output of processes that outlive the command
 
 
@@ -66,12 +67,38 @@ def work(order: Order) -> int | None:
         if order.capture:
             sink = Capture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
         variables = {**os.environ, **order.environment, "PYTHONUNBUFFERED": "1"}
-        end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink)
-    end["size"] = pusher.close()
+        killed = kills_for_memory()
+        end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink, order.log_limit)
+        if end["exit_code"] == 137 and kills_for_memory() > killed:
+            end["message"] = "Ran out of memory"
     if order.keep:
-        end["files"], end["skipped"] = keep(directory / order.keep, api)
-    api.post("/exit", json.dumps(end).encode(), "application/json")
+        kept = keep(directory / order.keep, api).report
+        end |= kept
+        for file in kept["skipped"]:
+            line = f"{file['name']} was not kept: {file['reason']}"[:LINE]
+            pusher.write(b"\n" * pusher.in_line + redactor.feed(f"[{line}]\n".encode()))
+    end["message"] = readable(end["message"])[:MAX_TEXT]
+    end["size"] = pusher.close()
+    report_exit(end, api)
     return end["exit_code"]
+
+
+def report_exit(end: dict[str, Any], api: JobApi) -> None:
+    """Report how the job ended; without its files when the app refuses the report with them."""
+    status, answer = api.post("/exit", json.dumps(end).encode(), "application/json")
+    if status >= 400:
+        print(f"runner: the exit was refused: {status} {answer}", file=sys.stderr)
+        bare = {"exit_code": end["exit_code"], "reason": end["reason"], "size": end["size"]}
+        api.post("/exit", json.dumps(bare).encode(), "application/json")
+
+
+def kills_for_memory() -> int:
+    """Return how often the system has killed a process of this container for its memory; 0 where it does not say."""
+    try:
+        events = Path("/sys/fs/cgroup/memory.events").read_text().split()
+    except OSError:
+        return 0
+    return int(events[events.index("oom_kill") + 1]) if "oom_kill" in events else 0
 
 
 def fetch(inputs: list[InputFile], directory: Path) -> None:
@@ -99,8 +126,12 @@ def run(
     redactor: Redactor,
     pusher: Pusher,
     sink: "Pusher | Capture",
+    log_limit: int | None = None,
 ) -> dict[str, Any]:
-    """Run the command in its own process group, its output going through `sink` to `pusher`; return how it ended."""
+    """Run the command in its own process group, its output going through `sink` to `pusher`; return how it ended.
+
+    Output over `log_limit` bytes is read and dropped, so that the command goes on.
+    """
     try:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -114,7 +145,7 @@ def run(
         sys.exit(143)
 
     signal.signal(signal.SIGTERM, stop)
-    reader = OutputReader(process, redactor, sink)
+    reader = OutputReader(process, redactor, sink, log_limit)
     reader.start()
     reason, deadline = "exited", time.monotonic() + timeout
     while process.poll() is None:
@@ -134,10 +165,13 @@ def run(
 class OutputReader(threading.Thread):
     """Reads a command's output to its end, masks secrets in it and writes it to a sink."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | Capture"):
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | Capture", limit: int | None
+    ):
         super().__init__(daemon=True)
         assert process.stdout
         self._output, self._redactor, self._sink = process.stdout.fileno(), redactor, sink
+        self._limit, self._room = limit, limit
         self._reading = False
 
     def run(self) -> None:
@@ -148,10 +182,19 @@ class OutputReader(threading.Thread):
             self._reading = False
             if not data:
                 break
-            self._sink.write(self._redactor.feed(data))
-        self._sink.write(self._redactor.finish())
+            self._write(self._redactor.feed(data))
+        self._write(self._redactor.finish())
         if isinstance(self._sink, Capture):
             self._sink.finish()
+
+    def _write(self, data: bytes) -> None:
+        """Write output up to the limit; what is over is dropped, and one line says so."""
+        if self._room is None or len(data) <= self._room:
+            self._room = self._room and self._room - len(data)
+            self._sink.write(data)
+        elif self._limit is not None:
+            self._sink.write(data[: self._room] + f"\n[output over {self._limit} bytes was dropped]\n".encode())
+            self._room, self._limit = 0, None
 
     def finish(self) -> None:
         """Wait until all that was read is written, and at most `GRACE` seconds in total for more to read."""

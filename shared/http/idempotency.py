@@ -1,5 +1,6 @@
 """`Idempotency-Key`: a creating request that is repeated gets the response of the first one, for a day."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Send
 
-from shared import tables
+from shared import faults, tables
 from shared.http.errors import BadRequest, Conflict
 from shared.tables import Collection, Record
 
@@ -81,12 +82,11 @@ async def serve_once(
 async def purge() -> int:
     """Delete the keys that are older than `KEPT`; return how many."""
     count = 0
-    async for claim in claims.all(before=datetime.now(UTC) - KEPT):
-        try:
-            await claims.delete(claim.id)
-        except tables.RecordNotFound:
-            continue
-        count += 1
+    async with faults.Sweep("deleting old idempotency keys") as sweep:
+        async for claim in claims.all(before=datetime.now(UTC) - KEPT):
+            with sweep.item(claim.id), contextlib.suppress(tables.RecordNotFound):
+                await claims.delete(claim.id)
+                count += 1
     return count
 
 

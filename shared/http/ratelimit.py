@@ -6,6 +6,7 @@ remaining tokens, so that few tokens are left unused on an instance that receive
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -16,7 +17,7 @@ from math import ceil
 
 from starlette.requests import Request
 
-from shared import tables
+from shared import faults, tables
 from shared.tables import Collection, Record
 
 log = logging.getLogger(__name__)
@@ -165,11 +166,10 @@ def address_of(request: Request) -> str:
 async def purge() -> int:
     """Delete the windows of callers without a request for a day; return how many."""
     count, limit = 0, datetime.now(UTC) - timedelta(days=1)
-    async for window in windows.all():
-        if window.began < limit:
-            try:
-                await windows.delete(window.id)
-            except tables.RecordNotFound:
-                continue
-            count += 1
+    async with faults.Sweep("deleting old rate windows") as sweep:
+        async for window in windows.all():
+            if window.began < limit:
+                with sweep.item(window.id), contextlib.suppress(tables.RecordNotFound):
+                    await windows.delete(window.id)
+                    count += 1
     return count

@@ -12,15 +12,29 @@ AGE = timedelta(hours=1)
 """A younger blob may belong to a write that is not finished."""
 
 _AT_ONCE = 16
+_MAX_ERRORS = 50
 
 
 async def sweep(older_than: timedelta = AGE) -> int:
-    """Delete the blobs of all declared collections that are older and that no record names; returns their number."""
+    """Delete the blobs of all declared collections that are older and that no record names; returns their number.
+
+    One that cannot be deleted does not stop the others; `ExceptionGroup` at the end.
+    """
     before = datetime.now(UTC) - older_than
     names = [name async for name, changed in client().blobs.names() if changed <= before]
-    removed = 0
+    removed, errors = 0, list[Exception]()
     for start in range(0, len(names), _AT_ONCE):
-        removed += sum(await asyncio.gather(*map(_remove, names[start : start + _AT_ONCE])))
+        for done in await asyncio.gather(*map(_remove, names[start : start + _AT_ONCE]), return_exceptions=True):
+            if isinstance(done, Exception):
+                errors.append(done)
+            elif isinstance(done, BaseException):
+                raise done
+            else:
+                removed += done
+        if len(errors) > _MAX_ERRORS:
+            break
+    if errors:
+        raise ExceptionGroup("blobs of long texts could not be deleted", errors)
     return removed
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from azure.core.exceptions import HttpResponseError
 
+from infra.emulator.processes import free_ports
 from infra.local.environment import Environment
 from shared import containers
 from shared.container_groups import (
@@ -179,14 +179,31 @@ class TestCreate:
         )
         assert await containers.state(name) is None
 
-    async def test_a_full_region_raises_the_error_of_the_service(self, arm: httpx.AsyncClient, name: str):
-        await arm.put("/local/limits", json={"full_locations": ["westeurope"]})
+    @pytest.mark.parametrize(
+        ("limit", "message", "retry_after"),
+        [
+            ({"full_locations": ["westeurope"]}, "is not available in the location 'westeurope' at this moment", 0),
+            ({"groups": 0}, "quota 'ContainerGroups' exceeded", 0),
+            ({"cores": 0.5}, "quota 'StandardCores' exceeded", 0),
+            ({"creates": 0, "window": 77}, "The limit of 0 container group creations in 77 seconds", 77),
+        ],
+    )
+    async def test_a_full_region_is_busy_at_once_in_the_words_of_the_service(
+        self, arm: httpx.AsyncClient, name: str, limit: dict[str, Any], message: str, retry_after: float
+    ):
+        before = (await arm.put("/local/limits", json={})).json()
+        await arm.put("/local/limits", json=limit)
         try:
-            with pytest.raises(HttpResponseError) as raised:
+            with pytest.raises(containers.ContainersBusy, match=message) as raised:
                 await containers.create(GroupSpec(name, [shell("true")]))
         finally:
-            await arm.put("/local/limits", json={"full_locations": []})
-        assert raised.value.status_code == 409
+            await arm.put("/local/limits", json=before)
+        assert raised.value.retry_after == retry_after
+
+    async def test_a_service_that_does_not_answer_is_busy(self, name: str):
+        async with connected(RUNYARD_ARM_ENDPOINT=f"http://127.0.0.1:{free_ports(1)[0]}"):
+            with pytest.raises(containers.ContainersBusy, match="does not answer: ServiceRequestError"):
+                await containers.create(GroupSpec(name, [shell("true")]))
 
     async def test_a_missing_share_is_the_reason_of_the_failure(self, name: str):
         missing = ShareMount("missing", "files", "hidden-key", "/work")

@@ -1,7 +1,10 @@
 """The container groups of an environment, and the processes in them."""
 
+import contextlib
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -34,3 +37,22 @@ async def processes_with(text: str) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+@contextlib.asynccontextmanager
+async def limited(environment: Environment, **limits: Any) -> AsyncIterator[None]:
+    """The quotas of the container service are these for a while; existing groups count too."""
+    url = f"{environment.app_settings['RUNYARD_ARM_ENDPOINT']}/local/limits"
+    async with aiohttp.ClientSession() as session:
+
+        async def change(body: dict[str, Any]) -> dict[str, Any]:
+            async with session.put(url, json=body) as answer:
+                assert answer.status == 200, await answer.text()
+                return await answer.json()
+
+        before = await change({})
+        await change(limits)
+        try:
+            yield
+        finally:
+            await change(before)

@@ -9,5 +9,9 @@ SECRET = "sk-abcdefghijklmnopqrstuvwxyz012345"
 UNLIMITED = {"RUNYARD_RATE_MINUTE": "0", "RUNYARD_RATE_SECOND": "0"}
 """Settings without rate limits."""
 
-SHORT_CLOCKS = {"RUNYARD_SOCKET_SILENCE": "4", "RUNYARD_PROBE_PAUSES": "2,10,60"}
+SHORT_CLOCKS = {
+    "RUNYARD_SOCKET_SILENCE": "4",
+    "RUNYARD_PROBE_PAUSES": "2,10,60",
+    "RUNYARD_START_PAUSES": "1,1,2",
+}
 """Settings under which the app waits for a shorter time than in production."""

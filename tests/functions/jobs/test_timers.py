@@ -140,8 +140,20 @@ async def test_a_failure_with_one_job_or_kind_does_not_stop_the_others(
 ):
     monkeypatch.setattr("shared.jobs.kinds", {})
     monkeypatch.setattr("functions.jobs.timers.kinds", {kind.name: kind() for kind in (BrokenKind, UnstartedKind)})
+    reported: list[tuple[str, str]] = []
+
+    async def report(cause: str, message: str) -> None:
+        reported.append((cause, message))
+
+    monkeypatch.setattr("shared.faults.reporters", [report])
     workflows = FailingOnce()
     await reconcile(workflows)
     assert workflows.asked == [("first", "tests.unstarted"), ("second", "tests.unstarted")]
-    assert "could not repair jobs of the kind tests.broken" in caplog.text
-    assert "could not repair tests.unstarted first" in caplog.text
+    assert "upkeep of jobs: jobs of the kind tests.broken failed" in caplog.text
+    assert "upkeep of jobs: tests.unstarted first failed" in caplog.text
+    assert reported == [
+        (
+            "sweep: upkeep of jobs",
+            "upkeep of jobs failed for 2 items, first for jobs of the kind tests.broken (StorageUnavailable)",
+        )
+    ]

@@ -27,10 +27,19 @@ class Context:
     instance_id = "job-1"
     current_utc_datetime = START
 
-    def get_input(self) -> str:
-        return "tests.kind"
+    def __init__(self, given: Any = "tests.kind"):
+        self.given = given
+        self.values: list[Any] = []
+        self.continued: Any = None
+
+    def get_input(self) -> Any:
+        return self.given
+
+    def continue_as_new(self, value: Any) -> None:
+        self.continued = value
 
     def call_activity_with_retry(self, name: str, retry: Any, value: Any) -> str:
+        self.values.append(value)
         return name
 
     def wait_for_external_event(self, name: str) -> str:
@@ -42,6 +51,14 @@ class Context:
     def task_any(self, tasks: list[Any]) -> list[Any]:
         return tasks
 
+    def task_all(self, tasks: list[Any]) -> list[Any]:
+        return tasks
+
+
+def workflow_of(context: Context) -> Any:
+    """The generator of the workflow."""
+    return run_job._function.get_user_function().orchestrator_function(context)  # type: ignore[attr-defined]
+
 
 @pytest.mark.parametrize(
     ("created", "limit", "expected"),
@@ -50,7 +67,7 @@ class Context:
 def test_pauses_come_from_the_first_activity_and_older_instances_keep_the_defaults(
     created: Any, limit: int, expected: list[int]
 ):
-    workflow = run_job._function.get_user_function().orchestrator_function(Context())  # type: ignore[attr-defined]
+    workflow = workflow_of(Context())
     assert next(workflow) == "job_create"
     waited: list[float] = []
     tasks = workflow.send(created)
@@ -63,8 +80,46 @@ def test_pauses_come_from_the_first_activity_and_older_instances_keep_the_defaul
     assert waited == expected
 
 
-def test_the_workflow_ends_at_once_when_the_job_is_not_to_run():
-    workflow = run_job._function.get_user_function().orchestrator_function(Context())  # type: ignore[attr-defined]
+def test_a_job_that_is_not_to_run_ends_after_the_removal_of_what_an_earlier_attempt_may_have_created():
+    workflow = workflow_of(Context())
     next(workflow)
+    assert workflow.send(None) == "job_remove"
     with pytest.raises(StopIteration):
         workflow.send(None)
+
+
+def test_a_job_without_room_waits_and_tries_again_in_a_new_execution_of_its_workflow():
+    context = Context({"kind": "tests.kind", "waits": 2})
+    workflow = workflow_of(context)
+    next(workflow)
+    assert context.values == [{"id": "job-1", "kind": "tests.kind", "waits": 2}]
+    cancel, pause = workflow.send({"wait": 7})
+    assert (cancel, pause.seconds) == ("cancel", 7)
+    with pytest.raises(StopIteration):
+        workflow.send(pause)
+    assert context.continued == {"kind": "tests.kind", "waits": 3}
+
+
+def test_cancelling_a_job_that_waits_ends_it_at_once():
+    context = Context()
+    workflow = workflow_of(context)
+    next(workflow)
+    cancel, _ = workflow.send({"wait": 7})
+    assert [workflow.send(cancel), workflow.send(None)] == ["job_remove", "job_end"]
+    assert context.values[1]["waits"] == 1  # so that it leaves the line
+    assert context.values[2]["reason"] == "cancelled"
+    with pytest.raises(StopIteration):
+        workflow.send(None)
+    assert context.continued is None
+
+
+@pytest.mark.parametrize("answer", ["lost", {"reason": "lost", "message": "Ran out of memory (1.5 GB)"}])
+def test_the_reason_of_a_check_is_handed_on_in_the_older_form_too(answer: Any):
+    context = Context()
+    workflow = workflow_of(context)
+    next(workflow)
+    *_, probe = workflow.send({"limit": 700, "pauses": [1]})
+    workflow.send(probe)
+    assert [workflow.send(answer), workflow.send(None)] == ["job_remove", "job_end"]
+    expected = answer if isinstance(answer, dict) else {"reason": answer}
+    assert context.values[-1] == {"id": "job-1", "kind": "tests.kind", **expected}

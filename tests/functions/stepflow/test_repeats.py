@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.jobs.ending import settle
 from functions.stepflow import log_index
 from functions.stepflow.job import KIND, StepflowExecution

@@ -57,7 +57,7 @@ class TestSteps:
         assert transcript.lines == 0
 
     def test_a_completion_without_a_step_is_ignored(self):
-        assert read("STEP_COMPLETE: a") == (Transcript(offset=16), [])
+        assert read("STEP_COMPLETE: a") == (Transcript(offset=16, read_until=AT), [])
 
     def test_an_error_fails_the_open_step_whatever_its_name(self):
         transcript, changes = read("STEP_START: a", "STEP_ERROR: b: it broke", "STEP_START: c")

@@ -1,0 +1,174 @@
+"""Reports of a runner that is not to be trusted: bounds, uploads that differ, ends of jobs that have ended."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+import function_app  # noqa: F401 - registers the kinds of jobs
+from functions.gateway.job import KIND
+from functions.gateway.records import Run
+from functions.gateway.store import runs
+from functions.jobs.ending import settle
+from infra.local.environment import Environment
+from shared import blobs
+from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobState, jobs, new_token
+from tests.support.environments import connected
+from tests.support.gateway import Gateway
+
+SHA = "0" * 64
+
+
+@dataclass
+class Runner:
+    """The runner of a job without a container."""
+
+    http: httpx.AsyncClient
+    job: Job
+    headers: dict[str, str]
+
+    async def post(self, path: str, body: Any) -> httpx.Response:
+        """Push to the app; bytes are output, all other bodies are JSON."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        kind = "application/octet-stream" if path.startswith("events") else "application/json"
+        headers = {**self.headers, "Content-Type": kind}
+        return await self.http.post(f"/jobs/{self.job.id}/{path}", content=content, headers=headers)
+
+    def file(self, **members: Any) -> dict[str, Any]:
+        """The record of a file."""
+        blob = f"{KIND}/{self.job.id}/file"
+        return {"name": "f", "size": 1, "sha256": SHA, "content_type": "text/plain", "blob": blob, **members}
+
+    async def upload(self, name: str, declared: int, data: bytes) -> dict[str, Any]:
+        """Upload a file through the link for one of the declared size; return its record."""
+        place = (await self.post("files", {"name": name, "size": declared})).json()
+        async with httpx.AsyncClient(trust_env=False) as http:
+            done = await http.put(place["url"], content=data, headers={"x-ms-blob-type": "BlockBlob"})
+        assert done.status_code == 201
+        return self.file(name=name, size=declared, blob=place["blob"])
+
+
+@pytest.fixture
+async def runner(stack: Environment, gateway: Gateway, http: httpx.AsyncClient) -> AsyncIterator[Runner]:
+    """The runner of a run of the gateway."""
+    async with connected(**stack.app_settings):
+        now = datetime.now(UTC)
+        run = Run(client_id=gateway.id, prompt="", model="bash", options={"timeout": 60}, started_at=now)
+        await runs.insert(run)
+        token, hashed = new_token()
+        job = await jobs.insert(Job(id=run.id, kind=KIND, token_hash=hashed, timeout=60))
+        yield Runner(http, job, {"Authorization": f"Bearer {token}"})
+
+
+POISON: dict[str, dict[str, Any]] = {
+    "a code that no system has": {"exit_code": 10**30},
+    "a message without end": {"message": "x" * 100_000},
+    "a reason of its own": {"reason": "won"},
+    "too many skipped files": {"skipped": [{"name": "x", "reason": "y"}] * 60_000},
+    "half a character": {"message": "\ud800"},
+    "an output of a negative size": {"size": -1},
+    "an output that never came": {"size": 10**30},
+}
+FILES: dict[str, dict[str, Any]] = {
+    "a size that no store holds": {"size": 10**30},
+    "a negative size": {"size": -1},
+    "a name without end": {"name": "x" * 2000},
+    "a name with a newline": {"name": "a\nb"},
+    "a name that is half a character": {"name": "\udcff"},
+    "no name": {"name": ""},
+    "a hash that is none": {"sha256": "x"},
+    "a type that ends a header": {"content_type": "text/plain\r\nX-Evil: 1"},
+}
+
+
+async def test_exits_out_of_bounds_are_refused_and_a_bare_one_gets_through(runner: Runner, gateway: Gateway):
+    reports = {**POISON, **{name: {"files": [runner.file(**file)]} for name, file in FILES.items()}}
+    reports["too many files"] = {"files": [runner.file()] * 1001}
+    for name, report in reports.items():
+        answer = await runner.post("exit", {"exit_code": 0, "reason": "exited", "size": 0, **report})
+        assert answer.status_code in (400, 409, 422), (name, answer.status_code, answer.text)
+    for body in (b"[" * 100_000, b"x" * 100, b"1" * 100_000, b'{"exit_code":' + b"1" * 5000 + b"}"):
+        assert (await runner.post("exit", body)).status_code in (400, 422)
+    assert (await runner.post("exit", b" " * 11_000_000)).status_code == 413
+    assert (await jobs.get(runner.job.id)).exit is None
+    answer = await runner.post("exit", {"exit_code": 0, "reason": "exited", "size": 0, "at": "0001-01-01T00:00:00Z"})
+    assert answer.status_code == 200
+    await settle(runner.job.id, KIND, Exit(reason="lost"))
+    run = await gateway.get(runner.job.id)
+    assert run["status"] == "completed"
+    assert run["completed_at"] > run["started_at"]
+
+
+async def test_offsets_and_captures_out_of_bounds_are_refused(runner: Runner):
+    for offset in (1, 2**63, 10**30, "1" * 5000):
+        assert (await runner.post(f"events?offset={offset}", b"x")).status_code in (400, 409, 413, 422)
+    for capture in ({"end": 2**63}, {"line": -1}, {"path": "x" * 100_000}, {"path": "\ud800"}):
+        answer = await runner.post("captures", {"line": 0, "end": 1, "path": "x", **capture})
+        assert answer.status_code in (400, 422)
+
+
+async def test_output_over_the_limit_is_refused(stack: Environment, runner: Runner):
+    job = runner.job
+
+    def grow(record: Job) -> None:
+        record.size = 101_000_000
+
+    await jobs.update(job.id, grow)
+    answer = await runner.post("events?offset=101000000", b"x")
+    assert (answer.status_code, answer.json()) == (413, {"error": "Output is over 100000000 bytes"})
+
+
+async def test_uploads_that_are_not_as_declared_are_deleted_and_the_others_kept(runner: Runner, gateway: Gateway):
+    good = await runner.upload("good", 3, b"abc")
+    large = await runner.upload("large", 1, b"x" * 1_000_000)
+    never = runner.file(name="never", blob=f"{KIND}/{runner.job.id}/never")
+    report = {"exit_code": 0, "reason": "exited", "size": 0, "files": [good, large, never]}
+    assert (await runner.post("exit", report)).status_code == 200
+    for _ in range(2):  # a repeat after a crash comes to the same
+        await settle(runner.job.id, KIND, Exit(reason="lost"))
+        assert set(await gateway.artifacts(runner.job.id)) == {"good"}
+    with pytest.raises(blobs.BlobNotFound):
+        await blobs.info(ARTIFACTS, large["blob"])
+
+
+async def test_a_captured_upload_that_is_larger_than_declared_is_deleted_and_recorded_with_the_reason(runner: Runner):
+    large = await runner.upload("large", 1, b"x" * 1_000_000)
+    answer = await runner.post("captures", {"line": 0, "end": 10, "path": "large", "file": large})
+    assert answer.status_code == 200
+    (captured,) = (await jobs.get(runner.job.id)).captured
+    assert (captured.file, captured.reason) == (None, "1000000 bytes were uploaded instead of 1")
+    with pytest.raises(blobs.BlobNotFound):
+        await blobs.info(ARTIFACTS, large["blob"])
+
+
+async def test_a_stored_exit_that_cannot_be_read_ends_the_job_with_a_reason(runner: Runner, gateway: Gateway):
+    def spoil(record: Job) -> None:
+        record.exit = {"exit_code": 0, "reason": "exited", "files": [runner.file(size=10**30)]}
+
+    await jobs.update(runner.job.id, spoil)
+    await settle(runner.job.id, KIND, Exit(reason="lost"))
+    run = await gateway.get(runner.job.id)
+    assert (run["status"], run["error"]) == ("failed", "Its report could not be read")
+
+
+async def test_a_repeated_exit_changes_nothing_and_one_of_an_ended_job_is_410(runner: Runner):
+    for code in (0, 7):
+        answer = await runner.post("exit", {"exit_code": code, "reason": "exited", "size": 0})
+        assert answer.status_code == 200
+    assert ((await jobs.get(runner.job.id)).exit or {})["exit_code"] == 0
+    await settle(runner.job.id, KIND, Exit(reason="lost"))
+    for path, body in (("exit", {"exit_code": 0, "size": 0}), ("events?offset=0", b"x"), ("files", {})):
+        assert (await runner.post(path, body)).status_code == 410
+
+
+async def test_a_push_for_a_run_that_has_ended_is_told_to_stop(runner: Runner):
+    await runs.update(runner.job.id, Run.cancel)
+    for data in (b"", b"line\n"):
+        answer = await runner.post("events?offset=0", data)
+        assert (answer.status_code, answer.json()) == (200, {"offset": len(data), "stop": True})
+    assert (await jobs.get(runner.job.id)).state is JobState.RUNNING
+    assert await blobs.get(LOGS, runner.job.id) == b"line\n"
