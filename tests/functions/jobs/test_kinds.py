@@ -47,7 +47,7 @@ class TestJobKind:
     async def test_the_defaults_let_a_job_run_to_its_end(self):
         kind, job = SmallestKind(), Job(kind=SmallestKind.name, token_hash="", timeout=60)
         await kind.started(job)
-        await kind.output(job, 0, b"ignored")
+        await kind.output(job, 0, b"ignored", Printed([]))
         await kind.orphaned(job.id)
         assert await kind.wanted(job.id)
         assert [job_id async for job_id in kind.unfinished()] == []
