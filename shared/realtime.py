@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0  # seconds that one call may take, including its retries
+PATIENCE = 5.0  # seconds that one call may take, including its retries
 PAUSE = 30.0  # seconds without publishing after a call that timed out
 
 _clients: dict[str, "WebPubSubServiceClient"] = {}
