@@ -20,8 +20,12 @@ class WorkflowClient:
         self._client = client
 
     async def start(self, name: str, instance_id: str, value: Any = None) -> None:
-        """Start orchestrator `name` with a plain-JSON input that holds no secret."""
-        await self._client.start_new(name, instance_id, value)
+        """Start orchestrator `name` with a plain-JSON input that holds no secret, unless the instance exists already."""
+        try:
+            await self._client.start_new(name, instance_id, value)
+        except Exception:  # the client raises a plain Exception, also for an instance that is running
+            if await self.status(instance_id) is None:
+                raise
 
     async def signal(self, instance_id: str, event: str) -> bool:
         """Raise an event; return False when the orchestration does not exist or has ended."""

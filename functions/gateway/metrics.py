@@ -10,7 +10,7 @@ from starlette.responses import Response
 from functions.gateway.health import uptime
 from functions.gateway.records import RunStatus
 from functions.gateway.store import runs
-from shared.api_keys import current_client
+from shared.api_keys import current_client, require_administrator
 from shared.http.api import Api
 from shared.http.routes import options, router
 from shared.settings import settings
@@ -29,7 +29,7 @@ Sample = tuple[dict[str, str], float]
 async def get_prometheus_metrics(request: Request) -> Response:
     """Metrics of the runs of the whole app and of the requests that this instance served."""
     if not settings().metrics_open:
-        await current_client(request)
+        require_administrator(await current_client(request))
     of_runs, oldest = await asyncio.gather(
         runs.totals({}),
         runs.page({"status": RunStatus.PENDING}, limit=1, descending=False),
