@@ -1,7 +1,7 @@
 """Calls of Azure Storage's SDKs, bounded in time, with the one error for all that means "not now"."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ _BUSY = {408, 429, 500, 502, 503, 504}
 
 
 @asynccontextmanager
-async def answered() -> AsyncIterator[None]:
+async def answered() -> AsyncGenerator[None]:
     """Bound one call. `StorageUnavailable` when it is not answered in time, or the service is too busy."""
     from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 

@@ -4,6 +4,7 @@
 
 import asyncio
 import contextlib
+import io
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -102,7 +103,7 @@ async def put(container: str, name: str, data: bytes | AsyncIterable[bytes], con
             break
         blocks.append(BlobBlock(f"{len(blocks):08d}"))
         async with answered():
-            await blob.stage_block(blocks[-1].id, block)
+            await blob.stage_block(blocks[-1].id, io.BytesIO(block), length=len(block))
     async with answered():
         if blocks:
             await blob.commit_block_list(blocks, content_settings=content)

@@ -20,7 +20,7 @@ class WorkflowClient:
         self._client = client
 
     async def start(self, name: str, instance_id: str, value: Any = None) -> None:
-        """Start orchestrator `name` with a plain-JSON input that holds no secret, unless the instance exists already."""
+        """Start orchestrator `name` with a plain-JSON input that holds no secret, unless the instance exists."""
         try:
             await self._client.start_new(name, instance_id, value)
         except Exception:  # the client raises a plain Exception, also for an instance that is running

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -39,7 +39,7 @@ class TableSession:
         return committer
 
     @asynccontextmanager
-    async def lock(self, table: str, partition: str, record_id: str) -> AsyncIterator[None]:
+    async def lock(self, table: str, partition: str, record_id: str) -> AsyncGenerator[None]:
         """Held while one record is read, changed and written, so that writers of one process do not conflict.
 
         `StorageUnavailable` after a long wait when the account is silent: otherwise the waiting writers would, one

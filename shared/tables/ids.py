@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ _origin: ContextVar[_Origin | None] = ContextVar("origin of new ids", default=No
 
 
 @contextmanager
-def repeatable(at: datetime, seed: Callable[[], str]) -> Iterator[None]:
+def repeatable(at: datetime, seed: Callable[[], str]) -> Generator[None]:
     """Let the new records of this block have derived ids: the same ones in a repeat with this moment and seed.
 
     So a repeat of work that was interrupted inserts the records that are stored already. The `seed` is asked for each
