@@ -21,6 +21,10 @@ param apis string = 'gateway,stepflow'
 param corsOrigins string = '*'
 
 @secure()
+@description('API key of the first administrator, a long random text; empty: there is none.')
+param adminKey string = ''
+
+@secure()
 @description('Anthropic API key for the Claude models; empty: Claude models are not available.')
 param anthropicApiKey string = ''
 
@@ -94,6 +98,7 @@ module vault 'modules/vault.bicep' = {
     tags: tags
     token: token
     eventsCode: eventsCode
+    adminKey: adminKey
     anthropicApiKey: anthropicApiKey
   }
 }
@@ -154,7 +159,9 @@ module app 'modules/app.bicep' = {
         RUNYARD_RATE_SECOND: '20'
         RUNYARD_SEALING_KEYS: vault.outputs.sealingKeysReference
         RUNYARD_PRIVATE_HOSTS: ''
-        RUNYARD_METRICS_OPEN: 'true'
+        RUNYARD_REGISTRATION: 'closed'
+        RUNYARD_ADMIN_KEY: vault.outputs.adminKeyReference
+        RUNYARD_METRICS_OPEN: 'false'
         RUNYARD_ENVIRONMENT: environmentName
         RUNYARD_SOCKET_SILENCE: '10'
         RUNYARD_PROBE_PAUSES: '15,30,60'

@@ -1,9 +1,14 @@
-"""Clients and their API keys: finds the caller of a request by the hash of its key."""
+"""Clients and their API keys: finds the caller of a request by the hash of its key, and what the key allows.
+
+A key has a scope, client or administrator, and opens all APIs or some. The first administrator is whoever holds the key
+in `RUNYARD_ADMIN_KEY`; it gives others their scope.
+"""
 
 import hashlib
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -11,23 +16,45 @@ from pydantic import Field
 
 from shared import tables
 from shared.http.admission import Guard
-from shared.http.errors import Unauthorized
+from shared.http.errors import Forbidden, Unauthorized
 from shared.settings import settings
 from shared.tables import Collection, Record
 
 ACTIVE_EVERY = timedelta(minutes=1)
 INVALID = "Invalid or missing API key"
+NOT_OPENED = "This API key does not open this API"
+
+
+class Scope(StrEnum):
+    """What a key allows besides the use of the APIs: an administrator manages other clients, and what all share."""
+
+    CLIENT = "client"
+    ADMINISTRATOR = "administrator"
 
 
 class Client(Record):
-    """The holder of an API key; only the key's SHA-256 is stored."""
+    """The holder of an API key; only the key's SHA-256 is stored. `apis` are those that the key opens, None for all."""
 
     name: str
     key_hash: str
     last_active: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    scope: Scope = Scope.CLIENT
+    apis: list[str] | None = None
+
+    @property
+    def is_administrator(self) -> bool:
+        """Whether this client may act for others."""
+        return self.scope is Scope.ADMINISTRATOR
+
+    def opens(self, api: str) -> bool:
+        """Whether the key opens the API with this prefix."""
+        return self.apis is None or api in self.apis
 
 
 clients = Collection("Clients", Client, unique=["name", "key_hash"])
+ROOT_ID = "00000000-0000-7000-8000-000000000001"
+"""The id of the administrator that the settings name; it has no record."""
+
 _seen: dict[str, tuple[Client, float]] = {}
 
 
@@ -45,10 +72,14 @@ def key_hash(key: str) -> str:
 async def client_of(key: str, *, fresh: bool = False) -> Client | None:
     """Return the client of a key, None when the key is not valid; marks the client active.
 
+    The key of `RUNYARD_ADMIN_KEY` is that of an administrator without a record.
+
     `fresh=True` bypasses the cache of `RUNYARD_KEY_CACHE` seconds; for that long an instance that has just seen a key
     may accept it after its revocation.
     """
-    hashed = key_hash(key)
+    hashed, admin_key = key_hash(key), settings().admin_key
+    if admin_key and secrets.compare_digest(hashed, key_hash(admin_key)):
+        return Client(id=ROOT_ID, name="administrator", key_hash=hashed, scope=Scope.ADMINISTRATOR)
     client, until = _seen.get(hashed, (None, 0.0)) if not fresh else (None, 0.0)
     try:
         if client is None or until < time.monotonic():
@@ -75,7 +106,10 @@ def _touch(client: Client) -> None:
 
 
 async def current_client(request: Request) -> Client:
-    """Return the caller by its key, as `key_of` finds it. `Unauthorized` without a valid key."""
+    """Return the caller by its key, as `key_of` finds it.
+
+    `Unauthorized` without a valid key, `Forbidden` when the key does not open the API of this request.
+    """
     known: Client | None = getattr(request.state, "client", None)
     if known is not None:
         return known
@@ -83,6 +117,8 @@ async def current_client(request: Request) -> Client:
     client = await client_of(key) if key else None
     if client is None:
         raise Unauthorized(INVALID)
+    if not client.opens(request.app.prefix):
+        raise Forbidden(NOT_OPENED)
     request.state.client = client
     return client
 
@@ -94,6 +130,16 @@ def key_of(request: Request) -> str:
         scheme, _, key = header.partition(" ")
         return key.strip() if scheme.lower() == "bearer" else ""
     return request.query_params.get("api_key", "")
+
+
+def require_administrator(caller: Client, client_id: str | None = None) -> None:
+    """`Forbidden` for a client that manages what is not its own; `client_id` is whose it is, None for all clients'.
+
+    While registration is open, every client may: anyone can have a key then.
+    """
+    if settings().registration == "open" or caller.is_administrator or caller.id == client_id:
+        return
+    raise Forbidden("This needs an administrator's key")
 
 
 CurrentClient = Annotated[Client, Depends(current_client)]

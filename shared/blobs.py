@@ -4,12 +4,14 @@
 
 import asyncio
 import contextlib
+import io
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from shared.answers import OPTIONS, answered
 from shared.credential import credential
 from shared.settings import settings
 
@@ -61,8 +63,7 @@ def _service() -> "BlobServiceClient":
             max_chunk_get_size=CHUNK,
             max_single_put_size=CHUNK,
             max_block_size=CHUNK,
-            connection_timeout=5,
-            read_timeout=30,
+            **OPTIONS,
         )
     return _services[loop]
 
@@ -82,18 +83,48 @@ async def _blob(container: str, name: str) -> "BlobClient":
     service = _service()
     if container not in _known:
         with contextlib.suppress(ResourceExistsError):
-            await service.create_container(container)
+            async with answered():
+                await service.create_container(container)
         _known.add(container)
     return service.get_blob_client(container, name)
 
 
 async def put(container: str, name: str, data: bytes | AsyncIterable[bytes], content_type: str | None = None) -> None:
     """Write a blob, replacing one of that name; a stream is sent in blocks of `CHUNK` bytes as it arrives."""
-    from azure.storage.blob import ContentSettings
+    from azure.storage.blob import BlobBlock, ContentSettings
 
     blob = await _blob(container, name)
     content: Any = ContentSettings(content_type=content_type) if content_type else None
-    await blob.upload_blob(data, overwrite=True, content_settings=content)
+    blocks: list[BlobBlock] = []
+    rest = b""
+    async for block in _blocks(data):
+        if len(block) < CHUNK and not blocks:
+            rest = block
+            break
+        blocks.append(BlobBlock(f"{len(blocks):08d}"))
+        async with answered():
+            await blob.stage_block(blocks[-1].id, io.BytesIO(block), length=len(block))
+    async with answered():
+        if blocks:
+            await blob.commit_block_list(blocks, content_settings=content)
+        else:
+            await blob.upload_blob(rest, overwrite=True, content_settings=content)
+
+
+async def _blocks(data: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield the bytes in blocks of `CHUNK`; the last one may be shorter."""
+    block = bytearray()
+    async for part in _once(data) if isinstance(data, bytes) else data:
+        block += part
+        while len(block) >= CHUNK:
+            yield bytes(block[:CHUNK])
+            del block[:CHUNK]
+    if block:
+        yield bytes(block)
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def get(container: str, name: str) -> bytes:
@@ -107,14 +138,20 @@ async def stream(container: str, name: str, offset: int = 0, length: int | None 
 
     blob = await _blob(container, name)
     try:
-        download = await blob.download_blob(offset=offset, length=length)
+        async with answered():
+            download = await blob.download_blob(offset=offset, length=length)
     except ResourceNotFoundError as error:
         raise BlobNotFound(name) from error
     except HttpResponseError as error:
         if error.status_code == 416:  # the blob ends before `offset`
             return
         raise
-    async for chunk in download.chunks():
+    chunks = aiter(download.chunks())
+    while True:
+        async with answered():  # each chunk, not the whole file, which may take minutes
+            chunk = await anext(chunks, None)
+        if chunk is None:
+            return
         yield bytes(chunk)
 
 
@@ -124,7 +161,8 @@ async def info(container: str, name: str) -> BlobInfo:
 
     blob = await _blob(container, name)
     try:
-        properties = await blob.get_blob_properties()
+        async with answered():
+            properties = await blob.get_blob_properties()
     except ResourceNotFoundError as error:
         raise BlobNotFound(name) from error
     return BlobInfo(properties.size, properties.etag or "", properties.content_settings.content_type or "")
@@ -136,13 +174,16 @@ async def delete(container: str, name: str) -> None:
 
     blob = await _blob(container, name)
     with contextlib.suppress(ResourceNotFoundError):
-        await blob.delete_blob()
+        async with answered():
+            await blob.delete_blob()
 
 
 async def names(container: str) -> AsyncIterator[tuple[str, datetime]]:
     """Yield the name of each blob of a container, and when it was last written; nothing without the container."""
     client = _service().get_container_client(container)
-    if await client.exists():
+    async with answered():
+        exists = await client.exists()
+    if exists:
         async for blob in client.list_blobs():
             yield blob.name, blob.last_modified
 
@@ -160,12 +201,14 @@ async def append(container: str, name: str, offset: int, data: bytes) -> int:
     content: Any = ContentSettings(content_type="text/plain; charset=utf-8")
     if offset == 0:
         with contextlib.suppress(HttpResponseError):  # it exists: the append position shows what is a repeat
-            await blob.create_append_blob(content_settings=content, match_condition=_absent())
+            async with answered():
+                await blob.create_append_blob(content_settings=content, match_condition=_absent())
     sent = 0
     while sent < len(data):
         block = data[sent : sent + CHUNK]
         try:
-            await blob.append_block(block, appendpos_condition=offset + sent)
+            async with answered():
+                await blob.append_block(block, appendpos_condition=offset + sent)
         except ResourceNotFoundError as error:
             raise OffsetMismatch(0) from error
         except HttpResponseError as error:
@@ -193,11 +236,10 @@ async def link(container: str, name: str, *, write: bool = False) -> str:
     blob, account = await _blob(container, name), settings().account
     start = datetime.now(UTC) - timedelta(minutes=15)  # clocks differ
     expiry = start + timedelta(hours=LINK_HOURS)
-    key: Any = (
-        {"account_key": account.key}
-        if account.key
-        else {"user_delegation_key": await _service().get_user_delegation_key(start, expiry)}
-    )
+    key: Any = {"account_key": account.key}
+    if not account.key:
+        async with answered():
+            key = {"user_delegation_key": await _service().get_user_delegation_key(start, expiry)}
     permission = BlobSasPermissions(read=not write, write=write, create=write)
     token = generate_blob_sas(account.name, container, name, permission=permission, start=start, expiry=expiry, **key)
     return f"{blob.url}?{token}"

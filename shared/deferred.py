@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from shared import blobs, faults, tables
+from shared.answers import OPTIONS, answered
 from shared.credential import credential
 from shared.settings import settings
 from shared.tables import Collection, Record
@@ -210,11 +211,13 @@ async def _send(queue: str, message: Message, delay: int) -> None:
     client = _queue(queue)
     for _ in range(2):
         try:
-            await client.send_message(message.encode(), visibility_timeout=delay)
+            async with answered():
+                await client.send_message(message.encode(), visibility_timeout=delay)
             return
         except ResourceNotFoundError:
             with contextlib.suppress(ResourceExistsError):  # another first message has created it meanwhile
-                await client.create_queue()
+                async with answered():
+                    await client.create_queue()
     raise ConnectionError(f"the queue {queue} cannot be created")
 
 
@@ -227,5 +230,5 @@ def _queue(name: str) -> "QueueClient":
 
         account = settings().account
         key: Any = AzureNamedKeyCredential(account.name, account.key) if account.key else credential()
-        own[name] = QueueClient(account.queues, name, credential=key)
+        own[name] = QueueClient(account.queues, name, credential=key, **OPTIONS)
     return own[name]

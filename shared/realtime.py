@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0  # seconds that one call may take, including its retries
 API_VERSION = "2024-12-01"
 SCOPE = "https://webpubsub.azure.com/.default"
+PATIENCE = 5.0  # seconds that one call may take, including its retries
 PAUSE = 30.0  # seconds without publishing after a call that timed out
 
 _clients: dict[str, "WebPubSubServiceClient"] = {}

@@ -2,7 +2,7 @@
 
 import os
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,6 +65,8 @@ class Settings(BaseModel):
     rate_second: int = Field(20, alias="RUNYARD_RATE_SECOND")
     sealing_keys: str = Field(LOCAL_SEALING_KEYS, alias="RUNYARD_SEALING_KEYS", repr=False)
     private_hosts: str = Field("", alias="RUNYARD_PRIVATE_HOSTS")
+    registration: Literal["open", "closed"] = Field("open", alias="RUNYARD_REGISTRATION")
+    admin_key: str = Field("", alias="RUNYARD_ADMIN_KEY", repr=False)
     metrics_open: bool = Field(True, alias="RUNYARD_METRICS_OPEN")
     environment: str = Field("development", alias="RUNYARD_ENVIRONMENT")
     socket_silence: float = Field(10, gt=0, alias="RUNYARD_SOCKET_SILENCE")

@@ -30,8 +30,12 @@ class WorkflowClient:
         self._client = client
 
     async def start(self, name: str, instance_id: str, value: Any = None) -> None:
-        """Start orchestrator `name` with a plain-JSON input that holds no secret."""
-        await self._client.start_new(name, instance_id, value)
+        """Start orchestrator `name` with a plain-JSON input that holds no secret, unless the instance exists."""
+        try:
+            await self._client.start_new(name, instance_id, value)
+        except Exception:  # the client raises a plain Exception, also for an instance that is running
+            if await self.status(instance_id) is None:
+                raise
 
     async def start_now_or_later(self, name: str, instance_id: str, value: Any = None) -> None:
         """As `start`, for a record that the upkeep of jobs starts within two minutes when this fails."""

@@ -3,6 +3,7 @@
 import json
 import mimetypes
 import re
+import uuid
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from functions.gateway.job import clean_name
 from functions.gateway.records import Artifact
 from functions.gateway.redaction import redacted_values
-from functions.gateway.store import artifacts, recount_artifacts, runs
+from functions.gateway.store import artifacts, delete_artifact_and_file, recount_artifacts, runs
 from shared import blobs, tables
 from shared.api_keys import CurrentClient
 from shared.http.bodies import Done, ResponseBody
@@ -32,7 +33,6 @@ from shared.http.paging import Paging, given, paging
 from shared.http.routes import options, router
 from shared.jobs import ARTIFACTS
 from shared.settings import settings
-from shared.tables.ids import new_id
 
 CONTENT_TYPE = re.compile(r"[\w.+-]{1,127}/[\w.+-]{1,127}(;[ -~]{0,200})?", re.ASCII)
 
@@ -103,15 +103,13 @@ async def list_run_artifacts(
 async def upload_artifact(run_id: str, client: CurrentClient, request: Request) -> Artifact:
     """Store a file with a run, streamed; `metadata` is a JSON object in a text field."""
     run = await runs.get(run_id)
-    artifact_id = new_id()
-    blob = f"gateway.upload/{run.id}/{artifact_id}"
+    blob = f"gateway.upload/{run.id}/{uuid.uuid4()}"
     async with deleted_on_error(ARTIFACTS, blob):
         fields, upload = await receive_upload(request, ARTIFACTS, blob, limit=settings().artifact_limit)
         if upload is None:
             raise BadRequest("file: Field required")
         name = clean_name(upload.name)
         artifact = Artifact(
-            id=artifact_id,
             run_id=run.id,
             client_id=run.client_id,
             filename=name,
@@ -123,7 +121,13 @@ async def upload_artifact(run_id: str, client: CurrentClient, request: Request) 
             sha256=upload.sha256,
         )
     artifact = await artifacts.insert(artifact)
-    await recount_artifacts(run.id)
+    if artifact.blob != blob:  # this request repeats one that has stored the file
+        await blobs.delete(ARTIFACTS, blob)
+    try:
+        await recount_artifacts(run.id)
+    except tables.RecordNotFound:  # the run was deleted during the upload
+        await delete_artifact_and_file(artifact)
+        raise
     return artifact
 
 
@@ -178,8 +182,7 @@ async def get_artifact_info(artifact_id: str, client: CurrentClient) -> Artifact
 async def delete_artifact(artifact_id: str, client: CurrentClient) -> Done:
     """Delete an artifact and its file."""
     artifact = await artifacts.get(artifact_id)
-    await blobs.delete(artifact.container, artifact.blob)
-    await artifacts.delete(artifact_id)
+    await delete_artifact_and_file(artifact)
     try:
         await recount_artifacts(artifact.run_id)
     except tables.RecordNotFound:  # its run has been deleted

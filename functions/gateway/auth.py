@@ -1,23 +1,31 @@
 """Authentication: registers clients and checks API keys."""
 
-from fastapi import Request
+from typing import Annotated
+
+from fastapi import Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from functions.gateway.clients import ClientName
 from shared import tables
-from shared.api_keys import INVALID, Client, client_of, clients, key_of, new_key
+from shared.api_keys import INVALID, Client, Scope, client_of, clients, key_of, new_key
 from shared.http.bodies import RequestBody, ResponseBody
-from shared.http.errors import Conflict
+from shared.http.errors import BadRequest, Conflict, Forbidden, Unauthorized
 from shared.http.json import Text
 from shared.http.routes import options, router
+from shared.settings import settings
 
 routes = router("/api/auth", "auth")
 
 
 class Login(RequestBody):
-    """The name of a new client: logging in registers it."""
+    """The name of a new client: logging in registers it. Only an administrator may give `scope` and `apis`.
+
+    `apis` are the APIs that the key opens; by default all.
+    """
 
     name: ClientName
+    scope: Scope = Scope.CLIENT
+    apis: list[Text] | None = None
 
 
 class Credentials(RequestBody):
@@ -49,12 +57,32 @@ class NotVerified(ResponseBody):
     error: str
 
 
+async def _registrar(request: Request) -> Client | None:
+    """Return who registers a client: None for a stranger, who may while registration is open."""
+    key = key_of(request)
+    caller = await client_of(key) if key else None
+    if settings().registration == "closed":
+        if caller is None:
+            raise Unauthorized(INVALID)
+        if not caller.is_administrator:
+            raise Forbidden("Only an administrator registers clients")
+    return caller
+
+
+Registrar = Annotated[Client | None, Depends(_registrar)]
+
+
 @routes.post("/login", responses={409: {"description": "The name is taken"}})
-async def login(body: Login) -> Registered:
+async def login(body: Login, registrar: Registrar) -> Registered:
     """Register a client under a new name; only this response shows its API key."""
+    if body.scope is not Scope.CLIENT or body.apis is not None:
+        if registrar is None or not registrar.is_administrator:
+            raise Forbidden("Only an administrator gives a scope or APIs")
+        if unknown := sorted({*(body.apis or [])} - {name.strip() for name in settings().apis.split(",")}):
+            raise BadRequest(f"apis: there is no API {unknown[0]}")
     key, hashed = new_key()
     try:
-        client = await clients.insert(Client(name=body.name, key_hash=hashed))
+        client = await clients.insert(Client(name=body.name, key_hash=hashed, scope=body.scope, apis=body.apis))
     except tables.RecordConflict as error:
         raise Conflict("Client already exists") from error
     return Registered(id=client.id, name=client.name, api_key=key)
@@ -63,9 +91,9 @@ async def login(body: Login) -> Registered:
 # Not idempotent: the response would have to be stored, and API keys are never stored. A repeat gets 409.
 @routes.post("/register", status_code=201)
 @options(idempotent=False)
-async def register(body: Login) -> Registered:
+async def register(body: Login, registrar: Registrar) -> Registered:
     """Register a client under a new name; the same as `POST /api/auth/login`."""
-    return await login(body)
+    return await login(body, registrar)
 
 
 @routes.post("/verify", response_model=Verified, responses={401: {"model": NotVerified}})

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import azure.durable_functions as df
 
 from functions.gateway.records import Run, RunStatus
-from functions.gateway.store import alerts, artifacts, runs
+from functions.gateway.store import alerts, artifacts, delete_artifact_and_file, runs
 from shared import blobs, tables
 from shared.faults import Sweep
 from shared.jobs import LOGS, jobs
@@ -93,19 +93,23 @@ async def gateway_cleanup_find_runs(place: dict) -> dict:
 
 @bp.activity_trigger(input_name="ids")
 async def gateway_cleanup_delete_runs(ids: list) -> None:
-    """Delete runs with their artifacts, logs, alerts and jobs; the run last, as a repeat finds the rest through it."""
+    """Delete runs with their artifacts, logs, alerts and jobs."""
     await in_parallel(ids, _delete_run)
 
 
 async def _delete_run(run_id: str) -> None:
-    async for artifact in artifacts.all({"run_id": run_id}):
-        await blobs.delete(artifact.container, artifact.blob)
-        await _ignore_missing(artifacts.delete(artifact.id))
+    await _delete_artifacts(run_id)
     async for alert in alerts.all({"run_id": run_id}):
         await _ignore_missing(alerts.delete(alert.id))
     await blobs.delete(LOGS, run_id)
     await _ignore_missing(jobs.delete(run_id))
     await _ignore_missing(runs.delete(run_id))
+    await _delete_artifacts(run_id)  # those that were uploaded until the run was gone; a later upload finds no run
+
+
+async def _delete_artifacts(run_id: str) -> None:
+    async for artifact in artifacts.all({"run_id": run_id}):
+        await delete_artifact_and_file(artifact)
 
 
 @bp.activity_trigger(input_name="place")

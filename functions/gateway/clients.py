@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 
 from functions.gateway import updates
 from shared import tables
-from shared.api_keys import Client, CurrentClient, clients, forget_key, new_key
+from shared.api_keys import Client, CurrentClient, clients, forget_key, new_key, require_administrator
 from shared.http.bodies import Done, RequestBody, ResponseBody
 from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import Conflict
@@ -51,6 +51,7 @@ class NewKey(ResponseBody):
 @routes.get("")
 async def list_clients(caller: CurrentClient, paging: Annotated[Paging, paging()]) -> ClientList:
     """All clients, newest first."""
+    require_administrator(caller)
     page = await paging.page(clients)
     return ClientList(clients=[ClientDetail.model_validate(client) for client in page.items], total=page.total)
 
@@ -58,6 +59,7 @@ async def list_clients(caller: CurrentClient, paging: Annotated[Paging, paging()
 @routes.get("/{client_id}", response_model=ClientDetail)
 async def get_client(client_id: str, caller: CurrentClient, response: Response) -> Client:
     """One client."""
+    require_administrator(caller, client_id)
     client = await clients.get(client_id)
     show_version(response, client)
     return client
@@ -68,6 +70,7 @@ async def update_client(
     client_id: str, body: ClientChange, caller: CurrentClient, response: Response, if_match: IfMatch
 ) -> Client:
     """Rename a client."""
+    require_administrator(caller, client_id)
 
     def rename(client: Client) -> None:
         client.name = body.name
@@ -86,6 +89,7 @@ async def update_client(
 @routes.delete("/{client_id}")
 async def delete_client(client_id: str, caller: CurrentClient) -> Done:
     """Delete a client and revoke its API key; its runs continue and are kept."""
+    require_administrator(caller, client_id)
     client = await clients.get(client_id)
     await clients.delete(client_id)
     await _revoke(client)
@@ -95,6 +99,7 @@ async def delete_client(client_id: str, caller: CurrentClient) -> Done:
 @routes.post("/{client_id}/rotate-key")
 async def rotate_key(client_id: str, caller: CurrentClient) -> NewKey:
     """Give a client a new API key; the old one is revoked."""
+    require_administrator(caller, client_id)
     key, hashed = new_key()
     old: list[Client] = []
 

@@ -11,7 +11,7 @@ from functions.gateway.health import uptime
 from functions.gateway.job import KIND
 from functions.gateway.records import RunStatus
 from functions.gateway.store import runs
-from shared.api_keys import current_client
+from shared.api_keys import current_client, require_administrator
 from shared.http.api import Api
 from shared.http.routes import options, router
 from shared.jobs import waiting_jobs
@@ -31,7 +31,7 @@ Sample = tuple[dict[str, str], float]
 async def get_prometheus_metrics(request: Request) -> Response:
     """Metrics of the runs of the whole app and of the requests that this instance served."""
     if not settings().metrics_open:
-        await current_client(request)
+        require_administrator(await current_client(request))
     of_runs, oldest, waiting = await asyncio.gather(
         runs.totals({}),
         runs.page({"status": RunStatus.PENDING}, limit=1, descending=False),

@@ -1,7 +1,7 @@
 """The gateway's collections, and the artifact count that each run keeps."""
 
 from functions.gateway.records import Alert, Artifact, Run
-from shared import tables
+from shared import blobs, tables
 from shared.tables import Collection
 
 runs = Collection(
@@ -34,6 +34,15 @@ alerts = Collection(
     ],
     view=["type", "message", "run_id", "client_id", "read", "metadata", "created_at"],
 )  # fmt: skip
+
+
+async def delete_artifact_and_file(artifact: Artifact) -> None:
+    """Delete an artifact and its file; it is not an error when either is already deleted."""
+    await blobs.delete(artifact.container, artifact.blob)
+    try:
+        await artifacts.delete(artifact.id)
+    except tables.RecordNotFound:
+        pass
 
 
 async def recount_artifacts(run_id: str) -> Run:

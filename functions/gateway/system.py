@@ -13,7 +13,7 @@ from pydantic import Field
 
 from functions.gateway.cleanup import OLDEST, Cleanup, cleanups
 from functions.gateway.health import VERSION, uptime
-from shared.api_keys import CurrentClient
+from shared.api_keys import CurrentClient, require_administrator
 from shared.http.bodies import RequestBody, ResponseBody
 from shared.http.errors import Unavailable
 from shared.http.routes import router
@@ -87,6 +87,7 @@ async def get_system_info(client: CurrentClient) -> SystemInfo:
 @routes.post("/cleanup")
 async def clean_up(client: CurrentClient, workflows: Workflows, body: NewCleanup | None = None) -> Cleaned:
     """Delete old runs with their artifacts and alerts, and old alerts; a dry run only counts them."""
+    require_administrator(client)
     wanted = body or NewCleanup()
     days = min(wanted.older_than_days, OLDEST)
     record = await cleanups.insert(Cleanup(older_than_days=days, dry_run=wanted.dry_run))

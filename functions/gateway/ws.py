@@ -6,7 +6,7 @@ import azure.durable_functions as df
 
 from functions.gateway.updates import CLIENTS, HUB, client_group
 from shared import realtime
-from shared.api_keys import INVALID, client_of
+from shared.api_keys import INVALID, Client, client_of
 from shared.http.sockets import socket_routes
 from shared.settings import settings
 from shared.sockets import Event, Reply
@@ -37,12 +37,12 @@ async def _handle_message(event: Event, workflows: WorkflowClient) -> Reply:
     if "client_id" in event.state:
         return Reply({"type": "pong"}) if message.get("type") == "ping" else Reply()
     key = message.get("api_key") if message.get("type") == "auth" else None
-    client = await client_of(key, fresh=True) if isinstance(key, str) else None
+    client = await _client_of(key) if isinstance(key, str) else None
     if client is not None and isinstance(key, str):
         if not await realtime.add_to_group(HUB, client_group(client.id), event.connection_id):
             return await _close(event.connection_id)
         # A revocation since the first check closed the group before this connection was in it.
-        client = await client_of(key, fresh=True)
+        client = await _client_of(key)
     if client is None:
         await refuse(event.connection_id)
         return Reply()
@@ -58,6 +58,11 @@ async def _close(connection_id: str) -> Reply:
     """Close a connection that would be authenticated but receive no updates."""
     await realtime.close_connection(HUB, connection_id, "Could not subscribe to updates; try again")
     return Reply()
+
+
+async def _client_of(key: str) -> Client | None:
+    client = await client_of(key, fresh=True)
+    return client if client and client.opens(HUB) else None
 
 
 async def refuse(connection_id: str) -> None:

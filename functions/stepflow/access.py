@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from shared.api_keys import INVALID, SCHEMES, client_of, current_client
+from functions.stepflow.updates import HUB
+from shared.api_keys import INVALID, NOT_OPENED, SCHEMES, client_of, current_client
 from shared.http.admission import Guard
-from shared.http.errors import Unauthorized
+from shared.http.errors import Forbidden, Unauthorized
 from shared.http.routes import router
 from shared.settings import settings
 
@@ -18,6 +19,7 @@ class Identity:
 
     id: str = ""
     name: str = "anonymous"
+    is_administrator: bool = False
 
 
 async def current_caller(request: Request) -> Identity:
@@ -25,19 +27,22 @@ async def current_caller(request: Request) -> Identity:
     if not settings().stepflow_auth_enabled:
         return Identity()
     client = await current_client(request)
-    return Identity(client.id, client.name)
+    return Identity(client.id, client.name, client.is_administrator)
 
 
 async def authenticate_socket(opened: dict[str, Any]) -> None:
-    """When keys are required, check the key in the query parameter `api_key` of a new socket. `Unauthorized`.
+    """When keys are required, check the key in the query parameter `api_key` of a new socket.
 
-    `opened` is Web PubSub's connect event, whose `query` maps each name to a list of values. A bearer header cannot
-    carry the key, because Web PubSub takes it for one of its own access tokens.
+    `Unauthorized` without a valid key, `Forbidden` when it does not open this API. `opened` is Web PubSub's connect
+    event, whose `query` maps each name to a list of values. A bearer header cannot carry the key, because Web PubSub
+    takes it for one of its own access tokens.
     """
     if not settings().stepflow_auth_enabled:
         return
     for key in opened.get("query", {}).get("api_key", []):
-        if key and await client_of(key):
+        if key and (client := await client_of(key)):
+            if not client.opens(HUB):
+                raise Forbidden(NOT_OPENED)
             return
     raise Unauthorized(INVALID)
 

@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+import uuid
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from functions.stepflow.access import routes_for
 from functions.stepflow.records import Artifact, ArtifactType
 from functions.stepflow.store import artifacts, artifacts_of, delete_artifact_and_file, executions
-from shared import blobs
+from shared import blobs, tables
 from shared.http.bodies import Done, ResponseBody
 from shared.http.errors import BadRequest, NotFound
 from shared.http.files import (
@@ -30,7 +31,6 @@ from shared.http.paging import Paging, given, paging
 from shared.http.routes import options
 from shared.jobs import ARTIFACTS
 from shared.settings import settings
-from shared.tables.ids import new_id
 
 routes = routes_for("/api/artifacts", "artifacts")
 
@@ -126,12 +126,19 @@ async def list_artifacts(
 @options(max_body=settings().artifact_limit + FORM_ROOM)
 async def upload_artifact(request: Request) -> ArtifactUploaded:
     """Upload a file as an artifact of an execution."""
-    artifact_id = new_id()
-    blob = f"stepflow.upload/{artifact_id}"
+    blob = f"stepflow.upload/{uuid.uuid4()}"
     async with deleted_on_error(ARTIFACTS, blob):
         fields, upload = await receive_upload(request, ARTIFACTS, blob, limit=settings().artifact_limit)
-        artifact = await _artifact_of(artifact_id, blob, fields, upload)
-    return ArtifactUploaded.of(await artifacts.insert(artifact))
+        artifact = await _artifact_of(blob, fields, upload)
+    artifact = await artifacts.insert(artifact)
+    if artifact.blob != blob:  # this request repeats one that has stored the file
+        await blobs.delete(ARTIFACTS, blob)
+    try:
+        await executions.get(artifact.execution_id)
+    except tables.RecordNotFound:  # it was deleted during the upload
+        await delete_artifact_and_file(artifact)
+        raise
+    return ArtifactUploaded.of(artifact)
 
 
 @routes.get("/execution/{execution_id}")
@@ -173,7 +180,7 @@ async def delete_artifact(artifact_id: str) -> Done:
     return Done(message="Artifact deleted successfully")
 
 
-async def _artifact_of(artifact_id: str, blob: str, fields: dict[str, list[str]], upload: Upload | None) -> Artifact:
+async def _artifact_of(blob: str, fields: dict[str, list[str]], upload: Upload | None) -> Artifact:
     """Check the form fields of an upload and return its record. `BadRequest`, `NotFound`."""
 
     def field(name: str) -> str:
@@ -189,7 +196,6 @@ async def _artifact_of(artifact_id: str, blob: str, fields: dict[str, list[str]]
     if field("step_id") and execution.step_index(field("step_id")) is None:
         raise NotFound("Step not found")
     return Artifact(
-        id=artifact_id,
         execution_id=execution.id,
         step_id=field("step_id") or None,
         name=field("name"),

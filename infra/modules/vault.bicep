@@ -7,8 +7,12 @@ param token string
 param eventsCode string
 
 @secure()
+param adminKey string
+
+@secure()
 param anthropicApiKey string
 
+var hasAdminKey = !empty(adminKey)
 var hasAnthropicKey = !empty(anthropicApiKey)
 
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
@@ -29,6 +33,12 @@ resource events 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = {
   properties: { value: eventsCode }
 }
 
+resource admin 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasAdminKey) {
+  parent: vault
+  name: 'admin-key'
+  properties: { value: adminKey }
+}
+
 resource anthropic 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasAnthropicKey) {
   parent: vault
   name: 'anthropic-api-key'
@@ -40,6 +50,9 @@ output name string = vault.name
 // The references include the version, so a new secret changes the setting and the app uses it at once. References
 // without a version are refreshed only once a day.
 output eventsCodeReference string = '@Microsoft.KeyVault(SecretUri=${events.properties.secretUriWithVersion})'
+output adminKeyReference string = hasAdminKey
+  ? '@Microsoft.KeyVault(SecretUri=${admin!.properties.secretUriWithVersion})'
+  : ''
 output anthropicApiKeyReference string = hasAnthropicKey
   ? '@Microsoft.KeyVault(SecretUri=${anthropic!.properties.secretUriWithVersion})'
   : ''

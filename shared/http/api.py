@@ -25,6 +25,7 @@ from shared.http.errors import HANDLED, ApiError, BadRequest, InvalidRequest, Me
 from shared.http.idempotency import serve_once
 from shared.http.openapi import describe
 from shared.http.ratelimit import RateLimit
+from shared.http.requests import check_query
 from shared.http.routes import Envelope, Route
 from shared.settings import settings
 
@@ -176,6 +177,7 @@ class Api(FastAPI):
         route: Route | None = scope.get("runyard.route")
         if route is None:
             raise self._unknown(request)
+        check_query(scope["query_string"])
         scope.update(route=route, endpoint=route.endpoint, path_params=_values(scope, route))
         if self._lenient_paging:
             scope["query_string"] = _without_bad_paging(scope["query_string"])

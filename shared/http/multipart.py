@@ -14,6 +14,9 @@ from shared.http.errors import BadRequest
 MAX_FIELDS = 1024 * 1024
 """Bytes of all text fields of a form together."""
 
+MAX_PARTS = 1000
+"""Fields and files of a form."""
+
 MAX_BOUNDARY = 200
 """Bytes of a boundary; the standard allows 70."""
 
@@ -78,44 +81,55 @@ async def _parts(request: Request, any_type: bool) -> AsyncIterator[tuple[Part, 
         start, boundary = await _first_line(chunks)
     if not 1 <= len(boundary) <= MAX_BOUNDARY:
         raise BadRequest("Body must be multipart/form-data")
-    events: list[tuple[Part, bytes | None]] = []
-    part, name, value, ended = Part(), bytearray(), bytearray(), False
-
-    def begin() -> None:
-        nonlocal part
-        part = Part()
-
-    def header() -> None:
-        _set_header(part, bytes(name).lower(), bytes(value))
-        name.clear()
-        value.clear()
-
-    def end() -> None:
-        nonlocal ended
-        ended = True
-
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": begin,
-            "on_header_field": lambda data, start, stop: name.extend(data[start:stop]),
-            "on_header_value": lambda data, start, stop: value.extend(data[start:stop]),
-            "on_header_end": header,
-            "on_part_data": lambda data, start, stop: events.append((part, data[start:stop])),
-            "on_part_end": lambda: events.append((part, None)),
-            "on_end": end,
-        },
-    )
+    form = FormParser(boundary)
     async for raw in _joined(start, chunks):
+        for event in form.feed(raw):
+            yield event
+    if not form.ended:
+        raise BadRequest("Body ends before the end of the form")
+
+
+class FormParser:
+    """Reads a form as it arrives, in pieces of any size; `ended` after the last part."""
+
+    def __init__(self, boundary: bytes | str):
+        self.ended = False
+        self._events: list[tuple[Part, bytes | None]] = []
+        self._part, self._count, self._name, self._value = Part(), 0, bytearray(), bytearray()
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": lambda data, start, stop: self._name.extend(data[start:stop]),
+                "on_header_value": lambda data, start, stop: self._value.extend(data[start:stop]),
+                "on_header_end": self._header,
+                "on_part_data": lambda data, start, stop: self._events.append((self._part, data[start:stop])),
+                "on_part_end": lambda: self._events.append((self._part, None)),
+                "on_end": self._end,
+            },
+        )
+
+    def feed(self, raw: bytes) -> list[tuple[Part, bytes | None]]:
+        """Return the chunks of parts in the next piece, and None at the end of a part. `BadRequest`."""
         try:
-            parser.write(raw)
+            self._parser.write(raw)
         except FormParserError as error:
             raise BadRequest("Body is not well-formed multipart/form-data") from error
-        ready, events[:] = events.copy(), []
-        for event in ready:
-            yield event
-    if not ended:
-        raise BadRequest("Body ends before the end of the form")
+        ready, self._events = self._events, []
+        return ready
+
+    def _begin(self) -> None:
+        self._part, self._count = Part(), self._count + 1
+        if self._count > MAX_PARTS:
+            raise BadRequest(f"The form must not have more than {MAX_PARTS} fields")
+
+    def _header(self) -> None:
+        _set_header(self._part, bytes(self._name).lower(), bytes(self._value))
+        self._name.clear()
+        self._value.clear()
+
+    def _end(self) -> None:
+        self.ended = True
 
 
 async def _first_line(chunks: AsyncIterator[bytes]) -> tuple[bytes, bytes]:
@@ -125,8 +139,13 @@ async def _first_line(chunks: AsyncIterator[bytes]) -> tuple[bytes, bytes]:
         start += chunk
         if b"\n" in start or len(start) > MAX_BOUNDARY + 4:
             break
+    return start, boundary_of(start)
+
+
+def boundary_of(start: bytes) -> bytes:
+    """Return the boundary that the first line of a body is; an empty one for another body."""
     match = _BOUNDARY_LINE.match(start)
-    return start, match[1] if match else b""
+    return match[1] if match else b""
 
 
 async def _joined(start: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 MINUTE = 60.0
 _CALLERS = 20_000
+_UNCHECKED = 5.0
+"""Seconds without a check after storage was unavailable, so that a caller's requests do not wait for each other."""
+
 _SHARE = 4
 """A lot is the number of remaining tokens divided by this."""
 
@@ -71,6 +74,7 @@ class RateLimit:
     def __init__(self, name: str, minute: int, second: int):
         self.name, self.minute, self.second = name, minute, second
         self._lots: OrderedDict[str, _Lot] = OrderedDict()
+        self._unchecked_until = 0.0
 
     async def count(self, caller: str) -> Verdict:
         """Count one request of a caller."""
@@ -85,10 +89,13 @@ class RateLimit:
             if now >= lot.until:
                 lot.until, lot.tokens, lot.burst, lot.left = 0.0, 0, 0, self.minute
             if self._exhausted(lot):
+                if now < self._unchecked_until:
+                    return Verdict(True, {})
                 try:
                     await self._take_lot(caller, lot)
                 except tables.StorageUnavailable:
                     log.warning("rate limit of %s not checked: storage is unavailable", self.name)
+                    self._unchecked_until = time.monotonic() + _UNCHECKED
                     return Verdict(True, {})
             allowed = not self._exhausted(lot)
             if allowed:

@@ -9,6 +9,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.http.requests import BoundedRequest
+
 MAX_BODY = 10 * 1024 * 1024
 """Bytes of a request body; a longer one gets 413."""
 
@@ -69,7 +71,10 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler, whose JSON is then wrapped in the API's envelope."""
-        handle = super().get_route_handler()
+        parse = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            return await parse(BoundedRequest(request.scope, request.receive))
 
         async def enveloped(request: Request) -> Response:
             response = await handle(request)

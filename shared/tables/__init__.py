@@ -16,6 +16,7 @@ from shared.tables.errors import (
     TooManyRecords,
     Unstorable,
 )
+from shared.tables.ids import repeatable
 from shared.tables.page import Page, PageWithoutTotal
 from shared.tables.rebuild import Rebuilt
 from shared.tables.record import Record
@@ -47,6 +48,7 @@ __all__ = [
     "Unstorable",
     "close",
     "collections",
+    "repeatable",
     "sweep",
     "use",
 ]

@@ -60,4 +60,4 @@ def _service(**options: Any) -> "TableServiceClient":
 
     account = storage()
     credential: Any = AzureNamedKeyCredential(account.account, account.key) if account.key else account.identity
-    return TableServiceClient(account.url, credential=credential, **options)
+    return TableServiceClient(account.url, credential=credential, connection_timeout=5, read_timeout=30, **options)

@@ -1,11 +1,16 @@
 """The session of an event loop: its connection to Table Storage and the writers of its partitions."""
 
 import asyncio
+import time
 from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from shared.tables.commit import Committer
 from shared.tables.connection import storage
+from shared.tables.errors import StorageUnavailable
+from shared.tables.patience import BRIEF, patience
 from shared.tables.wire import Http, Wire
 
 _PARTITIONS = 2_000
@@ -33,13 +38,21 @@ class TableSession:
         self._committers.move_to_end((table, partition))
         return committer
 
-    def lock(self, table: str, partition: str, record_id: str) -> asyncio.Lock:
-        """Held while one record is read, changed and written, so that writers of one process do not conflict."""
-        key = (table, partition, record_id)
+    @asynccontextmanager
+    async def lock(self, table: str, partition: str, record_id: str) -> AsyncGenerator[None]:
+        """Held while one record is read, changed and written, so that writers of one process do not conflict.
+
+        `StorageUnavailable` after a long wait when the account is silent: otherwise the waiting writers would, one
+        after the other, find that out themselves.
+        """
+        key, began = (table, partition, record_id), time.monotonic()
         lock = self._locks.get(key)
         if lock is None:
             self._locks[key] = lock = asyncio.Lock()
-        return lock
+        async with lock:
+            if patience.silent and time.monotonic() - began > BRIEF:
+                raise StorageUnavailable("the writer before this one had no answer")
+            yield
 
     async def close(self) -> None:
         for committer in self._committers.values():

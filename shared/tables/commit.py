@@ -246,15 +246,14 @@ class Committer:
 
     async def _send(self, parts: list[bytes], mark: str) -> list[str | None]:
         """Send one transaction until its outcome is known; after a lost response, find out whether it is stored."""
-        attempt = 0
+        attempts = self._wire.attempts()
         while True:
             try:
                 return await self._wire.transact(self._table, parts)
             except Unanswered as error:
-                await self._wire.wait(attempt, error)
-                attempt += 1
+                await attempts.again(error)
             except ServiceRefused:
-                if attempt and await self.shard.landed(mark):
+                if attempts.failed and await self.shard.landed(mark):
                     return [None] * len(parts)
                 raise
 

@@ -5,7 +5,11 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -35,6 +39,44 @@ def new_id(at: datetime | None = None) -> str:
 def derived_id(at: datetime, seed: str) -> str:
     """The one UUIDv7 for this moment and this text: what makes a repeated insert the same insert."""
     return _text(_derived(at, seed))
+
+
+@dataclass
+class _Origin:
+    at: datetime
+    seed: Callable[[], str]
+    made: Counter[str] = field(default_factory=Counter[str])
+
+
+_origin: ContextVar[_Origin | None] = ContextVar("origin of new ids", default=None)
+
+
+@contextmanager
+def repeatable(at: datetime, seed: Callable[[], str]) -> Generator[None]:
+    """Let the new records of this block have derived ids: the same ones in a repeat with this moment and seed.
+
+    So a repeat of work that was interrupted inserts the records that are stored already. The `seed` is asked for each
+    record. Numbers are not derived: a repeat takes new ones.
+    """
+    token = _origin.set(_Origin(at, seed))
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+def repeating() -> bool:
+    """Whether new records have derived ids here."""
+    return _origin.get() is not None
+
+
+def next_derived(kind: str) -> tuple[datetime, str] | None:
+    """The moment and the text for the next new id of a kind of record in a `repeatable` block; None outside of one."""
+    origin = _origin.get()
+    if origin is None:
+        return None
+    origin.made[kind] += 1
+    return origin.at, f"{origin.seed()} {kind} {origin.made[kind]}"
 
 
 def _new(at: datetime | None) -> str:

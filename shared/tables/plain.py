@@ -57,7 +57,8 @@ class PlainCollection(Collection[R]):
             record = Operation("DELETE", stored.row["RowKey"], etag=stored.etag)
         operations = [record, *self.schema.changes(stored.state if stored else None, new)]
         partition = self.partition_of(record.row_key[len(RECORDS.prefix) :])
-        wire, attempt = client().wire, 0
+        wire = client().wire
+        attempts = wire.attempts()
         while True:
             try:
                 if len(operations) == 1:
@@ -65,14 +66,15 @@ class PlainCollection(Collection[R]):
                 url = f"{wire.url}/{self.table}"
                 return (await wire.transact(self.table, [part.encode(url, partition) for part in operations]))[0]
             except Unanswered as error:
-                await wire.wait(attempt, error)
-                attempt += 1
+                await attempts.again(error)
             except ServiceRefused as error:
                 if error.status not in (_GONE, _EXISTS, _CHANGED):
                     raise
                 refused = operations[error.index or 0]
                 if refused is record:
-                    landed, etag = await self._landed(record, partition, mark, error) if attempt else (False, None)
+                    landed, etag = False, None
+                    if attempts.failed:
+                        landed, etag = await self._landed(record, partition, mark, error)
                     if landed:
                         return etag
                 elif refused.verb == "DELETE" and error.status == _GONE:

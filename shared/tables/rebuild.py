@@ -87,14 +87,13 @@ class Rebuild(Generic[R]):
     async def _write(self, operations: list[Operation]) -> None:
         """Send a transaction that may be repeated without harm."""
         parts = [operation.encode(self._url, self._partition) for operation in operations]
-        attempt = 0
+        attempts = self._wire.attempts()
         while True:
             try:
                 await self._wire.transact(self._table, parts)
                 return
             except Unanswered as error:
-                await self._wire.wait(attempt, error)
-                attempt += 1
+                await attempts.again(error)
 
     async def _mark(self, after: str, *, done: bool = False) -> None:
         """Store how far this rebuild is."""

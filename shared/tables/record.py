@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Unpack, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.tables.ids import IdForm, NumberForm, PrefixedForm, UuidForm, new_id, time_of
+from shared.tables.ids import IdForm, NumberForm, PrefixedForm, UuidForm, new_id, next_derived, repeating, time_of
 
 
 class Record(BaseModel):
@@ -47,7 +47,9 @@ class Record(BaseModel):
 
     @classmethod
     def new_id(cls, at: datetime | None = None) -> str:
-        """A new id of this model; with `at` the id is of that moment."""
+        """A new id of this model; with `at` the id is of that moment. Derived in a `repeatable` block."""
+        if at is None and not isinstance(cls.id_form, NumberForm) and (origin := next_derived(cls.__name__)):
+            return cls.derived_id(*origin)
         return cls.id_form.new(at)
 
     @classmethod
@@ -68,6 +70,6 @@ class Record(BaseModel):
             moment = given.get("created_at")
             if isinstance(moment, datetime):
                 return {**given, "id": cls.new_id(moment)}
-            if not isinstance(cls.id_form, UuidForm):
+            if repeating() or not isinstance(cls.id_form, UuidForm):
                 return {**given, "id": cls.new_id()}
         return data  # pyright: ignore[reportUnknownVariableType]

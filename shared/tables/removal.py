@@ -15,7 +15,8 @@ async def remove(schema: Schema[R], partition: str, stored: list[Stored[R]]) -> 
     """Delete these records of one partition; returns the ids of those that are deleted, without those that changed."""
     left = {own.row["RowKey"]: own for own in stored}
     uniques = {key: schema.changes(own.state, None) for key, own in left.items()}
-    wire, attempt = client().wire, 0
+    wire = client().wire
+    attempts = wire.attempts()
     while left:
         operations = [Operation("DELETE", key, etag=own.etag) for key, own in left.items()]
         operations += [operation for key in left for operation in uniques[key]]
@@ -24,15 +25,14 @@ async def remove(schema: Schema[R], partition: str, stored: list[Stored[R]]) -> 
             await wire.transact(schema.table, [operation.encode(url, partition) for operation in operations])
             return {own.record.id for own in left.values()}
         except Unanswered as error:
-            await wire.wait(attempt, error)
-            attempt += 1
+            await attempts.again(error)
         except ServiceRefused as error:
             if error.status not in (404, 412) or error.index is None:
                 raise
             refused = operations[error.index]
             if refused.row_key not in left:  # a lost unique row: nothing is left to delete
                 uniques = {key: [other for other in own if other is not refused] for key, own in uniques.items()}
-            elif attempt:  # an earlier attempt may be stored: its records are not there any more
+            elif attempts.failed:  # an earlier attempt may be stored: its records are not there any more
                 found = await asyncio.gather(*(wire.get(schema.table, partition, key, "RowKey") for key in left))
                 return {own.record.id for own, row in zip(left.values(), found, strict=True) if row is None}
             else:

@@ -154,7 +154,7 @@ class Shard:
 
         A request whose response was lost may still arrive. Rewriting the root row changes the ETag that it depends on.
         """
-        attempt = 0
+        attempts = self._wire.attempts()
         while True:
             self.forget()
             await self.load()
@@ -169,8 +169,7 @@ class Shard:
                 if error.status not in (404, 409, 412):
                     raise
             except Unanswered as error:
-                await self._wire.wait(attempt, error)
-                attempt += 1
+                await attempts.again(error)
 
 
 @cache

@@ -17,12 +17,10 @@ import orjson
 from shared.tables import batch
 from shared.tables.connection import Storage
 from shared.tables.errors import ServiceRefused, StorageUnavailable
+from shared.tables.patience import patience
 
 SCOPE = "https://storage.azure.com/.default"
 ATTEMPTS = 6
-LONGEST_WAIT = 30
-"""Seconds to wait at most, also when a busy service asks for more."""
-
 PAGE = 1000
 """Rows of one response at most."""
 
@@ -63,7 +61,7 @@ class Transport(Protocol):
 
 
 class Http:
-    """aiohttp with short time-outs. azure-core's pipeline alone takes three times the processor time of a read."""
+    """aiohttp. azure-core's pipeline alone takes three times the processor time of a read."""
 
     def __init__(self) -> None:
         import aiohttp
@@ -71,7 +69,7 @@ class Http:
 
         # The service closes an idle connection after 5 s. Closing it before that keeps writes from closed connections.
         connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=3)
-        timeout = aiohttp.ClientTimeout(total=30, sock_connect=5)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=2)
         self._session: aiohttp.ClientSession = aiohttp.ClientSession(
             connector=connector,
             timeout=timeout,
@@ -83,7 +81,7 @@ class Http:
         self._url = URL
 
     async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
-        """One request; `Unanswered` when there is no response."""
+        """One request, whose time `Wire` bounds; `Unanswered` when there is no response."""
         # aiohttp sends large content in pieces only when it is a stream.
         content = io.BytesIO(body) if body is not None and len(body) > _PIECE else body
         try:
@@ -96,6 +94,25 @@ class Http:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+class Attempts:
+    """The attempts of one operation."""
+
+    def __init__(self, pause: float):
+        self._pause, self._until = pause, time.monotonic() + patience.whole
+        self.failed = 0
+        """How many attempts have failed."""
+
+    async def again(self, error: Unanswered) -> None:
+        """Wait before the next attempt; raises `StorageUnavailable` when there is to be none."""
+        own = self._pause * 2**self.failed * random.uniform(0.5, 1.5)  # noqa: S311
+        wait = own if error.wait is None else error.wait
+        self.failed += 1
+        if self.failed >= ATTEMPTS or time.monotonic() + wait > self._until:
+            patience.unanswered()
+            raise StorageUnavailable(str(error)) from error
+        await asyncio.sleep(wait)
 
 
 class Wire:
@@ -132,28 +149,31 @@ class Wire:
     async def _once(
         self, method: str, path: str, query: str, headers: dict[str, str], body: bytes | None
     ) -> WireResponse:
-        await self._authorize(headers, path)
-        response = await self.transport.send(method, f"{self.url}/{path}{query}", headers, body)
+        seconds = patience.seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._authorize(headers, path)
+                response = await self.transport.send(method, f"{self.url}/{path}{query}", headers, body)
+        except TimeoutError as error:
+            patience.unanswered()
+            raise Unanswered(f"no answer within {seconds} s") from error
+        patience.answered()
         if response.status in _BUSY:
             text = response.headers.get("Retry-After", "")
             raise Unanswered(f"{response.status} {response.body[:200]!r}", float(text) if text.isdigit() else None)
         return response
 
-    async def wait(self, attempt: int, error: Unanswered) -> None:
-        """Wait before the next attempt; raises `StorageUnavailable` after the last one."""
-        if attempt + 1 >= ATTEMPTS:
-            raise StorageUnavailable(str(error)) from error
-        own = self.pause * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
-        await asyncio.sleep(own if error.wait is None else min(error.wait, LONGEST_WAIT))
+    def attempts(self) -> Attempts:
+        """The attempts of an operation that begins now."""
+        return Attempts(self.pause)
 
     async def _read(self, path: str, query: str, **headers: str) -> WireResponse:
-        attempt = 0
+        attempts = self.attempts()
         while True:
             try:
                 return await self._once("GET", path, query, _HEADERS | headers, None)
             except Unanswered as error:
-                await self.wait(attempt, error)
-                attempt += 1
+                await attempts.again(error)
 
     async def get(self, table: str, partition: str, row_key: str, select: str = "") -> tuple[Row, str] | None:
         """One row and its ETag; None when the row or the table does not exist."""

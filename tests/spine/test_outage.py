@@ -1,14 +1,23 @@
-"""The storage service stops and starts again: every response says so, and nothing is lost."""
+"""The storage service stops, or freezes, and goes on: every response says so in time, and nothing is lost."""
 
 import asyncio
+import re
+import signal
+import time
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
+import httpx
 import pytest
 
 from infra.local.environment import Environment
+from tests.support.contract import Description, descriptions
 from tests.support.gateway import Gateway, register
-from tests.support.values import SHORT_CLOCKS, UNLIMITED
+from tests.support.values import SHORT_CLOCKS, UNKNOWN, UNLIMITED
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.long
 
@@ -23,6 +32,16 @@ class Own:
     async def stop_storage(self) -> None:
         assert self.environment.storage
         await self.environment.storage.stop()
+
+    @asynccontextmanager
+    async def frozen_storage(self) -> AsyncIterator[None]:
+        """Storage accepts connections and answers nothing in this block."""
+        assert self.environment.storage and self.environment.storage.process
+        self.environment.storage.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.environment.storage.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +86,76 @@ async def test_a_run_that_prints_while_storage_is_down_loses_no_line(own: Own):
     await own.environment.start_storage()
     done = await gateway.reach(run["id"], seconds=60)
     assert (done["status"], done["result"]) == ("completed", "".join(f"{i}\n" for i in range(30)))
+
+
+BOUND = 10.0
+"""Seconds within which every request is answered."""
+
+WITHOUT_STORAGE = re.compile(
+    r"/(gateway/(health/live|api/models.*|api/system/info)|\w+/(docs.*|openapi.json|ws|realtime))"
+)
+"""Routes that read nothing from storage but the caller's key, which may be known."""
+
+
+async def timed(http: httpx.AsyncClient, method: str, path: str, **given: Any) -> tuple[httpx.Response, float]:
+    began = time.monotonic()
+    answer = await http.request(method, path, **given)
+    return answer, time.monotonic() - began
+
+
+def is_refused(api: Description, answer: httpx.Response) -> bool:
+    """Whether a response is a 503 of its API: health routes show what is unhealthy, all others an error."""
+    if "health" in answer.url.path and answer.status_code == 503:
+        return True
+    return api.refused(answer, 503) == "The storage service does not answer"
+
+
+async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_is_lost(own: Own):
+    gateway, http = own.gateway, own.gateway.http
+    printing = await gateway.run(
+        "import time\nfor i in range(60):\n    print(i, flush=True)\n    time.sleep(0.2)\n", "python"
+    )
+    await gateway.reach(printing["id"], "running")
+    target = (await gateway.run("true"))["id"]
+    await gateway.reach(target)
+    apis = {api.name: api for api in descriptions()}
+    paths = [
+        (api, f"/{api.name}{re.sub(r'{[a-z_]+}', target if 'run_id' in route.path else UNKNOWN, route.path)}")
+        for api in apis.values()
+        for route in api.api.own_routes
+        if "GET" in (route.methods or ())
+    ]
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    body = {"prompt": f"echo {uuid.uuid4()}", "model": "bash"}
+    writes: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/gateway/api/runs", {"json": body, "headers": key}),
+        ("POST", "/gateway/api/auth/login", {"json": {"name": uuid.uuid4().hex}}),
+        ("POST", "/stepflow/api/executions", {"json": {"command": "true"}}),
+        ("POST", f"/gateway/api/runs/{target}/artifacts", {"files": {"file": ("a", b"x" * 100_000)}}),
+        ("POST", "/gateway/api/system/cleanup", {"json": {"older_than_days": 30000}}),
+        ("DELETE", f"/gateway/api/runs/{target}", {}),
+        *[("PATCH", f"/gateway/api/runs/{target}", {"json": {"result": str(n)}}) for n in range(20)],
+    ]
+    async with own.frozen_storage():
+        for _ in range(2):  # at first, and when the app knows
+            answers = await asyncio.gather(*(timed(http, "GET", path) for _, path in paths))
+            for (api, path), (answer, seconds) in zip(paths, answers, strict=True):
+                assert seconds < BOUND, (path, seconds)
+                assert WITHOUT_STORAGE.fullmatch(path) or is_refused(api, answer), (path, answer.text)
+            answers = await asyncio.gather(*(timed(http, verb, path, **given) for verb, path, given in writes))
+            for (_, path, _), (answer, seconds) in zip(writes, answers, strict=True):
+                assert seconds < BOUND, (path, seconds)
+                assert is_refused(apis[path.split("/")[1]], answer)
+
+    async def recovered() -> int:
+        return (await http.get(f"/gateway/api/runs/{target}")).status_code
+
+    await eventually(recovered, until=lambda status: status == 200)
+    for api, path in paths:
+        assert (await http.get(path)).status_code < 500, (api.name, path)
+    again = [await http.post("/gateway/api/runs", json=body, headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in again] == [201, 201]
+    runs = (await http.get("/gateway/api/runs", params={"limit": 1000})).json()["runs"]
+    assert [run["id"] for run in runs if run["prompt"] == body["prompt"]] == [again[0].json()["id"]]
+    done = await gateway.reach(printing["id"])
+    assert (done["status"], done["result"]) == ("completed", "".join(f"{i}\n" for i in range(60)))

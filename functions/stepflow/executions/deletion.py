@@ -10,7 +10,7 @@ from shared.workflows import WorkflowClient
 
 
 async def delete_execution(execution_id: str, workflows: WorkflowClient) -> None:
-    """Cancel an active execution and remove its container; then delete its files, its log and last its record.
+    """Cancel an active execution and remove its container; then delete its files, its log and its record.
 
     After a crash a second call deletes the rest. `NotFound` when there is no such execution.
     """
@@ -29,10 +29,15 @@ async def delete_execution(execution_id: str, workflows: WorkflowClient) -> None
         await publish_end(execution)
     for blob in await _close_job(execution.id, active):
         await blobs.delete(ARTIFACTS, blob)
-    async for artifact in artifacts.all({"execution_id": execution.id}):
-        await delete_artifact_and_file(artifact)
+    await _delete_artifacts(execution.id)
     await log_index.delete(execution.id)
     await executions.delete(execution.id)
+    await _delete_artifacts(execution.id)  # those uploaded until it was gone; a later upload finds no execution
+
+
+async def _delete_artifacts(execution_id: str) -> None:
+    async for artifact in artifacts.all({"execution_id": execution_id}):
+        await delete_artifact_and_file(artifact)
 
 
 async def _close_job(job_id: str, active: bool) -> list[str]:

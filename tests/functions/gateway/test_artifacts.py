@@ -10,6 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from functions.gateway import cleanup
+from functions.gateway.store import artifacts
+from shared import blobs
+from shared.jobs import ARTIFACTS
 from tests.support.environments import StrictHost
 from tests.support.gateway import Gateway
 from tests.support.values import UNKNOWN
@@ -281,3 +285,23 @@ class TestDelete:
             await gateway.http.delete(url),
         ):
             assert (again.status_code, again.json()) == (404, {"error": "Artifact not found"})
+
+
+async def test_an_upload_whose_run_is_deleted_meanwhile_leaves_no_record_and_no_file(app: None, gateway: Gateway):
+    run = (await gateway.reach((await gateway.run("true"))["id"]))["id"]
+    deleted = asyncio.Event()
+
+    async def form() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 100_000
+        await deleted.wait()
+        yield b"\r\n--x--"
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    url = f"/gateway/api/runs/{run}/artifacts"
+    uploading = asyncio.create_task(gateway.http.post(url, content=form(), headers=headers))
+    await asyncio.sleep(0.3)  # the upload has begun; if it has not, the result is the same
+    await cleanup._delete_run(run)
+    deleted.set()
+    assert (await uploading).status_code == 404
+    assert [artifact async for artifact in artifacts.all({"run_id": run})] == []
+    assert [name async for name, _ in blobs.names(ARTIFACTS) if run in name] == []

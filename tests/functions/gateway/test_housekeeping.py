@@ -1,11 +1,10 @@
-"""What routes share, called directly: faults, purges, limits and claims at their edges."""
+"""What routes share, called directly: faults, purges, limits at their edges."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from starlette.types import Message, Receive, Send
 
 from functions.gateway import cleanup, store, timers
 from functions.gateway.raise_alert import fault
@@ -13,8 +12,7 @@ from functions.gateway.records import Alert, AlertType
 from shared import api_keys, tables
 from shared.api_keys import Client, client_of, clients, key_hash
 from shared.http import idempotency, ratelimit
-from shared.http.errors import Conflict
-from shared.http.idempotency import Claim, claims, serve_once
+from shared.http.idempotency import Claim, claims
 from shared.http.ratelimit import RateLimit, Window, windows
 from shared.tables.ids import new_id
 from tests.support.records import Counting
@@ -46,73 +44,6 @@ class TestLastActive:
         monkeypatch.setitem(api_keys._seen, key_hash("sk-deleted"), (client, float("inf")))
         await clients.delete(client.id)
         assert await client_of("sk-deleted") is None
-
-
-class Served:
-    """A route that counts its calls; it answers with `status`, or raises an exception."""
-
-    def __init__(self, status: int = 201):
-        self.calls, self.status, self.sent = 0, status, list[Message]()
-
-    async def receive(self) -> Message:
-        return {"type": "http.request", "body": b"{}", "more_body": False}
-
-    async def send(self, message: Message) -> None:
-        self.sent.append(message)
-
-    async def serve(self, receive: Receive, send: Send) -> None:
-        self.calls += 1
-        if self.status == 0:
-            raise RuntimeError("died")
-        await send({"type": "http.response.start", "status": self.status, "headers": []})
-        await send({"type": "http.response.body", "body": b"made"})
-
-    async def request(self, key: str) -> int:
-        self.sent.clear()
-        await serve_once("me", key, self.receive, self.send, self.serve)
-        return self.sent[0]["status"]
-
-
-class TestClaims:
-    async def test_a_response_is_repeated_for_a_day(self, monkeypatch: pytest.MonkeyPatch):
-        route = Served()
-        assert [await route.request("a") for _ in range(3)] == [201] * 3
-        assert (route.calls, route.sent[1]["body"]) == (1, b"made")
-        monkeypatch.setattr(idempotency, "KEPT", timedelta(0))
-        assert await route.request("a") == 201
-        assert route.calls == 2
-
-    async def test_a_request_that_failed_with_an_exception_may_be_repeated(self):
-        route = Served(0)
-        with pytest.raises(RuntimeError):
-            await route.request("b")
-        route.status = 201
-        assert (await route.request("b"), route.calls) == (201, 2)
-
-    async def test_the_claim_of_a_host_that_died_expires(self, monkeypatch: pytest.MonkeyPatch):
-        route, stuck = Served(), asyncio.Event()
-
-        async def hang(receive: Receive, send: Send) -> None:
-            stuck.set()
-            await asyncio.Event().wait()
-
-        dead = asyncio.create_task(serve_once("me", "c", route.receive, route.send, hang))
-        await stuck.wait()
-        with pytest.raises(Conflict) as error:
-            await route.request("c")
-        assert error.value.headers == {"Retry-After": "1"}
-        with monkeypatch.context() as patch:
-            patch.setattr(idempotency, "UNDER_WAY", timedelta(0))
-            assert (await route.request("c"), route.calls) == (201, 1)
-        dead.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await dead
-        assert (await route.request("c"), route.calls) == (201, 1)  # it took nothing with it
-
-    async def test_a_server_error_is_not_repeated(self):
-        route = Served(503)
-        assert [await route.request("d") for _ in range(2)] == [503, 503]
-        assert route.calls == 2
 
 
 async def test_a_repeated_fault_raises_one_alert_an_hour():

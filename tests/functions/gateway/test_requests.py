@@ -119,3 +119,29 @@ class TestOddJson:
             answer.json()
         assert (await gateway.http.get(f"/gateway/api/runs/{run}/artifacts")).status_code == 200
         assert (await gateway.http.get(f"/gateway/api/runs/{run}")).status_code == 200
+
+
+class TestBounds:
+    @pytest.mark.parametrize("options", [dict.fromkeys(map(str, range(20_001)), 0), {"a": [0] * 20_001}])
+    async def test_a_body_with_too_many_members_is_413(self, gateway: Gateway, options: dict[str, object]):
+        body = {"prompt": "true", "model": "bash", "options": options}
+        answer = await gateway.http.post("/gateway/api/runs", json=body)
+        assert (answer.status_code, answer.json()) == (
+            413, {"error": "Body must not have more than 20000 members and elements"}
+        )  # fmt: skip
+
+    async def test_commas_in_a_text_are_no_members(self, gateway: Gateway):
+        body = {"prompt": 'true #,",\\' * 9_000, "model": "bash"}
+        assert (await gateway.http.post("/gateway/api/runs", json=body)).status_code == 201
+
+    async def test_a_form_with_too_many_fields_is_refused(self, gateway: Gateway):
+        run = (await gateway.run("true"))["id"]
+        fields = {f"field{n}": "x" for n in range(1000)}
+        answer = await gateway.http.post(f"/gateway/api/runs/{run}/artifacts", files={"file": ("a", b"x")}, data=fields)
+        assert (answer.status_code, answer.json()) == (400, {"error": "The form must not have more than 1000 fields"})
+
+    async def test_a_query_with_too_many_parameters_is_refused(self, gateway: Gateway):
+        answer = await gateway.http.get("/gateway/api/runs?" + "&".join("a" * 1001))
+        assert (answer.status_code, answer.json()) == (
+            400, {"error": "The query must not have more than 1000 parameters"}
+        )  # fmt: skip

@@ -18,6 +18,7 @@ from shared.jobs import (
     JobKind,
     JobSpec,
     JobState,
+    Printed,
     UnknownKind,
     group_name,
     jobs,

@@ -30,7 +30,9 @@ ROUTES = sorted(
 @pytest.fixture(scope="module")
 async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Environment, str]]:
     """An environment that asks for keys, and a key."""
-    environment = Environment.temporary(tmp_path_factory.mktemp("guarded"), STEPFLOW_AUTH_ENABLED="true", **UNLIMITED)
+    environment = Environment.temporary(
+        tmp_path_factory.mktemp("guarded"), STEPFLOW_AUTH_ENABLED="true", RUNYARD_ADMIN_KEY="sk-root", **UNLIMITED
+    )
     await environment.start()
     try:
         async with httpx.AsyncClient(base_url=environment.url, trust_env=False) as http:
@@ -67,6 +69,16 @@ async def test_a_socket_without_a_valid_key_does_not_open(guarded: tuple[Environ
         with pytest.raises(InvalidStatus) as refusal:
             await connect(f"{stepflow.sockets}/ws{query}", proxy=None)
         assert refusal.value.response.status_code == 401
+
+
+async def test_a_socket_does_not_open_with_a_key_for_another_api(guarded: tuple[Environment, str]):
+    async with client_of(guarded[0]) as stepflow:
+        body = {"name": "another", "apis": ["gateway"]}
+        url, root = f"{guarded[0].url}/gateway/api/auth/login", {"Authorization": "Bearer sk-root"}
+        key = (await stepflow.http.post(url, json=body, headers=root)).json()["api_key"]
+        with pytest.raises(InvalidStatus) as refusal:
+            await connect(f"{stepflow.sockets}/ws?api_key={key}", proxy=None)
+        assert refusal.value.response.status_code == 403
 
 
 async def test_by_default_no_route_needs_a_key(stepflow: StepFlow):

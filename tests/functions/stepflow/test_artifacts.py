@@ -7,8 +7,15 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.types import Message, Receive
 
+from functions.stepflow.artifacts import upload_artifact
+from functions.stepflow.records import Artifact
+from functions.stepflow.store import artifacts
 from infra.local.environment import NODE_MODULES
+from shared import blobs, tables
+from shared.jobs import ARTIFACTS
 from tests.support.stepflow import StepFlow, refused
 from tests.support.values import UNKNOWN
 
@@ -242,3 +249,38 @@ class TestDeleteArtifact:
         refused(await stepflow.http.get(f"/api/artifacts/{artifact_id}"), 404)
         refused(await stepflow.http.get(f"/api/artifacts/{artifact_id}/download"), 404)
         refused(await stepflow.http.delete(f"/api/artifacts/{artifact_id}"), 404)
+
+
+async def test_an_upload_whose_execution_is_deleted_meanwhile_leaves_no_record_and_no_file(
+    app: None, stepflow: StepFlow, monkeypatch: pytest.MonkeyPatch
+):
+    execution_id = (await stepflow.run("true"))["execution"]["id"]
+    before = {name async for name, _ in blobs.names(ARTIFACTS)}
+    insert = artifacts.insert
+
+    async def deleted_first(artifact: Artifact) -> Artifact:
+        """The deletion comes between the look at the execution and the record of the artifact."""
+        assert (await stepflow.http.delete(f"/api/executions/{execution_id}")).status_code == 200
+        return await insert(artifact)
+
+    monkeypatch.setattr(artifacts, "insert", deleted_first)
+    body = form({"execution_id": execution_id, "name": "x"})
+    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", FORM)]}, body)
+    with pytest.raises(tables.RecordNotFound):
+        await upload_artifact(request)
+    assert [artifact async for artifact in artifacts.all({"execution_id": execution_id})] == []
+    assert {name async for name, _ in blobs.names(ARTIFACTS)} - before == set()
+
+
+FORM = b"multipart/form-data; boundary=x"
+
+
+def form(fields: dict[str, str]) -> Receive:
+    """The `receive` of a request with these fields and a file."""
+    part = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
+    text = part.format("file", '; filename="a"', "abc") + "".join(part.format(n, "", v) for n, v in fields.items())
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": f"{text}--x--".encode(), "more_body": False}
+
+    return receive

@@ -1,0 +1,48 @@
+"""Bounds on what parsing a request costs: members of JSON bodies and parameters of queries."""
+
+import re
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from shared.http.errors import BadRequest
+
+MAX_MEMBERS = 20_000
+"""Members and elements of a JSON body, on all levels together."""
+
+MAX_PARAMETERS = 1000
+"""Parameters of a query."""
+
+# A text without an end is one too; possessive, so that the time is linear.
+_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+
+
+class BoundedRequest(Request):
+    """A request whose JSON body has at most `MAX_MEMBERS` members and elements; more get 413."""
+
+    async def json(self) -> Any:
+        """Parse the body."""
+        body = await self.body()
+        # Before parsing, as to parse and check hundreds of thousands of members takes seconds.
+        if body.count(b",") >= MAX_MEMBERS and _has_many_members(body):
+            # Not an ApiError: while it reads a body, FastAPI passes on HTTPException only.
+            raise HTTPException(413, f"Body must not have more than {MAX_MEMBERS} members and elements")
+        return await super().json()
+
+
+def _has_many_members(body: bytes) -> bool:
+    """Whether JSON has more than `MAX_MEMBERS` commas, without those in texts, which are its members but one."""
+    commas = end = 0
+    for texts, match in enumerate(_TEXTS.finditer(body)):
+        commas += body.count(b",", end, match.start())
+        end = match.end()
+        if commas >= MAX_MEMBERS or texts > 3 * MAX_MEMBERS:  # each member has two texts at most
+            return True
+    return commas + body.count(b",", end) >= MAX_MEMBERS
+
+
+def check_query(query: bytes) -> None:
+    """`BadRequest` for a query with more than `MAX_PARAMETERS` parameters."""
+    if query.count(b"&") >= MAX_PARAMETERS:
+        raise BadRequest(f"The query must not have more than {MAX_PARAMETERS} parameters")
