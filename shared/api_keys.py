@@ -124,12 +124,15 @@ async def current_client(request: Request) -> Client:
 
 
 def key_of(request: Request) -> str:
-    """Return the key in `Authorization: Bearer <key>`, or in the query's `api_key` when that header is absent."""
+    """Return the key in `Authorization: Bearer <key>`, else in the header `X-API-Key`, else in the query's `api_key`.
+
+    The first of them that is there decides, also when it is wrong.
+    """
     header = request.headers.get("authorization")
     if header is not None:
         scheme, _, key = header.partition(" ")
         return key.strip() if scheme.lower() == "bearer" else ""
-    return request.query_params.get("api_key", "")
+    return request.headers.get("x-api-key", request.query_params.get("api_key", ""))
 
 
 def require_administrator(caller: Client, client_id: str | None = None) -> None:
@@ -147,9 +150,10 @@ CurrentClient = Annotated[Client, Depends(current_client)]
 
 SCHEMES: dict[str, dict[str, Any]] = {
     "bearerKey": {"type": "http", "scheme": "bearer"},
+    "headerKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "queryKey": {"type": "apiKey", "in": "query", "name": "api_key"},
 }
-"""The OpenAPI security schemes: the two ways to send a key."""
+"""The OpenAPI security schemes: the ways to send a key."""
 
 CLIENT_KEYS = Guard(current_client, SCHEMES)
 """The guard of an API whose callers are clients with a key."""

@@ -25,6 +25,7 @@ from shared.http.files import (
     StoredFile,
     Upload,
     deleted_on_error,
+    has_file,
     receive_upload,
     serve_file,
 )
@@ -102,7 +103,12 @@ async def list_run_artifacts(
 @options(max_body=settings().artifact_limit + FORM_ROOM)
 async def upload_artifact(run_id: str, client: CurrentClient, request: Request) -> Artifact:
     """Store a file with a run, streamed; `metadata` is a JSON object in a text field."""
-    run = await runs.get(run_id)
+    try:
+        run = await runs.get(run_id)
+    except tables.RecordNotFound:
+        if not await has_file(request):  # a form without a file is wrong whatever the run
+            raise BadRequest("file: Field required") from None
+        raise
     blob = f"gateway.upload/{run.id}/{uuid.uuid4()}"
     async with deleted_on_error(ARTIFACTS, blob):
         fields, upload = await receive_upload(request, ARTIFACTS, blob, limit=settings().artifact_limit)

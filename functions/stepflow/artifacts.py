@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request
 from starlette.responses import Response
 
+from functions.stepflow import updates
 from functions.stepflow.access import routes_for
 from functions.stepflow.records import Artifact, ArtifactType
 from functions.stepflow.store import artifacts, artifacts_of, delete_artifact_and_file, executions
@@ -138,6 +139,7 @@ async def upload_artifact(request: Request) -> ArtifactUploaded:
     except tables.RecordNotFound:  # it was deleted during the upload
         await delete_artifact_and_file(artifact)
         raise
+    await updates.publish(artifact.execution_id, [updates.artifact_created(artifact)])
     return ArtifactUploaded.of(artifact)
 
 

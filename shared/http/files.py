@@ -65,6 +65,17 @@ async def receive_upload(
     return await read_form(request, save, any_type=any_type)
 
 
+async def has_file(request: Request) -> bool:
+    """Whether the form has a `file`, which is read and not stored. `BadRequest` for a malformed form."""
+
+    async def read(_: Part, chunks: AsyncIterator[bytes]) -> bool:
+        async for _chunk in chunks:
+            pass
+        return True
+
+    return (await read_form(request, read))[1] is not None
+
+
 @contextlib.asynccontextmanager
 async def deleted_on_error(container: str, blob: str) -> AsyncGenerator[None]:
     """Delete the blob when the block raises: nothing else would delete a blob without a record."""

@@ -121,6 +121,10 @@ class TestUpload:
         assert (answer.status_code, list(answer.json())) == (400, ["error"])
         assert await count(gateway, run) == before
 
+    async def test_a_missing_file_comes_before_an_unknown_run(self, gateway: Gateway):
+        answer = await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/artifacts", files={"other": ("a", b"x")})
+        assert (answer.status_code, answer.json()) == (400, {"error": "file: Field required"})
+
     async def test_an_upload_to_an_unknown_run_is_404(self, gateway: Gateway):
         answer = await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/artifacts", files={"file": ("a", b"x")})
         assert (answer.status_code, answer.json()) == (404, {"error": "Run not found"})

@@ -52,6 +52,14 @@ async def test_only_the_open_routes_work_without_a_key(guarded: tuple[Environmen
         refused(await stranger.http.post("/api/executions", content=b"{"), 401)
 
 
+async def test_the_key_may_stand_in_its_own_header(guarded: tuple[Environment, str]):
+    environment, key = guarded
+    async with client_of(environment) as stepflow:
+        for given, status in ((key, 200), ("sk-wrong", 401)):
+            answer = await stepflow.http.get("/api/executions", headers={"X-API-Key": given})
+            assert answer.status_code == status
+
+
 async def test_with_a_key_routes_and_socket_work_and_the_client_is_the_user(guarded: tuple[Environment, str]):
     environment, key = guarded
     async with client_of(environment, Authorization=f"Bearer {key}") as stepflow:

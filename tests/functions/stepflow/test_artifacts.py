@@ -132,6 +132,12 @@ class TestOfMarkers:
 
 
 class TestUploadArtifact:
+    async def test_an_upload_is_sent_to_the_watchers(self, stepflow: StepFlow, ended: dict[str, Any]):
+        async with stepflow.watch() as watcher:
+            answer = await upload(stepflow, file=("a", b"x"), execution_id=ended["execution"]["id"], name="told")
+            event = await watcher.receives(lambda m: m["type"] == "artifact_created")
+        assert event["data"]["artifact"]["id"] == answer.json()["data"]["artifact_id"]
+
     async def test_an_upload_is_stored_and_downloaded_unchanged(self, stepflow: StepFlow, ended: dict[str, Any]):
         data = bytes(range(256)) * 100
         execution_id, step_id = ended["execution"]["id"], ended["steps"][0]["id"]

@@ -1,5 +1,7 @@
 """The files of a job: whatever a command leaves in its folder, the good ones are kept and the exit gets through."""
 
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
 import json
 import os
 import socket
@@ -13,9 +15,9 @@ from shared.jobs import MAX_SKIPPED, Exit, KeptFile, SkippedFile
 from tests.infra.runner.harness import App
 
 # Imported as the runner does: from the folder that `conftest` has added to the path.
-import files  # isort: skip  # pyright: ignore[reportMissingImports]
-import push  # isort: skip  # pyright: ignore[reportMissingImports]
-import runner  # isort: skip  # pyright: ignore[reportMissingImports]
+import files  # isort: skip
+import push  # isort: skip
+import runner  # isort: skip
 
 
 def kept(folder: Path, api: App) -> tuple[dict[str, int], dict[str, str]]:

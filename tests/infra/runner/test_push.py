@@ -1,16 +1,14 @@
 """What the runner tells the app about the times of its output."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from infra.emulator.processes import ROOT
+from shared.order import AGES
 
-sys.path[:0] = [str(ROOT / "infra/runner"), str(ROOT / "shared")]
-import push  # noqa: E402  # pyright: ignore[reportMissingImports]
-from order import AGES  # noqa: E402  # pyright: ignore[reportMissingImports]
+# Imported as the runner does: from the folder that `conftest` has added to the path.
+import push  # isort: skip  # pyright: ignore[reportMissingImports]
 
 
 class Clock:
