@@ -11,7 +11,7 @@ import pytest
 import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.gateway.job import KIND
 from functions.gateway.records import Run
-from functions.gateway.runs import _queue  # pyright: ignore[reportPrivateUsage]
+from functions.gateway.runs import _queue
 from functions.gateway.store import runs
 from functions.jobs import activities
 from functions.jobs.timers import reconcile
@@ -69,9 +69,9 @@ async def test_a_repeat_of_the_creation_after_a_cancel_closes_the_job_that_an_ea
     stack: Environment, gateway: Gateway
 ):
     run = await run_with_container(stack, gateway, cancelled=True)
-    assert await activities.job_create._function.get_user_function()({"id": run.id, "kind": KIND}) is None  # type: ignore[attr-defined]
+    assert await activities.job_create._function.get_user_function()({"id": run.id, "kind": KIND}) is None
     assert (await jobs.get(run.id)).state is JobState.ENDED, "pushes would still be taken"
-    await activities.job_remove._function.get_user_function()({"id": run.id, "kind": KIND})  # type: ignore[attr-defined]
+    await activities.job_remove._function.get_user_function()({"id": run.id, "kind": KIND})
     await eventually(lambda: removed(stack, run.id))
 
 
@@ -143,7 +143,7 @@ async def test_an_execution_whose_workflow_cannot_be_started_is_accepted():
     ],
 )
 def test_the_cause_of_a_container_that_has_ended_without_a_report(container: ContainerStatus, expected: str):
-    found = activities._cause(GroupStatus("Succeeded", "Failed", {"main": container}))  # pyright: ignore[reportPrivateUsage]
+    found = activities._cause(GroupStatus("Succeeded", "Failed", {"main": container}))
     assert found == expected
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from shared.jobs import MAX_SKIPPED, Exit, KeptFile, SkippedFile
 from tests.infra.runner.harness import App
 
 # Imported as the runner does: from the folder that `conftest` has added to the path.
-import files  # isort: skip  # pyright: ignore[reportMissingImports]
-import push  # isort: skip  # pyright: ignore[reportMissingImports]
-import runner  # isort: skip  # pyright: ignore[reportMissingImports]
+files: Any = import_module("files")
+push: Any = import_module("push")
+runner: Any = import_module("runner")
 
 
 def kept(folder: Path, api: App) -> tuple[dict[str, int], dict[str, str]]:
