@@ -100,7 +100,7 @@ async def reseal(collection: Collection[Any]) -> Resealed:
     Safe beside writers, and to repeat: one that was interrupted finds fewer records the next time. A text that does not
     open stays as it is and is logged. Cost: `all`, and a read and a write for each record that is sealed anew; where
     the list view lacks a sealed field, a read for every record. `SealingNotConfigured`; ValueError when the collection
-    declares no sealed fields.
+    declares no sealed fields; RuntimeError after all others when records could not be written, for a repeat.
     """
     fields = sealed_fields.get(collection.table)
     if fields is None:
@@ -117,7 +117,9 @@ async def reseal(collection: Collection[Any]) -> Resealed:
                 await collection.update(record.id, renewal)
                 records += renewal.changed
                 broken += renewal.broken
-    return Resealed(records, broken + sweep.failed)
+    if sweep.failed:
+        raise RuntimeError(f"{sweep.failed} records of {collection.table} could not be sealed anew")
+    return Resealed(records, broken)
 
 
 class _Renewal:

@@ -172,7 +172,7 @@ class TestReseal:
             assert sealed and unseal(sealed, Context(collection.table, record.id, "api_key")) == f"{SECRET}{number}"
         assert await sealing.reseal(collection) == sealing.Resealed(0, 0)
 
-    async def test_an_interrupted_one_continues_with_what_is_left(
+    async def test_one_that_fails_for_a_record_seals_the_others_and_a_repeat_seals_what_is_left(
         self, account: None, use: Use, monkeypatch: pytest.MonkeyPatch
     ):
         collection = listed.of("interrupted")
@@ -191,9 +191,10 @@ class TestReseal:
 
         with monkeypatch.context() as patch:
             patch.setattr(type(collection), "update", fails_at_the_third)
-            with pytest.raises(ConnectionError):
+            with pytest.raises(RuntimeError, match="1 records of SealedListed could not be sealed anew"):
                 await sealing.reseal(collection)
-        assert await sealing.reseal(collection) == sealing.Resealed(2, 0)
+        assert calls == 4
+        assert await sealing.reseal(collection) == sealing.Resealed(1, 0)
 
     async def test_one_that_does_not_open_stays_and_stops_no_other(
         self, account: None, use: Use, caplog: pytest.LogCaptureFixture

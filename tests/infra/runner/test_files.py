@@ -1,11 +1,10 @@
 """The files of a job: whatever a command leaves in its folder, the good ones are kept and the exit gets through."""
 
-# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
-
 import json
 import os
 import socket
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from shared.jobs import MAX_SKIPPED, Exit, KeptFile, SkippedFile
 from tests.infra.runner.harness import App
 
 # Imported as the runner does: from the folder that `conftest` has added to the path.
-import files  # isort: skip
-import push  # isort: skip
-import runner  # isort: skip
+files: Any = import_module("files")
+push: Any = import_module("push")
+runner: Any = import_module("runner")
 
 
 def kept(folder: Path, api: App) -> tuple[dict[str, int], dict[str, str]]:
