@@ -1,6 +1,7 @@
 """Starting the supervisor of a container group, with the plan of its containers on standard input."""
 
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -73,6 +74,14 @@ def start_supervisor(group: ContainerGroup, images: Images, files: shares.Shares
         writer.close()
         if reader.readline() != b"ready\n":
             raise OSError("The supervisor did not start: " + (group.folder / "supervisor.log").read_text()[-500:])
+
+
+def forget(group: ContainerGroup) -> None:
+    """Remove what the containers of a group that has ended left outside of its folder."""
+    for root in (group.folder / "roots").glob("*"):
+        if folder := sandbox.cgroup(root):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _lock(group: ContainerGroup) -> int:

@@ -36,7 +36,7 @@ CONNECTIONS = 64
 PATIENCE = 10
 """Seconds within which slirp4netns must be ready; without it the containers start without outgoing traffic."""
 KEYED_MEMORY = 64 * 1024**2
-"""Bytes of memory that the containers of a group can share by a key, which outlives processes and so counts for none."""
+"""Bytes of memory that the containers of a group can share by a key, which outlives processes."""
 NAMESERVER = "10.0.2.3"
 """Where slirp4netns answers DNS requests with the machine's resolver."""
 CLOSED = (

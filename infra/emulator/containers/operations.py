@@ -13,7 +13,7 @@ from typing import Any
 
 from infra.emulator.containers import sandbox
 from infra.emulator.containers.bodies import TYPE, ArmError, Json, check, fixed, invalid, not_found
-from infra.emulator.containers.launch import Rules, start_supervisor
+from infra.emulator.containers.launch import Rules, forget, start_supervisor
 from infra.emulator.containers.process import remove
 from infra.emulator.containers.shares import Shares
 from infra.emulator.containers.state import ContainerGroup
@@ -128,6 +128,8 @@ class ContainerGroups:
         self.closing = True
         await asyncio.gather(*self.work, return_exceptions=True)
         await asyncio.gather(*(group.stop(self.patience) for group in self.groups.values()))
+        for group in self.groups.values():
+            forget(group)
         await self.ways_out.close()
 
     @property
@@ -257,5 +259,6 @@ class ContainerGroups:
     async def remove(self, group: ContainerGroup) -> None:
         async with group.changing:
             await group.stop(self.patience)
+            forget(group)
             await asyncio.to_thread(remove, str(group.folder))
             del self.groups[group.id.lower()]

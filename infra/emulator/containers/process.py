@@ -1,7 +1,7 @@
 """The processes of one running container: their start, limits, memory and end."""
 
 # The supervisor imports this module and must start fast, so pathlib and typing are not used.
-# ruff: noqa: PTH103, PTH106, PTH110, PTH112, PTH123, PTH208, PTH211
+# ruff: noqa: PTH103, PTH110, PTH112, PTH123, PTH208, PTH211
 
 from __future__ import annotations
 
@@ -66,15 +66,6 @@ class ContainerProcess:
         """Kill every process of the container; in a sandbox they end when its init process is killed."""
         for pid in descendants(self.pid) or [self.pid]:
             send(pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Give back what it used; all its processes have ended."""
-        os.close(self.output)
-        if self.plan["cgroup"]:
-            try:
-                os.rmdir(self.plan["cgroup"])
-            except OSError:
-                pass  # its last process is just ending, and the next start uses it again
 
     def read(self) -> bytes | None:
         """The available output; b"" at the end of the output, None when there is none at the moment."""

@@ -1,6 +1,7 @@
 """The plan of a container's processes: in bubblewrap where it works, else as a plain process."""
 
 import functools
+import hashlib
 import ipaddress
 import json
 import logging
@@ -136,9 +137,15 @@ def warnings() -> list[str]:
     return list(_warnings)
 
 
+def cgroup(root: Path) -> Path | None:
+    """The cgroup of the container with this root: as root only, to whom the limits of a user do not apply."""
+    folder = cgroups() if os.getuid() == 0 else None
+    return folder and folder / hashlib.sha256(str(root).encode()).hexdigest()[:24]
+
+
 @functools.cache
 def cgroups() -> Path | None:
-    """The folder of the cgroups that limit processes: as root only, to whom the limits of a user do not apply."""
+    """The folder of the cgroups; None where the system does not let this user limit processes with them."""
     for folder in CGROUPS:
         try:
             folder.mkdir(exist_ok=True)
@@ -187,7 +194,7 @@ def plan(
 ) -> ContainerPlan:
     """The plan for the container `name` of the group in `folder`.
 
-    `host` is the host name in the container, `cores` its processors, `memory` its limit in GiB, `disk` that of its files
+    `host` is the host name in the container, `cores` its processors, `memory` its limit in GiB, `disk` that of files
     in bytes, `processes` their largest number. With `waits`, its command starts when outgoing traffic is possible.
     """
     root = folder / "roots" / name
@@ -221,8 +228,7 @@ def plan(
         "/etc/hostname": f"{host}\n",
         "/etc/resolv.conf": f"nameserver {NAMESERVER}\n" if waits else "",
     }
-    if folders := cgroups() if os.getuid() == 0 else None:
-        common["cgroup"] = str(folders / f"{folder.name}-{name}")
+    common["cgroup"] = str(cgroup(root) or "")
     common["limits"] |= process_limits(processes)
     block = ["--block-fd", str(READY_FILE)] if waits else []
     common["argv"] = [

@@ -130,7 +130,7 @@ class Container:
         assert self.process and self.log
         while self.pump() and select.select([self.process.output], [], [], 0)[0]:
             pass
-        self.process.close()
+        os.close(self.process.output)
         self.log.close()
         self.process = None
         code = 137 if self.exceeded else exit_code(status)
