@@ -60,7 +60,7 @@ for pid in pids:
     except OSError:
         denied += 1
 (runner,) = [one for one in pids if read(f"/proc/{one}/cmdline").endswith(b"/runner.py\0") and one != "1"]
-print(found, denied > 0, ctypes.CDLL(None).ptrace(16, int(runner), 0, 0), any("JOB" in name for name in os.environ))
+print(found, denied > 0, ctypes.CDLL(None).ptrace(0x4206, int(runner), 0, 0), any("JOB" in name for name in os.environ))
 """
 
 

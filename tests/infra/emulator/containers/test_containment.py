@@ -175,9 +175,11 @@ class TestNetwork:
     async def test_a_public_port_is_reached_from_the_machine(self, groups: Groups):
         (port,) = free_ports(1)
         serve = f"echo hello > index.html; exec python3 -m http.server {port} --bind 127.0.0.1"
-        ports = {"ports": [ContainerPort(port=port)]}
         name = await groups.create(
-            group(container(serve, **ports), ip_address=IpAddress(ports=[Port(port=port)], type="Public"))
+            group(
+                container(serve, ports=[ContainerPort(port=port)]),
+                ip_address=IpAddress(ports=[Port(port=port)], type="Public"),
+            )
         )
 
         async def asked() -> bytes:
