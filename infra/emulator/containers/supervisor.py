@@ -21,7 +21,7 @@ import time
 from infra.emulator.containers.logs import LogWriter, now
 from infra.emulator.containers.network import Network
 from infra.emulator.containers.process import ContainerProcess, descendants, exit_code
-from infra.emulator.containers.usage import Disk, Memory
+from infra.emulator.containers.usage import DiskUse, MemoryUse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class Container:
         self.view["currentState"] = {"state": "Running", "startTime": now(), "detailStatus": ""}
         try:
             self.log = LogWriter(self.plan["log"])
-            self.memory = Memory()
+            self.memory = MemoryUse()
             self.process = ContainerProcess(self.plan, self.network and self.network.ready)
-            self.disk = Disk([self.plan["root"], *self.plan["volumes"]], self.plan["disk"])
+            self.disk = DiskUse([self.plan["root"], *self.plan["volumes"]], self.plan["disk"])
         except OSError as error:  # such as no more processes, or a full disk
             self.view["currentState"] |= {"state": "Terminated", "exitCode": 128, "detailStatus": "Error"}
             self.note("Failed", f"Error: Failed to start container {self.plan['name']}: {error}", "Warning")

@@ -18,7 +18,7 @@ LOOK = 30
 """Seconds after which files are counted again even if the disk seems to have as much space as before."""
 
 
-class Memory:
+class MemoryUse:
     """The memory of one container in bytes."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Memory:
         return private + min(grown, shared)
 
 
-class Disk:
+class DiskUse:
     """The files of one container in some folders."""
 
     def __init__(self, folders: list[str], limit: int):
