@@ -1,8 +1,11 @@
 """A whole local environment: storage, Container Instances, Web PubSub and the Functions host, as child processes."""
 
 import asyncio
+import base64
 import functools
 import json
+import os
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,6 +49,22 @@ class Environment:
     storage: Child | None = None
     containers: Child | None = None
     webpubsub: Child | None = None
+    storage_key: str = ""
+    """The account key of the storage. It is one of its own, because containers reach the storage by signed links."""
+
+    def __post_init__(self) -> None:
+        if not self.storage_key:
+            self.storage_key = self._kept_key()
+
+    def _kept_key(self) -> str:
+        if "AzureWebJobsStorage" in self.settings or not self.serve:
+            return azurite.KEY  # the user's settings name it
+        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.state / "storage.key"
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+                file.write(base64.b64encode(secrets.token_bytes(64)).decode())
+        return path.read_text()
 
     @classmethod
     def temporary(cls, state: Path, **settings: str) -> "Environment":
@@ -62,7 +81,9 @@ class Environment:
         """The app settings that name the services of this environment."""
         ports = self.ports
         return {
-            "AzureWebJobsStorage": azurite.connection_string(ports["blob"], ports["queue"], ports["table"]),
+            "AzureWebJobsStorage": azurite.connection_string(
+                ports["blob"], ports["queue"], ports["table"], self.storage_key
+            ),
             "RUNYARD_PUBLIC_URL": self.url,
             "RUNYARD_ARM_ENDPOINT": f"http://127.0.0.1:{ports['containers']}",
             "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"], WEBPUBSUB_KEY),
@@ -108,13 +129,33 @@ class Environment:
             shutil.copy(path, folder)
         # The Dockerfile installs these command lines; here they are development dependencies.
         start = f'PATH="$PATH:{NODE_MODULES}/.bin" exec python3 {folder}/runner.py'
-        return {"entrypoint": ["sh", "-c", start], "read_only": [str(folder), str(NODE_MODULES)]}
+        return {
+            "entrypoint": ["sh", "-c", start],
+            "read_only": [str(folder), str(NODE_MODULES)],
+            "internet": True,  # prompts and commands install packages
+            "ways_out": self._ways_out(),
+        }
+
+    def _ways_out(self) -> list[dict[str, str]]:
+        """What a job's container may call on this machine: the app's pushes, signed links, and a model's stand-in."""
+        ways = [{"url": f"{self.url}/jobs/"}]
+        ways += [{"url": f"http://127.0.0.1:{self.ports['blob']}/{azurite.ACCOUNT}/", "query": "sig"}]
+        model = self.settings.get("RUNYARD_ANTHROPIC_URL", "")
+        return [*ways, *([{"url": f"{model.rstrip('/')}/"}] if model.startswith("http://127.0.0.1:") else [])]
+
+    def allow(self, url: str) -> None:
+        """Let containers that are started from now on call this URL of the machine, too."""
+        images = json.loads((self.state / "images.json").read_text())
+        images[IMAGE]["ways_out"].append({"url": url})
+        self._write("images.json", images)
 
     async def start_storage(self) -> None:
         """Start the storage emulator, at first or after it was stopped."""
         folder = self.state / "azurite" if self.keep else None
         ports = (self.ports["blob"], self.ports["queue"], self.ports["table"])
-        self.storage = await azurite.start(ports, node_modules=NODE_MODULES, folder=folder, log=self._log("azurite"))
+        self.storage = await azurite.start(
+            ports, node_modules=NODE_MODULES, folder=folder, log=self._log("azurite"), key=self.storage_key
+        )
 
     async def _start_containers(self) -> None:
         port = self.ports["containers"]

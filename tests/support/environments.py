@@ -58,6 +58,7 @@ async def another_host(stack: Environment, state: Path, **settings: str) -> Asyn
     second = dataclasses.replace(
         stack, state=state, ports=ports, host=None, settings={**stack.settings, **settings}
     )  # fmt: skip
+    stack.allow(f"{second.url}/jobs/")
     await second.start_host()
     assert second.host
     try:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from infra.emulator.containers import sandbox
+from infra.emulator.containers.launch import Rules
 from infra.emulator.containers.operations import ContainerGroups
-from infra.emulator.containers.sandbox import bubblewrap
 from infra.emulator.containers.wire import application
 
 
@@ -19,17 +20,24 @@ def main() -> None:
     parser.add_argument("--grace", type=float, default=2, help="seconds between SIGTERM and SIGKILL")
     parser.add_argument("--kill-after", type=float, default=3, help="seconds after --grace before a group is killed")
     parser.add_argument("--restart-delay", type=float, default=1, help="seconds before the first restart")
+    parser.add_argument("--disk", type=float, default=10, help="GB of files that a container may have")
+    parser.add_argument("--processes", type=int, default=1000, help="processes that a container may have")
+    parser.add_argument(
+        "--reachable", action="append", default=[], metavar="HOST", type=sandbox.networks,
+        help="a private host or network (10.1.0.0/16) that images with outgoing traffic may reach; can be repeated",
+    )  # fmt: skip
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    bubblewrap()  # looked up here so that its warning is the first line of the log
-    service = ContainerGroups(
-        options.state.resolve(),
-        options.images,
+    sandbox.warnings()  # looked for here, so that they are the first lines of the log
+    rules = Rules(
         grace=options.grace,
-        kill_after=options.kill_after,
         restart_delay=options.restart_delay,
+        disk=int(options.disk * sandbox.GIB),
+        processes=options.processes,
+        reachable=tuple(network for networks in options.reachable for network in networks),
     )
+    service = ContainerGroups(options.state.resolve(), options.images, rules, kill_after=options.kill_after)
     web.run_app(application(service), host="127.0.0.1", port=options.port, print=None, shutdown_timeout=3)
 
 

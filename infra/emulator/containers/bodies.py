@@ -117,7 +117,7 @@ def check_container(group: str, container: Json, volumes: set[str]) -> None:
             raise not_implemented(f"'{key}' of a container")
     for variable in properties.get("environmentVariables") or []:
         value = variable.get("secureValue") or variable.get("value") or ""
-        if not re.fullmatch(r"[^=\0]+", variable["name"]) or "\0" in value:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable["name"]) or "\0" in value:
             raise invalid("InvalidEnvironmentVariable", f"The environment variable '{variable['name']}' is invalid.")
     for mount in properties.get("volumeMounts") or []:
         if mount.get("name") not in volumes:

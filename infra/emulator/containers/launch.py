@@ -1,16 +1,18 @@
 """Starting the supervisor of a container group, with the plan of its containers on standard input."""
 
 import base64
+import contextlib
 import fcntl
 import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from infra.emulator.containers import sandbox, shares
+from infra.emulator.containers import sandbox, shares, ways
 from infra.emulator.containers.bodies import Json
-from infra.emulator.containers.plans import ContainerPlan, GroupPlan
+from infra.emulator.containers.plans import ContainerPlan, GroupPlan, NetworkPlan
 from infra.emulator.containers.process import remove
 from infra.emulator.containers.state import ContainerGroup
 from infra.emulator.processes import ROOT
@@ -27,12 +29,19 @@ Sources = dict[str, tuple[Path, bool]]
 """The folder of each volume by the volume's name, and whether it is read-only."""
 
 
-def start_supervisor(
-    group: ContainerGroup, images: Images, files: shares.Shares, grace: float, restart_delay: float
-) -> None:
-    """Start a supervisor for the group and wait until it reports that it is ready; blocks for some milliseconds.
+@dataclass(frozen=True)
+class Rules:
+    """How containers run: seconds, and the limits of each container."""
 
-    `grace` is the seconds between SIGTERM and SIGKILL, `restart_delay` the seconds before a first restart.
+    grace: float = 2  # from SIGTERM to SIGKILL
+    restart_delay: float = 1  # before the first restart
+    disk: int = 10 * sandbox.GIB  # bytes of its files
+    processes: int = 1000
+    reachable: tuple[str, ...] = ()  # private IPv4 networks that containers with outgoing traffic reach all the same
+
+
+def start_supervisor(group: ContainerGroup, images: Images, files: shares.Shares, rules: Rules) -> None:
+    """Start a supervisor for the group and wait until it reports that it is ready; blocks for some milliseconds.
 
     Raises:
         OSError: the supervisor did not start, or a file share does not exist.
@@ -44,7 +53,7 @@ def start_supervisor(
     for name in ("control", "status.json"):
         (group.folder / name).unlink(missing_ok=True)
     os.mkfifo(group.folder / "control", 0o600)
-    plan = _group_plan(group, images, files, grace, restart_delay)
+    plan = _group_plan(group, images, files, rules)
     lock = _lock(group)
     with os.fdopen(lock), (group.folder / "supervisor.log").open("ab") as errors:
         group.process = subprocess.Popen(
@@ -67,6 +76,14 @@ def start_supervisor(
             raise OSError("The supervisor did not start: " + (group.folder / "supervisor.log").read_text()[-500:])
 
 
+def forget(group: ContainerGroup) -> None:
+    """Remove what the containers of a group that has ended left outside of its folder."""
+    for root in (group.folder / "roots").glob("*"):
+        if folder := sandbox.cgroup(root):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
 def _lock(group: ContainerGroup) -> int:
     """Take the group's lock, which the supervisor inherits; the file descriptor of the open file."""
     lock = os.open(group.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -75,21 +92,43 @@ def _lock(group: ContainerGroup) -> int:
     return lock
 
 
-def _group_plan(
-    group: ContainerGroup, images: Images, files: shares.Shares, grace: float, restart_delay: float
-) -> GroupPlan:
+def _group_plan(group: ContainerGroup, images: Images, files: shares.Shares, rules: Rules) -> GroupPlan:
     properties = group.body["properties"]
     sources = {volume["name"]: _volume(group, volume, files) for volume in properties.get("volumes") or []}
+    network = _network_plan(group, images, rules)
+
+    def plan(container: Json) -> ContainerPlan:
+        waits = network is not None and network["outgoing"] is not None
+        return _container_plan(group, container, images, sources, rules, waits=waits)
+
     return GroupPlan(
         policy=properties.get("restartPolicy", "Always"),
-        init=[_container_plan(group, one, images, sources) for one in properties.get("initContainers") or []],
-        containers=[_container_plan(group, one, images, sources) for one in properties["containers"]],
-        grace=grace,
-        restart_delay=restart_delay,
+        init=[plan(one) for one in properties.get("initContainers") or []],
+        containers=[plan(one) for one in properties["containers"]],
+        network=network,
+        grace=rules.grace,
+        restart_delay=rules.restart_delay,
     )
 
 
-def _container_plan(group: ContainerGroup, container: Json, images: Images, sources: Sources) -> ContainerPlan:
+def _network_plan(group: ContainerGroup, images: Images, rules: Rules) -> NetworkPlan | None:
+    if not sandbox.bubblewrap():
+        return None
+    used = [images[name] for name in group.images]
+    outgoing = sandbox.outgoing() if any(image.get("internet") for image in used) else None
+    ports = (group.body["properties"].get("ipAddress") or {}).get("ports") or []
+    return NetworkPlan(
+        service=f"../../{ways.SOCKET}",
+        group=group.folder.name,
+        ways=sorted({ways.port(way) for image in used for way in image.get("ways_out", [])}),
+        ports=[one["port"] for one in ports if one.get("protocol", "TCP").upper() == "TCP"],
+        outgoing={**outgoing, "reachable": list(rules.reachable)} if outgoing else None,
+    )
+
+
+def _container_plan(
+    group: ContainerGroup, container: Json, images: Images, sources: Sources, rules: Rules, *, waits: bool
+) -> ContainerPlan:
     properties = container["properties"]
     image = images[properties["image"]]
     resources = properties.get("resources") or {"requests": {"cpu": 1, "memoryInGB": 1}}
@@ -107,11 +146,15 @@ def _container_plan(group: ContainerGroup, container: Json, images: Images, sour
                 source=str(sources[mount["name"]][0]),
                 target=mount["mountPath"],
                 read_only=sources[mount["name"]][1] or bool(mount.get("readOnly")),
+                own=group.folder in sources[mount["name"]][0].parents,
             )
             for mount in properties.get("volumeMounts") or []
         ],
+        waits=waits,
         cores=limits["cpu"],
         memory=limits["memoryInGB"],
+        disk=rules.disk,
+        processes=rules.processes,
     )
 
 

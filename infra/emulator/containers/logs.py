@@ -8,6 +8,8 @@ import time
 
 KEPT = 4 * 1024 * 1024
 """Bytes of output that can be read back; older output is dropped."""
+LARGEST = 8 * KEPT
+"""Bytes of one file; the lines with times need more space than the output when it comes in small pieces."""
 
 
 def now() -> str:
@@ -22,13 +24,14 @@ class LogWriter:
     def __init__(self, path: str):
         self.path = path
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self.size = os.fstat(self.file).st_size
+        self.size = self.stored = os.fstat(self.file).st_size
 
     def write(self, output: bytes) -> None:
         stored = f"{now()} {len(output)}\n".encode() + output
         os.write(self.file, stored)
         self.size += len(output)
-        if self.size > KEPT:
+        self.stored += len(stored)
+        if self.size > KEPT or self.stored > LARGEST:
             self.close()
             os.replace(self.path, self.path + ".1")
             self.__init__(self.path)

@@ -16,11 +16,12 @@ from typing import Any
 
 from infra.emulator.containers import sandbox
 from infra.emulator.containers.bodies import TYPE, ArmError, Json, check, fixed, invalid, not_found
-from infra.emulator.containers.launch import start_supervisor
+from infra.emulator.containers.launch import Rules, forget, start_supervisor
 from infra.emulator.containers.process import remove
 from infra.emulator.containers.shares import Shares
 from infra.emulator.containers.state import ContainerGroup
 from infra.emulator.containers.supervisor import event
+from infra.emulator.containers.ways import SOCKET, WayOut, WaysOut
 
 log = logging.getLogger(__name__)
 
@@ -66,15 +67,12 @@ class RegionLimits:
 class ContainerGroups:
     """The container groups of every subscription, kept under `folder`; `images` is the JSON file of the images.
 
-    In seconds: `grace` from SIGTERM to SIGKILL of a container, `kill_after` from then until a group that still runs is
-    killed with its supervisor, `restart_delay` before the first restart of a container.
+    `kill_after` is the seconds after the grace period until a group that still runs is killed with its supervisor.
     """
 
-    def __init__(
-        self, folder: Path, images: Path, *, grace: float = 2, kill_after: float = 3, restart_delay: float = 1
-    ):
-        self.folder, self.images_file = folder, images
-        self.grace, self.kill_after, self.restart_delay = grace, kill_after, restart_delay
+    def __init__(self, folder: Path, images: Path, rules: Rules = Rules(), *, kill_after: float = 3):
+        self.folder, self.images_file, self.rules, self.kill_after = folder, images, rules, kill_after
+        self.ways_out = WaysOut(folder / SOCKET, self.ways)
         self.groups: dict[str, ContainerGroup] = {}
         self.shares = Shares(folder / "shares")
         self.limits = RegionLimits()
@@ -86,6 +84,14 @@ class ContainerGroups:
     def images(self) -> dict[str, sandbox.Image]:
         """The images by name, read from the file at each call."""
         return json.loads(self.images_file.read_text())
+
+    def ways(self, folder: str) -> list[WayOut]:
+        """The ways out of the group in this folder. Raises KeyError when there is none."""
+        images = self.images()
+        for group in self.groups.values():
+            if group.folder.name == folder:
+                return [way for name in group.images for way in images[name].get("ways_out", [])]
+        raise KeyError(folder)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run this in the background; a failure is logged."""
@@ -102,6 +108,8 @@ class ContainerGroups:
     async def open(self) -> None:
         """Continue with the groups of an earlier process, whose containers may run, have ended, or be due to start."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if sandbox.bubblewrap():
+            await self.ways_out.open()
         for folder in self.folder.glob("groups/*"):
             if not (folder / "group.json").exists():  # its deletion, or its creation, was interrupted
                 await asyncio.to_thread(remove, str(folder))
@@ -136,11 +144,14 @@ class ContainerGroups:
         self.closing = True
         await asyncio.gather(*self.work, return_exceptions=True)
         await asyncio.gather(*(group.stop(self.patience) for group in self.groups.values()))
+        for group in self.groups.values():
+            forget(group)
+        await self.ways_out.close()
 
     @property
     def patience(self) -> float:
         """Seconds within which a group must have ended after a stop."""
-        return self.grace + self.kill_after
+        return self.rules.grace + self.kill_after
 
     def find(self, subscription: str, resource_group: str, name: str) -> ContainerGroup:
         try:
@@ -251,9 +262,7 @@ class ContainerGroups:
                 return
             try:
                 await group.stop(self.patience)
-                start = functools.partial(
-                    start_supervisor, group, self.images(), self.shares, self.grace, self.restart_delay
-                )
+                start = functools.partial(start_supervisor, group, self.images(), self.shares, self.rules)
                 await asyncio.get_running_loop().run_in_executor(self.starters, start)
             except (OSError, KeyError, ValueError) as error:
                 log.warning("%s cannot be started: %s", group.name, error)
@@ -290,5 +299,6 @@ class ContainerGroups:
     async def remove(self, group: ContainerGroup) -> None:
         async with group.changing:
             await group.stop(self.patience)
+            forget(group)
             await asyncio.to_thread(remove, str(group.folder))
             del self.groups[group.id.lower()]

@@ -8,7 +8,7 @@ class ContainerPlan(TypedDict):
 
     name: str
     argv: list[str]
-    environment: dict[str, str]
+    environment: dict[str, str]  # of the command; bubblewrap itself gets none of it
     sandboxed: bool  # whether argv starts bubblewrap, which has its own init process
     root: str  # the folder of its files, created anew at each start
     working_dir: str  # a path of the machine
@@ -18,7 +18,29 @@ class ContainerPlan(TypedDict):
     links: dict[str, str]  # to create in a new root, with their target
     cores: int
     memory: int  # bytes
+    disk: int  # bytes of its root and its volumes
+    volumes: list[str]  # the folders of the volumes that count
+    processes: int
+    cgroup: str  # the cgroup that limits its processes, created at each start; "" where the system allows none
     limits: dict[str, int]  # of the operating system, by their names in the module `resource` without RLIMIT_
+
+
+class OutgoingPlan(TypedDict):
+    """How a group reaches other machines."""
+
+    slirp4netns: str  # paths of programs
+    ip: str
+    reachable: list[str]  # IPv4 networks that are reachable although they are private
+
+
+class NetworkPlan(TypedDict):
+    """The network namespace of a group."""
+
+    service: str  # the Unix socket of the ways out, relative to the group's folder
+    group: str  # names the group there
+    ways: list[int]  # ports of the group's loopback interface whose connections go to that socket
+    ports: list[int]  # ports of the machine's loopback interface whose connections go to the same ports of the group
+    outgoing: OutgoingPlan | None
 
 
 class GroupPlan(TypedDict):
@@ -27,5 +49,6 @@ class GroupPlan(TypedDict):
     policy: str  # Always, OnFailure or Never
     init: list[ContainerPlan]
     containers: list[ContainerPlan]
+    network: NetworkPlan | None  # None without a sandbox: the network is the machine's
     grace: float  # seconds between SIGTERM and SIGKILL
     restart_delay: float  # seconds before the first restart, doubled for each further one

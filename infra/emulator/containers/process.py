@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from infra.emulator.containers.plans import ContainerPlan
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+ENVIRONMENT_FILE, READY_FILE = 3, 4
+"""Files that the first process of a sandboxed container inherits: a shell script with the environment of the command,
+and a pipe that has something to read, or ends, when the network is ready."""
 LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 """False where Linux is built without these lists, and on systems without /proc; `ps` is used there."""
 
@@ -25,14 +29,18 @@ LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 class ContainerProcess:
     """The processes of one container, from its start to the end of the last of them."""
 
-    def __init__(self, plan: ContainerPlan):
+    def __init__(self, plan: ContainerPlan, ready: int | None):
+        """Start the container; its command waits for the pipe `ready` if there is one."""
         self.plan = plan
         self.silent = False  # its output is closed although it still runs
         fresh_root(plan)
+        if plan["cgroup"]:
+            os.makedirs(plan["cgroup"], exist_ok=True)
+            put(plan["cgroup"] + "/pids.max", str(plan["processes"]))
         self.output, write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(plan, write)
+            _become(plan, write, ready)
         os.close(write)
         os.set_blocking(self.output, False)
 
@@ -59,10 +67,6 @@ class ContainerProcess:
         for pid in descendants(self.pid) or [self.pid]:
             send(pid, signal.SIGKILL)
 
-    def memory(self) -> int:
-        """The private memory of all its processes in bytes."""
-        return sum(private_memory(pid) for pid in descendants(self.pid))
-
     def read(self) -> bytes | None:
         """The available output; b"" at the end of the output, None when there is none at the moment."""
         try:
@@ -84,6 +88,11 @@ def fresh_root(plan: ContainerPlan) -> None:
         os.symlink(target, root + name)
 
 
+def put(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
 def remove(folder: str) -> None:
     """Remove a folder and everything below it, also what is write-protected."""
     if call("/bin/rm", "-rf", "--", folder) != 0:
@@ -93,10 +102,10 @@ def remove(folder: str) -> None:
 
 def call(*command: str) -> int:
     """Run a program and return its exit code; faster than `subprocess`, and safe in a process with threads."""
-    return exit_code(os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)[1])
+    return exit_code(os.waitpid(os.posix_spawn(command[0], command, {}), 0)[1])
 
 
-def _become(plan: ContainerPlan, output: int) -> NoReturn:
+def _become(plan: ContainerPlan, output: int, ready: int | None) -> NoReturn:
     """Turn this forked process into the first process of the container."""
     try:
         signal.set_wakeup_fd(-1)
@@ -104,19 +113,38 @@ def _become(plan: ContainerPlan, output: int) -> NoReturn:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
-        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.closerange(3, 1024)  # `init` does not exec, so it would keep the supervisor's control pipe open
+        files = [os.open("/dev/null", os.O_RDWR), output, output]
+        if plan["sandboxed"]:
+            files += [environment_file(plan["environment"]), files[0] if ready is None else ready]
+        inherit(files)
+        if plan["cgroup"]:
+            put(plan["cgroup"] + "/cgroup.procs", "0")
         limit(plan)
         os.chdir(plan["working_dir"])
         if plan["sandboxed"]:
-            os.execvpe(plan["argv"][0], plan["argv"], plan["environment"])
+            # Without any variable: the loader obeys some, which would run a program of the container outside of it.
+            os.execve(plan["argv"][0], plan["argv"], {})
         os._exit(init(plan))
     except OSError as error:
         os.write(2, f"{error}\n".encode())
     finally:
         os._exit(127)
+
+
+def environment_file(variables: dict[str, str]) -> int:
+    """A file in memory with a shell script that sets the variables: they are in no command line."""
+    file = os.memfd_create("environment", 0)
+    for name, value in variables.items():
+        os.write(file, os.fsencode("export {}='{}'\n".format(name, value.replace("'", "'\\''"))))
+    return file
+
+
+def inherit(files: list[int]) -> None:
+    """Give a program that is executed now these files, numbered from 0, and no other."""
+    high = [fcntl.fcntl(file, fcntl.F_DUPFD, 100) for file in files]  # above the numbers that they get
+    for number, file in enumerate(high):
+        os.dup2(file, number)
+    os.closerange(len(files), 1024)  # `init` does not exec, so it would keep the supervisor's control pipe open
 
 
 def limit(plan: ContainerPlan) -> None:

@@ -37,6 +37,13 @@ class ContainerGroup:
         return self.id_of(self.subscription, self.resource_group, self.name)
 
     @property
+    def images(self) -> set[str]:
+        """The names of the images of its containers."""
+        properties = self.body["properties"]
+        containers = [*properties["containers"], *(properties.get("initContainers") or [])]
+        return {one["properties"]["image"] for one in containers}
+
+    @property
     def label(self) -> tuple[str | None, str]:
         """Its DNS name label (None without one) and the location in which the label must be unique."""
         address = self.body["properties"].get("ipAddress") or {}

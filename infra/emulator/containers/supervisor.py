@@ -19,7 +19,9 @@ import sys
 import time
 
 from infra.emulator.containers.logs import LogWriter, now
-from infra.emulator.containers.process import ContainerProcess, exit_code
+from infra.emulator.containers.network import Network
+from infra.emulator.containers.process import ContainerProcess, descendants, exit_code
+from infra.emulator.containers.usage import DiskUse, MemoryUse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from infra.emulator.containers.plans import ContainerPlan, GroupPlan
 
 WATCH = 0.25
-"""Seconds between two memory checks while a container uses more than a quarter of its memory."""
+"""Seconds between two checks of the limits while a container uses more than a quarter of its memory."""
 IDLE = 1.0
-"""Seconds between two memory checks otherwise."""
+"""Seconds between two checks of the limits otherwise."""
+OWN_PROCESSES = 2
+"""Processes of bubblewrap in every container."""
 QUIET = 600
 """Seconds after which a running container gets the first restart delay again."""
 LONGEST_DELAY = 300
@@ -47,19 +51,23 @@ def event(name: str, message: str, kind: str = "Normal") -> dict[str, Any]:
 class Container:
     """One container with all its restarts; `view` is its instance view in the JSON of the service."""
 
-    def __init__(self, plan: ContainerPlan, policy: str, delay: float):
+    def __init__(self, plan: ContainerPlan, policy: str, delay: float, network: Network | None):
         self.plan, self.policy, self.first_delay, self.delay = plan, policy, delay, delay
+        self.network = network
         self.process: ContainerProcess | None = None
         self.log: LogWriter | None = None
         self.began = 0.0
         self.due: float | None = None  # when it is restarted
         self.kill_at: float | None = None
-        self.out_of_memory = False
+        self.exceeded = ""
+        """The detail status that says which limit it exceeded; empty otherwise."""
         self.view: dict[str, Any] = {
             "restartCount": 0,
             "currentState": {"state": "Waiting", "detailStatus": ""},
             "events": [],
         }
+        for problem in network.problems if network else []:
+            self.note("Failed", problem, "Warning")
 
     def note(self, name: str, message: str, kind: str = "Normal") -> None:
         """Record an event; the count of an equal earlier event is increased instead."""
@@ -71,11 +79,13 @@ class Container:
         self.view["events"].append(event(name, message, kind))
 
     def start(self) -> None:
-        self.due, self.kill_at, self.out_of_memory, self.began = None, None, False, time.monotonic()
+        self.due, self.kill_at, self.exceeded, self.began = None, None, "", time.monotonic()
         self.view["currentState"] = {"state": "Running", "startTime": now(), "detailStatus": ""}
         try:
             self.log = LogWriter(self.plan["log"])
-            self.process = ContainerProcess(self.plan)
+            self.memory = MemoryUse()
+            self.process = ContainerProcess(self.plan, self.network and self.network.ready)
+            self.disk = DiskUse([self.plan["root"], *self.plan["volumes"]], self.plan["disk"])
         except OSError as error:  # such as no more processes, or a full disk
             self.view["currentState"] |= {"state": "Terminated", "exitCode": 128, "detailStatus": "Error"}
             self.note("Failed", f"Error: Failed to start container {self.plan['name']}: {error}", "Warning")
@@ -92,14 +102,28 @@ class Container:
         return output != b""
 
     def watch(self) -> float:
-        """Plan its kill when it uses more memory than its limit; returns the used share of the limit (0.5: half)."""
+        """Plan its kill when it exceeds a limit; returns the used share of its memory (0.5: half)."""
         if self.process is None:
             return 0.0
-        share = self.process.memory() / self.plan["memory"]
-        if share > 1 and not self.out_of_memory:
-            self.out_of_memory, self.kill_at = True, time.monotonic()
-            self.note("OOMKilled", "Container exceeded its memory limit and was killed", "Warning")
+        pids, plan = descendants(self.process.pid), self.plan
+        share = self.memory.of(pids, plan["memory"]) / plan["memory"]
+        if self.exceeded:
+            return share
+        if share > 1:
+            self.exceed("OOMKilled", f"ran out of memory ({plan['memory'] / 1024**3:.3g} GB)")
+        elif len(pids) > plan["processes"] + OWN_PROCESSES:
+            self.exceed("TooManyProcesses", f"had more than {plan['processes']} processes")
+        elif self.disk.full(pids):
+            self.exceed("DiskExceeded", f"used more than {plan['disk'] / 1024**3:.3g} GB of disk")
         return share
+
+    def exceed(self, detail: str, what: str) -> None:
+        """Plan its kill, and say why in its events and its log."""
+        self.exceeded, self.kill_at = detail, time.monotonic()
+        message = f"The container {what} and was killed."
+        self.note(detail, message, "Warning")
+        if self.log:
+            self.log.write(f"{message}\n".encode())
 
     def ended(self, status: int, *, stopping: bool) -> None:
         """Record the end of its processes, and plan its restart where the policy requires one."""
@@ -109,8 +133,8 @@ class Container:
         os.close(self.process.output)
         self.log.close()
         self.process = None
-        code = 137 if self.out_of_memory else exit_code(status)
-        detail = "OOMKilled" if self.out_of_memory else "Completed" if code == 0 else "Error"
+        code = 137 if self.exceeded else exit_code(status)
+        detail = self.exceeded or ("Completed" if code == 0 else "Error")
         state = {**self.view["currentState"], "state": "Terminated", "exitCode": code}
         self.view["currentState"] = {**state, "finishTime": now(), "detailStatus": detail}
         if stopping:
@@ -143,12 +167,12 @@ class Container:
 class Supervisor:
     """The event loop of one group."""
 
-    def __init__(self, plan: GroupPlan):
+    def __init__(self, plan: GroupPlan, network: Network | None):
         once = "Never" if plan["policy"] == "Never" else "OnFailure"
         delay = plan["restart_delay"]
         self.grace = plan["grace"]
-        self.init = [Container(one, once, delay) for one in plan["init"]]
-        self.containers = [Container(one, plan["policy"], delay) for one in plan["containers"]]
+        self.init = [Container(one, once, delay, network) for one in plan["init"]]
+        self.containers = [Container(one, plan["policy"], delay, network) for one in plan["containers"]]
         self.all = self.init + self.containers
         # A step starts after the one before has succeeded: the init containers one by one, then all others.
         self.waiting = [[one] for one in self.init] + [self.containers]
@@ -244,7 +268,7 @@ def main() -> NoReturn:
     control = os.open(
         "control", os.O_RDWR | os.O_NONBLOCK
     )  # opened for writing too, so that it never reports an end of file
-    supervisor = Supervisor(plan)
+    supervisor = Supervisor(plan, Network(plan["network"]) if plan["network"] else None)
     supervisor.write()
     try:
         os.write(1, b"ready\n")

@@ -47,6 +47,12 @@ REFUSED = {
     "no resources": (f"{MAIN}.resources", None, 400, "InvalidResourceRequest"),
     "no memory": (f"{MAIN}.resources", {"requests": {"cpu": 1}}, 400, "InvalidResourceRequest"),
     "a variable": (f"{MAIN}.environmentVariables", [{"name": "A=B", "value": "1"}], 400, "InvalidEnvironmentVariable"),
+    "a variable that no shell accepts": (
+        f"{MAIN}.environmentVariables",
+        [{"name": "A-B", "value": "1"}],
+        400,
+        "InvalidEnvironmentVariable",
+    ),
     "a null in a variable": (
         f"{MAIN}.environmentVariables",
         [{"name": "A", "value": "\0"}],
