@@ -1,7 +1,11 @@
-"""`python -m infra.emulator.containers --port P --state DIR --images FILE.json`: serve until SIGTERM or Ctrl-C."""
+"""`python -m infra.emulator.containers --port P --state DIR --images FILE.json`: serve until SIGTERM or Ctrl-C.
+
+The environment variable CONTAINERS_TOKEN is the bearer token that every request must have.
+"""
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 from aiohttp import web
@@ -9,6 +13,7 @@ from aiohttp import web
 from infra.emulator.containers.operations import ContainerGroups
 from infra.emulator.containers.sandbox import bubblewrap
 from infra.emulator.containers.wire import application
+from infra.emulator.origins import Origins
 
 
 def main() -> None:
@@ -19,7 +24,11 @@ def main() -> None:
     parser.add_argument("--grace", type=float, default=2, help="seconds between SIGTERM and SIGKILL")
     parser.add_argument("--kill-after", type=float, default=3, help="seconds after --grace before a group is killed")
     parser.add_argument("--restart-delay", type=float, default=1, help="seconds before the first restart")
+    Origins.add_options(parser)
     options = parser.parse_args()
+    token = os.environ.pop("CONTAINERS_TOKEN", "")
+    if not token:
+        parser.error("the environment variable CONTAINERS_TOKEN is not set")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     bubblewrap()  # looked up here so that its warning is the first line of the log
@@ -30,7 +39,8 @@ def main() -> None:
         kill_after=options.kill_after,
         restart_delay=options.restart_delay,
     )
-    web.run_app(application(service), host="127.0.0.1", port=options.port, print=None, shutdown_timeout=3)
+    served = application(service, token, Origins.of_options(options))
+    web.run_app(served, host="127.0.0.1", port=options.port, print=None, shutdown_timeout=3)
 
 
 if __name__ == "__main__":
