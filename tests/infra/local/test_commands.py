@@ -58,13 +58,32 @@ class TestDemo:
         process = await start("demo", tmp_path)
         await eventually(lambda: found(tmp_path))
         if moment == "under way":
-            assert process.stdout
-            while b"run_update" not in await asyncio.wait_for(process.stdout.readline(), 60):
-                continue
+            await until_printed(process, b"run_update")
         process.send_signal(number)
         await asyncio.wait_for(process.communicate(), 30)
         assert process.returncode == 130
         await eventually(lambda: none_of(tmp_path), seconds=10)
+
+    @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+    async def test_a_second_ctrl_c_does_not_interrupt_the_stop(self, tmp_path: Path):
+        process = await start("demo", tmp_path)
+        await until_printed(process, b"run_update")
+        process.send_signal(signal.SIGINT)
+        while process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.1)
+        await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 130
+        assert children_in(tmp_path) == []
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs the signal at the end of the parent")
+    async def test_when_killed_it_leaves_no_child_process(self, tmp_path: Path):
+        process = await start("demo", tmp_path)
+        await until_printed(process, b"run_update")
+        process.kill()
+        await process.wait()
+        await eventually(lambda: none_of(tmp_path), seconds=60)
 
     async def test_without_node_one_line_says_what_to_do(self, tmp_path: Path):
         done = subprocess.run(
@@ -126,6 +145,13 @@ class TestSetUp:
         code, said = self.make(tree, ".venv/.ready", PYTHON=str(old))
         assert code == 2
         assert said == "Python 3.8.1 is too old: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11"
+
+
+async def until_printed(process: asyncio.subprocess.Process, text: bytes) -> None:
+    """Wait until a command has printed a line with this text."""
+    assert process.stdout
+    while text not in await asyncio.wait_for(process.stdout.readline(), 60):
+        continue
 
 
 async def found(folder: Path) -> list[str]:
