@@ -74,7 +74,7 @@ class TestDemo:
                 process.send_signal(signal.SIGINT)
             await asyncio.sleep(0.1)
         await asyncio.wait_for(process.communicate(), 30)
-        assert process.returncode == 130
+        assert process.returncode in (130, -signal.SIGINT)  # the last signal may reach it when all else has ended
         assert children_in(tmp_path) == []
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs the signal at the end of the parent")
@@ -82,7 +82,7 @@ class TestDemo:
         process = await start("demo", tmp_path)
         await until_printed(process, b"run_update")
         process.kill()
-        await process.wait()
+        await asyncio.wait_for(process.communicate(), 30)
         await eventually(lambda: none_of(tmp_path), seconds=60)
 
     async def test_without_node_one_line_says_what_to_do(self, tmp_path: Path):
