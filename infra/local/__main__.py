@@ -23,7 +23,7 @@ STATE = ROOT / ".local"
 async def run() -> None:
     """Serve the app on the documented ports until Ctrl-C, with its state in `.local`."""
     await _check_ports(PORTS)
-    environment = Environment(STATE, reload=True, settings=_own_settings(), keys=Keys.kept_in(STATE))
+    environment = Environment(STATE, reload=True, settings=own_settings(), keys=Keys.kept_in(STATE))
     await environment.start()
     try:
         print(f"Runyard     {environment.url}   (API pages: {environment.url}/gateway/docs)")
@@ -40,12 +40,11 @@ async def serve_services() -> None:
 
     The app settings with the addresses and keys are written to `.local/environment`.
     """
-    environment = Environment(STATE, serve=False, settings=_own_settings(), keys=Keys.kept_in(STATE))
+    environment = Environment(STATE, serve=False, settings=own_settings(), keys=Keys.kept_in(STATE))
     await _check_ports({name: port for name, port in PORTS.items() if name != "host"})
     await environment.start()
     try:
-        settings = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.app_settings.items())
-        write_private(STATE / "environment", settings)
+        write_private(STATE / "environment", as_exports(environment.app_settings))
         print("Storage, Container Instances and Web PubSub are running. Start the app in another terminal:")
         print("(. .local/environment && func start)", flush=True)
         await supervise(environment, _say)
@@ -91,7 +90,7 @@ async def _until_interrupted(work: Coroutine[Any, Any, None]) -> int:
     return 0
 
 
-def _own_settings() -> dict[str, str]:
+def own_settings() -> dict[str, str]:
     """The settings of the user, from `local.settings.json` and the environment, which override the ones made here."""
     own, sample = (_values(ROOT / name) for name in ("local.settings.json", "local.settings.sample.json"))
     # A value copied from the sample is nobody's wish; the addresses and keys made here are others.
@@ -99,6 +98,11 @@ def _own_settings() -> dict[str, str]:
     return {
         name: value for name, value in {**values, **os.environ}.items() if name in values or name.startswith("RUNYARD_")
     }
+
+
+def as_exports(settings: Mapping[str, str]) -> str:
+    """A script for the shell that sets these variables."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
 
 
 def _values(path: Path) -> dict[str, str]:

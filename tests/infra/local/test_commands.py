@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from infra.emulator.processes import ROOT
-from infra.local.environment import PORTS
+from infra.local.__main__ import as_exports, own_settings
+from infra.local.environment import PORTS, Environment
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.long
@@ -103,6 +105,27 @@ class TestRun:
             assert output.startswith("Ports in use: ")
             assert "7072 (containers)" in output
             assert len(output.splitlines()) == 1
+
+
+class TestSettings:
+    def test_settings_copied_from_the_sample_do_not_replace_the_keys_made_here(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        shutil.copy(ROOT / "local.settings.sample.json", tmp_path)
+        sample = json.loads((tmp_path / "local.settings.sample.json").read_text())
+        changed = {**sample["Values"], "RUNYARD_LOCATION": "northeurope"}
+        (tmp_path / "local.settings.json").write_text(json.dumps({**sample, "Values": changed}))
+        monkeypatch.setattr("infra.local.__main__.ROOT", tmp_path)
+        monkeypatch.setenv("RUNYARD_APIS", "gateway")
+        assert own_settings() == {"RUNYARD_LOCATION": "northeurope", "RUNYARD_APIS": "gateway"}
+
+    def test_the_shell_reads_the_settings_of_the_services(self, tmp_path: Path):
+        environment = Environment(tmp_path, settings={"RUNYARD_LOCATION": "it's $here; or there"})
+        (tmp_path / "environment").write_text(as_exports(environment.app_settings))
+        command = [". ./environment && exec env -0"]
+        done = subprocess.run(["sh", "-c", *command], cwd=tmp_path, env={}, capture_output=True, text=True, check=True)
+        found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+        assert environment.app_settings.items() <= found.items()
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
