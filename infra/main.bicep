@@ -148,7 +148,7 @@ module app 'modules/app.bicep' = {
         RUNYARD_LOCATION: location
         RUNYARD_RUNNER_IMAGE: '${registry.outputs.loginServer}/runner:1'
         RUNYARD_RUNNER_IDENTITY: identities.outputs.runnerId
-        // The platform handles CORS. Not empty, because a host may drop empty values, and the app's default is "*".
+        // The platform handles CORS. Not empty, because a host may drop empty values, and the app's default is loopback origins.
         RUNYARD_CORS_ORIGINS: 'none'
         RUNYARD_ARTIFACT_LIMIT: '50000000'
         RUNYARD_EVENTS_CODE: vault.outputs.eventsCodeReference

@@ -38,15 +38,19 @@ class ContainersBusy(Exception):
 def _client() -> "ContainerInstanceManagementClient":
     loop = asyncio.get_running_loop()
     if loop not in _clients:
-        from azure.core.pipeline.policies import SansIOHTTPPolicy
+        from azure.core.credentials import AzureKeyCredential
+        from azure.core.pipeline.policies import AzureKeyCredentialPolicy, SansIOHTTPPolicy
         from azure.mgmt.containerinstance.aio import ContainerInstanceManagementClient
 
-        endpoint = settings().arm_endpoint
+        endpoint, token = settings().arm_endpoint, settings().arm_token
         options: dict[str, Any] = {"base_url": endpoint, "credential_scopes": [f"{endpoint}/.default"]}
-        if endpoint.startswith("http://"):  # a bearer token is never sent over plain HTTP
+        if token:
+            key = AzureKeyCredential(token)
+            options["authentication_policy"] = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
+        elif endpoint.startswith("http://"):  # the identity's token is never sent over plain HTTP
             options["authentication_policy"] = SansIOHTTPPolicy()
         _clients[loop] = ContainerInstanceManagementClient(
-            _NoCredential() if endpoint.startswith("http://") else credential(),  # pyright: ignore[reportArgumentType]
+            _NoCredential() if "authentication_policy" in options else credential(),  # pyright: ignore[reportArgumentType]
             settings().subscription_id,
             **options,
         )
@@ -54,10 +58,10 @@ def _client() -> "ContainerInstanceManagementClient":
 
 
 class _NoCredential:
-    """The credential of a plain HTTP endpoint: the client requires one and never asks it for a token."""
+    """The client requires a credential; with a policy of its own for authentication it never asks it for a token."""
 
     async def get_token(self, *scopes: str, **options: Any) -> Any:
-        raise RuntimeError("no token is sent over plain HTTP")
+        raise RuntimeError("the identity's token is not for this endpoint")
 
 
 async def close() -> None:

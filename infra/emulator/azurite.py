@@ -25,8 +25,8 @@ async def start(
 ) -> Child:
     """Start the Azurite that is installed in `node_modules` on (blob, queue, table) ports.
 
-    `folder` keeps the data; None keeps it in memory. `key` is the account key, by default the published one.
-    Its output is appended to the file `log`.
+    `folder` keeps the data; None keeps it in memory. Its output is appended to the file `log`. `key` is the key of its
+    account, 64 bytes in base64.
 
     Raises:
         NotReady: Node.js is not installed, or Azurite does not start.

@@ -25,6 +25,15 @@ def free_ports(count: int) -> list[int]:
             s.close()
 
 
+# Runs a command as this same process, after it has asked the kernel for SIGTERM at the end of the parent. It is sent to
+# no process that is forked later.
+_UNTIL_PARENT_ENDS = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
 Ready = Callable[[], Awaitable[bool]]
 
 
@@ -33,7 +42,10 @@ class NotReady(RuntimeError):
 
 
 class Child:
-    """One child process in a session of its own; its output goes to a log file."""
+    """One child process in a session of its own; its output goes to a log file.
+
+    On Linux it gets SIGTERM when this process has ended, even by SIGKILL, which it outlives elsewhere.
+    """
 
     def __init__(self, name: str, command: list[str], *, log: Path, env: dict[str, str] | None = None):
         self.name, self.command, self.log, self.env = name, command, log, env
@@ -45,9 +57,12 @@ class Child:
         Raises:
             NotReady: it ended before that, or took longer than `seconds`."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = self.command
+        if sys.platform == "linux":
+            command = [sys.executable, "-I", "-S", "-c", _UNTIL_PARENT_ENDS, str(os.getpid()), *command]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *self.command,
+                *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -90,6 +105,14 @@ class Child:
             with contextlib.suppress(ProcessLookupError):  # it ended by itself and was not waited for yet
                 os.killpg(self.process.pid, signal.SIGKILL)
             await self.process.wait()
+
+    async def ended(self) -> str:
+        """Wait until it has ended by itself or was killed; returns how, and ends what is left of its session."""
+        assert self.process
+        code = await self.process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        return f"was killed (signal {-code})" if code < 0 else f"ended with {code}"
 
     def tail(self, lines: int = 15) -> str:
         """The last lines of its log."""

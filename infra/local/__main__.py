@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -10,34 +11,46 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.emulator.containers import sandbox
 from infra.emulator.processes import ROOT, NotReady, listening
 from infra.local import demo
 from infra.local.environment import PORTS, Environment
+from infra.local.keys import Keys, write_private
+from infra.local.supervision import supervise
+
+STATE = ROOT / ".local"
 
 
 async def run() -> None:
     """Serve the app on the documented ports until Ctrl-C, with its state in `.local`."""
     await _check_ports(PORTS)
-    environment = Environment(ROOT / ".local", reload=True, settings=_own_settings())
+    environment = Environment(STATE, reload=True, settings=own_settings(), keys=Keys.kept_in(STATE))
     await environment.start()
     try:
         print(f"Runyard     {environment.url}   (API pages: {environment.url}/gateway/docs)")
         print(f"WebSocket   ws://127.0.0.1:{PORTS['host']}/gateway/ws")
         print(f"Storage     Azurite on {PORTS['blob']}, {PORTS['queue']}, {PORTS['table']}")
-        print("Logs        .local/logs.   Ctrl-C stops all services.", flush=True)
-        await asyncio.Event().wait()
+        print("Logs        .local/logs.   Ctrl-C stops all services.")
+        _say(*sandbox.warnings())
+        await supervise(environment, _say)
     finally:
         await environment.stop()
 
 
 async def serve_services() -> None:
-    """Serve everything but the Functions host until Ctrl-C, for use with Azure Functions Core Tools."""
-    environment = Environment(ROOT / ".local", serve=False)
+    """Serve everything but the Functions host until Ctrl-C, for use with Azure Functions Core Tools.
+
+    The app settings with the addresses and keys are written to `.local/environment`.
+    """
+    environment = Environment(STATE, serve=False, settings=own_settings(), keys=Keys.kept_in(STATE))
     await _check_ports({name: port for name, port in PORTS.items() if name != "host"})
     await environment.start()
     try:
-        print("Storage, Container Instances and Web PubSub are running; start the app with `func start`.", flush=True)
-        await asyncio.Event().wait()
+        write_private(STATE / "environment", as_exports(environment.app_settings))
+        print("Storage, Container Instances and Web PubSub are running. Start the app in another terminal:")
+        print("(. .local/environment && func start)")
+        _say(*sandbox.warnings())
+        await supervise(environment, _say)
     finally:
         await environment.stop()
 
@@ -56,11 +69,20 @@ async def show() -> None:
     print("\nDone: the run completed and every artifact came back whole.")
 
 
+def _say(*lines: str) -> None:
+    print(*lines, sep="\n", end="\n" if lines else "", flush=True)
+
+
 async def _until_interrupted(work: Coroutine[Any, Any, None]) -> int:
     """Run until the work ends, or until Ctrl-C, SIGTERM or a closed terminal cancels it; returns the exit code."""
     task = asyncio.ensure_future(work)
+
+    def interrupt() -> None:
+        if not task.cancelling():  # a second signal must not interrupt the orderly stop of the services
+            task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, interrupt)
     try:
         await task
     except asyncio.CancelledError:
@@ -71,13 +93,23 @@ async def _until_interrupted(work: Coroutine[Any, Any, None]) -> int:
     return 0
 
 
-def _own_settings() -> dict[str, str]:
+def own_settings() -> dict[str, str]:
     """The settings of the user, from `local.settings.json` and the environment, which override the ones made here."""
-    path = ROOT / "local.settings.json"
-    values = json.loads(path.read_text()).get("Values", {}) if path.exists() else {}
+    own, sample = (_values(ROOT / name) for name in ("local.settings.json", "local.settings.sample.json"))
+    # A value copied from the sample is nobody's wish; the addresses and keys made here are others.
+    values = {name: value for name, value in own.items() if value != sample.get(name)}
     return {
         name: value for name, value in {**values, **os.environ}.items() if name in values or name.startswith("RUNYARD_")
     }
+
+
+def as_exports(settings: Mapping[str, str]) -> str:
+    """A script for the shell that sets these variables."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
+
+
+def _values(path: Path) -> dict[str, str]:
+    return json.loads(path.read_text()).get("Values", {}) if path.exists() else {}
 
 
 async def _check_ports(ports: Mapping[str, int]) -> None:

@@ -1,11 +1,9 @@
 """A whole local environment: storage, Container Instances, Web PubSub and the Functions host, as child processes."""
 
 import asyncio
-import base64
 import functools
 import json
-import os
-import secrets
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ import aiohttp
 
 from infra.emulator import azurite, webpubsub
 from infra.emulator.processes import ROOT, Child, free_ports, listening, python
+from infra.local.keys import Keys, private_folder
 
 NODE_MODULES = ROOT / "infra/local/node_modules"
 """Where `npm ci` installs Azurite and the command lines that the runner's image holds."""
@@ -27,21 +26,20 @@ SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "s
 
 IMAGE = "runyard/runner:1"
 
-WEBPUBSUB_KEY = "RunyardLocalWebPubSubAccessKeyThatEverybodyKnows="
-"""Access key of Web PubSub here; it is published, because the service listens on the loopback interface only."""
-
 
 @dataclass
 class Environment:
     """All services with one set of ports; `state` is the folder for logs and data.
 
     Without `keep`, storage is in memory; without `serve`, the Functions host is not started. `settings` override the
-    app settings that are made here; with `reload`, the host loads the app again when a file changes.
+    app settings that are made here; with `reload`, the host loads the app again when a file changes. `keys` are the
+    secrets with which the services are called.
     """
 
     state: Path
     ports: Mapping[str, int] = field(default_factory=lambda: PORTS)
     keep: bool = True
+    keys: Keys = field(default_factory=Keys)
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     reload: bool = False
     serve: bool = True
@@ -49,22 +47,6 @@ class Environment:
     storage: Child | None = None
     containers: Child | None = None
     webpubsub: Child | None = None
-    storage_key: str = ""
-    """The account key of the storage. It is one of its own, because containers reach the storage by signed links."""
-
-    def __post_init__(self) -> None:
-        if not self.storage_key:
-            self.storage_key = self._kept_key()
-
-    def _kept_key(self) -> str:
-        if "AzureWebJobsStorage" in self.settings or not self.serve:
-            return azurite.KEY  # the user's settings name it
-        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.state / "storage.key"
-        if not path.exists():
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-                file.write(base64.b64encode(secrets.token_bytes(64)).decode())
-        return path.read_text()
 
     @classmethod
     def temporary(cls, state: Path, **settings: str) -> "Environment":
@@ -82,30 +64,25 @@ class Environment:
         ports = self.ports
         return {
             "AzureWebJobsStorage": azurite.connection_string(
-                ports["blob"], ports["queue"], ports["table"], self.storage_key
+                ports["blob"], ports["queue"], ports["table"], self.keys.storage
             ),
             "RUNYARD_PUBLIC_URL": self.url,
             "RUNYARD_ARM_ENDPOINT": f"http://127.0.0.1:{ports['containers']}",
-            "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"], WEBPUBSUB_KEY),
+            "RUNYARD_ARM_TOKEN": self.keys.containers,
+            "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"], self.keys.webpubsub),
             "RUNYARD_RUNNER_IMAGE": IMAGE,
             **self.settings,
         }
 
     async def start(self) -> None:
         """Start all services. Raises NotReady when one does not start; the others are stopped then."""
-        self.state.mkdir(parents=True, exist_ok=True)
+        private_folder(self.state)
         self._write("images.json", {IMAGE: self._build_image()})
-        handler = {
-            "url": f"{self.url}/realtime/{{hub}}/{{event}}",
-            "user_events": "*",
-            "system_events": ["connect", "connected", "disconnected"],
-        }
-        hubs: dict[str, object] = {hub: {"anonymous": True, "handlers": [handler]} for hub in SOCKETS.values()}
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.start_storage())
-                group.create_task(self._start_containers())
-                group.create_task(self._start_webpubsub(hubs))
+                group.create_task(self.start_containers())
+                group.create_task(self.start_webpubsub())
                 if self.serve:
                     group.create_task(self.start_host())
         except BaseException as error:  # Ctrl-C too
@@ -128,7 +105,9 @@ class Environment:
         for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/order.py", ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
         # The Dockerfile installs these command lines; here they are development dependencies.
-        start = f'PATH="$PATH:{NODE_MODULES}/.bin" exec python3 {folder}/runner.py'
+        start = (
+            f'PATH="$PATH":{shlex.quote(f"{NODE_MODULES}/.bin")} exec python3 {shlex.quote(str(folder / "runner.py"))}'
+        )
         return {
             "entrypoint": ["sh", "-c", start],
             "read_only": [str(folder), str(NODE_MODULES)],
@@ -154,19 +133,41 @@ class Environment:
         folder = self.state / "azurite" if self.keep else None
         ports = (self.ports["blob"], self.ports["queue"], self.ports["table"])
         self.storage = await azurite.start(
-            ports, node_modules=NODE_MODULES, folder=folder, log=self._log("azurite"), key=self.storage_key
+            ports, node_modules=NODE_MODULES, folder=folder, log=self._log("azurite"), key=self.keys.storage
         )
 
-    async def _start_containers(self) -> None:
+    async def start_containers(self) -> None:
+        """Start Container Instances, at first or after it was killed: containers that still run belong to it again."""
         port = self.ports["containers"]
         arguments = ["--port", str(port), "--state", str(self.state / "containers")]
-        self.containers = self._child("containers", *arguments, "--images", str(self.state / "images.json"))
+        arguments += ["--images", str(self.state / "images.json"), *self._origins()]
+        self.containers = self._child("containers", *arguments, env={"CONTAINERS_TOKEN": self.keys.containers})
         await self.containers.start(functools.partial(listening, port))
 
-    async def _start_webpubsub(self, hubs: dict[str, object]) -> None:
+    async def start_webpubsub(self) -> None:
+        """Start Web PubSub, at first or after it was killed."""
+        handler = {
+            "url": f"{self.url}/realtime/{{hub}}/{{event}}",
+            "user_events": "*",
+            "system_events": ["connect", "connected", "disconnected"],
+        }
         self.webpubsub = await webpubsub.start(
-            self.ports["webpubsub"], hubs, folder=self.state / "webpubsub", key=WEBPUBSUB_KEY
+            self.ports["webpubsub"],
+            {hub: {"anonymous": True, "handlers": [handler]} for hub in SOCKETS.values()},
+            folder=self.state / "webpubsub",
+            key=self.keys.webpubsub,
+            options=self._origins(),
         )
+
+    def _origins(self) -> list[str]:
+        """The command line options that allow the host names and pages which the settings name."""
+        named = {"--allow-host": "RUNYARD_LOCAL_HOSTS", "--allow-origin": "RUNYARD_CORS_ORIGINS"}
+        return [
+            f"{option}={value.strip()}"
+            for option, setting in named.items()
+            for value in self.settings.get(setting, "").split(",")
+            if value.strip()
+        ]
 
     async def start_host(self) -> None:
         """Start the Functions host, at first or after it was killed."""
@@ -181,6 +182,7 @@ class Environment:
             "--state",
             str(self.state / "host"),
             *sockets,
+            *self._origins(),
         ]
         self.host = self._child("host", *arguments, *(["--reload"] if self.reload else []), env=self.app_settings)
         await self.host.start(self._responds)

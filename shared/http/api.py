@@ -38,14 +38,19 @@ _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 _JSON = re.compile(r"application/([\w.+-]+\+)?json\b", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _VALID_PART = re.compile(rb"limit=0*[1-9][0-9]{0,11}|offset=[0-9]{1,12}|(?!limit=|offset=).*", re.DOTALL)
+_LOOPBACK = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?"
 _LOCATIONS = ("body", "query", "path", "header")
 
 
 @dataclass(frozen=True)
 class Cors:
-    """What browsers may do from other origins; `max_age` in seconds."""
+    """What browsers may do from other origins: those listed, and those that `origin_regex` matches as a whole.
+
+    `*` in the list stands for all origins. `max_age` is in seconds.
+    """
 
     origins: Sequence[str]
+    origin_regex: str | None = None
     credentials: bool = False
     methods: Sequence[str] = ("*",)
     headers: Sequence[str] = ("*",)
@@ -54,14 +59,15 @@ class Cors:
     @classmethod
     def of_settings(cls) -> "Cors | None":
         """Return what `RUNYARD_CORS_ORIGINS` allows; None when the platform handles preflight requests."""
-        origins = settings().cors_origins
-        return cls(origins.split(",")) if origins else None
+        origins = [origin.strip() for origin in settings().cors_origins.split(",") if origin.strip()]
+        return None if origins == ["none"] else cls(origins, origin_regex=_LOOPBACK)
 
     def middleware(self) -> Middleware:
         """Return the middleware that handles preflight requests and adds the headers."""
         return Middleware(
             CORSMiddleware,
             allow_origins=list(self.origins),
+            allow_origin_regex=self.origin_regex,
             allow_credentials=self.credentials,
             allow_methods=list(self.methods),
             allow_headers=list(self.headers),

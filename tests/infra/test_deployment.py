@@ -97,7 +97,7 @@ class TestAppSettings:
         monkeypatch.setattr("shared.http.api.settings", lambda: given)
         api = Api("any", "Any", "1.0.0", [])
         async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://any.example") as client:
-            answer = await client.get("/any", headers={"Origin": "https://page.example"})
+            answer = await client.get("/any", headers={"Origin": "http://localhost:3000"})
         assert answer.status_code == 404
         assert ("access-control-allow-origin" in answer.headers) != deployed
 

@@ -22,6 +22,7 @@ from shared.container_groups import (
 from shared.settings import settings
 from shared.tables.ids import new_id
 from tests.support.environments import connected
+from tests.support.groups import authorization
 from tests.support.waiting import eventually
 
 RUNNING, TERMINATED = ContainerPhase.RUNNING, ContainerPhase.TERMINATED
@@ -49,7 +50,8 @@ async def name() -> AsyncIterator[str]:
 async def arm(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
     """The management API itself."""
     url = stack.app_settings["RUNYARD_ARM_ENDPOINT"]
-    async with httpx.AsyncClient(base_url=url, params={"api-version": "2023-05-01"}, trust_env=False) as client:
+    version, headers = {"api-version": "2023-05-01"}, authorization(stack)
+    async with httpx.AsyncClient(base_url=url, params=version, headers=headers, trust_env=False) as client:
         yield client
 
 

@@ -11,13 +11,18 @@ import aiohttp
 from infra.local.environment import Environment
 
 
+def authorization(environment: Environment) -> dict[str, str]:
+    """The header with which the environment's Container Instances answer."""
+    return {"Authorization": f"Bearer {environment.app_settings['RUNYARD_ARM_TOKEN']}"}
+
+
 async def groups(environment: Environment) -> list[str]:
     """The names of the existing container groups."""
     url = (
         f"{environment.app_settings['RUNYARD_ARM_ENDPOINT']}/subscriptions/00000000-0000-0000-0000-000000000000"
         "/resourceGroups/runyard/providers/Microsoft.ContainerInstance/containerGroups?api-version=2023-05-01"
     )
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+    async with aiohttp.ClientSession(headers=authorization(environment)) as session, session.get(url) as answer:
         return [group["name"] for group in (await answer.json())["value"]]
 
 

@@ -1,7 +1,11 @@
-"""`python -m infra.emulator.containers --port P --state DIR --images FILE.json`: serve until SIGTERM or Ctrl-C."""
+"""`python -m infra.emulator.containers --port P --state DIR --images FILE.json`: serve until SIGTERM or Ctrl-C.
+
+The environment variable CONTAINERS_TOKEN is the bearer token that every request must have.
+"""
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 from aiohttp import web
@@ -10,6 +14,7 @@ from infra.emulator.containers import sandbox
 from infra.emulator.containers.launch import Rules
 from infra.emulator.containers.operations import ContainerGroups
 from infra.emulator.containers.wire import application
+from infra.emulator.origins import Origins
 
 
 def main() -> None:
@@ -26,7 +31,11 @@ def main() -> None:
         "--reachable", action="append", default=[], metavar="HOST", type=sandbox.networks,
         help="a private host or network (10.1.0.0/16) that images with outgoing traffic may reach; can be repeated",
     )  # fmt: skip
+    Origins.add_options(parser)
     options = parser.parse_args()
+    token = os.environ.pop("CONTAINERS_TOKEN", "")
+    if not token:
+        parser.error("the environment variable CONTAINERS_TOKEN is not set")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     sandbox.warnings()  # looked for here, so that they are the first lines of the log
@@ -38,7 +47,8 @@ def main() -> None:
         reachable=tuple(network for networks in options.reachable for network in networks),
     )
     service = ContainerGroups(options.state.resolve(), options.images, rules, kill_after=options.kill_after)
-    web.run_app(application(service), host="127.0.0.1", port=options.port, print=None, shutdown_timeout=3)
+    served = application(service, token, Origins.of_options(options))
+    web.run_app(served, host="127.0.0.1", port=options.port, print=None, shutdown_timeout=3)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 import logging
 import re
@@ -15,6 +16,7 @@ from infra.emulator.containers import logs, shares
 from infra.emulator.containers.bodies import TYPE, ArmError, Json, invalid, not_found, not_implemented
 from infra.emulator.containers.operations import ContainerGroups
 from infra.emulator.containers.state import ContainerGroup
+from infra.emulator.origins import Origins
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +45,15 @@ def route(method: str, template: str) -> Callable[[Handler], Handler]:
 
 
 class ArmApi:
-    """Answers every request from the container groups of one service."""
+    """Answers every request with this bearer token from the container groups of one service."""
 
-    def __init__(self, service: ContainerGroups):
-        self.service = service
+    def __init__(self, service: ContainerGroups, token: str, origins: Origins):
+        self.service, self._token, self._origins = service, token, origins
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
         """Answer a request; errors have the shape of the service."""
         try:
+            self.admit(request)
             return await self.answer(request)
         except web.HTTPException:
             raise
@@ -65,6 +68,16 @@ class ArmApi:
         if error.retry_after is not None:
             headers["Retry-After"] = str(error.retry_after)
         return web.json_response(error.body, status=error.status, headers=headers)
+
+    def admit(self, request: web.Request) -> None:
+        """Check where a request comes from, and its token. Raises ArmError."""
+        headers = request.headers
+        if refused := self._origins.refusal(headers.get("Host"), headers.get("Origin"), for_pages=False):
+            raise ArmError(HTTPStatus(refused[0]), "AuthorizationFailed", refused[1].strip())
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(errors="replace"), self._token.encode()):
+            message = "Authentication failed. The 'Authorization' header is missing or holds another token."
+            raise ArmError(HTTPStatus.UNAUTHORIZED, "AuthenticationFailed", message)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         for method, pattern, handler in ROUTES:
@@ -243,7 +256,7 @@ def from_token(token: str) -> tuple[str, str]:
     return resource_group, name
 
 
-def application(service: ContainerGroups) -> web.Application:
+def application(service: ContainerGroups, token: str, origins: Origins) -> web.Application:
     """The web application of one service; containers are continued at its start and ended at its end."""
 
     async def life(app: web.Application) -> AsyncIterator[None]:
@@ -253,5 +266,5 @@ def application(service: ContainerGroups) -> web.Application:
 
     app = web.Application(client_max_size=4 * 1024 * 1024)
     app.cleanup_ctx.append(life)
-    app.router.add_route("*", "/{path:.*}", ArmApi(service).dispatch)
+    app.router.add_route("*", "/{path:.*}", ArmApi(service, token, origins).dispatch)
     return app

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from infra.emulator.host.host import Options
 from infra.emulator.host.wire import listen
+from infra.emulator.origins import Origins
 
 
 def main() -> None:
@@ -30,6 +31,7 @@ def main() -> None:
         "--drain-seconds", type=int, default=10, help="how long running requests may take when the host stops"
     )
     parser.add_argument("--reload", action="store_true", help="load the app again whenever one of its files is saved")
+    Origins.add_options(parser)
     given = parser.parse_args()
     options = Options(
         app=given.app.resolve(),
@@ -37,6 +39,7 @@ def main() -> None:
         sockets=dict(item.split("=", 1) for item in given.socket),
         response_timeout=given.response_timeout,
         drain_seconds=given.drain_seconds,
+        origins=Origins.of_options(given),
     )
     try:
         listener = listen(given.port) if given.fd is None else socket.socket(fileno=given.fd)

@@ -29,7 +29,7 @@ class Patience:
     """When the host stops: for the first byte of a connection that has sent none yet."""
 
 
-class Connection(H11Protocol):
+class PatientConnection(H11Protocol):
     """uvicorn's connection, with time limits for reading: a client that exceeds one gets 408 and is disconnected.
 
     When the server stops, idle connections are closed, except for those that have not sent their first request yet:

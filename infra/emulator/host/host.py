@@ -20,6 +20,7 @@ from infra.emulator.host.settings import HostConfiguration, apply_app_settings
 from infra.emulator.host.sockets import SocketProxy
 from infra.emulator.host.timers import Timers
 from infra.emulator.host.wire import AdminApi, Front, serving
+from infra.emulator.origins import Origins
 
 log = logging.getLogger("host")
 
@@ -35,6 +36,7 @@ class Options:
     sockets: dict[str, str] = field(default_factory=dict)
     response_timeout: float | None = None
     drain_seconds: int = 10
+    origins: Origins = field(default_factory=Origins)
 
 
 class Host:
@@ -121,9 +123,8 @@ class Host:
             }
             for f in self.functions
         ]
-        return Front(
-            functions, SocketProxy(self.options.sockets), AdminApi(self.functions, described, self._fire), engine
-        )
+        admin = AdminApi(self.functions, described, self._fire)
+        return Front(functions, SocketProxy(self.options.sockets), admin, engine, self.options.origins)
 
     def _fire(self, function: Function, given: str) -> None:
         """Run a timer or queue function now, in the background.

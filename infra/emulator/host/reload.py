@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from infra.emulator.host.process import GO, LOADED, STOP, serve
 POLL_SECONDS = 0.2
 # Short, so that open streams do not delay the next version.
 DRAIN_SECONDS = 2
-# The pause before a process that crashed is started again.
+# Begins the lines that this process prints.
+NOTICE = "HOST "
+# The pause before a process that crashed is started again, and how many such ends within how many seconds are too many.
 RESTART_SECONDS = 1.0
+CRASHES, WITHIN = 3, 60.0
 IGNORED = {"tests", "node_modules", "__pycache__"}
 WATCHED = {"host.json", "local.settings.json", "local.settings.sample.json"}
 
@@ -82,10 +86,11 @@ class Version:
         os.kill(self._pid, signal.SIGKILL)
         self.reap()
 
-    def reap(self) -> None:
-        """Wait until the process has ended."""
-        os.waitpid(self._pid, 0)
+    def reap(self) -> int:
+        """Wait until the process has ended; returns its exit code, or minus the number of the signal that ended it."""
+        _, status = os.waitpid(self._pid, 0)
         self.control.close()
+        return os.waitstatus_to_exitcode(status)
 
     def _send(self, message: bytes) -> None:
         with contextlib.suppress(OSError):  # the process has ended
@@ -96,7 +101,8 @@ def supervise(options: Options, listener: socket.socket) -> int:
     """Serve the app until SIGTERM or SIGINT, and its new version after every change; returns the exit code.
 
     When a new version does not load, an error is printed and the old one continues to serve. New connections during a
-    change wait in the listening socket, which stays open.
+    change wait in the listening socket, which stays open. A process that ends by itself is started again; the third one
+    within a minute ends this process too, with exit code 1.
     """
     options = replace(options, drain_seconds=DRAIN_SECONDS)
     stopping: list[int] = []
@@ -105,6 +111,7 @@ def supervise(options: Options, listener: socket.socket) -> int:
     files = watched_files(options.app)
     serving: Version | None = None
     loading: Version | None = Version(options, listener)
+    crashes: deque[float] = deque(maxlen=CRASHES)
     while not stopping:
         versions = [version for version in (serving, loading) if version]
         ready, _, _ = select.select([version.control for version in versions], [], [], POLL_SECONDS)
@@ -115,19 +122,28 @@ def supervise(options: Options, listener: socket.socket) -> int:
                 loading.go()
                 serving, loading = loading, None
                 continue
-            loading.reap()
-            loading = None
-            print("This version does not load" + ("; the previous one still serves." if serving else "."), flush=True)
+            code, loading = loading.reap(), None
+            if code < 0:
+                crashes.append(time.monotonic())
+                _notice(f"The process that loaded the app was killed (signal {-code}); starting it again.")
+                time.sleep(RESTART_SECONDS)
+                loading = Version(options, listener)
+            else:
+                _notice("This version does not load" + ("; the previous one still serves." if serving else "."))
         if serving and serving.control in ready:
-            serving.reap()
-            serving = None
-            print("The host process ended; starting it again.", flush=True)
+            code, serving = serving.reap(), None
+            crashes.append(time.monotonic())
+            how = f"was killed (signal {-code})" if code < 0 else f"ended with {code}"
+            _notice(f"The process that served the app {how}; starting it again.")
             time.sleep(RESTART_SECONDS)
             loading = loading or Version(options, listener)
+        if len(crashes) == CRASHES and crashes[-1] - crashes[0] < WITHIN:
+            _notice("The processes of the app end again and again.")
+            break
         changed = watched_files(options.app)
         if changed != files:
             files = changed
-            print("A file changed; loading the app again.", flush=True)
+            _notice("A file changed; loading the app again.")
             if loading:
                 loading.kill()
             loading = Version(options, listener)
@@ -135,4 +151,8 @@ def supervise(options: Options, listener: socket.socket) -> int:
         loading.kill()
     if serving:
         serving.stop()
-    return 0
+    return 0 if stopping else 1
+
+
+def _notice(text: str) -> None:
+    print(f"{NOTICE}{text}", flush=True)

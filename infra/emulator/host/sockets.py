@@ -25,7 +25,7 @@ class SocketProxy:
         await receive()  # websocket.connect
         target = self.paths.get(scope["path"].rstrip("/").lower())
         if target is None:
-            await _refuse(send, 404)
+            await refuse_socket(send, 404)
             return
         query = scope["query_string"].decode()
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
@@ -40,10 +40,10 @@ class SocketProxy:
                 proxy=None,
             )
         except InvalidStatus as error:
-            await _refuse(send, error.response.status_code, bytes(error.response.body or b""))
+            await refuse_socket(send, error.response.status_code, bytes(error.response.body or b""))
             return
         except (OSError, TimeoutError, InvalidHandshake) as error:
-            await _refuse(send, 502, f"the socket service cannot be reached: {error}".encode())
+            await refuse_socket(send, 502, f"the socket service cannot be reached: {error}".encode())
             return
         async with upstream:
             await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol})
@@ -79,6 +79,7 @@ async def _forward(upstream: ClientConnection, receive: Any, send: Any) -> None:
                 await way
 
 
-async def _refuse(send: Any, status: int, body: bytes = b"") -> None:
+async def refuse_socket(send: Any, status: int, body: bytes = b"") -> None:
+    """Respond to a handshake with an HTTP status instead of a WebSocket."""
     await send({"type": "websocket.http.response.start", "status": status, "headers": []})
     await send({"type": "websocket.http.response.body", "body": body})

@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import uvicorn
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from infra.emulator.host.connections import Connection, Patience
+from infra.emulator.host.connections import Patience, PatientConnection
 from infra.emulator.host.http import HttpFunctions
 from infra.emulator.host.index import Function
 from infra.emulator.host.routes import path_segments
-from infra.emulator.host.sockets import SocketProxy
+from infra.emulator.host.sockets import SocketProxy, refuse_socket
+from infra.emulator.origins import Origins
 
 DURABLE_PATH = "/runtime/webhooks/durabletask"
 Fire = Callable[[Function, str], None]
@@ -26,16 +28,31 @@ Fire = Callable[[Function, str], None]
 class Front:
     """The ASGI app of the public port; the host's own paths have priority over the routes of functions."""
 
-    def __init__(self, functions: HttpFunctions, sockets: SocketProxy, admin: "AdminApi", engine: Any | None):
+    def __init__(
+        self,
+        functions: HttpFunctions,
+        sockets: SocketProxy,
+        admin: "AdminApi",
+        engine: Any | None,
+        origins: Origins,
+    ):
         self.functions, self.sockets, self.admin, self.engine = functions, sockets, admin, engine
+        self.origins = origins
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "websocket":
-            return await self.sockets(scope, receive, send)
         path = scope["path"].lower()
+        is_own = path.startswith(("/admin/", "/runtime/"))
+        headers = Headers(scope=scope)
+        refused = self.origins.refusal(headers.get("host"), headers.get("origin"), for_pages=not is_own)
+        if scope["type"] == "websocket":
+            if refused:
+                return await refuse_socket(send, refused[0], refused[1].encode())
+            return await self.sockets(scope, receive, send)
+        if refused:
+            return await PlainTextResponse(refused[1], refused[0])(scope, receive, send)
         if self.engine is not None and path.startswith(DURABLE_PATH):
             return await self.engine(scope, receive, send)
-        if path.startswith(("/admin/", "/runtime/")):
+        if is_own:
             response = await self.admin.respond(Request(scope, receive))
             return await response(scope, receive, send)
         if path == "/" and self.functions.routes.match(scope["method"], "/") is None:
@@ -103,7 +120,7 @@ async def serving(
     """Serve an ASGI app on this socket; at the end, running requests have `drain_seconds` to finish."""
     config = uvicorn.Config(
         app,
-        http=type("PatientConnection", (Connection,), {"patience": patience or Patience()}),
+        http=type("ConnectionWithLimits", (PatientConnection,), {"patience": patience or Patience()}),
         loop="asyncio",
         ws="websockets-sansio",
         ws_per_message_deflate=False,

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ def connection_string(port: int, key: str = KEY) -> str:
     return f"Endpoint=http://127.0.0.1;Port={port};AccessKey={key};Version=1.0;"
 
 
-async def start(port: int, hubs: dict[str, Any], *, folder: Path, key: str = KEY) -> Child:
+async def start(port: int, hubs: dict[str, Any], *, folder: Path, key: str = KEY, options: Sequence[str] = ()) -> Child:
     """Start the emulator with these hubs, in the shape of `settings.HubSettings` by name.
 
-    Its hubs file and its log are written to `folder`. Raises NotReady.
+    Its hubs file and its log are written to `folder`; `options` are further options of its command line.
+    Raises NotReady.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "hubs.json"
     file.write_text(json.dumps(hubs))
     child = Child(
         "webpubsub",
-        python("infra.emulator.webpubsub", "--port", str(port), "--key", key, "--hubs", str(file)),
+        python("infra.emulator.webpubsub", "--port", str(port), "--hubs", str(file), *options),
         log=folder / "webpubsub.log",
+        env={"WEBPUBSUB_KEY": key},
     )
     await child.start(functools.partial(listening, port))
     return child

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from aiohttp import WSCloseCode, web
+from aiohttp.typedefs import Handler, Middleware
 
+from infra.emulator.origins import Origins
 from infra.emulator.webpubsub import operations, sockets, tokens
 from infra.emulator.webpubsub.filters import InvalidFilter
 from infra.emulator.webpubsub.messages import LARGEST, Malformed
@@ -91,18 +93,33 @@ def problem(status: int, code: str, message: str) -> web.Response:
     return web.json_response({"code": code, "message": message}, status=status)
 
 
+def guard(origins: Origins) -> Middleware:
+    """The middleware that refuses requests of foreign web pages; only the sockets of clients are for pages."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        headers, for_pages = request.headers, request.path.startswith("/client/")
+        if refused := origins.refusal(headers.get("Host"), headers.get("Origin"), for_pages=for_pages):
+            return web.Response(status=refused[0], text=refused[1])
+        return await handler(request)
+
+    return check
+
+
 async def health(request: web.Request) -> web.Response:
     """HEAD /api/health."""
     return web.Response()
 
 
 @asynccontextmanager
-async def serving(port: int, hubs: dict[str, HubSettings], *, key: str) -> AsyncIterator[WebPubSubService]:
+async def serving(
+    port: int, hubs: dict[str, HubSettings], *, key: str, origins: Origins | None = None
+) -> AsyncIterator[WebPubSubService]:
     """Serve on a loopback port; at the end all clients are disconnected."""
     allow_many_sockets()
     host = f"127.0.0.1:{port}"
     service = WebPubSubService(hubs=Hubs(hubs), upstream=Upstream(host, key), key=key, host=host)
-    app = web.Application(client_max_size=LARGEST)
+    app = web.Application(client_max_size=LARGEST, middlewares=[guard(origins or Origins())])
     app[SERVICE] = service
     app.router.add_get(f"/client/hubs/{HUB}", sockets.connect, allow_head=False)
     app.router.add_routes(routes())

@@ -16,7 +16,7 @@ from shared.jobs import Exit, Job, JobKind, JobSpec
 from shared.tables.ids import new_id
 from shared.workflows import WorkflowClient
 from tests.support.gateway import Gateway
-from tests.support.groups import removed
+from tests.support.groups import authorization, removed
 from tests.support.waiting import eventually
 
 LONG_AGO = timedelta(minutes=5)
@@ -83,7 +83,7 @@ async def test_a_container_without_a_job_is_removed_and_raises_an_alert(stack: E
         "tags": {"runyard-job": job_id, "runyard-kind": "gateway.run"},
         "properties": {"osType": "Linux", "restartPolicy": "Never", "containers": [container]},
     }
-    async with aiohttp.ClientSession() as session, session.put(url, json=body) as answer:
+    async with aiohttp.ClientSession(headers=authorization(stack)) as session, session.put(url, json=body) as answer:
         assert answer.status == 201, await answer.text()
     await upkeep(gateway)
     await eventually(lambda: removed(stack, job_id))

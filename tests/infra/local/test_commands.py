@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from infra.emulator.processes import ROOT
-from infra.local.environment import PORTS
+from infra.local.__main__ import as_exports, own_settings
+from infra.local.environment import PORTS, Environment
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.long
@@ -56,13 +58,32 @@ class TestDemo:
         process = await start("demo", tmp_path)
         await eventually(lambda: found(tmp_path))
         if moment == "under way":
-            assert process.stdout
-            while b"run_update" not in await asyncio.wait_for(process.stdout.readline(), 60):
-                continue
+            await until_printed(process, b"run_update")
         process.send_signal(number)
         await asyncio.wait_for(process.communicate(), 30)
         assert process.returncode == 130
         await eventually(lambda: none_of(tmp_path), seconds=10)
+
+    @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+    async def test_a_second_ctrl_c_does_not_interrupt_the_stop(self, tmp_path: Path):
+        process = await start("demo", tmp_path)
+        await until_printed(process, b"run_update")
+        process.send_signal(signal.SIGINT)
+        while process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.1)
+        await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode in (130, -signal.SIGINT)  # the last signal may reach it when all else has ended
+        assert children_in(tmp_path) == []
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs the signal at the end of the parent")
+    async def test_when_killed_it_leaves_no_child_process(self, tmp_path: Path):
+        process = await start("demo", tmp_path)
+        await until_printed(process, b"run_update")
+        process.kill()
+        await asyncio.wait_for(process.communicate(), 30)
+        await eventually(lambda: none_of(tmp_path), seconds=60)
 
     async def test_without_node_one_line_says_what_to_do(self, tmp_path: Path):
         done = subprocess.run(
@@ -82,6 +103,27 @@ class TestRun:
             assert output.startswith("Ports in use: ")
             assert "7072 (containers)" in output
             assert len(output.splitlines()) == 1
+
+
+class TestSettings:
+    def test_settings_copied_from_the_sample_do_not_replace_the_keys_made_here(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        shutil.copy(ROOT / "local.settings.sample.json", tmp_path)
+        sample = json.loads((tmp_path / "local.settings.sample.json").read_text())
+        changed = {**sample["Values"], "RUNYARD_LOCATION": "northeurope"}
+        (tmp_path / "local.settings.json").write_text(json.dumps({**sample, "Values": changed}))
+        monkeypatch.setattr("infra.local.__main__.ROOT", tmp_path)
+        monkeypatch.setenv("RUNYARD_APIS", "gateway")
+        assert own_settings() == {"RUNYARD_LOCATION": "northeurope", "RUNYARD_APIS": "gateway"}
+
+    def test_the_shell_reads_the_settings_of_the_services(self, tmp_path: Path):
+        environment = Environment(tmp_path, settings={"RUNYARD_LOCATION": "it's $here; or there"})
+        (tmp_path / "environment").write_text(as_exports(environment.app_settings))
+        command = [". ./environment && exec env -0"]
+        done = subprocess.run(["sh", "-c", *command], cwd=tmp_path, env={}, capture_output=True, text=True, check=True)
+        found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+        assert environment.app_settings.items() <= found.items()
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -124,6 +166,13 @@ class TestSetUp:
         code, said = self.make(tree, ".venv/.ready", PYTHON=str(old))
         assert code == 2
         assert said == "Python 3.8.1 is too old: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11"
+
+
+async def until_printed(process: asyncio.subprocess.Process, text: bytes) -> None:
+    """Wait until a command has printed a line with this text."""
+    assert process.stdout
+    while text not in await asyncio.wait_for(process.stdout.readline(), 60):
+        continue
 
 
 async def found(folder: Path) -> list[str]:

@@ -6,6 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shared.http.api import Api
+from shared.settings import Settings
+
 
 class TestErrors:
     @pytest.mark.parametrize(
@@ -169,3 +172,24 @@ class TestPages:
     async def test_nothing_else_is_served_below_it(self, sample: httpx.AsyncClient):
         for name in ("redoc.standalone.js", "..%2F__init__.py", "nothing"):
             assert (await sample.get(f"/docs/{name}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed", "refused"),
+    [
+        ("", ["http://localhost:3000", "http://127.0.0.1", "https://[::1]:1"], ["https://page.example", "null"]),
+        ("https://a.example, https://b.example", ["https://b.example", "http://localhost"], ["https://c.example"]),
+        ("*", ["https://page.example", "null"], []),
+        ("none", [], ["http://localhost:3000", "https://page.example"]),
+        ("", [], ["http://localhost.page.example", "http://127.0.0.1@page.example", "http://page.example/http://localhost"]),
+    ],
+)  # fmt: skip
+async def test_the_setting_says_which_pages_may_read_responses(
+    setting: str, allowed: list[str], refused: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("shared.http.api.settings", lambda: Settings.model_validate({"RUNYARD_CORS_ORIGINS": setting}))
+    transport = httpx.ASGITransport(Api("any", "Any", "1.0.0", []))
+    async with httpx.AsyncClient(transport=transport, base_url="http://any.example") as client:
+        for origin in (*allowed, *refused):
+            answer = await client.get("/any", headers={"Origin": origin})
+            assert (answer.headers.get("access-control-allow-origin") in (origin, "*")) == (origin in allowed), origin

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import aiohttp
-from azure.core.credentials import AccessToken
-from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.credentials import AccessToken, AzureKeyCredential
+from azure.core.pipeline.policies import AzureKeyCredentialPolicy
 from azure.mgmt.containerinstance.aio import ContainerInstanceManagementClient
 from azure.mgmt.containerinstance.models import (
     Container,
@@ -28,6 +28,7 @@ IMAGES = {
     "test/shell:1": {"entrypoint": ["/bin/sh", "-c", "echo the entry point"]},
     "test/limited:1": {"entrypoint": ["/bin/sh"], "limits": {"CPU": 1, "FSIZE": 1_000_000, "NOFILE": 20}},
 }
+TOKEN = "the-token-of-the-tests"
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 T = TypeVar("T")
 names = (f"group-{number}" for number in itertools.count())
@@ -44,7 +45,7 @@ class EmulatorProcess:
     async def start(self) -> None:
         options = ["--port", str(self.port), "--state", str(self.state), "--images", str(self.images)]
         command = python("infra.emulator.containers", *options, "--restart-delay", "0.1", "--grace", "1", *self.options)
-        environment = {"SECRET_OF_THE_MACHINE": "leak", **(self.environment or {})}
+        environment = {"SECRET_OF_THE_MACHINE": "leak", "CONTAINERS_TOKEN": TOKEN, **(self.environment or {})}
         self.child = Child("containers", command, log=self.log, env=environment)
         await self.child.start(functools.partial(listening, self.port))
 
@@ -61,14 +62,14 @@ class Groups:
     def __init__(self, port: int):
         self.url = f"http://127.0.0.1:{port}"
         # The SDK's own policy sends tokens over https only.
-        policy: Any = SansIOHTTPPolicy()
+        policy: Any = AzureKeyCredentialPolicy(AzureKeyCredential(TOKEN), "Authorization", prefix="Bearer")
         self.client = ContainerInstanceManagementClient(
             NoCredential(), SUBSCRIPTION, base_url=self.url, authentication_policy=policy
         )
         self.sdk = self.client.container_groups
 
     async def __aenter__(self) -> "Groups":
-        self.http = aiohttp.ClientSession(self.url)
+        self.http = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {TOKEN}"})
         return self
 
     async def __aexit__(self, *_: object) -> None:

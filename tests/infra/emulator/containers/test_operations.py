@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from azure.mgmt.containerinstance.models import (
 )
 
 from infra.emulator.processes import ROOT
-from tests.infra.emulator.containers.harness import SUBSCRIPTION, Groups, container, group
+from tests.infra.emulator.containers.harness import SUBSCRIPTION, TOKEN, Groups, container, group, processes
 
 TABLE = (ROOT / "infra/emulator/README.md").read_text().partition("## Container Instances")[2].partition("\n## ")[0]
 ROWS = {call: here for here, call in re.findall(r"^\| .+ \| (\S+) +\| `(.+)` \|$", TABLE, re.MULTILINE)}
@@ -190,11 +191,23 @@ def test_every_operation_of_the_sdk_has_a_row(groups: Groups):
     assert CALLS.keys() == ROWS.keys()
 
 
-async def test_any_token_is_accepted(groups: Groups):
-    path = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.ContainerInstance/containerGroups"
-    headers = {"Authorization": "Bearer anything"}
-    async with groups.http.get(path, params={"api-version": "2023-05-01"}, headers=headers) as answer:
-        assert answer.status == 200
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer another", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xfc"])
+@pytest.mark.parametrize("path", ["/subscriptions/s/providers/Microsoft.ContainerInstance/containerGroups",
+                                  "/local/limits", "/unknown"])  # fmt: skip
+async def test_a_request_without_the_token_is_refused(groups: Groups, path: str, given: str):
+    async with groups.http.put(path, json={"groups": 0}, headers={"Authorization": given}) as answer:
+        assert answer.status == 401
+        assert (await answer.json())["error"]["code"] == "AuthenticationFailed"
+
+
+async def test_the_token_is_in_no_command_line_and_not_inherited(groups: Groups):
+    name = await groups.create(group(container("sleep 600")))
+    folder = Path("/proc")
+    shown = [one.read_bytes() for one in folder.glob("[0-9]*/cmdline") if one.exists()]
+    assert not any(TOKEN.encode() in line for line in shown)
+    inherited = [each for each in await processes("sleep 600") if TOKEN.encode() in (each / "environ").read_bytes()]
+    assert inherited == []
+    await groups.delete(name)
 
 
 async def test_any_other_operation_is_a_501_and_is_logged(groups: Groups, emulator: Any):
