@@ -1,6 +1,7 @@
 """Attempts to get out of a container: each must fail."""
 
 import json
+import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,20 +9,20 @@ from pathlib import Path
 import pytest
 from azure.mgmt.containerinstance.models import ContainerPort, IpAddress, Port
 
-from infra.emulator.containers import network, sandbox
+from infra.emulator.containers import network
 from infra.emulator.processes import ROOT, free_ports
 from tests.infra.emulator.containers.harness import IMAGES, EmulatorProcess, Groups, container, eventually, group
 
-pytestmark = pytest.mark.skipif(sandbox.bubblewrap() is None, reason="no sandbox on this machine")
-outgoing = pytest.mark.skipif(sandbox.outgoing() is None, reason="no outgoing traffic on this machine")
+pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+outgoing = pytest.mark.skipif(shutil.which("slirp4netns") is None, reason="slirp4netns is not installed")
 
 OPEN = {"entrypoint": ["/bin/sh"], "internet": True}
 ATTEMPTS = """
 import socket, sys
-tcp, udp, *hosts = sys.argv[1:]
+tcp, udp, seconds, *hosts = sys.argv[1:]
 def attempt(kind, host, port, device):
     with socket.socket(socket.AF_INET, kind) as one:
-        one.settimeout(0.5)
+        one.settimeout(float(seconds))
         one.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         try:
             if device:
@@ -117,9 +118,9 @@ class TestNetwork:
     ):
         tcp, udp = (one.getsockname()[1] for one in services)
         hosts = ["127.0.0.1", "127.0.0.53", "0.0.0.0", *machine]
-        name = await groups.run("python3", "-c", ATTEMPTS, str(tcp), str(udp), *hosts)
+        name = await groups.run("python3", "-c", ATTEMPTS, str(tcp), str(udp), "0.5", *hosts)
         assert await groups.logs(name) == "tried\n"
-        name = await groups.run("python3", "-c", ATTEMPTS, str(emulator.port), str(udp), *hosts)
+        name = await groups.run("python3", "-c", ATTEMPTS, str(emulator.port), str(udp), "0.5", *hosts)
         assert await groups.logs(name) == "tried\n"
         self.nobody_came(services)
 
@@ -134,7 +135,7 @@ class TestNetwork:
         emulator.images.write_text(json.dumps({**IMAGES, "test/open:1": OPEN}))
         tcp, udp = (one.getsockname()[1] for one in services)
         hosts = ["127.0.0.1", "10.0.2.2", "10.0.2.3", "10.0.2.100", "10.0.2.255", "255.255.255.255", *machine]
-        name = await groups.run("python3", "-c", ATTEMPTS, str(tcp), str(udp), *hosts, image="test/open:1")
+        name = await groups.run("python3", "-c", ATTEMPTS, str(tcp), str(udp), "0.5", *hosts, image="test/open:1")
         assert await groups.logs(name) == "tried\n"
         self.nobody_came(services)
 
@@ -151,7 +152,7 @@ class TestNetwork:
         self, reaching: Groups, services: tuple[socket.socket, socket.socket], machine: list[str]
     ):
         tcp, udp = (one.getsockname()[1] for one in services)
-        name = await reaching.run("python3", "-c", ATTEMPTS, str(tcp), str(udp), machine[0], image="test/open:1")
+        name = await reaching.run("python3", "-c", ATTEMPTS, str(tcp), str(udp), "30", machine[0], image="test/open:1")
         assert f"OUT {machine[0]} {tcp} b''" in await reaching.logs(name)
 
     @outgoing
@@ -168,7 +169,7 @@ class TestNetwork:
         listen = f"import socket; socket.create_server(('0.0.0.0', {port})); print('up', flush=True); input()"
         server = await groups.create(group(container(f'sleep 600 | python3 -c "{listen}"')))
         await groups.said(server, "up")
-        name = await groups.run("python3", "-c", ATTEMPTS, str(port), str(port), "127.0.0.1")
+        name = await groups.run("python3", "-c", ATTEMPTS, str(port), str(port), "0.5", "127.0.0.1")
         assert await groups.logs(name) == "tried\n"
         await groups.delete(server)
 

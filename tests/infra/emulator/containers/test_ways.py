@@ -2,17 +2,17 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
-from infra.emulator.containers import sandbox
 from infra.emulator.containers.ways import WayOut, allowed
 from infra.emulator.processes import free_ports
 from tests.infra.emulator.containers.harness import IMAGES, EmulatorProcess, Groups, container, group
 
-sandboxed = pytest.mark.skipif(sandbox.bubblewrap() is None, reason="no sandbox on this machine")
+sandboxed = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
 JOBS = WayOut(url="http://127.0.0.1:7071/jobs/")
 LINKS = WayOut(url="http://127.0.0.1:10000/account/", query="sig")
