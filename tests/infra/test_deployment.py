@@ -40,8 +40,8 @@ OF_THE_HOST = {
 }
 """App settings that only the host reads."""
 
-NOT_IN_AZURE = {"AzureWebJobsStorage", "WEBSITE_HOSTNAME"}
-"""A connection string, which would hold a key; and what the platform itself sets."""
+NOT_IN_AZURE = {"AzureWebJobsStorage", "WEBSITE_HOSTNAME", "RUNYARD_ARM_TOKEN"}
+"""A connection string and a token, in whose place is the identity; and what the platform itself sets."""
 
 REFUSED_BY_FLEX = re.compile("WEBSITE_|SCM_|ENABLE_ORYX|FUNCTIONS_(WORKER|EXTENSION)|PYTHON_ENABLE_INIT_INDEXING")
 """App settings that Flex Consumption refuses, ignores or does not need from Python 3.13 on."""

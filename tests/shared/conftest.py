@@ -15,7 +15,8 @@ APP = Path(__file__).parent / "http/sample"
 async def sample_host(storage: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, Path]]:
     """The address of the host that serves the sample app, and the host's log."""
     (port,), state = free_ports(1), tmp_path_factory.mktemp("sample")
-    command = python("infra.emulator.host", "--app", str(APP), "--port", str(port), "--state", str(state / "host"))
+    options = ["--app", str(APP), "--port", str(port), "--state", str(state / "host")]
+    command = python("infra.emulator.host", *options, "--allow-origin", "*")  # the app's own CORS is tested
     child = Child("sample", command, log=state / "host.log", env={"AzureWebJobsStorage": storage})
     await child.start(lambda: listening(port))
     yield f"http://127.0.0.1:{port}", state / "host.log"
