@@ -165,6 +165,12 @@ module app 'modules/app.bicep' = {
         RUNYARD_ENVIRONMENT: environmentName
         RUNYARD_SOCKET_SILENCE: '10'
         RUNYARD_PROBE_PAUSES: '15,30,60'
+        RUNYARD_JOB_MEMORY: '1.5'
+        RUNYARD_START_PAUSES: '5,10,20,40,60'
+        RUNYARD_START_DEADLINE: '3600'
+        RUNYARD_CLIENT_JOBS: '0'
+        RUNYARD_LOG_LIMIT: '100000000'
+        RUNYARD_HISTORY_DAYS: '30'
         RUNYARD_KEY_CACHE: '5'
         RUNYARD_HEALTH_FRESH: '5'
       },

@@ -139,4 +139,4 @@ class TestFiles:
         program = "mkdir -p 'artifacts/a b'; echo 1 > 'artifacts/a b/x y.txt'; echo 22 > artifacts/ü.txt"
         run = await gateway.reach((await gateway.run(program))["id"])
         files = await gateway.artifacts(run["id"])
-        assert {name: file["size"] for name, file in files.items()} == {"x_y.txt": 2, "_.txt": 3}
+        assert {name: file["size"] for name, file in files.items()} == {"a_b_x_y.txt": 2, "_.txt": 3}

@@ -48,7 +48,7 @@ async def processes_with(text: str) -> list[int]:
 async def limited(environment: Environment, **limits: Any) -> AsyncIterator[None]:
     """The quotas of the container service are these for a while; existing groups count too."""
     url = f"{environment.app_settings['RUNYARD_ARM_ENDPOINT']}/local/limits"
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(headers=authorization(environment)) as session:
 
         async def change(body: dict[str, Any]) -> dict[str, Any]:
             async with session.put(url, json=body) as answer:

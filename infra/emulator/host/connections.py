@@ -18,7 +18,7 @@ TOO_SLOW = (
 
 
 @dataclass(frozen=True)
-class Patience:
+class ConnectionLimits:
     """How many seconds a connection waits for its client."""
 
     header: float = 30
@@ -36,14 +36,14 @@ class PatientConnection(H11Protocol):
     their clients have just connected, and would see a request fail that they are about to send.
     """
 
-    patience = Patience()
+    limits = ConnectionLimits()
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._is_stopping = self._has_sent = False
         self._awaited: Awaited = ""
         self._limit: asyncio.TimerHandle | None = None
-        self._wait_for("header", self.patience.header, self._refuse)
+        self._wait_for("header", self.limits.header, self._refuse)
 
     def data_received(self, data: bytes) -> None:
         self._has_sent = True
@@ -53,11 +53,11 @@ class PatientConnection(H11Protocol):
         if self.transport.get_protocol() is not self:  # it has become a WebSocket
             return
         if self.conn.their_state is h11.SEND_BODY:
-            self._wait_for("body", self.patience.body, self._refuse_body)
+            self._wait_for("body", self.limits.body, self._refuse_body)
         elif self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
         elif self._awaited != "header":
-            self._wait_for("header", self.patience.header, self._refuse)
+            self._wait_for("header", self.limits.header, self._refuse)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._stop_waiting()
@@ -73,7 +73,7 @@ class PatientConnection(H11Protocol):
         if self.cycle is not None:
             super().shutdown()
         elif not self._has_sent:
-            self._wait_for("first byte", self.patience.last_request, self.transport.close)
+            self._wait_for("first byte", self.limits.last_request, self.transport.close)
 
     def _wait_for(self, awaited: Awaited, seconds: float, then: Callable[[], None]) -> None:
         self._stop_waiting()
@@ -86,7 +86,7 @@ class PatientConnection(H11Protocol):
 
     def _refuse_body(self) -> None:
         if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # the client waits for the app
-            self._wait_for("body", self.patience.body, self._refuse_body)
+            self._wait_for("body", self.limits.body, self._refuse_body)
         else:
             self._refuse()
 

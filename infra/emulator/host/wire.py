@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from infra.emulator.host.connections import Patience, PatientConnection
+from infra.emulator.host.connections import ConnectionLimits, PatientConnection
 from infra.emulator.host.http import HttpFunctions
 from infra.emulator.host.index import Function
 from infra.emulator.host.routes import path_segments
@@ -115,12 +115,12 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Any, listener: socket.socket, *, drain_seconds: int, patience: Patience | None = None
+    app: Any, listener: socket.socket, *, drain_seconds: int, limits: ConnectionLimits | None = None
 ) -> AsyncIterator[None]:
     """Serve an ASGI app on this socket; at the end, running requests have `drain_seconds` to finish."""
     config = uvicorn.Config(
         app,
-        http=type("ConnectionWithLimits", (PatientConnection,), {"patience": patience or Patience()}),
+        http=type("ConnectionWithLimits", (PatientConnection,), {"limits": limits or ConnectionLimits()}),
         loop="asyncio",
         ws="websockets-sansio",
         ws_per_message_deflate=False,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.emulator.host.connections import Patience
+from infra.emulator.host.connections import ConnectionLimits
 from infra.emulator.host.wire import listen, serving
 
 HEADER = b"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 4\r\n\r\n"
@@ -51,15 +51,15 @@ class Client:
 class Server:
     """A server that the test stops."""
 
-    def __init__(self, patience: Patience):
+    def __init__(self, limits: ConnectionLimits):
         self.listener = listen(0)
         self.port: int = self.listener.getsockname()[1]
         self._clients: list[Client] = []
         self._stop = asyncio.Event()
-        self._task = asyncio.create_task(self._serve(patience))
+        self._task = asyncio.create_task(self._serve(limits))
 
-    async def _serve(self, patience: Patience) -> None:
-        async with serving(echo, self.listener, drain_seconds=30, patience=patience):
+    async def _serve(self, limits: ConnectionLimits) -> None:
+        async with serving(echo, self.listener, drain_seconds=30, limits=limits):
             await self._stop.wait()
 
     def stop(self) -> None:
@@ -80,7 +80,7 @@ class Server:
 async def served(**seconds: float) -> AsyncIterator[Server]:
     """A server with these time limits; the others never pass."""
     limits = dict.fromkeys(("header", "body", "last_request"), ENDLESS)
-    server = Server(Patience(**{**limits, **seconds}))
+    server = Server(ConnectionLimits(**{**limits, **seconds}))
     yield server
     await server.ended()
 
