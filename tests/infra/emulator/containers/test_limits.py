@@ -4,6 +4,7 @@ import pytest
 
 from infra.emulator.containers.sandbox import bubblewrap
 from tests.infra.emulator.containers.harness import EmulatorProcess, Groups, container, group, processes
+from tests.support.waiting import eventually
 
 MEBIBYTES = "import time; held = bytearray({} << 20); held[::4096] = b'x' * len(held[::4096]); print('held'); {}"
 
@@ -101,4 +102,4 @@ class TestOptions:
             name = await groups.create(group(container(bomb)))
             await groups.ended(name, 60)
             assert "all" not in await groups.logs(name) or (await groups.last(name)).detail_status == "TooManyProcesses"
-            assert not await processes("sleep 607.25")
+            await eventually(lambda: processes("sleep 607.25"), until=lambda left: not left)
