@@ -104,7 +104,7 @@ async def _delete_run(run_id: str) -> None:
     await blobs.delete(LOGS, run_id)
     await _ignore_missing(jobs.delete(run_id))
     await _ignore_missing(runs.delete(run_id))
-    await _delete_artifacts(run_id)  # those that were uploaded until the run was gone; a later upload finds no run
+    await _delete_artifacts(run_id)  # those uploaded until the run was deleted; a later upload finds no run
 
 
 async def _delete_artifacts(run_id: str) -> None:

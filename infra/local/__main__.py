@@ -96,7 +96,7 @@ async def _until_interrupted(work: Coroutine[Any, Any, None]) -> int:
 def own_settings() -> dict[str, str]:
     """The settings of the user, from `local.settings.json` and the environment, which override the ones made here."""
     own, sample = (_values(ROOT / name) for name in ("local.settings.json", "local.settings.sample.json"))
-    # A value copied from the sample is nobody's wish; the addresses and keys made here are others.
+    # A value that equals the sample's was copied, not chosen; it must not replace the addresses and keys made here.
     values = {name: value for name, value in own.items() if value != sample.get(name)}
     return {
         name: value for name, value in {**values, **os.environ}.items() if name in values or name.startswith("RUNYARD_")

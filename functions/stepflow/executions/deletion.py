@@ -32,7 +32,7 @@ async def delete_execution(execution_id: str, workflows: WorkflowClient) -> None
     await _delete_artifacts(execution.id)
     await log_index.delete(execution.id)
     await executions.delete(execution.id)
-    await _delete_artifacts(execution.id)  # those uploaded until it was gone; a later upload finds no execution
+    await _delete_artifacts(execution.id)  # those uploaded until it was deleted; a later upload finds no execution
 
 
 async def _delete_artifacts(execution_id: str) -> None:
