@@ -91,6 +91,18 @@ async def _blob(container: str, name: str) -> "BlobClient":
 
 async def put(container: str, name: str, data: bytes | AsyncIterable[bytes], content_type: str | None = None) -> None:
     """Write a blob, replacing one of that name; a stream is sent in blocks of `CHUNK` bytes as it arrives."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        await _put(container, name, data, content_type)
+    except ResourceNotFoundError:  # the container has been deleted, or lost, since this process created it
+        _known.discard(container)
+        if not isinstance(data, bytes):  # the stream has been read
+            raise
+        await _put(container, name, data, content_type)
+
+
+async def _put(container: str, name: str, data: bytes | AsyncIterable[bytes], content_type: str | None) -> None:
     from azure.storage.blob import BlobBlock, ContentSettings
 
     blob = await _blob(container, name)
@@ -200,9 +212,16 @@ async def append(container: str, name: str, offset: int, data: bytes) -> int:
     blob = await _blob(container, name)
     content: Any = ContentSettings(content_type="text/plain; charset=utf-8")
     if offset == 0:
-        with contextlib.suppress(HttpResponseError):  # it exists: the append position shows what is a repeat
-            async with answered():
-                await blob.create_append_blob(content_settings=content, match_condition=_absent())
+        for _ in range(2):
+            try:
+                async with answered():
+                    await blob.create_append_blob(content_settings=content, match_condition=_absent())
+                break
+            except ResourceNotFoundError:  # as in `put`
+                _known.discard(container)
+                blob = await _blob(container, name)
+            except HttpResponseError:  # it exists: the append position shows what is a repeat
+                break
     sent = 0
     while sent < len(data):
         block = data[sent : sent + CHUNK]
