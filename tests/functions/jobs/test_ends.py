@@ -1,4 +1,4 @@
-"""After any end of its workflow a job's container is gone, and a run whose workflow did not start runs later."""
+"""After any end of its workflow a job's container is removed, and a run whose workflow did not start runs later."""
 
 import json
 from datetime import UTC, datetime, timedelta

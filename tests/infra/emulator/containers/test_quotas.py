@@ -40,7 +40,7 @@ async def test_the_cores_of_all_containers_in_a_location_are_limited(own: Groups
 async def test_creations_are_limited_and_the_answer_says_when_to_repeat(own: Groups):
     await own.call("PUT", "/local/limits", {"creates": 2, "window": 100})
     name = await own.create(group(container("true")))
-    await own.delete(name)  # a group that is gone still counts
+    await own.delete(name)  # a deleted group still counts
     await own.create(group(container("true")))
     error = await refused(own, 429, "TooManyRequests")
     assert error.response is not None

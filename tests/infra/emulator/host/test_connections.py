@@ -16,7 +16,7 @@ ENDLESS = 600.0
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Respond with the body of the request, or not at all when the client has gone."""
+    """Respond with the body of the request, or not at all when the client has disconnected."""
     body = b""
     while (message := await receive())["type"] == "http.request":
         body += message["body"]
