@@ -52,6 +52,9 @@ MAX_SKIPPED = 101
 MAX_NAME = 1024
 """Characters of a file's name."""
 
+MAX_MOMENTS = 1000
+"""Moments of output in one push."""
+
 MAX_TEXT = 8192
 """Characters of a message or a reason."""
 
@@ -84,17 +87,26 @@ class SkippedFile(BaseModel):
 class Exit(BaseModel):
     """How a job ended; `at` is when the app learned of it.
 
-    `exit_code` is None when the command was not started or its end was not reported. `size` is the length of the output
-    in bytes. The bounds are those of what the app can store: a runner's report is not trusted.
+    `ran` is how many seconds the command took, None when it was not started. `printed` are the moments of that output
+    which came with the report, as in `Printed`. `exit_code` is None when the command was not started or its end was not
+    reported. `size` is the length of the output in bytes. The bounds are those of what the app can store: a runner's
+    report is not trusted.
     """
 
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    ran: Annotated[float, Field(ge=0, lt=1e8, allow_inf_nan=False)] | None = None
+    printed: Annotated[list[tuple[Bytes, datetime]], Field(max_length=MAX_MOMENTS)] = []
     exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None = None
     reason: Reason = "lost"
     message: Text = ""
     size: Bytes = 0
     files: Annotated[list[KeptFile], Field(max_length=MAX_FILES)] = []
     skipped: Annotated[list[SkippedFile], Field(max_length=MAX_SKIPPED)] = []
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the command was started; None when it was not."""
+        return None if self.ran is None else self.at - timedelta(seconds=self.ran)
 
 
 class Captured(BaseModel):
@@ -116,7 +128,8 @@ class Job(Record):
     """One container job; its id is the id of the record that it runs for.
 
     `token_hash` is the hash of the runner's bearer token, `timeout` in seconds, `inputs` the paths of its input files,
-    `size` the bytes of output received. `captured` are files named by lines that have not arrived yet. `exit` is an
+    `size` the bytes of output received, `handled` how many of them `JobKind.output` was called for; the rest came with
+    the exit. `captured` are files named by lines that have not arrived yet. `exit` is an
     `Exit` as JSON.
     """
 
@@ -126,6 +139,7 @@ class Job(Record):
     timeout: int
     inputs: list[str] = []
     size: int = 0
+    handled: int = 0
     captured: list[Captured] = []
     exit: dict[str, Any] | None = None
 
@@ -177,7 +191,7 @@ class Printed:
                 moments.append((int(place), now - timedelta(seconds=max(0.0, float(age)))))
             except (ValueError, OverflowError):
                 break
-        return cls(moments or [(offset, now)])
+        return cls(moments[:MAX_MOMENTS] or [(offset, now)])
 
     def at(self, offset: int) -> datetime:
         """Return when the byte at this offset was printed."""
@@ -201,7 +215,10 @@ class JobKind(ABC):
 
     @abstractmethod
     async def ended(self, job: Job, end: Exit) -> None:
-        """Record how the job ended; called for every end, also for a job whose container was never created."""
+        """Record how the job ended; called for every end, also for a job whose container was never created.
+
+        A short job has only one push, that of its exit: then neither `started` nor `output` was called before.
+        """
 
     async def held(self, job_id: str, limit: int) -> str | None:
         """Return why the job must wait although there may be room, None when it may start.

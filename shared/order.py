@@ -1,12 +1,12 @@
 """The order that the app gives to the runner in a job's container: what to run, and where to push its output.
 
-Standard library only: the runner's image contains this file too.
+Standard library only: the runner's image contains this file too. Named tuples, because every start of a container
+imports it, and dataclasses import three times as much.
 """
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
 from types import UnionType
-from typing import Any, cast, get_origin
+from typing import Any, NamedTuple, cast, get_origin
 
 VARIABLE = "RUNYARD_JOB"
 """The environment variable that holds the order as JSON; a secure value of the container group, as it has secrets."""
@@ -19,16 +19,22 @@ class MalformedOrder(ValueError):
     """Raised for a text that is not an order; the message contains none of its values, which may be secret."""
 
 
-@dataclass(frozen=True)
-class InputFile:
-    """A file that is downloaded from `url` to `path`, relative to the command's directory, before the command runs."""
+class InputFile(NamedTuple):
+    """A file that is written to `path`, relative to the command's directory, before the command runs.
+
+    Its content is downloaded from `url`, or is `data` in base64.
+    """
 
     path: str
-    url: str = field(repr=False)
+    url: str = ""
+    data: str = ""
+
+    def __repr__(self) -> str:
+        """Without the content, and the link to it."""
+        return f"InputFile({self.path!r})"
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """One job for the runner.
 
     `url` is the address of the job in the app, `https://app/jobs/<id>`, and `token` its bearer token. `command` is a
@@ -41,21 +47,26 @@ class Order:
     """
 
     url: str
-    token: str = field(repr=False)
+    token: str
     command: list[str]
     directory: str
     timeout: int
-    inputs: list[InputFile] = field(default_factory=list[InputFile])
-    secrets: list[str] = field(default_factory=list[str])
-    environment: dict[str, str] = field(default_factory=dict[str, str])
+    inputs: list[InputFile] = []
+    secrets: list[str] = []
+    environment: dict[str, str] = {}
     keep: str | None = None
     capture: str | None = None
     mask_words: bool = True
     log_limit: int | None = None
 
+    def __repr__(self) -> str:
+        """Without the token, and what the client has given."""
+        return f"Order({self.url!r})"
+
     def to_json(self) -> str:
-        """Return the order as one JSON object, in which `inputs` is a list of `{"path", "url"}`."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """Return the order as one JSON object, in which `inputs` is a list of `{"path", "url", "data"}`."""
+        members = {**self._asdict(), "inputs": [each._asdict() for each in self.inputs]}
+        return json.dumps(members, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Order":
@@ -70,19 +81,19 @@ class Order:
         return cls(**known)
 
 
-def _known_members(shape: type, value: Any, what: str) -> dict[str, Any]:
+def _known_members(shape: type[InputFile | Order], value: Any, what: str) -> dict[str, Any]:
     """Return the members of a JSON object that are fields of `shape`. `MalformedOrder` when one has the wrong type."""
     if not isinstance(value, dict):
         raise MalformedOrder(f"{what} is not a JSON object")
     members = cast(dict[str, Any], value)
     known: dict[str, Any] = {}
-    for each in fields(shape):
-        if each.name in members:
-            known[each.name] = members[each.name]
-            if not _has_type(known[each.name], each.type):
-                raise MalformedOrder(f"{what}: {each.name} has the wrong type")
-        elif each.default is MISSING and each.default_factory is MISSING:
-            raise MalformedOrder(f"{what}: {each.name} is missing")
+    for name in shape._fields:
+        if name in members:
+            known[name] = members[name]
+            if not _has_type(known[name], shape.__annotations__[name]):
+                raise MalformedOrder(f"{what}: {name} has the wrong type")
+        elif name not in shape._field_defaults:
+            raise MalformedOrder(f"{what}: {name} is missing")
     return known
 
 

@@ -44,10 +44,10 @@ class WorkflowClient:
         except Exception:  # the record is stored, so the caller must not be told that it is not
             log.exception("the workflow of %s could not be started and is started later", instance_id)
 
-    async def signal(self, instance_id: str, event: str) -> bool:
-        """Raise an event; return False when the orchestration does not exist or has ended."""
+    async def signal(self, instance_id: str, event: str, value: Any = None) -> bool:
+        """Raise an event with a plain-JSON value; return False when the orchestration does not exist or has ended."""
         try:
-            await self._client.raise_event(instance_id, event)
+            await self._client.raise_event(instance_id, event, value)
         except Exception as error:  # the client raises a plain Exception for both
             if str(error).startswith(("No instance with ID", "Instance with ID")):
                 return False

@@ -130,7 +130,7 @@ async def upload_artifact(run_id: str, client: CurrentClient, request: Request) 
     if artifact.blob != blob:  # this request repeats one that has stored the file
         await blobs.delete(ARTIFACTS, blob)
     try:
-        await recount_artifacts(run.id)
+        await recount_artifacts(run)
     except tables.RecordNotFound:  # the run was deleted during the upload
         await delete_artifact_and_file(artifact)
         raise
@@ -190,7 +190,7 @@ async def delete_artifact(artifact_id: str, client: CurrentClient) -> Done:
     artifact = await artifacts.get(artifact_id)
     await delete_artifact_and_file(artifact)
     try:
-        await recount_artifacts(artifact.run_id)
+        await recount_artifacts(await runs.get(artifact.run_id))
     except tables.RecordNotFound:  # its run has been deleted
         pass
     return Done(message="Artifact deleted")

@@ -1,5 +1,6 @@
 """A run as a job: what its container runs, and how the run changes when its job starts, prints and ends."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -93,26 +94,33 @@ class GatewayRun(JobKind):
             run = await runs.get(job.id)
         except tables.RecordNotFound:  # the run was deleted
             return
-        report = await claude.read_report(end) if not run.status.final else None
-        for artifact in self._artifacts(run, job, end):
-            await artifacts.insert(artifact)
-        await recount_artifacts(run.id)
+        before = run.status
+        report = await claude.read_report(end) if not before.final else None
+        found = self._artifacts(run, job, end)
+        await asyncio.gather(*map(artifacts.insert, found))
         error = report.error if report and report.error else failure(end, timeout_of(run))
-        result = report.result if report else await self._result(job, end)
+        output = b"" if report and job.handled == job.size else await _last_output(job)
+        result = report.result if report else _result(output, job, end)
 
         def finish(record: Run) -> None:
             if record.status.final:
                 return
+            if end.started_at:
+                record.start(end.started_at)
             record.result = record.result if result is None else result
             record.error = redacted(error) if error else None
             if report:
                 record.tokens, record.cost = report.tokens, report.cost
             record.end(RunStatus.FAILED if error else RunStatus.COMPLETED, end.at)
 
-        run = await runs.update(run.id, finish)
+        run = await (recount_artifacts(run, finish) if found else runs.update(run, finish))
         await claude.delete_report(end)
         if run.completed_at != end.at:  # it was ended by another request, which has published that
             return
+        if before is RunStatus.PENDING and end.started_at:
+            await updates.publish_start(run.id)
+        unsent = min(job.size - job.handled, len(output))
+        await updates.publish_output(run.id, job.size - unsent, output[len(output) - unsent :])
         await updates.publish_status(run)
         if run.status is RunStatus.FAILED:
             await run_failed(run)
@@ -150,14 +158,19 @@ class GatewayRun(JobKind):
             found.append(artifact(LOG_NAME, job.size, "text/plain; charset=utf-8", LOGS, job.id))
         return found
 
-    async def _result(self, job: Job, end: Exit) -> str | None:
-        """Return the output, or the end of a long one; None when the command was ended before it printed anything."""
-        if not job.size:
-            return "" if end.reason == "exited" else None
-        start = max(0, job.size - RESULT_BYTES)
-        data = b"".join([chunk async for chunk in blobs.stream(LOGS, job.id, start, job.size - start)])
-        text = data.decode("utf-8", "replace")
-        return f"[the first {start} bytes are in {LOG_NAME} only]\n{text}" if start else text
+
+async def _last_output(job: Job) -> bytes:
+    """Return the output, or the last `RESULT_BYTES` of it."""
+    start = max(0, job.size - RESULT_BYTES)
+    return b"".join([chunk async for chunk in blobs.stream(LOGS, job.id, start, job.size - start)]) if job.size else b""
+
+
+def _result(output: bytes, job: Job, end: Exit) -> str | None:
+    """Return the last output as the result; None when the command was ended before it printed anything."""
+    if not output:
+        return "" if end.reason == "exited" else None
+    text, start = output.decode("utf-8", "replace"), job.size - len(output)
+    return f"[the first {start} bytes are in {LOG_NAME} only]\n{text}" if start else text
 
 
 def timeout_of(run: Run) -> int:

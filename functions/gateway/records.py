@@ -55,10 +55,10 @@ class Run(Record):
     cost: float = 0.0
     seconds: float = 0.0
 
-    def start(self) -> None:
-        """Enter `running` and replace the time of creation in `started_at`. A repeat changes nothing."""
+    def start(self, at: datetime | None = None) -> None:
+        """Enter `running`, by default now; until then `started_at` is the time of creation. Only once."""
         if self.status is RunStatus.PENDING:
-            self.status, self.started_at = RunStatus.RUNNING, datetime.now(UTC)
+            self.status, self.started_at = RunStatus.RUNNING, max(at or datetime.now(UTC), self.created_at)
             self.waiting_reason = None
 
     def cancel(self) -> None:

@@ -1,5 +1,7 @@
 """The gateway's collections, and the artifact count that each run keeps."""
 
+from collections.abc import Callable
+
 from functions.gateway.records import Alert, Artifact, Run
 from shared import blobs, tables
 from shared.tables import Collection
@@ -45,16 +47,19 @@ async def delete_artifact_and_file(artifact: Artifact) -> None:
         pass
 
 
-async def recount_artifacts(run_id: str) -> Run:
-    """Store the number of a run's artifacts in the run; exact even when other requests add and delete artifacts."""
+async def recount_artifacts(run: Run, also: Callable[[Run], None] = lambda _: None) -> Run:
+    """Store the number of a run's artifacts, and another change; exact even when other requests add and delete some.
+
+    `run` is the record as it was read. Without a conflict this costs 1 query and 1 transaction.
+    """
     while True:
-        run = await runs.get(run_id)
-        count = (await artifacts.page({"run_id": run_id}, limit=1)).total
+        count = await artifacts.count({"run_id": run.id})
 
         def change(record: Run, count: int = count) -> None:
             record.artifact_count = count
+            also(record)
 
         try:
-            return await runs.update(run_id, change, if_match=run.etag)
+            return await runs.update(run, change, if_match=run.etag)
         except tables.RecordChanged:
-            continue
+            run = await runs.get(run.id)

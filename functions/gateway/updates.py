@@ -2,7 +2,7 @@
 
 import orjson
 
-from functions.gateway.records import Alert, Run
+from functions.gateway.records import Alert, Run, RunStatus
 from shared import realtime
 
 HUB = "gateway"
@@ -33,6 +33,11 @@ async def publish_status(run: Run) -> None:
     if run.status.final:
         message = {"type": "run_complete", "run_id": run.id, "status": run.status, "result": _fit_frame(run.result)}
         await realtime.publish(HUB, message, group=CLIENTS)
+
+
+async def publish_start(run_id: str) -> None:
+    """Publish that a run was running, for one that has ended meanwhile."""
+    await realtime.publish(HUB, {"type": "run_update", "run_id": run_id, "status": RunStatus.RUNNING}, group=CLIENTS)
 
 
 async def publish_output(run_id: str, offset: int, data: bytes) -> None:

@@ -1,11 +1,12 @@
 """The steps of a job's workflow; each may be repeated, and raises `UnknownKind` for a kind that is not served."""
 
 import logging
+from base64 import b64encode
 
 import azure.durable_functions as df
 
 from functions.jobs import waiting
-from functions.jobs.ending import change_job, close_job, settle
+from functions.jobs.ending import close_job, settle
 from shared import blobs, containers, tables
 from shared.container_groups import ContainerSpec, GroupSpec, GroupStatus, RegistryLogin
 from shared.jobs import (
@@ -29,6 +30,9 @@ bp = df.Blueprint()
 STARTUP_SECONDS = 600
 """How long a container may take from the request to its first push, image pull included."""
 
+INLINE = 4096
+"""Bytes of the largest input file that is a part of the order; a larger one is stored as a blob meanwhile."""
+
 STOPPED = 143
 """The exit code of a container that was sent SIGTERM."""
 
@@ -38,7 +42,8 @@ async def job_create(job: dict) -> dict | None:
     """Create the job's container; return how its workflow is to wait, None when nothing is to run.
 
     `limit` is the seconds until the job's deadline, `pauses` those between two checks of the container, of which the
-    last one repeats; the runner's pushes normally come first. `{"wait": seconds}` when the job cannot start yet; `job`
+    last one repeats; the runner's pushes normally come first. `inputs` are the paths of its input files, for
+    `job_remove`. `{"wait": seconds}` when the job cannot start yet; `job`
     says under `waits` how often that was the answer before.
     """
     job_id, kind, waits = job["id"], kind_of(job["kind"]), job.get("waits", 0)
@@ -50,31 +55,38 @@ async def job_create(job: dict) -> dict | None:
         if (pause := await waiting.turn(job_id, kind, waits)) is not None:
             return {"wait": pause}
         try:
-            if await containers.state(group_name(job_id)) is None:  # otherwise an earlier attempt has created it
-                await _start(job_id, kind.name, spec)
+            inputs = await _start(job_id, kind.name, spec)
         except containers.ContainersBusy as error:
             return {"wait": await waiting.refused(job_id, kind, error)}
         if waits:
             await waiting.leave(job_id)
-        # A cancel request may have sent its event already, before the workflow waits for it.
-        limit = spec.timeout + STARTUP_SECONDS if await kind.wanted(job_id) else 0
-        return {"limit": limit, "pauses": [int(pause) for pause in settings().probe_pauses.split(",")]}
+        pauses = [int(pause) for pause in settings().probe_pauses.split(",")]
+        return {"limit": spec.timeout + STARTUP_SECONDS, "pauses": pauses, "inputs": inputs}
     except (Unstartable, containers.ContainerRefused, waiting.NotInTime) as error:
         await settle(job_id, kind.name, Exit(reason="unstartable", message=str(error)[:MAX_TEXT]))
         return None
 
 
-async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
+async def _start(job_id: str, kind: str, spec: JobSpec) -> list[str]:
+    """Create the job's record and its container, unless an earlier attempt did; return the paths of its input files."""
     token, hashed = new_token()
+    stored = [path for path, data in spec.inputs.items() if len(data) > INLINE]
+    new = Job(id=job_id, kind=kind, token_hash=hashed, timeout=spec.timeout, inputs=stored)
+    if (await jobs.insert(new)).token_hash != hashed:
+        if await containers.state(group_name(job_id)) is not None:
+            return stored
 
-    def expect(record: Job) -> None:
-        record.token_hash, record.timeout, record.inputs = hashed, spec.timeout, list(spec.inputs)
+        def expect(record: Job) -> None:  # the container will have the new token
+            record.token_hash, record.timeout, record.inputs = hashed, spec.timeout, stored
 
-    await change_job(job_id, kind, expect)  # a repeat replaces the hash: its container has the new token
+        await jobs.update(job_id, expect)
     inputs: list[InputFile] = []
     for path, data in spec.inputs.items():
+        if path not in stored:
+            inputs.append(InputFile(path, data=b64encode(data).decode()))
+            continue
         await blobs.put(INPUTS, f"{job_id}/{path}", data)
-        inputs.append(InputFile(path, await blobs.link(INPUTS, f"{job_id}/{path}")))
+        inputs.append(InputFile(path, url=await blobs.link(INPUTS, f"{job_id}/{path}")))
     order = Order(
         url=f"{settings().base_url}/jobs/{job_id}",
         token=token,
@@ -90,6 +102,7 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> None:
         log_limit=settings().log_limit,
     )
     await containers.create(_group_of(job_id, kind, spec, order))
+    return stored
 
 
 def _group_of(job_id: str, kind: str, spec: JobSpec, order: Order) -> GroupSpec:
@@ -152,12 +165,14 @@ async def job_remove(job: dict) -> None:
         await containers.remove(group_name(job["id"]))
     except (containers.ContainersBusy, containers.ContainerRefused) as error:
         log.warning("the container of job %s is left to the upkeep: %s", job["id"], error)
-    try:
-        record = await jobs.get(job["id"])
-    except tables.RecordNotFound:
-        return
-    for path in record.inputs:
-        await blobs.delete(INPUTS, f"{record.id}/{path}")
+    inputs: list[str] | None = job.get("inputs")
+    if inputs is None:  # its creation failed
+        try:
+            inputs = (await jobs.get(job["id"])).inputs
+        except tables.RecordNotFound:
+            return
+    for path in inputs:
+        await blobs.delete(INPUTS, f"{job['id']}/{path}")
 
 
 @bp.activity_trigger(input_name="job")

@@ -22,7 +22,7 @@ async def settle(job_id: str, kind: str, otherwise: Exit) -> None:
     `otherwise` is the exit when the runner has reported none. `UnknownKind`, before anything is changed, when this app
     does not serve the kind.
     """
-    handler = kind_of(kind)
+    kind_of(kind)
 
     def close(record: Job) -> None:
         record.state = JobState.ENDED
@@ -38,7 +38,12 @@ async def settle(job_id: str, kind: str, otherwise: Exit) -> None:
                 record.exit, record.size = otherwise.model_dump(mode="json"), otherwise.size
 
         record = await jobs.update(job_id, finish)
-    await handler.ended(record, await _checked(_exit_of(record)))
+    await record_end(record)
+
+
+async def record_end(job: Job) -> None:
+    """Let the API of an ended job record its exit; a repeat does no harm."""
+    await kind_of(job.kind).ended(job, await _checked(_exit_of(job)))
 
 
 def _exit_of(record: Job) -> Exit:

@@ -1,15 +1,16 @@
 """The endpoint to which a job's runner pushes: its output, the files it produced, its exit."""
 
+import logging
 import secrets
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel
+from pydantic import Base64Bytes, BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from functions.jobs.ending import check_upload
+from functions.jobs.ending import check_upload, record_end
 from shared import blobs
 from shared.http.errors import Conflict, Gone, TooLarge, Unauthorized, Unavailable
 from shared.http.routes import router
@@ -34,6 +35,7 @@ from shared.order import AGES
 from shared.settings import settings
 from shared.workflows import Workflows
 
+log = logging.getLogger(__name__)
 routes = router("/{job_id}", "jobs")
 
 RETRY_AFTER = "30"
@@ -42,6 +44,9 @@ RETRY_AFTER = "30"
 
 LOG_MARGIN = 256 * 1024
 """Bytes of output over `RUNYARD_LOG_LIMIT` that are taken: the runner adds lines about what it has dropped."""
+
+MAX_REST = 64 * 1024
+"""Bytes of output that come with the report of the exit."""
 
 MAX_CAPTURED = 1000
 """Files that a job may have reported ahead of the lines that name them."""
@@ -59,6 +64,13 @@ class NewFile(BaseModel):
 
     name: FileName
     size: Bytes
+
+
+class Report(Exit):
+    """What a runner reports at the end: the exit, the rest of the output, and its ages as in the header of a push."""
+
+    output: Annotated[Base64Bytes, Field(max_length=MAX_REST)] = b""
+    ages: str = ""
 
 
 class UploadTarget(BaseModel):
@@ -95,14 +107,10 @@ CurrentJob = Annotated[Job, Depends(_current_job)]
 async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, Query(ge=0)]) -> Received | Response:
     """Append output that begins at byte `offset`; the first push, which may be empty, marks the job as running."""
     data = await request.body()
-    if offset + len(data) > settings().log_limit + LOG_MARGIN:
-        raise TooLarge(f"Output is over {settings().log_limit} bytes")
     if offset > job.size:
         return JSONResponse({"error": "Output before this offset is missing", "offset": job.size}, 409)
     kind = kind_of(job.kind)
-    if data:
-        await blobs.append(LOGS, job.id, offset, data)
-    end, stop = offset + len(data), False
+    end, stop = await _append(job, offset, data), False
     try:
         if job.state is JobState.CREATED:
             await kind.started(job)
@@ -115,13 +123,23 @@ async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, 
     def advance(record: Job) -> None:
         if record.state is JobState.ENDED:
             raise _ended()
-        record.size = max(record.size, end)
+        record.size = record.handled = max(record.size, end)
         record.captured = [captured for captured in record.captured if captured.end > record.size]
         if record.state is JobState.CREATED:
             record.state = JobState.RUNNING
 
-    await jobs.update(job.id, advance)
+    await jobs.update(job, advance)
     return Received(offset=end, stop=stop)
+
+
+async def _append(job: Job, offset: int, data: bytes) -> int:
+    """Append output that begins at this byte to the job's log; return the offset at which it ends."""
+    end = offset + len(data)
+    if end > settings().log_limit + LOG_MARGIN:
+        raise TooLarge(f"Output is over {settings().log_limit} bytes")
+    if data:
+        await blobs.append(LOGS, job.id, offset, data)
+    return end
 
 
 @routes.post("/captures")
@@ -142,7 +160,7 @@ async def push_capture(job: CurrentJob, body: Captured) -> Received:
             body.at = max(body.at, last + timedelta(milliseconds=1))
             record.captured = [*record.captured, body]
 
-    await jobs.update(job.id, note)
+    await jobs.update(job, note)
     return Received(offset=job.size)
 
 
@@ -156,17 +174,34 @@ async def create_upload_target(job: CurrentJob, body: NewFile) -> UploadTarget:
 
 
 @routes.post("/exit")
-async def push_exit(job: CurrentJob, body: Exit, workflows: Workflows) -> Received:
-    """Store the exit, provided that all output has arrived, and wake the job's workflow."""
-    if body.size != job.size:
-        raise Conflict(f"The app has {job.size} bytes of output, not {body.size}")
+async def push_exit(job: CurrentJob, body: Report, workflows: Workflows) -> Received:
+    """Store the exit and the last output, let the API record them, and wake the job's workflow.
+
+    All output before that must have arrived: 409 when some is missing.
+
+    When the API cannot record it now, or the host dies meanwhile, the workflow does that.
+    """
+    rest = body.size - len(body.output)
+    if not 0 <= rest <= job.size <= body.size:
+        raise Conflict(f"The app has {job.size} bytes of output, not {rest}")
+    await _append(job, rest, body.output)
     own = f"{job.kind}/{job.id}/"
     body.files = [file for file in body.files if file.blob.startswith(own)]
     body.at = datetime.now(UTC)
+    body.printed = list(Printed.parse(body.ages, rest, body.at).moments) if body.output else []
 
     def finish(record: Job) -> None:
-        record.exit = record.exit or body.model_dump(mode="json")
+        if record.state is JobState.ENDED:
+            raise _ended()
+        record.state, record.size = JobState.ENDED, body.size
+        record.exit = body.model_dump(mode="json", include={*Exit.model_fields})
 
-    await jobs.update(job.id, finish)
-    await workflows.signal(job.id, FINISHED)
+    job = await jobs.update(job, finish)
+    recorded = True
+    try:
+        await record_end(job)
+    except Exception:
+        log.exception("the end of job %s is recorded by its workflow", job.id)
+        recorded = False
+    await workflows.signal(job.id, FINISHED, recorded)
     return Received(offset=job.size)

@@ -45,6 +45,7 @@ def run_job(ctx: df.DurableOrchestrationContext):
         yield ctx.call_activity_with_retry("job_end", RETRY, {**job, "reason": "cancelled"})
         return
     limit, pauses = (created["limit"], created["pauses"]) if isinstance(created, dict) else (created, PAUSES)
+    removal = {**job, "inputs": created["inputs"]} if isinstance(created, dict) and "inputs" in created else job
     over: dict | None = None
     finished, cancel = ctx.wait_for_external_event(FINISHED), ctx.wait_for_external_event(CANCEL)
     deadline = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=limit))
@@ -64,13 +65,15 @@ def run_job(ctx: df.DurableOrchestrationContext):
     if not deadline.is_completed:
         deadline.cancel()  # pyright: ignore[reportAttributeAccessIssue]
     end = {**job, **over}
-    if over["reason"] == "exited":  # the command has ended, so the end is recorded without waiting for the removal
+    if finished.is_completed and finished.result:  # the request that has reported the exit has recorded the end, too
+        yield ctx.call_activity_with_retry("job_remove", RETRY, removal)
+    elif over["reason"] == "exited":  # the command has ended, so the end is recorded without waiting for the removal
         yield ctx.task_all(
             [
                 ctx.call_activity_with_retry("job_end", RETRY, end),
-                ctx.call_activity_with_retry("job_remove", RETRY, job),
+                ctx.call_activity_with_retry("job_remove", RETRY, removal),
             ]
         )
     else:
-        yield ctx.call_activity_with_retry("job_remove", RETRY, job)
+        yield ctx.call_activity_with_retry("job_remove", RETRY, removal)
         yield ctx.call_activity_with_retry("job_end", RETRY, end)

@@ -83,15 +83,10 @@ class StepflowExecution(JobKind):
         """
         end = offset + len(data)
 
-        def time_of(position: int) -> datetime:
-            # A step that begins before a line that names a file is not younger than the file.
-            kept = [captured.at for captured in job.captured if captured.line >= position]
-            return min([printed.at(position), *kept])
-
         async def change(execution: Execution) -> Sequence[Change]:
             if execution.status.final:
                 raise Stop
-            return execution.read(await _unread(execution, offset, data), time_of)
+            return execution.read(await _unread(execution, offset, data), _times(job, printed))
 
         execution = await _advance(job, change, end)
         if execution is None or execution.failure is not None:
@@ -105,8 +100,10 @@ class StepflowExecution(JobKind):
                 return ()
             changes: Sequence[Change] = ()
             if not execution.status.final:  # else cancelled: output since then is ignored
+                if end.started_at:
+                    execution.start(end.started_at)
                 rest = await _unread(execution, job.size, b"")
-                read = execution.read(rest, lambda _: end.at, end=True)
+                read = execution.read(rest, _times(job, Printed(end.printed or [(0, end.at)])), end=True)
                 status, code, message = outcome(end, job.timeout)
                 changes = read + execution.close(code, end.at, None if end.reason == "exited" else message)
                 if execution.failure is not None:
@@ -156,12 +153,23 @@ def outcome(end: Exit, timeout: int) -> tuple[ExecutionStatus, int | None, str |
 
 async def publish_end(execution: Execution) -> None:
     """Publish an execution's last messages: the error if it failed, and its end."""
-    count = (await artifacts.page({"execution_id": execution.id}, limit=1)).total
+    count = await artifacts.count({"execution_id": execution.id})
     last = [updates.execution_error(execution)] if execution.status is ExecutionStatus.FAILED else []
     if execution.status is ExecutionStatus.CANCELLED and execution.steps:
         step = execution.steps[-1]
         last = [updates.step_update(execution, step)] if step.completed_at == execution.completed_at else []
     await updates.publish(execution.id, [*last, updates.execution_completed(execution, count)])
+
+
+def _times(job: Job, printed: Printed) -> Callable[[int], datetime]:
+    """Return a function from a byte offset to the moment at which that output was printed."""
+
+    def time_of(position: int) -> datetime:
+        # A step that begins before a line that names a file is not younger than the file.
+        kept = [captured.at for captured in job.captured if captured.line >= position]
+        return min([printed.at(position), *kept])
+
+    return time_of
 
 
 async def _unread(execution: Execution, offset: int, data: bytes) -> bytes:
@@ -185,14 +193,15 @@ async def _advance(
             execution = await executions.get(job.id)
         except tables.RecordNotFound:
             return None
-        version, first = execution.etag, execution.lines
+        version, first, before = execution.etag, execution.lines, execution.started_at
         changes = await change(execution)
-        messages = await _store(job, execution, first, changes)
+        messages = [updates.execution_started(execution)] if execution.started_at != before else []
+        messages += await _store(job, execution, first, changes)
         execution.summarise()
         execution.log_bytes = max(execution.log_bytes, log_bytes)
         execution.messages += len(messages)
         try:
-            stored = await executions.update(execution.id, lambda _, new=execution: new, if_match=version)
+            stored = await executions.update(execution, lambda _, new=execution: new, if_match=version)
         except tables.RecordChanged:
             continue
         except tables.RecordNotFound:

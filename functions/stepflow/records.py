@@ -116,10 +116,11 @@ class Execution(Transcript, Record):
         """The index of the step with this id, None when the execution has no such step."""
         return next((step.index for step in self.steps if self.step_id(step.index) == step_id), None)
 
-    def start(self) -> None:
-        """Change a pending execution to `running`; in any other status nothing changes."""
+    def start(self, at: datetime | None = None) -> None:
+        """Change a pending execution to `running`, by default now; in any other status nothing changes."""
         if self.status is ExecutionStatus.PENDING:
-            self.status, self.started_at = ExecutionStatus.RUNNING, datetime.now(UTC)
+            self.status = ExecutionStatus.RUNNING
+            self.started_at = max(at or datetime.now(UTC), self.created_at)
             self.waiting_reason = None
 
     def cancel(self) -> None:

@@ -1,6 +1,7 @@
 """A whole local environment: storage, Container Instances, Web PubSub and the Functions host, as child processes."""
 
 import asyncio
+import compileall
 import functools
 import json
 import shlex
@@ -104,10 +105,10 @@ class Environment:
         folder.mkdir()
         for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/order.py", ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
+        compileall.compile_dir(folder, quiet=1)
         # The Dockerfile installs these command lines; here they are development dependencies.
-        start = (
-            f'PATH="$PATH":{shlex.quote(f"{NODE_MODULES}/.bin")} exec python3 {shlex.quote(str(folder / "runner.py"))}'
-        )
+        tools, runner = shlex.quote(f"{NODE_MODULES}/.bin"), shlex.quote(str(folder / "runner.py"))
+        start = f'PATH="$PATH":{tools} exec python3 -SEs {runner}'
         return {
             "entrypoint": ["sh", "-c", start],
             "read_only": [str(folder), str(NODE_MODULES)],

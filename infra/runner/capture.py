@@ -4,8 +4,6 @@ import http.client
 import json
 import os
 import re
-import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +80,8 @@ class Capture:
 
     def _put(self, path: str, shown: str) -> dict[str, Any]:
         """Upload a file, or a folder as an archive. `ValueError` or `OSError` with the reason when that fails."""
+        import tempfile  # here, so that a start does not wait for it
+
         target = Path(os.path.realpath(self._directory / path))
         if not target.is_relative_to(self._root):
             raise ValueError("The path leads out of the container's file system")
@@ -99,6 +99,8 @@ class Capture:
 
 def pack(folder: Path, target: Path) -> None:
     """Write a folder to a .tar.gz, links as links. `ValueError` when its files have more than `PACKED` bytes."""
+    import tarfile
+
     left = PACKED
 
     def admit(item: tarfile.TarInfo) -> tarfile.TarInfo | None:

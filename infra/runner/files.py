@@ -1,9 +1,7 @@
 """Uploading files of the container to where the app says."""
 
-import hashlib
 import http.client
 import json
-import mimetypes
 import os
 import re
 import stat
@@ -113,6 +111,9 @@ def opened(path: Path) -> tuple[BinaryIO, int]:
 
 def put(path: Path, name: str, api: JobApi, kind: str | None = None) -> dict[str, Any]:
     """Upload one file and return its record. `ValueError` if the app refuses it, `OSError` if the upload fails."""
+    import hashlib  # most jobs keep no file, and every start of a container waits for the imports
+    import mimetypes
+
     kind = kind or mimetypes.guess_type(name)[0] or "application/octet-stream"
     file, size = opened(path)
     with file:

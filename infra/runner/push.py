@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 from order import AGES  # pyright: ignore[reportMissingImports] - see runner
 
 BATCH = 1024 * 1024  # bytes of one push
+REST = 32 * 1024  # bytes that are left for the report of the exit
+QUIET = 0.1  # seconds without output, after which an empty push says that the command runs
+TOGETHER = 0.01  # seconds from the first output to its push, in which the command may end
 BUFFER = 8 * BATCH  # bytes not pushed yet; when there are more, the command waits
 PATIENCE = 900.0  # seconds without an answer, after which the runner gives up
 # (number of pushes, seconds between two of them up to that number): a log blob holds at most 50,000 blocks.
@@ -105,32 +108,42 @@ class Pusher:
                 self._buffer += data
             self._changed.notify_all()
 
-    def close(self) -> int:
-        """Push the rest and return how many bytes were pushed in all. `Over` if the app does not accept it."""
+    def close(self) -> tuple[int, bytes, str]:
+        """Push all but the last bytes; return the number of bytes in all, the last ones, and their ages.
+
+        `Over` if the app does not accept a push.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._thread.join()
         if self.over:
             raise Over(self.over)
-        return self._offset
+        rest = bytes(self._buffer)
+        return self._offset + len(rest), rest, ages(self._next()[1])
 
     def _run(self) -> None:
         try:
-            self._push(b"")  # marks the job as running
-            for pause in _pauses():
+            self._wait_for_short_command()
+            for number, pause in enumerate(_pauses()):
                 with self._changed:
-                    self._changed.wait_for(lambda: self._buffer or self._closed)
-                    batch, moments = self._next()
-                    if not batch:
+                    self._changed.wait_for(lambda number=number: self._buffer or self._closed or number == 0)
+                    if self._closed and len(self._buffer) <= REST:
                         return
-                self._push(batch, moments)
+                    batch, moments = self._next()
+                self._push(batch, moments)  # the first one, which may be empty, marks the job as running
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed or len(self._buffer) >= BATCH, pause)
         except Over as error:
             with self._changed:
                 self.over = str(error) or "the job is over"
                 self._changed.notify_all()
+
+    def _wait_for_short_command(self) -> None:
+        """Wait for a moment, because a command that ends within it needs no push but that of its exit."""
+        with self._changed:
+            if self._changed.wait_for(lambda: self._buffer or self._closed, QUIET):
+                self._changed.wait_for(lambda: self._closed, TOGETHER)
 
     def _next(self) -> tuple[bytes, list[tuple[int, float]]]:
         """Return the next bytes to push and the moments at which parts of them were written."""
@@ -142,10 +155,7 @@ class Pusher:
 
     def _push(self, batch: bytes, moments: Sequence[tuple[int, float]] = ()) -> None:
         def headers() -> dict[str, str]:
-            # Ages, because the clocks of the container and of the app may differ.
-            now = time.monotonic()
-            ages = ",".join(f"{offset}:{now - written:.3f}" for offset, written in moments)
-            return {AGES: ages} if ages else {}
+            return {AGES: ages(moments)} if moments else {}
 
         status, answer = self._api.post(f"/events?offset={self._offset}", batch, headers=headers)
         if status != 200:
@@ -156,6 +166,12 @@ class Pusher:
             self._offset += len(batch)
             self.stop = self.stop or bool(answer.get("stop"))
             self._changed.notify_all()
+
+
+def ages(moments: Sequence[tuple[int, float]]) -> str:
+    """Return how long ago output was written; ages, because the clocks of the container and of the app may differ."""
+    now = time.monotonic()
+    return ",".join(f"{offset}:{now - written:.3f}" for offset, written in moments)
 
 
 def _pauses() -> Iterator[float]:

@@ -9,6 +9,7 @@ where to upload a file; `POST /captures` reports a file that a line of output na
 """
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -16,17 +17,18 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from capture import Capture
 from files import MAX_TEXT, keep, readable
 from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
-from push import PATIENCE, JobApi, Over, Pusher
+from push import PATIENCE, JobApi, Over, Pusher, connect
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
-STEP = 0.05  # seconds between two checks of a reader
+STEP = 0.05  # seconds between two checks of a reader, and of a command
 OVER = 75  # exit code when the app accepts no more from this job
 MALFORMED = 78  # exit code for an order that cannot be read
 LINE = 500  # characters of a line about a file that was not kept
@@ -87,7 +89,8 @@ def work(order: Order) -> int | None:
             line = f"{file['name']} was not kept: {file['reason']}"[:LINE]
             pusher.write(b"\n" * pusher.in_line + redactor.feed(f"[{line}]\n".encode()))
     end["message"] = readable(end["message"])[:MAX_TEXT]
-    end["size"] = pusher.close()
+    end["size"], rest, end["ages"] = pusher.close()
+    end["output"] = b64encode(rest).decode()
     report_exit(end, api)
     return end["exit_code"]
 
@@ -97,7 +100,7 @@ def report_exit(end: dict[str, Any], api: JobApi) -> None:
     status, answer = api.post("/exit", json.dumps(end).encode(), "application/json")
     if status >= 400:
         print(f"runner: the exit was refused: {status} {answer}", file=sys.stderr)
-        bare = {"exit_code": end["exit_code"], "reason": end["reason"], "size": end["size"]}
+        bare = {name: end[name] for name in ("exit_code", "reason", "size", "output")}
         api.post("/exit", json.dumps(bare).encode(), "application/json")
 
 
@@ -111,20 +114,36 @@ def kills_for_memory() -> int:
 
 
 def fetch(inputs: list[InputFile], directory: Path) -> None:
-    """Download the inputs, each with a few attempts. `OSError` when one cannot be downloaded or written."""
+    """Write the inputs, downloading each with a few attempts. `OSError` when that fails."""
     for item in inputs:
         target = directory / item.path
         target.parent.mkdir(parents=True, exist_ok=True)
+        if not item.url:
+            target.write_bytes(b64decode(item.data))
+            continue
         for pause in (0.2, 1, 5, None):
             try:
-                with urllib.request.urlopen(item.url, timeout=60) as source, target.open("wb") as file:
-                    while chunk := source.read(1 << 20):
-                        file.write(chunk)
+                download(item.url, target)
                 break
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 if pause is None:
                     raise OSError(f"{item.path}: {error}") from None  # the URL is a secret
                 time.sleep(pause)
+
+
+def download(url: str, target: Path) -> None:
+    """Write what a URL returns to a file. `OSError` or `HTTPException` when it is not returned as a whole."""
+    place = urlsplit(url)
+    connection = connect(place.scheme, place.netloc)
+    with contextlib.closing(connection), target.open("wb") as file:
+        connection.request("GET", f"{place.path}?{place.query}")
+        response = connection.getresponse()
+        if response.status != 200:
+            raise OSError(f"storage answered {response.status}")
+        while chunk := response.read(1 << 20):
+            file.write(chunk)
+        if response.length:
+            raise OSError("the download was cut off")
 
 
 def run(
@@ -153,13 +172,17 @@ def run(
         end_group(process)
         sys.exit(143)
 
+    started = time.monotonic()
     signal.signal(signal.SIGTERM, stop)
     reader = OutputReader(process, redactor, sink, log_limit)
     reader.start()
-    reason, deadline = "exited", time.monotonic() + timeout
+    reason, deadline = "exited", started + timeout
     while process.poll() is None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, min(0.5, deadline - time.monotonic())))
+        if reader.is_alive():  # at the end of the output, the end of the command is near
+            reader.join(STEP)
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STEP)
         if process.returncode is None and (pusher.over or pusher.stop or time.monotonic() >= deadline):
             reason = "exited" if pusher.stop else "timeout"
             end_group(process)
@@ -168,7 +191,8 @@ def run(
         os.killpg(process.pid, signal.SIGKILL)
     reader.finish()
     code = process.wait()
-    return {"exit_code": 128 - code if code < 0 else code, "reason": reason}
+    ran = round(time.monotonic() - started, 6)
+    return {"exit_code": 128 - code if code < 0 else code, "reason": reason, "ran": ran}
 
 
 class OutputReader(threading.Thread):

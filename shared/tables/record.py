@@ -20,7 +20,9 @@ class Record(BaseModel):
     as text; a body for clients that declares `id: int` shows it as a JSON number, because pydantic reads such text.
     """
 
-    __slots__ = ("_etag",)  # no private attribute: those cost a dictionary for each record of a list
+    # No private attributes: those cost a dictionary for each record of a list. `_row` are the columns and the long
+    # texts of a record that was read alone.
+    __slots__ = ("_etag", "_row")
 
     model_config = ConfigDict(defer_build=True)
 

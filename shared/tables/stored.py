@@ -107,12 +107,20 @@ class Records(Generic[R]):
             if texts is None:
                 continue  # an update has replaced the blob since the row was read
             record = self.columns.decode([{**row, **texts}])[0]
-            record._etag = etag  # pyright: ignore[reportPrivateUsage]
+            record._etag, record._row = etag, (row, texts)  # pyright: ignore[reportPrivateUsage]
             return Stored(record, row, texts, etag)
         else:
             if key:
                 raise TextLost(f"{self.table}: the long texts of {record_id} are missing")
         raise RecordNotFound(self.model.__name__, record_id)
+
+    def known(self, record: R) -> Stored[R] | None:
+        """A record as `get` has read it, whatever was changed in it since; None when it came from elsewhere."""
+        found = getattr(record, "_row", None)
+        if found is None or record.etag is None:
+            return None
+        row, texts = found
+        return Stored(self.columns.decode([{**row, **texts}])[0], row, texts, record.etag)
 
     def listed(self, row: Row) -> Stored[R] | None:
         """A record from a row that was listed with its ETag; None when a long text is not in the columns."""

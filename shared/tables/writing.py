@@ -90,8 +90,10 @@ class WritableRecords(Records[R]):
             return RecordConflict(f"{self.table}: this {field} is taken", field)
         return error
 
-    async def update(self, record_id: str, change: Callable[[R], R | None], *, if_match: str | None = None) -> R:
+    async def update(self, record: str | R, change: Callable[[R], R | None], *, if_match: str | None = None) -> R:
         """Read a record, let `change` alter it (or return another one), write it. A conflict starts all over.
+
+        `record` is its id, or the record as `get` has returned it: then the first attempt needs no read.
 
         What `change` raises passes through, and nothing is written; neither is a record that `change` leaves as it
         was. `if_match` is the version that the record must have: `RecordChanged`. `RecordNotFound`; `RecordConflict`
@@ -99,11 +101,12 @@ class WritableRecords(Records[R]):
 
         Cost, counted: 1 point read and 1 transaction of those rows of `insert` that change; a changed value of an
         indexed field changes two. Cost, plain: 1 point read and 1 write of 1 row; with a changed value of a unique
-        field 1 transaction of three rows.
+        field 1 transaction of three rows. Given a record: the same without the point read.
         """
+        record_id, known = (record, None) if isinstance(record, str) else (record.id, self.known(record))
         async with client().lock(self.table, self.partition, record_id.lower()):
             for _ in range(_ATTEMPTS):
-                stored = await self.read(record_id)
+                stored, known = known or await self.read(record_id), None
                 self._match(stored, if_match)
                 new = self.columns.decode([{**stored.row, **stored.texts}])[0]
                 result = change(new)

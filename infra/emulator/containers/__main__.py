@@ -27,6 +27,10 @@ def main() -> None:
     parser.add_argument("--restart-delay", type=float, default=1, help="seconds before the first restart")
     parser.add_argument("--disk", type=float, default=10, help="GB of files that a container may have")
     parser.add_argument("--processes", type=int, default=1000, help="processes that a container may have")
+    parser.add_argument("--starts", type=int, default=Rules.starts, help="container groups that start at a time")
+    parser.add_argument(
+        "--starting", type=float, default=Rules.starting, help="seconds after which a group that runs counts as started"
+    )
     parser.add_argument(
         "--reachable", action="append", default=[], metavar="HOST", type=sandbox.networks,
         help="a private host or network (10.1.0.0/16) that images with outgoing traffic may reach; can be repeated",
@@ -44,6 +48,8 @@ def main() -> None:
         restart_delay=options.restart_delay,
         disk=int(options.disk * sandbox.GIB),
         processes=options.processes,
+        starts=options.starts,
+        starting=options.starting,
         reachable=tuple(network for networks in options.reachable for network in networks),
     )
     service = ContainerGroups(options.state.resolve(), options.images, rules, kill_after=options.kill_after)

@@ -31,12 +31,14 @@ Sources = dict[str, tuple[Path, bool]]
 
 @dataclass(frozen=True)
 class Rules:
-    """How containers run: seconds, and the limits of each container."""
+    """How containers run: seconds, the limits of each container, and how many groups may start at a time."""
 
     grace: float = 2  # from SIGTERM to SIGKILL
     restart_delay: float = 1  # before the first restart
     disk: int = 10 * sandbox.GIB  # bytes of its files
     processes: int = 1000
+    starts: int = 3 * (os.cpu_count() or 1)
+    starting: float = 0.5  # seconds after which a group that runs counts as started
     reachable: tuple[str, ...] = ()  # private IPv4 networks that containers with outgoing traffic reach all the same
 
 

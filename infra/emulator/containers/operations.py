@@ -80,6 +80,7 @@ class ContainerGroups:
         self.work: set[asyncio.Task[None]] = set()
         self.closing = False
         self.starters = ThreadPoolExecutor(4)  # separate threads, so that many starts do not delay the reading of logs
+        self.starts = asyncio.Semaphore(rules.starts)
 
     def images(self) -> dict[str, sandbox.Image]:
         """The images by name, read from the file at each call."""
@@ -257,6 +258,14 @@ class ContainerGroups:
         self.begin(self.run(group))
 
     async def run(self, group: ContainerGroup) -> None:
+        """Start a group in its turn: all at once, they would share the processors until the last one has started."""
+        async with self.starts:
+            await self.start(group)
+            until = time.monotonic() + self.rules.starting
+            while time.monotonic() < until and group.alive and not self.closing:  # noqa: ASYNC110 - the end is a file lock's
+                await asyncio.sleep(0.01)
+
+    async def start(self, group: ContainerGroup) -> None:
         async with group.changing:
             if self.closing or group.wanted == "deleted":
                 return

@@ -21,6 +21,13 @@ class Timer:
     def cancel(self) -> None: ...
 
 
+class Event(str):
+    """The task of an external event, with its name as its text; `result` is the value that it was raised with."""
+
+    is_completed = False
+    result: object = None
+
+
 class Context:
     """What the workflow asks of Durable Functions; a call of an activity is its name."""
 
@@ -42,8 +49,8 @@ class Context:
         self.values.append(value)
         return name
 
-    def wait_for_external_event(self, name: str) -> str:
-        return name
+    def wait_for_external_event(self, name: str) -> Event:
+        return Event(name)
 
     def create_timer(self, fire_at: datetime) -> Timer:
         return Timer((fire_at - START).total_seconds())
@@ -78,6 +85,21 @@ def test_pauses_come_from_the_first_activity_and_older_instances_keep_the_defaul
         assert workflow.send(probe) == "job_probe"
         tasks = workflow.send(None)  # still running
     assert waited == expected
+
+
+@pytest.mark.parametrize("recorded", [True, False, None])
+def test_after_the_report_of_an_exit_only_the_removal_is_left_unless_the_end_could_not_be_recorded(
+    recorded: bool | None,
+):
+    context = Context()
+    workflow = workflow_of(context)
+    next(workflow)
+    finished, *_ = workflow.send({"limit": 700, "pauses": [1], "inputs": ["main.py"]})
+    finished.is_completed, finished.result = True, recorded
+    assert workflow.send(finished) == ("job_remove" if recorded else ["job_end", "job_remove"])
+    assert context.values[-1]["inputs"] == ["main.py"]
+    with pytest.raises(StopIteration):
+        workflow.send(None)
 
 
 def test_a_job_that_is_not_to_run_ends_after_the_removal_of_what_an_earlier_attempt_may_have_created():

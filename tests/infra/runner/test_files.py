@@ -112,7 +112,7 @@ def test_of_very_many_files_the_first_are_kept_and_the_others_counted(
 
 def test_an_exit_that_is_refused_is_reported_again_without_files(api: App):
     api.refusals = 1
-    end = {"exit_code": 3, "reason": "exited", "message": "", "size": 7, "files": [{"name": "x"}], "skipped": []}
+    end = {"exit_code": 3, "reason": "exited", "message": "", "size": 7, "files": [{"name": "x"}], "output": "eA=="}
     runner.report_exit(end, api)
     (_, first), (_, second) = api.posts
     assert json.loads(first) == end
@@ -151,5 +151,6 @@ def test_output_over_the_limit_is_dropped_and_one_line_says_so(limit: int | None
 def test_a_runner_whose_app_is_gone_gives_up_when_its_patience_ends(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(push, "PATIENCE", 0.3)
     pusher = push.Pusher(push.JobApi("http://127.0.0.1:9/jobs/1", "token"))
+    pusher.write(b"x" * (push.REST + 1))
     with pytest.raises(push.Over, match="no answer for 0 s"):
         pusher.close()
