@@ -19,7 +19,6 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-import select
 import socket
 import struct
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 NEWIPC, NEWUSER, NEWNET = 0x08000000, 0x10000000, 0x40000000
 CONNECTIONS = 64
 """Connections of one port at a time; more of them wait."""
-PATIENCE = 10
-"""Seconds within which slirp4netns must be ready; without it the containers start without outgoing traffic."""
 KEYED_MEMORY = 64 * 1024**2
 """Bytes of memory that the containers of a group can share by a key, which outlives processes."""
 NAMESERVER = "10.0.2.3"
@@ -49,7 +46,7 @@ tuntap add dev tap0 mode tap
 link add inside type veth peer name eth0 netns {group}
 link set tap0 mtu 65520 up
 link set inside mtu 65520 up
-addr add 10.0.2.100/32 dev tap0
+addr add 10.0.2.102/32 dev tap0
 route add 10.0.2.101 dev inside
 route add default via 10.0.2.2 dev tap0 onlink
 route add {nameserver} dev tap0 table 53
@@ -57,11 +54,14 @@ rule add to {nameserver} ipproto udp dport 53 lookup 53
 rule add to {nameserver} ipproto tcp dport 53 lookup 53
 """
 GROUP = """\
+ntable change name arp_cache dev eth0 retrans 20 mcast_probes 1000
 link set eth0 mtu 65520 up
 addr add 10.0.2.101/32 dev eth0
 route add 10.0.2.100 dev eth0
 route add default via 10.0.2.100 dev eth0
 """
+"""The first packets wait until the router has its address: the group asks for it every 20 ms, for 20 s at most."""
+CARRIED = "addr add 10.0.2.100/32 dev tap0\n"
 
 
 class Network:
@@ -72,7 +72,10 @@ class Network:
         self.problems: list[str] = []
         """Why ports of the group cannot be reached from the machine."""
         self.ready: int | None = None
-        """A pipe that ends when outgoing traffic is possible, or will not be; None when it is not allowed."""
+        """A pipe that ends when outgoing traffic is possible, or will not be; None when it is not allowed.
+
+        Before, it holds a byte from the moment on at which packets wait for that instead of being refused.
+        """
         self.channel, outside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         doors = self.doors(plan["ports"])
         if plan["ways"] or plan["outgoing"]:
@@ -249,7 +252,7 @@ def attach(program: str, router: str, ready: int) -> None:
 
 
 def route(plan: OutgoingPlan, machine: list[str], channel: socket.socket, done: int) -> None:
-    """Be the router until slirp4netns holds its namespace; then write to `done`."""
+    """Be the router until slirp4netns holds its namespace; write to `done` as `Network.ready` says."""
     group, supervisor = os.open("/proc/self/ns/net", os.O_RDONLY), os.getppid()
     unshare(NEWNET)
     write("/proc/sys/net/ipv4/ip_forward", "1")
@@ -263,7 +266,10 @@ def route(plan: OutgoingPlan, machine: list[str], channel: socket.socket, done: 
     socket.send_fds(channel, [str(os.getpid()).encode()], [started])
     os.close(started)
     child = fork(lambda: enter(group, plan["ip"]), group, 2)
-    if os.waitpid(child, 0)[1] == 0 and select.select([ready], [], [], PATIENCE)[0] and os.read(ready, 1) == b"1":
+    if os.waitpid(child, 0)[1] == 0:
+        os.write(done, b"1")
+    if os.read(ready, 1) == b"1":
+        ip(plan["ip"], CARRIED)
         os.write(done, b"1")
 
 

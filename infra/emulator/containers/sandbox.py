@@ -50,7 +50,8 @@ sys.path.append({str(ROOT)!r})
 from infra.emulator.containers.network import Network, isolate
 plan, *command = sys.argv[1:]
 if not command:
-    sys.exit(not os.read(Network(json.loads(plan)).ready, 1))
+    ready = Network(json.loads(plan)).ready
+    sys.exit(os.read(ready, 1) + os.read(ready, 1) != b"11")
 isolate()
 os.execve(command[0], command, {{}})
 """

@@ -1,6 +1,8 @@
 """Attempts to get out of a container: each must fail."""
 
+import asyncio
 import json
+import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -154,6 +156,29 @@ class TestNetwork:
         tcp, udp = (one.getsockname()[1] for one in services)
         name = await reaching.run("python3", "-c", ATTEMPTS, str(tcp), str(udp), "30", machine[0], image="test/open:1")
         assert f"OUT {machine[0]} {tcp} b''" in await reaching.logs(name)
+
+    @outgoing
+    async def test_the_first_packets_wait_until_traffic_can_leave(
+        self, tmp_path: Path, services: tuple[socket.socket, socket.socket], machine: list[str]
+    ):
+        images, slow = tmp_path / "images.json", tmp_path / "bin/slirp4netns"
+        images.write_text(json.dumps({"test/open:1": OPEN}))
+        slow.parent.mkdir()
+        slow.write_text(f'#!/bin/sh\nPATH=/usr/bin:/bin\nsleep 2\nexec {shutil.which("slirp4netns")} "$@"\n')
+        slow.chmod(0o755)
+        path = {"PATH": f"{slow.parent}:{os.environ['PATH']}"}
+        emulator = EmulatorProcess(tmp_path / "state", images, "--reachable", machine[0], environment=path)
+        await emulator.start()
+        async with Groups(emulator.port) as groups:
+            port = services[1].getsockname()[1]
+            send = (
+                f"import socket, time; socket.socket(2, 2).sendto(b'first', ('{machine[0]}', {port})); time.sleep(600)"
+            )
+            await groups.create(group(container("python3", "-c", send, image="test/open:1")))
+            services[1].setblocking(True)
+            services[1].settimeout(30)
+            assert await asyncio.to_thread(services[1].recv, 10) == b"first"
+        await emulator.stop()
 
     @outgoing
     async def test_routes_cannot_be_changed(self, groups: Groups, emulator: EmulatorProcess):
