@@ -10,11 +10,11 @@ WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
-run: setup ## serve http://127.0.0.1:7071 until Ctrl-C
-	@exec $(BIN)/python -m infra.local run
+run: setup ## serve http://127.0.0.1:7071 until Ctrl-C; PORT=8080 chooses another port, and those after it for the services
+	@exec $(BIN)/python -m infra.local run $(if $(PORT),--port="$(PORT)")
 
 services: setup ## start all services except the Functions host, for `func start`
-	@exec $(BIN)/python -m infra.local services
+	@exec $(BIN)/python -m infra.local services $(if $(PORT),--port="$(PORT)")
 
 demo: setup ## submit one run over HTTP and print its live events, result and artifacts
 	@exec $(BIN)/python -m infra.local demo
