@@ -47,8 +47,8 @@ if os.getppid() == int(sys.argv[1]):
 Ready = Callable[[], Awaitable[bool]]
 
 
-REASON = re.compile(r"^(?:ERROR |python -m \S+: error: )(.+)$", re.MULTILINE)
-"""A line in which a child says why it cannot start."""
+REASON = re.compile(r"^(?:ERROR |python -m \S+: error: |(?=\w+Error: ))(.+)$", re.MULTILINE)
+"""A line in which a child says why it cannot start, such as the last one of a traceback."""
 
 
 class NotReady(RuntimeError):
@@ -99,8 +99,8 @@ class Child:
         while True:
             # Another process may be the one that answers on the port, so the child must be alive too.
             if process.returncode is not None:
-                if reasons := REASON.findall(self.log.read_bytes()[begin:].decode(errors="replace")):
-                    raise NotReady(f"{self.name} did not start: {reasons[-1]}")
+                if reason := self._reason(begin):
+                    raise NotReady(f"{self.name} did not start: {reason}")
                 raise NotReady(f"{self.name} ended with {process.returncode}:\n{self.tail()}")
             with contextlib.suppress(OSError):
                 if await ready():
@@ -133,6 +133,12 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         return f"was killed (signal {-code})" if code < 0 else f"ended with {code}"
+
+    def _reason(self, begin: int) -> str:
+        """The line after this byte of its log in which it says why it ended, or the only one; else empty."""
+        said = self.log.read_bytes()[begin:].decode(errors="replace").strip()
+        reasons = REASON.findall(said) or ([] if "\n" in said else [said])
+        return reasons[-1] if reasons else ""
 
     def tail(self, lines: int = 15) -> str:
         """The last lines of its log."""

@@ -53,9 +53,17 @@ def test_settings_that_cannot_be_read(run: list[str], tree: Path, tmp_path: Path
     )
 
 
-def test_a_folder_that_cannot_be_written(run: list[str], tree: Path, tmp_path: Path):
-    (tree / ".local").write_text("in the way")
-    assert failed(run, tmp_path, tree=tree) == f"Cannot use {tree}/.local: File exists"
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        (".local", "Cannot use {}: File exists"),
+        (".local/azurite", "azurite did not start: Exit due to unhandled error: EEXIST: file already exists, mkdir '{}'"),
+    ],
+)
+def test_a_folder_that_cannot_be_written(run: list[str], tree: Path, tmp_path: Path, folder: str, reason: str):
+    (tree / folder).parent.mkdir(exist_ok=True)
+    (tree / folder).write_text("in the way")
+    assert failed(run, tmp_path, tree=tree) == reason.format(tree / folder)
 
 
 def test_a_port_in_use_is_named(tmp_path: Path):
