@@ -57,7 +57,10 @@ def test_settings_that_cannot_be_read(run: list[str], tree: Path, tmp_path: Path
     ("folder", "reason"),
     [
         (".local", "Cannot use {}: File exists"),
-        (".local/azurite", "azurite did not start: Exit due to unhandled error: EEXIST: file already exists, mkdir '{}'"),
+        (
+            ".local/azurite",
+            "azurite did not start: Exit due to unhandled error: EEXIST: file already exists, mkdir '{}'",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_written(run: list[str], tree: Path, tmp_path: Path, folder: str, reason: str):
