@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from infra.emulator.processes import ROOT, free_ports, listening
-from infra.local.environment import PORTS
+from infra.emulator.processes import ROOT
+from infra.local.environment import ports_from
 
 ODD = 'it\'s a "café" & more'
 """The name of a folder that every program on the way must quote."""
@@ -56,23 +58,24 @@ def failed(command: list[str], folder: Path, *, tree: Path = ROOT, **environment
         capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done
-    assert children_in(folder) == []
+    assert not children_in(folder)
     return done.stderr.rstrip()
 
 
-def children_in(folder: Path) -> list[str]:
-    """The command lines of all processes whose temporary files are in this folder."""
-    found: list[str] = []
+def children_in(folder: Path) -> dict[int, str]:
+    """The ids and command lines of all processes whose temporary files are in this folder or below it."""
+    found: dict[int, str] = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # Read in this order, because a starting process gets its command line before its environment.
-            if f"TMPDIR={folder}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            if f"\0TMPDIR={folder}".encode() in b"\0" + (process / "environ").read_bytes():
+                line = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(process.name)] = line.decode(errors="replace")
     return found
 
 
 async def none_in(folder: Path) -> bool:
-    return children_in(folder) == []
+    return not children_in(folder)
 
 
 async def until_printed(process: asyncio.subprocess.Process, text: str) -> str:
@@ -86,16 +89,14 @@ async def until_printed(process: asyncio.subprocess.Process, text: str) -> str:
     return printed
 
 
-async def free_row() -> int:
-    """A port that no process uses, and neither those after it that an environment needs."""
+def free_row() -> int:
+    """The first of as many ports side by side as an environment needs, none of them in use.
+
+    They lie below those that the system gives to connections, one of which could take a port of the row meanwhile.
+    """
     while True:
-        [first] = free_ports(1)
-        with contextlib.suppress(OSError):
-            if first + len(PORTS) > 65535:
-                continue
-            for port in range(first, first + len(PORTS)):
-                with contextlib.suppress(ConnectionRefusedError):
-                    await listening(port)
-                    break
-            else:
-                return first
+        row = ports_from(random.randrange(20_000, 32_000))
+        with contextlib.suppress(OSError), contextlib.ExitStack() as sockets:
+            for port in row.values():
+                sockets.enter_context(socket.create_server(("127.0.0.1", port)))
+            return row["host"]

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,26 +27,38 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    """What a failed test leaves running is killed."""
+    yield
+    for process in children_in(tmp_path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
 class TestDemo:
     async def test_it_shows_a_run_and_succeeds(self, tmp_path: Path):
-        process = await start(make("demo"), tmp_path, tree=copied_tree(tmp_path))
+        tree = copied_tree(tmp_path)
+        temporary = tree / "temporary"  # where a demonstration has its state
+        temporary.mkdir()
+        process = await start(make("demo"), temporary, tree=tree)
         output = (await asyncio.wait_for(process.communicate(), 90))[0].decode()
         assert process.returncode == 0, output
         for shown in ("authenticated", "run_update: running", "| 21/21  Namespaces", "run_complete: completed",
                       "letters.csv", "letters.png", "claude.log", "Done"):  # fmt: skip
             assert shown in output
-        assert children_in(tmp_path) == []
+        assert not children_in(temporary)
 
     async def test_when_ended_at_once_it_leaves_no_child_process(self, tmp_path: Path):
         process = await start(local("demo"), tmp_path)
         await eventually(lambda: several_in(tmp_path))
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         await asyncio.wait_for(process.communicate(), 30)
         assert process.returncode == 130
         await eventually(lambda: none_in(tmp_path), seconds=10)
 
-    async def test_when_make_is_killed_no_process_is_left(self, tmp_path: Path):
-        process = await start(make("demo"), tmp_path)
+    async def test_when_killed_it_leaves_no_child_process(self, tmp_path: Path):
+        process = await start(local("demo"), tmp_path)
         await until_printed(process, "run_update")
         process.kill()
         await asyncio.wait_for(process.communicate(), 60)
@@ -54,7 +67,7 @@ class TestDemo:
 
 class TestRun:
     async def test_on_chosen_ports_it_serves_until_ctrl_c_and_survives_mistakes(self, tmp_path: Path):
-        tree, port = copied_tree(tmp_path), await free_row()
+        tree, port = copied_tree(tmp_path), free_row()
         process = await start(make("run", f"PORT={port}"), tmp_path, tree=tree, RUNYARD_LOCAL_REACHABLE="10.9.0.0/16")
         try:
             said = await until_printed(process, "Ctrl-C stops all services")
@@ -62,7 +75,7 @@ class TestRun:
             assert f"WebSocket   ws://127.0.0.1:{port}/gateway/ws\n" in said
             assert f"Storage     Azurite on {port + 3}, {port + 4}, {port + 5}\n" in said
 
-            assert any("--reachable=10.9.0.0/16" in line for line in children_in(tmp_path))
+            assert any("--reachable=10.9.0.0/16" in line for line in children_in(tmp_path).values())
 
             second = await start(local("run", "--port", str(port + 6)), tmp_path / "second", tree=tree)
             heard = (await second.communicate())[0].decode()
@@ -86,8 +99,8 @@ class TestRun:
             await asyncio.wait_for(process.communicate(), 60)
         await eventually(lambda: none_in(tmp_path), seconds=10)
 
-    async def test_services_on_chosen_ports_say_what_contains_nothing(self, tmp_path: Path):
-        tree, port, programs = copied_tree(tmp_path), await free_row(), tmp_path / "programs"
+    async def test_services_on_chosen_ports_say_what_contains_nothing_and_end_with_make(self, tmp_path: Path):
+        tree, port, programs = copied_tree(tmp_path), free_row(), tmp_path / "programs"
         programs.mkdir()
         for program in ("make", "node", "sh"):
             (programs / program).symlink_to(shutil.which(program) or "")
@@ -98,9 +111,9 @@ class TestRun:
         exports = (tree / ".local/environment").read_text()
         assert f"RUNYARD_PUBLIC_URL=http://127.0.0.1:{port}\n" in exports
         assert f"RUNYARD_ARM_ENDPOINT=http://127.0.0.1:{port + 1}\n" in exports
-        os.killpg(process.pid, signal.SIGTERM)
-        await asyncio.wait_for(process.communicate(), 60)
-        await eventually(lambda: none_in(tmp_path), seconds=10)
+        process.kill()
+        await eventually(lambda: none_in(tmp_path), seconds=60)
+        await process.communicate()
 
 
 class TestSettings:

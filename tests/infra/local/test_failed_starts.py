@@ -19,9 +19,9 @@ pytestmark = [
 
 
 @pytest.fixture
-async def run(tmp_path: Path) -> list[str]:
+def run() -> list[str]:
     """`python -m infra.local run` on free ports."""
-    return local("run", "--port", str(await free_row()))
+    return local("run", "--port", str(free_row()))
 
 
 @pytest.fixture
