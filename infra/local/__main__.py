@@ -143,9 +143,10 @@ def main() -> int:
     """Run one of the commands; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    ports = f"port of the app; the services get those after it (by default {', '.join(map(str, PORTS.values()))})"
     for name in ("run", "services"):
-        port = commands.add_parser(name).add_argument("--port", type=_ports, default=PORTS, dest="ports")
-        port.help = f"port of the app; the services get those after it (by default {list(PORTS.values())})"
+        command = commands.add_parser(name, usage=argparse.SUPPRESS)  # so that an error is one line
+        command.add_argument("--port", type=_ports, default=PORTS, dest="ports", metavar="PORT", help=ports)
     commands.add_parser("demo")
     given = parser.parse_args()
     if "MAKELEVEL" in os.environ:

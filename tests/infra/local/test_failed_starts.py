@@ -76,6 +76,15 @@ def test_a_port_in_use_is_named(tmp_path: Path):
         assert said.endswith("(another `make run`?), or choose other ports: make run PORT=8080")
 
 
+@pytest.mark.parametrize("port", ["80", "65531", "many"])
+def test_what_is_no_port_is_named(port: str):
+    done = subprocess.run(local("run", f"--port={port}"), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"python -m infra.local run: error: argument --port: {port!r} is not a port: choose one from 1024 to 65530\n",
+    )
+
+
 def test_no_free_ports(tmp_path: Path):
     # In a network of its own, which has two ports to choose from.
     alone = ["unshare", "--map-root-user", "--net", "sh", "-c"]
