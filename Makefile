@@ -10,11 +10,11 @@ WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
-run: setup ## serve http://127.0.0.1:7071 until Ctrl-C
-	@exec $(BIN)/python -m infra.local run
+run: setup ## serve http://127.0.0.1:7071 until Ctrl-C; PORT=8080 chooses another port, and those after it for the services
+	@exec $(BIN)/python -m infra.local run $(if $(PORT),--port="$(PORT)")
 
 services: setup ## start all services except the Functions host, for `func start`
-	@exec $(BIN)/python -m infra.local services
+	@exec $(BIN)/python -m infra.local services $(if $(PORT),--port="$(PORT)")
 
 demo: setup ## submit one run over HTTP and print its live events, result and artifacts
 	@exec $(BIN)/python -m infra.local demo
@@ -40,17 +40,10 @@ bench: setup ## run the benchmarks and write bench/results.json
 setup: .venv/.ready $(NODE_TOOLS)
 
 .venv/.ready: requirements.txt requirements-dev.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Python is missing: install Python 3.11 or newer"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$$($(PYTHON) --version) is too old: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Installing Python packages into .venv (once)..."
-	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt && touch $@
+	@sh infra/local/setup.sh python "$(PYTHON)"
 
 $(NODE_TOOLS): infra/local/package.json infra/local/package-lock.json
-	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js is missing: install Node.js 20 or newer, with npm"; exit 1; }
-	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "Node.js $$(node --version) is too old: install 20 or newer"; exit 1; }
-	@echo "Installing the storage emulator into infra/local/node_modules (once)..."
-	@npm ci --prefix infra/local --no-audit --no-fund --loglevel=error >/dev/null && touch $@
+	@sh infra/local/setup.sh node
 
 clean: ## remove what the commands above installed and stored
 	rm -rf .venv .local infra/local/node_modules

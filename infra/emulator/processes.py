@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
+import re
 import signal
 import socket
 import sys
@@ -14,15 +16,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface on which no process listens at this moment."""
+    """Ports of the loopback interface on which no process listens at this moment. Raises NotReady."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for s in sockets:
             s.bind(("127.0.0.1", 0))
         return [s.getsockname()[1] for s in sockets]
+    except OSError as error:
+        raise NotReady(f"This machine has no {count} free ports: {error.strerror}") from None
     finally:
         for s in sockets:
             s.close()
+
+
+def end_with_parent() -> None:
+    """On Linux, this process gets SIGTERM when the process that has started it ends, even by SIGKILL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 # Runs a command as this same process, after it has asked the kernel for SIGTERM at the end of the parent. It is sent to
@@ -37,8 +47,15 @@ if os.getppid() == int(sys.argv[1]):
 Ready = Callable[[], Awaitable[bool]]
 
 
+REASON = re.compile(r"^(?:ERROR |python -m \S+: error: |(?=\w+Error: ))(.+)$", re.MULTILINE)
+"""A line in which a child says why it cannot start, such as the last one of a traceback."""
+
+
 class NotReady(RuntimeError):
-    """A child ended early or was not ready in time; the message ends with the last lines of its log."""
+    """A child ended early or was not ready in time.
+
+    The message is one line when the child has said why; else it ends with the last lines of its log.
+    """
 
 
 class Child:
@@ -61,6 +78,7 @@ class Child:
         if sys.platform == "linux":
             command = [sys.executable, "-I", "-S", "-c", _UNTIL_PARENT_ENDS, str(os.getpid()), *command]
         with self.log.open("ab") as log:
+            begin = log.tell()
             self.process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -71,16 +89,18 @@ class Child:
                 start_new_session=True,
             )
         try:
-            await self._until_ready(self.process, ready, seconds)
+            await self._until_ready(self.process, ready, seconds, begin)
         except BaseException:  # Ctrl-C too: no other code knows this process yet
             await self.kill()
             raise
 
-    async def _until_ready(self, process: asyncio.subprocess.Process, ready: Ready, seconds: float) -> None:
+    async def _until_ready(self, process: asyncio.subprocess.Process, ready: Ready, seconds: float, begin: int) -> None:
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
             # Another process may be the one that answers on the port, so the child must be alive too.
             if process.returncode is not None:
+                if reason := self._reason(begin):
+                    raise NotReady(f"{self.name} did not start: {reason}")
                 raise NotReady(f"{self.name} ended with {process.returncode}:\n{self.tail()}")
             with contextlib.suppress(OSError):
                 if await ready():
@@ -113,6 +133,12 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         return f"was killed (signal {-code})" if code < 0 else f"ended with {code}"
+
+    def _reason(self, begin: int) -> str:
+        """The line after this byte of its log in which it says why it ended, or the only one; else empty."""
+        said = self.log.read_bytes()[begin:].decode(errors="replace").strip()
+        reasons = REASON.findall(said) or ([] if "\n" in said else [said])
+        return reasons[-1] if reasons else ""
 
     def tail(self, lines: int = 15) -> str:
         """The last lines of its log."""

@@ -22,6 +22,15 @@ NODE_MODULES = ROOT / "infra/local/node_modules"
 PORTS = {"host": 7071, "containers": 7072, "webpubsub": 7073, "blob": 10000, "queue": 10001, "table": 10002}
 """The ports of `make run`, which the sample settings name too."""
 
+
+def ports_from(first: int) -> dict[str, int]:
+    """This port for the Functions host, and those after it for the services. Raises ValueError."""
+    ports = range(first, first + len(PORTS))
+    if first < 1024 or ports[-1] > 65535:
+        raise ValueError(f"no ports from {first} on")
+    return dict(zip(PORTS, ports, strict=True))
+
+
 SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow"}
 """The documented socket paths, and the hub to which the host forwards each of them."""
 
@@ -142,6 +151,7 @@ class Environment:
         port = self.ports["containers"]
         arguments = ["--port", str(port), "--state", str(self.state / "containers")]
         arguments += ["--images", str(self.state / "images.json"), *self._origins()]
+        arguments += self._options({"--reachable": "RUNYARD_LOCAL_REACHABLE"})
         self.containers = self._child("containers", *arguments, env={"CONTAINERS_TOKEN": self.keys.containers})
         await self.containers.start(functools.partial(listening, port))
 
@@ -162,7 +172,10 @@ class Environment:
 
     def _origins(self) -> list[str]:
         """The command line options that allow the host names and pages which the settings name."""
-        named = {"--allow-host": "RUNYARD_LOCAL_HOSTS", "--allow-origin": "RUNYARD_CORS_ORIGINS"}
+        return self._options({"--allow-host": "RUNYARD_LOCAL_HOSTS", "--allow-origin": "RUNYARD_CORS_ORIGINS"})
+
+    def _options(self, named: Mapping[str, str]) -> list[str]:
+        """Command line options, each repeated for every value of a setting that is a list."""
         return [
             f"{option}={value.strip()}"
             for option, setting in named.items()

@@ -56,11 +56,11 @@ async def _keep(name: str, current: Callable[[], Child | None], start: Callable[
 
 
 async def _repeat_notices(log: Path, say: Say) -> None:
-    """Say what the host prints about its own processes and about changed files."""
+    """Say what the host prints about its own processes, about changed files, and about an app that does not load."""
     with log.open(errors="replace") as lines:
         lines.seek(0, 2)
         while True:
             while line := lines.readline():
-                if line.startswith(NOTICE) and line.endswith("\n"):
+                if line.startswith((NOTICE, "ERROR ")) and line.endswith("\n"):
                     say(line.removeprefix(NOTICE).rstrip())
             await asyncio.sleep(0.2)

@@ -32,7 +32,7 @@ def main() -> None:
         "--starting", type=float, default=Rules.starting, help="seconds after which a group that runs counts as started"
     )
     parser.add_argument(
-        "--reachable", action="append", default=[], metavar="HOST", type=sandbox.networks,
+        "--reachable", action="append", default=[], metavar="HOST", type=_networks,
         help="a private host or network (10.1.0.0/16) that images with outgoing traffic may reach; can be repeated",
     )  # fmt: skip
     Origins.add_options(parser)
@@ -55,6 +55,13 @@ def main() -> None:
     service = ContainerGroups(options.state.resolve(), options.images, rules, kill_after=options.kill_after)
     served = application(service, token, Origins.of_options(options))
     web.run_app(served, host="127.0.0.1", port=options.port, print=None, shutdown_timeout=3)
+
+
+def _networks(host: str) -> list[str]:
+    try:
+        return sandbox.networks(host)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{host!r} is not a known host or network") from None
 
 
 if __name__ == "__main__":

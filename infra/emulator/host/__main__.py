@@ -44,9 +44,8 @@ def main() -> None:
     try:
         listener = listen(given.port) if given.fd is None else socket.socket(fileno=given.fd)
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        sys.exit(f"ERROR port {given.port} is taken")
+        how = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+        sys.exit(f"ERROR port {given.port} {how}")
     if given.reload:
         from infra.emulator.host.reload import supervise as serve_app
     else:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from infra.emulator.host.failure import reason
 from infra.emulator.host.host import Host, Options
 from infra.emulator.host.operations import InvocationFormatter
 from infra.emulator.host.settings import InvalidApp
@@ -32,11 +33,10 @@ def serve(options: Options, listener: socket.socket, supervisor: socket.socket |
                 return 0
         print(host.table(), flush=True)
         asyncio.run(_run(host, supervisor))
-    except InvalidApp as error:
-        print(f"ERROR {error}", flush=True)
-        return 1
-    except Exception:
-        traceback.print_exc(file=sys.stdout)
+    except Exception as error:
+        if not isinstance(error, InvalidApp):
+            traceback.print_exc(file=sys.stdout)
+        print(f"ERROR {reason(error, options.app)}", flush=True)
         return 1
     return 0
 

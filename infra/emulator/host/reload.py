@@ -100,7 +100,8 @@ class Version:
 def supervise(options: Options, listener: socket.socket) -> int:
     """Serve the app until SIGTERM or SIGINT, and its new version after every change; returns the exit code.
 
-    When a new version does not load, an error is printed and the old one continues to serve. New connections during a
+    When the first version does not load, the exit code is 1. When a new version does not load, an error is printed and
+    the old one continues to serve. New connections during a
     change wait in the listening socket, which stays open. A process that ends by itself is started again; the third one
     within a minute ends this process too, with exit code 1.
     """
@@ -111,6 +112,7 @@ def supervise(options: Options, listener: socket.socket) -> int:
     files = watched_files(options.app)
     serving: Version | None = None
     loading: Version | None = Version(options, listener)
+    has_served = False
     crashes: deque[float] = deque(maxlen=CRASHES)
     while not stopping:
         versions = [version for version in (serving, loading) if version]
@@ -120,7 +122,7 @@ def supervise(options: Options, listener: socket.socket) -> int:
                 if serving:
                     serving.stop()
                 loading.go()
-                serving, loading = loading, None
+                serving, loading, has_served = loading, None, True
                 continue
             code, loading = loading.reap(), None
             if code < 0:
@@ -128,6 +130,8 @@ def supervise(options: Options, listener: socket.socket) -> int:
                 _notice(f"The process that loaded the app was killed (signal {-code}); starting it again.")
                 time.sleep(RESTART_SECONDS)
                 loading = Version(options, listener)
+            elif not has_served:
+                break
             else:
                 _notice("This version does not load" + ("; the previous one still serves." if serving else "."))
         if serving and serving.control in ready:

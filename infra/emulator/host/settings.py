@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+SETTINGS_FILE = "local.settings.json"
 SETTING_PREFIX = "AzureFunctionsJobHost__"
 
 
@@ -15,13 +16,22 @@ class InvalidApp(RuntimeError):
 
 def apply_app_settings(app: Path) -> None:
     """Add `Values` of `local.settings.json`, or else of the sample, to the environment, unless they are set there."""
-    for name in ("local.settings.json", "local.settings.sample.json"):
-        if (app / name).exists():
-            for key, value in _read_object(app / name).get("Values", {}).items():
-                if not isinstance(value, str):
-                    raise InvalidApp(f"{name}: the value of {key} must be a string")
+    for path in (app / SETTINGS_FILE, app / "local.settings.sample.json"):
+        if path.exists():
+            for key, value in values_in(path).items():
                 os.environ.setdefault(key, value)
             return
+
+
+def values_in(path: Path) -> dict[str, str]:
+    """The app settings in a file such as `local.settings.json`; none when it does not exist. Raises InvalidApp."""
+    values = _read_object(path).get("Values", {}) if path.exists() else {}
+    if not isinstance(values, dict):
+        raise InvalidApp(f'{path.name}: "Values" must be a JSON object')
+    for key, value in values.items():
+        if not isinstance(value, str):
+            raise InvalidApp(f"{path.name}: the value of {key} must be a string")
+    return values
 
 
 class HostConfiguration:

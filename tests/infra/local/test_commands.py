@@ -1,4 +1,4 @@
-"""The commands of the README, run as a user runs them."""
+"""The commands of the README, run as a user runs them, in a folder whose name must be quoted."""
 
 import asyncio
 import contextlib
@@ -6,103 +6,114 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.emulator.processes import ROOT
 from infra.local.__main__ import as_exports, own_settings
-from infra.local.environment import PORTS, Environment
+from infra.local.environment import Environment, ports_from
+from tests.infra.local.harness import children_in, copied_tree, free_row, local, make, none_in, start, until_printed
+from tests.support.gateway import register
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.long
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes by /proc"),
+    pytest.mark.skipif(shutil.which("make") is None, reason="needs make"),
+]
 
 
-async def start(command: str, folder: Path) -> asyncio.subprocess.Process:
-    """Start one of the commands, with its temporary files below `folder`."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "infra.local", command, cwd=ROOT, env={**os.environ, "TMPDIR": str(folder)},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-
-
-def children_in(folder: Path) -> list[str]:
-    """The command lines of all child processes whose temporary files are in this folder."""
-    found: list[str] = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            # Read in this order, because a starting process gets its command line before its environment.
-            if f"TMPDIR={folder}".encode() in (process / "environ").read_bytes():
-                line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if "infra.local demo" not in line:
-                    found.append(line)
-    return found
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    """What a failed test leaves running is killed."""
+    yield
+    for process in children_in(tmp_path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 class TestDemo:
     async def test_it_shows_a_run_and_succeeds(self, tmp_path: Path):
-        process = await start("demo", tmp_path)
+        tree = copied_tree(tmp_path)
+        temporary = tree / "temporary"  # where a demonstration has its state
+        temporary.mkdir()
+        process = await start(make("demo"), temporary, tree=tree)
         output = (await asyncio.wait_for(process.communicate(), 90))[0].decode()
         assert process.returncode == 0, output
         for shown in ("authenticated", "run_update: running", "| 21/21  Namespaces", "run_complete: completed",
                       "letters.csv", "letters.png", "claude.log", "Done"):  # fmt: skip
             assert shown in output
-        assert children_in(tmp_path) == []
+        assert not children_in(temporary)
 
-    @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
-    @pytest.mark.parametrize(("number", "moment"), [(signal.SIGTERM, "at once"), (signal.SIGINT, "under way")])
-    async def test_when_interrupted_it_leaves_no_child_process(self, tmp_path: Path, moment: str, number: int):
-        process = await start("demo", tmp_path)
-        await eventually(lambda: found(tmp_path))
-        if moment == "under way":
-            await until_printed(process, b"run_update")
-        process.send_signal(number)
+    async def test_when_ended_at_once_it_leaves_no_child_process(self, tmp_path: Path):
+        process = await start(local("demo"), tmp_path)
+        await eventually(lambda: several_in(tmp_path))
+        os.killpg(process.pid, signal.SIGTERM)
         await asyncio.wait_for(process.communicate(), 30)
         assert process.returncode == 130
-        await eventually(lambda: none_of(tmp_path), seconds=10)
+        await eventually(lambda: none_in(tmp_path), seconds=10)
 
-    @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
-    async def test_a_second_ctrl_c_does_not_interrupt_the_stop(self, tmp_path: Path):
-        process = await start("demo", tmp_path)
-        await until_printed(process, b"run_update")
-        process.send_signal(signal.SIGINT)
-        while process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
-            await asyncio.sleep(0.1)
-        await asyncio.wait_for(process.communicate(), 30)
-        assert process.returncode in (130, -signal.SIGINT)  # the last signal may reach it when all else has ended
-        assert children_in(tmp_path) == []
-
-    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs the signal at the end of the parent")
     async def test_when_killed_it_leaves_no_child_process(self, tmp_path: Path):
-        process = await start("demo", tmp_path)
-        await until_printed(process, b"run_update")
+        process = await start(local("demo"), tmp_path)
+        await until_printed(process, "run_update")
         process.kill()
-        await asyncio.wait_for(process.communicate(), 30)
-        await eventually(lambda: none_of(tmp_path), seconds=60)
-
-    async def test_without_node_one_line_says_what_to_do(self, tmp_path: Path):
-        done = subprocess.run(
-            [sys.executable, "-m", "infra.local", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=60,
-            env={"PATH": "/nonexistent", "TMPDIR": str(tmp_path)}, check=False,
-        )  # fmt: skip
-        assert (done.returncode, done.stderr) == (1, "Node.js is missing: install Node.js 20 or newer, with npm\n")
-        assert children_in(tmp_path) == []
+        await asyncio.wait_for(process.communicate(), 60)
+        await eventually(lambda: none_in(tmp_path), seconds=60)
 
 
 class TestRun:
-    async def test_a_port_in_use_is_named(self, tmp_path: Path):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", PORTS["containers"])):
-            process = await start("run", tmp_path)
-            output = (await asyncio.wait_for(process.communicate(), 30))[0].decode()
-            assert process.returncode == 1
-            assert output.startswith("Ports in use: ")
-            assert "7072 (containers)" in output
-            assert len(output.splitlines()) == 1
+    async def test_on_chosen_ports_it_serves_until_ctrl_c_and_survives_mistakes(self, tmp_path: Path):
+        tree, port = copied_tree(tmp_path), free_row()
+        process = await start(make("run", f"PORT={port}"), tmp_path, tree=tree, RUNYARD_LOCAL_REACHABLE="10.9.0.0/16")
+        try:
+            said = await until_printed(process, "Ctrl-C stops all services")
+            assert f"Runyard     http://127.0.0.1:{port} " in said
+            assert f"WebSocket   ws://127.0.0.1:{port}/gateway/ws\n" in said
+            assert f"Storage     Azurite on {port + 3}, {port + 4}, {port + 5}\n" in said
+
+            assert any("--reachable=10.9.0.0/16" in line for line in children_in(tmp_path).values())
+
+            second = await start(local("run", "--port", str(port + 6)), tmp_path / "second", tree=tree)
+            heard = (await second.communicate())[0].decode()
+            assert heard == "Another `make run` or `make services` of this folder is running. End it first.\n"
+            assert second.returncode == 1
+
+            gateway = await register(Environment(tmp_path, ports_from(port)))
+            run = await gateway.run("echo whole")
+            assert (await gateway.reach(run["id"], seconds=90))["result"] == "whole\n"
+
+            (tree / "functions/gateway/__init__.py").write_text("def broken(\n")
+            said = await until_printed(process, "the previous one still serves")
+            assert "functions/gateway/__init__.py, line 1: SyntaxError: '(' was never closed\n" in said
+            assert (await gateway.get(run["id"]))["status"] == "completed"
+            await gateway.http.aclose()
+        finally:
+            for _ in range(2):  # as a terminal does: to `make`, too
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGINT)
+                await asyncio.sleep(0.3)
+            await asyncio.wait_for(process.communicate(), 60)
+        await eventually(lambda: none_in(tmp_path), seconds=10)
+
+    async def test_services_on_chosen_ports_say_what_contains_nothing_and_end_with_make(self, tmp_path: Path):
+        tree, port, programs = copied_tree(tmp_path), free_row(), tmp_path / "programs"
+        programs.mkdir()
+        for program in ("make", "node", "sh"):
+            (programs / program).symlink_to(shutil.which(program) or "")
+        process = await start(make("services", f"PORT={port}"), tmp_path, tree=tree, PATH=str(programs))
+        said = await until_printed(process, "NOTHING CONTAINS")
+        assert f"(. .local/environment && func start --port {port})\n" in said
+        assert said.endswith("bubblewrap is not installed\n")
+        exports = (tree / ".local/environment").read_text()
+        assert f"RUNYARD_PUBLIC_URL=http://127.0.0.1:{port}\n" in exports
+        assert f"RUNYARD_ARM_ENDPOINT=http://127.0.0.1:{port + 1}\n" in exports
+        process.kill()
+        await eventually(lambda: none_in(tmp_path), seconds=60)
+        await process.communicate()
 
 
 class TestSettings:
@@ -126,58 +137,5 @@ class TestSettings:
         assert environment.app_settings.items() <= found.items()
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-class TestSetUp:
-    """The checks of `make` for the tools that it needs."""
-
-    @pytest.fixture
-    def tree(self, tmp_path: Path) -> Path:
-        """A source tree without installed packages."""
-        for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "infra/local/package.json",
-                     "infra/local/package-lock.json"):  # fmt: skip
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, tmp_path / name)
-        return tmp_path
-
-    def make(self, tree: Path, target: str, *programs: str, **variables: str) -> tuple[int, str]:
-        """Make a target with only these programs on the PATH; returns the exit code and the output."""
-        path = tree / "bin"
-        path.mkdir()
-        for program in ("sh", "touch", "sed", *programs):
-            (path / program).symlink_to(shutil.which(program) or "/nonexistent")
-        done = subprocess.run(
-            [shutil.which("make") or "make", target, *(f"{k}={v}" for k, v in variables.items())], cwd=tree,
-            env={"PATH": str(path)}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        return done.returncode, done.stdout.strip()
-
-    def test_no_node(self, tree: Path):
-        code, said = self.make(tree, "infra/local/node_modules/.ready")
-        assert (code, said) == (2, "Node.js is missing: install Node.js 20 or newer, with npm")
-
-    def test_no_python(self, tree: Path):
-        code, said = self.make(tree, ".venv/.ready", PYTHON="python9")
-        assert (code, said) == (2, "Python is missing: install Python 3.11 or newer")
-
-    def test_an_old_python(self, tree: Path):
-        old = tree / "old-python"
-        old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1 && exit\nexit 1\n')
-        old.chmod(0o755)
-        code, said = self.make(tree, ".venv/.ready", PYTHON=str(old))
-        assert code == 2
-        assert said == "Python 3.8.1 is too old: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11"
-
-
-async def until_printed(process: asyncio.subprocess.Process, text: bytes) -> None:
-    """Wait until a command has printed a line with this text."""
-    assert process.stdout
-    while text not in await asyncio.wait_for(process.stdout.readline(), 60):
-        continue
-
-
-async def found(folder: Path) -> list[str]:
-    return children_in(folder)
-
-
-async def none_of(folder: Path) -> bool:
-    return children_in(folder) == []
+async def several_in(folder: Path) -> bool:
+    return len(children_in(folder)) > 1

@@ -3,12 +3,14 @@
 import asyncio
 import functools
 import itertools
+import shutil
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import aiohttp
+import pytest
 from azure.core.credentials import AccessToken, AzureKeyCredential
 from azure.core.pipeline.policies import AzureKeyCredentialPolicy
 from azure.mgmt.containerinstance.aio import ContainerInstanceManagementClient
@@ -31,6 +33,9 @@ IMAGES = {
 TOKEN = "the-token-of-the-tests"
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 T = TypeVar("T")
+# Whether they work here is not asked: where they are installed and do not work, tests must fail.
+sandboxed = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+connected = pytest.mark.skipif(shutil.which("slirp4netns") is None, reason="slirp4netns is not installed")
 names = (f"group-{number}" for number in itertools.count())
 
 

@@ -12,11 +12,19 @@ import pytest
 from azure.mgmt.containerinstance.models import ContainerPort, IpAddress, Port
 
 from infra.emulator.containers import network
-from infra.emulator.processes import ROOT, free_ports
-from tests.infra.emulator.containers.harness import IMAGES, EmulatorProcess, Groups, container, eventually, group
+from infra.emulator.processes import ROOT, NotReady, free_ports
+from tests.infra.emulator.containers.harness import (
+    IMAGES,
+    EmulatorProcess,
+    Groups,
+    connected,
+    container,
+    eventually,
+    group,
+    sandboxed,
+)
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
-outgoing = pytest.mark.skipif(shutil.which("slirp4netns") is None, reason="slirp4netns is not installed")
+pytestmark = sandboxed
 
 OPEN = {"entrypoint": ["/bin/sh"], "internet": True}
 ATTEMPTS = """
@@ -69,6 +77,12 @@ async def reaching(tmp_path: Path, machine: list[str]) -> AsyncIterator[Groups]:
     async with Groups(emulator.port) as groups:
         yield groups
     await emulator.stop()
+
+
+async def test_an_unknown_host_to_reach_ends_the_start_with_the_reason(tmp_path: Path):
+    emulator = EmulatorProcess(tmp_path / "state", tmp_path / "images.json", "--reachable", "10.0.0.0/99")
+    with pytest.raises(NotReady, match=r"^containers did not start: argument --reachable: '10\.0\.0\.0/99' is not"):
+        await emulator.start()
 
 
 class TestEnvironment:
@@ -126,7 +140,7 @@ class TestNetwork:
         assert await groups.logs(name) == "tried\n"
         self.nobody_came(services)
 
-    @outgoing
+    @connected
     async def test_outgoing_traffic_does_not_reach_the_machine(
         self,
         groups: Groups,
@@ -149,7 +163,7 @@ class TestNetwork:
         with pytest.raises(BlockingIOError):
             udp.recv(10)
 
-    @outgoing
+    @connected
     async def test_a_named_host_can_be_reached(
         self, reaching: Groups, services: tuple[socket.socket, socket.socket], machine: list[str]
     ):
@@ -157,7 +171,7 @@ class TestNetwork:
         name = await reaching.run("python3", "-c", ATTEMPTS, str(tcp), str(udp), "30", machine[0], image="test/open:1")
         assert f"OUT {machine[0]} {tcp} b''" in await reaching.logs(name)
 
-    @outgoing
+    @connected
     async def test_the_first_packets_wait_until_traffic_can_leave(
         self, tmp_path: Path, services: tuple[socket.socket, socket.socket], machine: list[str]
     ):
@@ -180,7 +194,7 @@ class TestNetwork:
             assert await asyncio.to_thread(services[1].recv, 10) == b"first"
         await emulator.stop()
 
-    @outgoing
+    @connected
     async def test_routes_cannot_be_changed(self, groups: Groups, emulator: EmulatorProcess):
         emulator.images.write_text(json.dumps({**IMAGES, "test/open:1": OPEN}))
         down = "ip link set eth0 down"

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from azure.mgmt.containerinstance.models import Volume, VolumeMount
 
-from infra.emulator.containers.sandbox import bubblewrap
 from infra.emulator.processes import ROOT
 from tests.infra.emulator.containers.harness import (
     IMAGES,
@@ -19,9 +18,8 @@ from tests.infra.emulator.containers.harness import (
     eventually,
     group,
     processes,
+    sandboxed,
 )
-
-sandboxed = pytest.mark.skipif(bubblewrap() is None, reason="no sandbox on this machine")
 
 
 @pytest.fixture(scope="module")

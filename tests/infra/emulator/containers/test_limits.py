@@ -2,8 +2,7 @@
 
 import pytest
 
-from infra.emulator.containers.sandbox import bubblewrap
-from tests.infra.emulator.containers.harness import EmulatorProcess, Groups, container, group, processes
+from tests.infra.emulator.containers.harness import EmulatorProcess, Groups, container, group, processes, sandboxed
 from tests.support.waiting import eventually
 
 MEBIBYTES = "import time; held = bytearray({} << 20); held[::4096] = b'x' * len(held[::4096]); print('held'); {}"
@@ -21,7 +20,7 @@ class TestMemory:
         assert ("OOMKilled", message, "Warning") in events
         assert (await groups.logs(name)).endswith(f"{message}\n")
 
-    @pytest.mark.skipif(bubblewrap() is None, reason="no sandbox on this machine")
+    @sandboxed
     @pytest.mark.parametrize(
         "hungry",
         [

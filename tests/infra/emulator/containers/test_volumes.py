@@ -4,8 +4,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerinstance.models import AzureFileVolume, GitRepoVolume, Volume, VolumeMount
 
-from infra.emulator.containers.sandbox import bubblewrap
-from tests.infra.emulator.containers.harness import SUBSCRIPTION, EmulatorProcess, Groups, container, group
+from tests.infra.emulator.containers.harness import SUBSCRIPTION, EmulatorProcess, Groups, container, group, sandboxed
 
 ACCOUNT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/tests/providers/Microsoft.Storage/storageAccounts/files"
 SHARES = f"{ACCOUNT}/fileServices/default/shares"
@@ -58,7 +57,7 @@ class TestAzureFile:
         assert await groups.logs(second) == "data\n"
         assert (emulator.state / "shares/files/kept/file").read_text() == "data\n"
 
-    @pytest.mark.skipif(bubblewrap() is None, reason="only a sandbox can forbid it")
+    @sandboxed
     async def test_read_only_is_kept(self, groups: Groups):
         await groups.call("PUT", f"{SHARES}/fixed", {})
         volume = Volume(name="work", azure_file=AzureFileVolume(share_name="fixed", storage_account_name="files"))

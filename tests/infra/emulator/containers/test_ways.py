@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,9 +9,7 @@ from aiohttp import web
 
 from infra.emulator.containers.ways import WayOut, allowed
 from infra.emulator.processes import free_ports
-from tests.infra.emulator.containers.harness import IMAGES, EmulatorProcess, Groups, container, group
-
-sandboxed = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+from tests.infra.emulator.containers.harness import IMAGES, EmulatorProcess, Groups, container, group, sandboxed
 
 JOBS = WayOut(url="http://127.0.0.1:7071/jobs/")
 LINKS = WayOut(url="http://127.0.0.1:10000/account/", query="sig")

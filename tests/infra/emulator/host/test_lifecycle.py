@@ -155,7 +155,7 @@ class TestStart:
         async def never() -> bool:
             return False
 
-        with pytest.raises(NotReady, match=r"ERROR port \d+ is taken"):
+        with pytest.raises(NotReady, match=r"did not start: port \d+ is taken"):
             await second.start(never)
 
     async def test_it_serves_an_open_socket(self, serve: Serve):

@@ -147,7 +147,7 @@ async def test_a_stopping_host_lets_a_timer_finish(serve: Serve):
 
 @pytest.mark.parametrize("schedule", ["0 0 0 31 2 *", "hourly", "%NOT_SET%"])
 async def test_an_invalid_schedule_is_refused_with_the_name_of_its_function(serve: Serve, schedule: str):
-    with pytest.raises(NotReady, match="ERROR keeper: "):
+    with pytest.raises(NotReady, match="did not start: keeper: "):
         await serve(
             f"""
             @app.timer_trigger(arg_name="timer", schedule="{schedule}")
