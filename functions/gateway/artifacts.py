@@ -20,6 +20,7 @@ from shared.http.bodies import Done, ResponseBody
 from shared.http.errors import BadRequest, NotFound
 from shared.http.files import (
     DOWNLOAD,
+    FILE,
     FORM_ROOM,
     FileConditions,
     StoredFile,
@@ -37,12 +38,12 @@ from shared.settings import settings
 
 CONTENT_TYPE = re.compile(r"[\w.+-]{1,127}/[\w.+-]{1,127}(;[ -~]{0,200})?", re.ASCII)
 
-FORM = {
+FORM: dict[str, Any] = {
     "type": "object",
     "required": ["file"],
     "properties": {
-        "file": {"type": "string", "format": "binary"},
-        "metadata": {"type": "string", "description": "A JSON object"},
+        "file": FILE,
+        "metadata": {"type": "string", "description": "A JSON object", "examples": ['{"source": "by hand"}']},
     },
 }
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from functions.gateway.cleanup import OLDEST, Cleanup, cleanups
 from functions.gateway.health import VERSION, uptime
 from shared.api_keys import CurrentClient, require_administrator
-from shared.http.bodies import RequestBody, ResponseBody
+from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.errors import Unavailable
 from shared.http.routes import router
 from shared.settings import settings
@@ -57,6 +57,8 @@ class SystemInfo(ResponseBody):
 
 class NewCleanup(RequestBody):
     """Deletes, or only counts, runs that ended and alerts that were raised more than `older_than_days` days ago."""
+
+    model_config = example(older_than_days=30, dry_run=True)
 
     older_than_days: Annotated[int, Field(ge=0, strict=True)] = 30
     dry_run: Annotated[bool, Field(strict=True)] = False

@@ -19,6 +19,7 @@ from shared.http.bodies import Done, ResponseBody
 from shared.http.errors import BadRequest, NotFound
 from shared.http.files import (
     DOWNLOAD,
+    FILE,
     FORM_ROOM,
     FileConditions,
     StoredFile,
@@ -39,13 +40,22 @@ FORM: dict[str, Any] = {
     "type": "object",
     "required": ["execution_id", "name", "file"],
     "properties": {
-        "execution_id": {"type": "string"},
-        "step_id": {"type": "string"},
-        "name": {"type": "string"},
-        "description": {"type": "string"},
-        "artifact_type": {"type": "string", "enum": [*ArtifactType]},
-        "tags": {"type": "array", "items": {"type": "string"}, "description": "Or a JSON list, or separated by commas"},
-        "file": {"type": "string", "format": "binary"},
+        "execution_id": {"type": "string", "examples": ["0190f7a2-0000-7000-8000-000000000000"]},
+        "step_id": {"type": "string", "examples": [""]},
+        "name": {"type": "string", "examples": ["Report"]},
+        "description": {"type": "string", "examples": [""]},
+        "artifact_type": {
+            "type": "string",
+            "enum": [*ArtifactType],
+            "description": "By default a type that fits the file's name",
+        },
+        "tags": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Or a JSON list, or separated by commas",
+            "examples": [["example"]],
+        },
+        "file": FILE,
     },
 }
 
@@ -109,7 +119,7 @@ async def list_artifacts(
     paging: Annotated[Paging, paging(100)],
     execution_id: Annotated[str | None, Query()] = None,
     step_id: Annotated[str | None, Query()] = None,
-    artifact_type: str | None = None,
+    artifact_type: Annotated[str | None, Query(json_schema_extra={"enum": [*ArtifactType]})] = None,
 ) -> ArtifactList:
     """List artifacts, newest first; filter by execution, step or type."""
     kind = _type(artifact_type) if artifact_type is not None else None

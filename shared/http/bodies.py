@@ -7,6 +7,11 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from shared.http.json import plain
 
 
+def example(**members: Any) -> ConfigDict:
+    """Return the `model_config` of a body with an example, which the API accepts as it stands."""
+    return ConfigDict(json_schema_extra={"examples": [members]})
+
+
 class RequestBody(BaseModel):
     """A JSON object that a client sends; members that are not declared are ignored.
 

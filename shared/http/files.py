@@ -18,6 +18,9 @@ from shared.http.multipart import Part, read_form
 FORM_ROOM = 2 * 1024 * 1024
 """Bytes that an upload may have besides its file: text fields, headers and boundaries of the form."""
 
+FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+"""The schema of a form's file: `format` makes pages show a file chooser, the media type is what OpenAPI 3.1 reads."""
+
 DOWNLOAD: dict[int | str, dict[str, Any]] = {
     200: {"content": {"*/*": {}}},
     206: {"description": "The requested range of the file"},

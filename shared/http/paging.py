@@ -25,13 +25,13 @@ def _digits(given: object) -> object:
 
 Limit = Annotated[
     int,
-    BeforeValidator(_digits),
     Field(ge=1, description=f"At most {MAX_LIMIT}; a larger number counts as {MAX_LIMIT}"),
+    BeforeValidator(_digits),
     AfterValidator(lambda n: min(n, MAX_LIMIT)),
 ]
 """How many items to return: less than 1 gets 400, more than `MAX_LIMIT` counts as `MAX_LIMIT`."""
 
-Offset = Annotated[int, BeforeValidator(_digits), Field(ge=0), AfterValidator(lambda n: min(n, MAX_OFFSET))]
+Offset = Annotated[int, Field(ge=0), BeforeValidator(_digits), AfterValidator(lambda n: min(n, MAX_OFFSET))]
 """How many items to skip."""
 
 Cursor = Annotated[
