@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Body, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from functions.gateway.clients import ClientName
@@ -107,9 +107,11 @@ async def register(body: Login, registrar: Registrar) -> Registered:
 
 
 @routes.post("/verify", response_model=Verified, responses={401: {"model": NotVerified}}, openapi_extra=OPTIONAL_KEY)
-async def verify(request: Request, body: Credentials | None = None) -> Verified | Response:
+async def verify(
+    request: Request, body: Annotated[Credentials, Body(default_factory=Credentials)]
+) -> Verified | Response:
     """Check the API key in the body or, without one, in the request's header or query."""
-    key = body.api_key if body and body.api_key is not None else key_of(request)
+    key = body.api_key if body.api_key is not None else key_of(request)
     client = await client_of(key) if key else None
     if client is None:
         return JSONResponse({"valid": False, "error": INVALID}, 401)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+from fastapi import Body
 from pydantic import Field
 
 from functions.gateway.cleanup import OLDEST, Cleanup, cleanups
@@ -87,12 +88,13 @@ async def get_system_info(client: CurrentClient) -> SystemInfo:
 
 
 @routes.post("/cleanup")
-async def clean_up(client: CurrentClient, workflows: Workflows, body: NewCleanup | None = None) -> Cleaned:
+async def clean_up(
+    client: CurrentClient, workflows: Workflows, body: Annotated[NewCleanup, Body(default_factory=NewCleanup)]
+) -> Cleaned:
     """Delete old runs with their artifacts and alerts, and old alerts; a dry run only counts them."""
     require_administrator(client)
-    wanted = body or NewCleanup()
-    days = min(wanted.older_than_days, OLDEST)
-    record = await cleanups.insert(Cleanup(older_than_days=days, dry_run=wanted.dry_run))
+    days = min(body.older_than_days, OLDEST)
+    record = await cleanups.insert(Cleanup(older_than_days=days, dry_run=body.dry_run))
     await workflows.start("gateway_cleanup", record.id)
     deadline, pause = time.monotonic() + CLEANUP_TIMEOUT, 0.02
     while not record.done:
