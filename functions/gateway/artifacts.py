@@ -26,7 +26,7 @@ from shared.http.files import (
     StoredFile,
     Upload,
     deleted_on_error,
-    has_file,
+    read_upload,
     receive_upload,
     serve_file,
 )
@@ -107,8 +107,10 @@ async def upload_artifact(run_id: str, client: CurrentClient, request: Request) 
     try:
         run = await runs.get(run_id)
     except tables.RecordNotFound:
-        if not await has_file(request):  # a form without a file is wrong whatever the run
+        fields, has_file = await read_upload(request)
+        if not has_file:  # a form without a file is wrong whatever the run
             raise BadRequest("file: Field required") from None
+        _metadata(fields)
         raise
     blob = f"gateway.upload/{run.id}/{uuid.uuid4()}"
     async with deleted_on_error(ARTIFACTS, blob):

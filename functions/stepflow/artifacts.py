@@ -203,7 +203,9 @@ async def _artifact_of(blob: str, fields: dict[str, list[str]], upload: Upload |
             raise BadRequest(f"{name}: Field required")
     if upload is None:
         raise BadRequest("file: Field required")
-    file_name = PurePosixPath(upload.name.replace("\\", "/")).name or field("name")
+    file_name = _base_name(upload.name) or _base_name(field("name")) or "_"
+    artifact_type = _type(field("artifact_type")) if field("artifact_type") else ArtifactType.of(file_name)
+    tags = _tags(fields.get("tags", []))
     execution = await executions.get(field("execution_id"))
     if field("step_id") and execution.step_index(field("step_id")) is None:
         raise NotFound("Step not found")
@@ -215,11 +217,17 @@ async def _artifact_of(blob: str, fields: dict[str, list[str]], upload: Upload |
         file_name=file_name,
         file_size=upload.size,
         mime_type=upload.content_type or mimetypes.guess_type(file_name)[0] or "application/octet-stream",
-        artifact_type=_type(field("artifact_type")) if field("artifact_type") else ArtifactType.of(file_name),
-        tags=_tags(fields.get("tags", [])),
+        artifact_type=artifact_type,
+        tags=tags,
         blob=blob,
         sha256=upload.sha256,
     )
+
+
+def _base_name(name: str) -> str:
+    """Return the last part of a file name; `..`, which is none, as `__`."""
+    base = PurePosixPath(name.replace("\\", "/")).name
+    return "__" if base == ".." else base
 
 
 def _type(text: str) -> ArtifactType:

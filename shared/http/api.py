@@ -263,7 +263,7 @@ def _reason(error: dict[str, Any]) -> str:
 
 
 def _field(location: Sequence[Any]) -> str:
-    return ".".join(str(part) for part in location if part not in _LOCATIONS)
+    return ".".join(map(str, location[1:] if location[0] in _LOCATIONS else location))
 
 
 def _values(scope: Scope, route: APIRoute) -> dict[str, str]:

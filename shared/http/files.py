@@ -68,15 +68,16 @@ async def receive_upload(
     return await read_form(request, save, any_type=any_type)
 
 
-async def has_file(request: Request) -> bool:
-    """Whether the form has a `file`, which is read and not stored. `BadRequest` for a malformed form."""
+async def read_upload(request: Request) -> tuple[dict[str, list[str]], bool]:
+    """Return the form's text fields, and whether it has a `file`, which is not stored. `BadRequest` for a bad form."""
 
     async def read(_: Part, chunks: AsyncIterator[bytes]) -> bool:
         async for _chunk in chunks:
             pass
         return True
 
-    return (await read_form(request, read))[1] is not None
+    fields, found = await read_form(request, read)
+    return fields, found is not None
 
 
 @contextlib.asynccontextmanager
