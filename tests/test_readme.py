@@ -56,7 +56,6 @@ def documents(text: str) -> list[Any]:
 def test_every_block_of_commands_has_a_test_here():
     known = ("make ", "KEY=", "curl ", "azd ", "az ", "cp ")
     assert [block for block in BLOCKS if not block.strip().startswith(known)] == []
-    assert len(BLOCKS) == 7
 
 
 async def test_a_run_is_created_awaited_and_read(stack: Environment, tmp_path: Path):
