@@ -12,5 +12,5 @@ from shared.storage import connect
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 connect()
 
-for name in ("jobs", "realtime", "maintenance", *settings().apis.split(",")):
+for name in ("home", "jobs", "realtime", "maintenance", *settings().apis.split(",")):
     add_slice(app, name.strip(), import_module(f"functions.{name.strip()}").SLICE)

@@ -5,7 +5,6 @@ import importlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 from shared import blobs, containers, realtime, tables
 from shared.api_keys import clients
@@ -21,12 +20,40 @@ UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 """An id that no record, file or connection has: looking it up costs one call."""
 
 
-@dataclass(frozen=True)
 class Probe:
-    """One call to a service: `call` raises when the service does not respond. `sdk` is the module that it imports."""
+    """One call to a service, whose result is reused for a few seconds, as health routes are public.
 
-    call: Callable[[], Awaitable[object]]
-    sdk: str = ""
+    `call` raises when the service does not respond. `sdk` is the module that it imports. APIs may share a probe.
+    """
+
+    def __init__(self, call: Callable[[], Awaitable[object]], sdk: str = ""):
+        self.call, self._sdk = call, sdk
+        self._lock = asyncio.Lock()
+        self._until = 0.0
+        self.passed = False
+
+    @property
+    def fresh(self) -> bool:
+        """Whether `passed` may be used as it is."""
+        return time.monotonic() < self._until
+
+    async def refresh(self, name: str) -> None:
+        """Set `passed`: whether the call succeeds within `LIMIT` seconds. `name` is for the log."""
+        async with self._lock:  # simultaneous requests share one call
+            if not self.fresh:
+                self.passed = await self._succeeds(name)
+                self._until = time.monotonic() + settings().health_fresh
+
+    async def _succeeds(self, name: str) -> bool:
+        try:
+            if self._sdk:  # outside the limit: the first import takes a second on a busy machine
+                await asyncio.to_thread(importlib.import_module, self._sdk)
+            async with asyncio.timeout(LIMIT):
+                await self.call()
+        except Exception as error:  # of any type: the service cannot be used
+            log.warning("check of %s failed: %s: %s", name, type(error).__name__, error)
+            return False
+        return True
 
 
 async def _records() -> None:
@@ -63,34 +90,14 @@ def sockets(hub: str) -> Probe:
 
 
 class Checks:
-    """Probes that run concurrently; their results are reused for a few seconds, as the health routes are public."""
+    """The probes of one API by name; those without a fresh result run concurrently."""
 
     def __init__(self, probes: Mapping[str, Probe]):
         self._probes = probes
-        self._results: dict[str, tuple[bool, float]] = {}
-        self._locks = {name: asyncio.Lock() for name in probes}
 
     async def results(self, *names: str) -> dict[str, bool]:
-        """Return for each named probe (without names: for all) whether it succeeds within `LIMIT` seconds."""
+        """Return for each named probe (without names: for all) whether it has passed."""
         wanted = names or tuple(self._probes)
-        return dict(zip(wanted, await asyncio.gather(*map(self._result, wanted)), strict=True))
-
-    async def _result(self, name: str) -> bool:
-        async with self._locks[name]:  # simultaneous requests share one call
-            passed, until = self._results.get(name, (False, 0.0))
-            if time.monotonic() >= until:
-                passed = await _passes(name, self._probes[name])
-                self._results[name] = passed, time.monotonic() + settings().health_fresh
-            return passed
-
-
-async def _passes(name: str, probe: Probe) -> bool:
-    try:
-        if probe.sdk:  # outside the limit: the first import takes a second on a busy machine
-            await asyncio.to_thread(importlib.import_module, probe.sdk)
-        async with asyncio.timeout(LIMIT):
-            await probe.call()
-    except Exception as error:  # of any type: the service cannot be used
-        log.warning("check of %s failed: %s: %s", name, type(error).__name__, error)
-        return False
-    return True
+        if stale := [name for name in wanted if not self._probes[name].fresh]:
+            await asyncio.gather(*(self._probes[name].refresh(name) for name in stale))
+        return {name: self._probes[name].passed for name in wanted}

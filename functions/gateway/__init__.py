@@ -54,6 +54,7 @@ api = Api(
         metrics.routes,
         ws.routes,
     ],
+    description="Runs prompts and code in containers; manages runs, clients, artifacts and alerts.",
     guards=[CLIENT_KEYS],
     limit=RateLimit("gateway", config.rate_minute, config.rate_second)
     if config.rate_minute or config.rate_second

@@ -20,12 +20,13 @@ from shared.http.bodies import Done, ResponseBody
 from shared.http.errors import BadRequest, NotFound
 from shared.http.files import (
     DOWNLOAD,
+    FILE,
     FORM_ROOM,
     FileConditions,
     StoredFile,
     Upload,
     deleted_on_error,
-    has_file,
+    read_upload,
     receive_upload,
     serve_file,
 )
@@ -37,12 +38,12 @@ from shared.settings import settings
 
 CONTENT_TYPE = re.compile(r"[\w.+-]{1,127}/[\w.+-]{1,127}(;[ -~]{0,200})?", re.ASCII)
 
-FORM = {
+FORM: dict[str, Any] = {
     "type": "object",
     "required": ["file"],
     "properties": {
-        "file": {"type": "string", "format": "binary"},
-        "metadata": {"type": "string", "description": "A JSON object"},
+        "file": FILE,
+        "metadata": {"type": "string", "description": "A JSON object", "examples": ['{"source": "by hand"}']},
     },
 }
 
@@ -106,8 +107,10 @@ async def upload_artifact(run_id: str, client: CurrentClient, request: Request) 
     try:
         run = await runs.get(run_id)
     except tables.RecordNotFound:
-        if not await has_file(request):  # a form without a file is wrong whatever the run
+        fields, has_file = await read_upload(request)
+        if not has_file:  # a form without a file is wrong whatever the run
             raise BadRequest("file: Field required") from None
+        _metadata(fields)
         raise
     blob = f"gateway.upload/{run.id}/{uuid.uuid4()}"
     async with deleted_on_error(ARTIFACTS, blob):

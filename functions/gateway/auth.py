@@ -1,20 +1,23 @@
 """Authentication: registers clients and checks API keys."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Body, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from functions.gateway.clients import ClientName
 from shared import tables
-from shared.api_keys import INVALID, Client, Scope, client_of, clients, key_of, new_key
-from shared.http.bodies import RequestBody, ResponseBody
+from shared.api_keys import INVALID, SCHEMES, Client, Scope, client_of, clients, key_of, new_key
+from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.errors import BadRequest, Conflict, Forbidden, Unauthorized
 from shared.http.json import Text
 from shared.http.routes import options, router
 from shared.settings import settings
 
 routes = router("/api/auth", "auth")
+
+OPTIONAL_KEY = {"security": [{}, *({name: []} for name in SCHEMES)]}
+"""The description of a route that also serves callers without a key."""
 
 
 class Login(RequestBody):
@@ -23,6 +26,8 @@ class Login(RequestBody):
     `apis` are the APIs that the key opens; by default all.
     """
 
+    model_config = example(name="my laptop")
+
     name: ClientName
     scope: Scope = Scope.CLIENT
     apis: list[Text] | None = None
@@ -30,6 +35,8 @@ class Login(RequestBody):
 
 class Credentials(RequestBody):
     """The API key to check; by default the one in the request's header or query."""
+
+    model_config = example()
 
     api_key: Text | None = None
 
@@ -72,7 +79,10 @@ async def _registrar(request: Request) -> Client | None:
 Registrar = Annotated[Client | None, Depends(_registrar)]
 
 
-@routes.post("/login", responses={409: {"description": "The name is taken"}})
+TAKEN: dict[int | str, dict[str, Any]] = {409: {"description": "The name is taken"}}
+
+
+@routes.post("/login", responses=TAKEN, openapi_extra=OPTIONAL_KEY)
 async def login(body: Login, registrar: Registrar) -> Registered:
     """Register a client under a new name; only this response shows its API key."""
     if body.scope is not Scope.CLIENT or body.apis is not None:
@@ -89,17 +99,19 @@ async def login(body: Login, registrar: Registrar) -> Registered:
 
 
 # Not idempotent: the response would have to be stored, and API keys are never stored. A repeat gets 409.
-@routes.post("/register", status_code=201)
+@routes.post("/register", status_code=201, responses=TAKEN, openapi_extra=OPTIONAL_KEY)
 @options(idempotent=False)
 async def register(body: Login, registrar: Registrar) -> Registered:
     """Register a client under a new name; the same as `POST /api/auth/login`."""
     return await login(body, registrar)
 
 
-@routes.post("/verify", response_model=Verified, responses={401: {"model": NotVerified}})
-async def verify(request: Request, body: Credentials | None = None) -> Verified | Response:
+@routes.post("/verify", response_model=Verified, responses={401: {"model": NotVerified}}, openapi_extra=OPTIONAL_KEY)
+async def verify(
+    request: Request, body: Annotated[Credentials, Body(default_factory=Credentials)]
+) -> Verified | Response:
     """Check the API key in the body or, without one, in the request's header or query."""
-    key = body.api_key if body and body.api_key is not None else key_of(request)
+    key = body.api_key if body.api_key is not None else key_of(request)
     client = await client_of(key) if key else None
     if client is None:
         return JSONResponse({"valid": False, "error": INVALID}, 401)

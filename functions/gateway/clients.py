@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from functions.gateway import updates
 from shared import tables
 from shared.api_keys import Client, CurrentClient, clients, forget_key, new_key, require_administrator
-from shared.http.bodies import Done, RequestBody, ResponseBody
+from shared.http.bodies import Done, RequestBody, ResponseBody, example
 from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import Conflict
 from shared.http.paging import Paging, paging
@@ -22,6 +22,8 @@ ClientName = Annotated[str, StringConstraints(strict=True, strip_whitespace=True
 
 class ClientChange(RequestBody):
     """A client's new name."""
+
+    model_config = example(name="my other laptop")
 
     name: ClientName
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from fastapi import Request
 from starlette.responses import Response
 
+from functions.gateway.auth import OPTIONAL_KEY
 from functions.gateway.health import uptime
 from functions.gateway.job import KIND
 from functions.gateway.records import RunStatus
@@ -26,6 +27,7 @@ Sample = tuple[dict[str, str], float]
     "",
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}, 401: {"description": "The metrics need an API key"}},
+    openapi_extra=OPTIONAL_KEY,
 )
 @options(counted=False)
 async def get_prometheus_metrics(request: Request) -> Response:

@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+from fastapi import Body
 from pydantic import Field
 
 from functions.gateway.cleanup import OLDEST, Cleanup, cleanups
 from functions.gateway.health import VERSION, uptime
 from shared.api_keys import CurrentClient, require_administrator
-from shared.http.bodies import RequestBody, ResponseBody
+from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.errors import Unavailable
 from shared.http.routes import router
 from shared.settings import settings
@@ -58,6 +59,8 @@ class SystemInfo(ResponseBody):
 class NewCleanup(RequestBody):
     """Deletes, or only counts, runs that ended and alerts that were raised more than `older_than_days` days ago."""
 
+    model_config = example(older_than_days=30, dry_run=True)
+
     older_than_days: Annotated[int, Field(ge=0, strict=True)] = 30
     dry_run: Annotated[bool, Field(strict=True)] = False
 
@@ -85,12 +88,13 @@ async def get_system_info(client: CurrentClient) -> SystemInfo:
 
 
 @routes.post("/cleanup")
-async def clean_up(client: CurrentClient, workflows: Workflows, body: NewCleanup | None = None) -> Cleaned:
+async def clean_up(
+    client: CurrentClient, workflows: Workflows, body: Annotated[NewCleanup, Body(default_factory=NewCleanup)]
+) -> Cleaned:
     """Delete old runs with their artifacts and alerts, and old alerts; a dry run only counts them."""
     require_administrator(client)
-    wanted = body or NewCleanup()
-    days = min(wanted.older_than_days, OLDEST)
-    record = await cleanups.insert(Cleanup(older_than_days=days, dry_run=wanted.dry_run))
+    days = min(body.older_than_days, OLDEST)
+    record = await cleanups.insert(Cleanup(older_than_days=days, dry_run=body.dry_run))
     await workflows.start("gateway_cleanup", record.id)
     deadline, pause = time.monotonic() + CLEANUP_TIMEOUT, 0.02
     while not record.done:

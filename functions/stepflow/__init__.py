@@ -12,6 +12,7 @@ api = Api(
     "StepFlow Monitor",
     health.VERSION,
     [executions.routes, logs.routes, artifacts.routes, health.probe, health.routes, ws.routes],
+    description="Runs commands in containers and reports their steps, logs and artifacts while they run.",
     render=error_body,
     envelope=StepFlowEnvelope(),
     guards=[CALLERS],

@@ -19,6 +19,7 @@ from shared.http.bodies import Done, ResponseBody
 from shared.http.errors import BadRequest, NotFound
 from shared.http.files import (
     DOWNLOAD,
+    FILE,
     FORM_ROOM,
     FileConditions,
     StoredFile,
@@ -39,13 +40,22 @@ FORM: dict[str, Any] = {
     "type": "object",
     "required": ["execution_id", "name", "file"],
     "properties": {
-        "execution_id": {"type": "string"},
-        "step_id": {"type": "string"},
-        "name": {"type": "string"},
-        "description": {"type": "string"},
-        "artifact_type": {"type": "string", "enum": [*ArtifactType]},
-        "tags": {"type": "array", "items": {"type": "string"}, "description": "Or a JSON list, or separated by commas"},
-        "file": {"type": "string", "format": "binary"},
+        "execution_id": {"type": "string", "examples": ["0190f7a2-0000-7000-8000-000000000000"]},
+        "step_id": {"type": "string", "examples": [""]},
+        "name": {"type": "string", "examples": ["Report"]},
+        "description": {"type": "string", "examples": [""]},
+        "artifact_type": {
+            "type": "string",
+            "enum": [*ArtifactType],
+            "description": "By default a type that fits the file's name",
+        },
+        "tags": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Or a JSON list, or separated by commas",
+            "examples": [["example"]],
+        },
+        "file": FILE,
     },
 }
 
@@ -109,7 +119,7 @@ async def list_artifacts(
     paging: Annotated[Paging, paging(100)],
     execution_id: Annotated[str | None, Query()] = None,
     step_id: Annotated[str | None, Query()] = None,
-    artifact_type: str | None = None,
+    artifact_type: Annotated[str | None, Query(json_schema_extra={"enum": [*ArtifactType]})] = None,
 ) -> ArtifactList:
     """List artifacts, newest first; filter by execution, step or type."""
     kind = _type(artifact_type) if artifact_type is not None else None
@@ -193,7 +203,9 @@ async def _artifact_of(blob: str, fields: dict[str, list[str]], upload: Upload |
             raise BadRequest(f"{name}: Field required")
     if upload is None:
         raise BadRequest("file: Field required")
-    file_name = PurePosixPath(upload.name.replace("\\", "/")).name or field("name")
+    file_name = _base_name(upload.name) or _base_name(field("name")) or "_"
+    artifact_type = _type(field("artifact_type")) if field("artifact_type") else ArtifactType.of(file_name)
+    tags = _tags(fields.get("tags", []))
     execution = await executions.get(field("execution_id"))
     if field("step_id") and execution.step_index(field("step_id")) is None:
         raise NotFound("Step not found")
@@ -205,11 +217,17 @@ async def _artifact_of(blob: str, fields: dict[str, list[str]], upload: Upload |
         file_name=file_name,
         file_size=upload.size,
         mime_type=upload.content_type or mimetypes.guess_type(file_name)[0] or "application/octet-stream",
-        artifact_type=_type(field("artifact_type")) if field("artifact_type") else ArtifactType.of(file_name),
-        tags=_tags(fields.get("tags", [])),
+        artifact_type=artifact_type,
+        tags=tags,
         blob=blob,
         sha256=upload.sha256,
     )
+
+
+def _base_name(name: str) -> str:
+    """Return the last part of a file name; `..`, which is none, as `__`."""
+    base = PurePosixPath(name.replace("\\", "/")).name
+    return "__" if base == ".." else base
 
 
 def _type(text: str) -> ArtifactType:

@@ -111,8 +111,9 @@ class _Unhandled:
 
 
 class Api(FastAPI):
-    """Serves `routers` below `/<prefix>`.
+    """Serves `routers` below `/<prefix>`, and the pages of `shared.http.pages` at paths that none of them has.
 
+    - `description` says what the API is for, in Markdown.
     - `render` gives errors their shape, `envelope` wraps the data of every other JSON response.
     - `guards` authenticate the caller before the body of a route that depends on one is read; `limit` is the rate limit
       of each caller, known by the id that its guard returned, or by address.
@@ -129,6 +130,7 @@ class Api(FastAPI):
         version: str,
         routers: Sequence[APIRouter],
         *,
+        description: str = "",
         render: Render = message_only,
         envelope: Envelope | None = None,
         guards: Sequence[Guard] = (),
@@ -147,6 +149,7 @@ class Api(FastAPI):
         super().__init__(
             title=title,
             version=version,
+            description=description,
             docs_url=None,
             redoc_url=None,
             openapi_url=None,
@@ -159,9 +162,10 @@ class Api(FastAPI):
             ],
         )
         # Extended, not included: an included router's routes would not carry their whole path.
-        for part in (*routers, pages.routes):
-            self.router.routes.extend(part.routes)
-        self.own_routes = [route for route in self.router.routes if isinstance(route, Route)]
+        self.own_routes = [route for part in routers for route in part.routes if isinstance(route, Route)]
+        taken = {route.path.rstrip("/") for route in self.own_routes}
+        self.own_routes += [page for page in pages.of_every_api() if page.path.rstrip("/") not in taken]
+        self.router.routes.extend(self.own_routes)
         for kind in HANDLED:
             self.add_exception_handler(kind, self._raised)
         self.add_exception_handler(RequestValidationError, self._invalid)
@@ -259,7 +263,7 @@ def _reason(error: dict[str, Any]) -> str:
 
 
 def _field(location: Sequence[Any]) -> str:
-    return ".".join(str(part) for part in location if part not in _LOCATIONS)
+    return ".".join(map(str, location[1:] if location[0] in _LOCATIONS else location))
 
 
 def _values(scope: Scope, route: APIRoute) -> dict[str, str]:

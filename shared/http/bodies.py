@@ -1,10 +1,21 @@
 """The base classes of request and response bodies."""
 
+import warnings
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.warnings import UnsupportedFieldAttributeWarning
 
 from shared.http.json import plain
+
+# FastAPI gives the parameter of each body an alias, of which pydantic warns when it builds the body's model. FastAPI
+# ignores that warning, but only while it declares the route, and `defer_build` builds models later.
+warnings.filterwarnings("ignore", r"The 'alias' attribute with value '\w+' ", UnsupportedFieldAttributeWarning)
+
+
+def example(**members: Any) -> ConfigDict:
+    """Return the `model_config` of a body with an example, which the API accepts as it stands."""
+    return ConfigDict(json_schema_extra={"examples": [members]})
 
 
 class RequestBody(BaseModel):

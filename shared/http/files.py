@@ -18,6 +18,9 @@ from shared.http.multipart import Part, read_form
 FORM_ROOM = 2 * 1024 * 1024
 """Bytes that an upload may have besides its file: text fields, headers and boundaries of the form."""
 
+FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+"""The schema of a form's file: `format` makes pages show a file chooser, the media type is what OpenAPI 3.1 reads."""
+
 DOWNLOAD: dict[int | str, dict[str, Any]] = {
     200: {"content": {"*/*": {}}},
     206: {"description": "The requested range of the file"},
@@ -65,15 +68,16 @@ async def receive_upload(
     return await read_form(request, save, any_type=any_type)
 
 
-async def has_file(request: Request) -> bool:
-    """Whether the form has a `file`, which is read and not stored. `BadRequest` for a malformed form."""
+async def read_upload(request: Request) -> tuple[dict[str, list[str]], bool]:
+    """Return the form's text fields, and whether it has a `file`, which is not stored. `BadRequest` for a bad form."""
 
     async def read(_: Part, chunks: AsyncIterator[bytes]) -> bool:
         async for _chunk in chunks:
             pass
         return True
 
-    return (await read_form(request, read))[1] is not None
+    fields, found = await read_form(request, read)
+    return fields, found is not None
 
 
 @contextlib.asynccontextmanager

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from shared.http.errors import NotFound
-from shared.http.routes import options, router
+from shared.http.routes import Route, options, router
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 """The files of Swagger UI in the package fastapi-offline, with their content types."""
@@ -18,12 +18,18 @@ DAY = 86_400
 routes = router("", "pages", include_in_schema=False)
 
 
+def of_every_api() -> list[Route]:
+    """Return the pages; an API that has a route at the path of one serves that in its place."""
+    return [route for route in routes.routes if isinstance(route, Route)]
+
+
 @cache
 def asset(name: str) -> bytes:
     """Return the content of one of `ASSETS`."""
     return files("fastapi_offline").joinpath("static", name).read_bytes()
 
 
+@routes.get("/", name="base")
 @routes.get("/docs")
 async def docs(request: Request) -> Response:
     """Swagger UI: read this API's description and try its routes."""

@@ -17,21 +17,24 @@ SortOrder = Literal["asc", "desc"]
 
 
 def _digits(given: object) -> object:
-    """Refuse `1_000` and ` 1`, which Python reads as numbers."""
-    if isinstance(given, str) and not given.removeprefix("-").isdigit():
-        raise ValueError("must be a whole number")
+    """Refuse `1_000`, ` 1`, `+1` and `-0`, which Python reads as numbers."""
+    if isinstance(given, str) and not (given.isascii() and given.isdigit()):
+        raise ValueError("must be a whole number that is not negative, in digits only")
     return given
 
 
+Digits = BeforeValidator(_digits)
+"""Annotation of a number in a query, which must be written in digits only."""
+
 Limit = Annotated[
     int,
-    BeforeValidator(_digits),
     Field(ge=1, description=f"At most {MAX_LIMIT}; a larger number counts as {MAX_LIMIT}"),
+    Digits,
     AfterValidator(lambda n: min(n, MAX_LIMIT)),
 ]
 """How many items to return: less than 1 gets 400, more than `MAX_LIMIT` counts as `MAX_LIMIT`."""
 
-Offset = Annotated[int, BeforeValidator(_digits), Field(ge=0), AfterValidator(lambda n: min(n, MAX_OFFSET))]
+Offset = Annotated[int, Field(ge=0), Digits, AfterValidator(lambda n: min(n, MAX_OFFSET))]
 """How many items to skip."""
 
 Cursor = Annotated[

@@ -1,6 +1,7 @@
 """Bounds on what parsing a request costs: members of JSON bodies and parameters of queries."""
 
 import re
+from json import JSONDecodeError
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -28,7 +29,16 @@ class BoundedRequest(Request):
         if body.count(b",") >= MAX_MEMBERS and _has_many_members(body):
             # Not an ApiError: while it reads a body, FastAPI passes on HTTPException only.
             raise HTTPException(413, f"Body must not have more than {MAX_MEMBERS} members and elements")
-        return await super().json()
+        try:
+            return await super().json()
+        except JSONDecodeError:  # FastAPI says where
+            raise
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, f"The body is not valid JSON: byte {error.start} is not UTF-8") from None
+        except RecursionError:
+            raise HTTPException(400, "The body is nested too deeply") from None
+        except ValueError:
+            raise HTTPException(400, "The body holds a number with too many digits") from None
 
 
 def _has_many_members(body: bytes) -> bool:

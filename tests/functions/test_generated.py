@@ -1,9 +1,11 @@
 """Every API against its own description, driven by generated requests, odd headers, forms and socket frames: no 5xx."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -23,7 +25,18 @@ from tests.support.contract import Description, descriptions
 from tests.support.values import UNKNOWN
 
 APIS = {api.name: api for api in descriptions()}
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def success_is_declared(ctx: Any, response: Any, case: Case) -> None:
+    """A check: `default` describes refusals only, so every other status has a description of its own."""
+    described = case.operation.definition.raw["responses"]
+    assert response.status_code >= 400 or str(response.status_code) in described, response.status_code
+
+
+CHECKS = [
+    not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
+    success_is_declared,
+]  # fmt: skip
 OPERATIONS = {
     f"{name} {found.ok().label}": (api, found.ok())
     for name, api in APIS.items()
@@ -46,6 +59,18 @@ async def callers(stack: Environment) -> dict[str, httpx.Headers]:
 @pytest.mark.parametrize("api", APIS.values(), ids=APIS)
 def test_the_description_is_valid_openapi(api: Description):
     schemathesis.openapi.from_dict(api.openapi).validate()
+    for schema in [*api.openapi["components"]["schemas"].values(), *schemas_in(api.openapi["paths"])]:
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+
+
+def schemas_in(part: Any) -> Iterator[dict[str, Any]]:
+    """The schemas in a part of a description, which the validator of the whole does not look into."""
+    if isinstance(part, dict):
+        if isinstance(part.get("schema"), dict):
+            yield part["schema"]
+        part = list(part.values())
+    for each in part if isinstance(part, list) else ():
+        yield from schemas_in(each)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

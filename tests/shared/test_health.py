@@ -68,6 +68,24 @@ async def test_a_result_is_kept_for_the_configured_time(monkeypatch: pytest.Monk
     assert asked.times == times
 
 
+async def test_a_kept_result_is_returned_without_waiting_for_anything(monkeypatch: pytest.MonkeyPatch):
+    keep_results(monkeypatch, 1000)
+    checks = Checks({"a": Probe(Asked()), "b": Probe(Asked(fails=True))})
+    results = await checks.results()
+    with pytest.raises(StopIteration) as ended:
+        checks.results().send(None)
+    assert ended.value.value == results == {"a": True, "b": False}
+
+
+async def test_apis_share_the_result_of_a_probe(monkeypatch: pytest.MonkeyPatch):
+    keep_results(monkeypatch, 1000)
+    asked = Asked()
+    probe = Probe(asked)
+    assert await Checks({"database": probe}).results() == {"database": True}
+    assert await Checks({"storage": probe}).results() == {"storage": True}
+    assert asked.times == 1
+
+
 async def test_concurrent_callers_share_one_check(monkeypatch: pytest.MonkeyPatch):
     keep_results(monkeypatch, 1000)
     asked = Asked()

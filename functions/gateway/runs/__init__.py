@@ -29,7 +29,7 @@ from shared.api_keys import CurrentClient
 from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import BadRequest
 from shared.http.files import stream_blob
-from shared.http.paging import Paging, given, paging
+from shared.http.paging import Digits, Paging, given, paging
 from shared.http.routes import router
 from shared.jobs import CANCEL, LOGS, WORKFLOW
 from shared.workflows import WorkflowClient, Workflows
@@ -88,7 +88,7 @@ async def get_run(run_id: str, client: CurrentClient, response: Response) -> Run
 
 @routes.get("/{run_id}/log", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def get_run_log(
-    run_id: str, client: CurrentClient, offset: Annotated[int, Query(ge=0, le=2**40)] = 0
+    run_id: str, client: CurrentClient, offset: Annotated[int, Query(ge=0, le=2**40), Digits] = 0
 ) -> Response:
     """A run's output from the byte `offset` on, also while it runs; for what a client has missed on the WebSocket."""
     run = await runs.get(run_id)

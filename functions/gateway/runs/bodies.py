@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from functions.gateway.models import catalogue
 from functions.gateway.records import RunStatus
-from shared.http.bodies import RequestBody, ResponseBody
+from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.json import Text, not_blank
 
 
@@ -22,13 +23,17 @@ class RunOptions(RequestBody):
 class NewRun(RequestBody):
     """A prompt for a model; for the models `python` and `bash` the prompt is the program."""
 
+    model_config = example(prompt="mkdir artifacts; date > artifacts/now.txt; echo done", model="bash")
+
     prompt: Annotated[str, Field(strict=True, max_length=100_000), AfterValidator(not_blank)]
-    model: str = Field("claude-sonnet-4-20250514", strict=True)
+    model: str = Field("claude-sonnet-4-20250514", strict=True, json_schema_extra={"enum": [*catalogue()]})
     options: RunOptions = Field(default_factory=lambda: RunOptions())  # pyright: ignore[reportCallIssue]
 
 
 class RunPatch(RequestBody):
     """The members of a run that a client may set; at least one is required."""
+
+    model_config = example(metadata={"reviewed": True})
 
     status: RunStatus | None = None
     result: Text | None = None

@@ -50,7 +50,7 @@ async def create_execution(body: NewExecution, caller: Caller, workflows: Workfl
 @routes.get("")
 async def list_executions(
     paging: Annotated[Paging, paging(100)],
-    status: str | None = None,
+    status: Annotated[str | None, Query(json_schema_extra={"enum": [*ExecutionStatus]})] = None,
     user: Annotated[str | None, Query()] = None,
 ) -> ExecutionList:
     """List executions, newest first; filter by status or user."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringCo
 from functions.stepflow.artifacts import ArtifactShown
 from functions.stepflow.records import MAX_SECONDS, WORKSPACE, Execution, ExecutionStatus, seconds_between
 from functions.stepflow.transcript import Step, StepStatus
-from shared.http.bodies import RequestBody, ResponseBody
+from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.json import not_blank
 
 MAX_COMMAND = 1_000_000
@@ -51,6 +51,12 @@ class NewExecution(RequestBody):
     `command` may be a list of words, `timeout` is in seconds. The API returns `environment` as it was sent, so it must
     not contain secrets.
     """
+
+    model_config = example(
+        command="echo STEP_START: greet; date > now.txt; echo ARTIFACT: now.txt; echo STEP_COMPLETE: greet",
+        name="an example",
+        tags=["example"],
+    )
 
     command: Annotated[
         str,

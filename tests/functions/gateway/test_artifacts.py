@@ -125,6 +125,11 @@ class TestUpload:
         answer = await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/artifacts", files={"other": ("a", b"x")})
         assert (answer.status_code, answer.json()) == (400, {"error": "file: Field required"})
 
+    async def test_wrong_metadata_come_before_an_unknown_run(self, gateway: Gateway):
+        form: dict[str, Any] = {"files": {"file": ("a", b"x")}, "data": {"metadata": "[]"}}
+        answer = await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/artifacts", **form)
+        assert (answer.status_code, answer.json()) == (400, {"error": "metadata: must be a JSON object"})
+
     async def test_an_upload_to_an_unknown_run_is_404(self, gateway: Gateway):
         answer = await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/artifacts", files={"file": ("a", b"x")})
         assert (answer.status_code, answer.json()) == (404, {"error": "Run not found"})

@@ -235,6 +235,14 @@ class TestLog:
         assert (await owner.http.get(url, params={"offset": 3})).text == ""
         assert (await owner.http.get(url, params={"offset": 1000})).text == ""
 
+    @pytest.mark.parametrize("offset", ["-1", "+1", " 1", "1_0", "\u0663", "1.0", ""])
+    async def test_an_offset_that_is_not_in_digits_is_refused(
+        self, owner: Gateway, family: dict[str, str], offset: str
+    ):
+        answer = await owner.http.get(f"/gateway/api/runs/{family['running']}/log", params={"offset": offset})
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith("offset: ")
+
     async def test_the_log_of_a_run_without_output_is_empty(self, owner: Gateway, family: dict[str, str]):
         assert (await owner.http.get(f"/gateway/api/runs/{family['completed']}/log")).text == ""
 

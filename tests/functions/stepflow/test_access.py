@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 
 OPEN = {
     ("GET", "/api/health"), ("GET", "/ws"), ("GET", "/realtime"),
-    ("GET", "/docs"), ("GET", f"/docs/{UNKNOWN}"), ("GET", "/openapi.json"),
+    ("GET", "/"), ("GET", "/docs"), ("GET", f"/docs/{UNKNOWN}"), ("GET", "/openapi.json"),
 }  # fmt: skip
 
 ROUTES = sorted(
@@ -50,6 +50,17 @@ async def test_only_the_open_routes_work_without_a_key(guarded: tuple[Environmen
         assert refused(await stranger.http.get("/api/executions"), 401) == "Invalid or missing API key"
         refused(await stranger.http.get("/api/executions", headers={"Authorization": "Bearer sk-wrong"}), 401)
         refused(await stranger.http.post("/api/executions", content=b"{"), 401)
+
+
+async def test_the_description_asks_for_keys_only_where_they_are_asked_for(
+    guarded: tuple[Environment, str], stepflow: StepFlow
+):
+    async with client_of(guarded[0]) as stranger:
+        closed, open_ = [(await http.get("/openapi.json")).json() for http in (stranger.http, stepflow.http)]
+    assert set(closed["components"]["securitySchemes"]) == {"bearerKey", "headerKey", "queryKey"}
+    assert len(closed["paths"]["/api/executions"]["get"]["security"]) == 3
+    assert "securitySchemes" not in open_["components"]
+    assert "security" not in open_["paths"]["/api/executions"]["get"]
 
 
 async def test_the_key_may_stand_in_its_own_header(guarded: tuple[Environment, str]):

@@ -195,6 +195,16 @@ class TestUploadArtifact:
         self, stepflow: StepFlow, ended: dict[str, Any], fields: Any
     ):
         refused(await upload(stepflow, execution_id=ended["execution"]["id"], name="x", **fields), 400)
+        refused(await upload(stepflow, execution_id=UNKNOWN, name="x", **fields), 400)
+
+    @pytest.mark.parametrize(
+        ("sent", "stored"), [("..", "__"), (".", "x"), ("a/..", "__"), ("a\\b.txt", "b.txt"), ("../c.txt", "c.txt")]
+    )
+    async def test_the_name_of_a_file_is_its_last_part(
+        self, stepflow: StepFlow, ended: dict[str, Any], sent: str, stored: str
+    ):
+        answer = await upload(stepflow, execution_id=ended["execution"]["id"], name="x", file=(sent, b"b"))
+        assert answer.json()["data"]["artifact"]["file_name"] == stored
 
     @pytest.mark.parametrize("content", [b"", b"--x\r\nbroken"])
     async def test_an_incomplete_form_is_refused(self, stepflow: StepFlow, content: bytes):

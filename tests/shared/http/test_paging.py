@@ -35,7 +35,8 @@ async def test_limit_and_offset_select(bare: httpx.AsyncClient):
 
 
 BAD = [("limit", "0"), ("limit", "-1"), ("limit", "x"), ("limit", "1_0"), ("limit", ""), ("limit", "2.5"),
-       ("offset", "-1"), ("offset", "x")]  # fmt: skip
+       ("limit", "+5"), ("limit", " 5"), ("limit", "\u0663"), ("offset", "-1"), ("offset", "x"), ("offset", "-0"),
+       ("offset", "1_000")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
