@@ -1,4 +1,7 @@
-"""Every API against its own description, driven by generated requests, odd headers, forms and socket frames: no 5xx."""
+"""Every API against its own description, driven by generated requests, odd headers, forms and socket frames: no 5xx.
+
+A sample; `tests/campaigns/test_generated.py` sends more of the same.
+"""
 
 import asyncio
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import Case
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
@@ -48,28 +51,35 @@ def test_the_description_is_valid_openapi(api: Description):
     schemathesis.openapi.from_dict(api.openapi).validate()
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_responses_to_generated_requests_match_the_description(
-    operation: str, stack: Environment, callers: dict[str, httpx.Headers]
-):
+def drive(
+    operation: str, stack: Environment, callers: dict[str, httpx.Headers], *, examples: int, number: int | None = None
+) -> None:
+    """Send generated requests to one operation: the same each time or, with a number, those that follow from it."""
     api, described = OPERATIONS[operation]
     headers = {"Authorization": callers[api.name]["authorization"]} if "authorization" in callers[api.name] else {}
 
     @given(case=described.as_strategy())
     @settings(
-        max_examples=8,
+        max_examples=examples,
         deadline=None,
-        derandomize=True,
+        derandomize=number is None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     )
-    def drive(case: Case) -> None:
+    def send(case: Case) -> None:
         if operation in HARMFUL:
             case.query = {**(case.query or {}), **HARMFUL[operation]}
         case.call_and_validate(base_url=f"{stack.url}/{api.name}", checks=CHECKS, headers=headers, timeout=30)
 
-    drive()
+    (send if number is None else seed(number)(send))()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_responses_to_generated_requests_match_the_description(
+    operation: str, stack: Environment, callers: dict[str, httpx.Headers]
+):
+    drive(operation, stack, callers, examples=3)
 
 
 ODD_VALUES = [
@@ -83,14 +93,14 @@ HEADERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HEADERS)
-async def test_an_odd_header_is_read_or_refused(name: str, stack: Environment, callers: dict[str, httpx.Headers]):
+async def send_odd_values(name: str, stack: Environment, callers: dict[str, httpx.Headers], *, share: int) -> None:
+    """Send a header to each route with one of `share` odd values, each time other ones; together they get all."""
     async with httpx.AsyncClient(base_url=stack.url, trust_env=False, timeout=60) as http:
         for place, (api, operation) in enumerate(OPERATIONS.values()):
             if operation.method.upper() not in ("GET", "POST") or "cleanup" in operation.path:
                 continue
             path = f"/{api.name}{operation.path}".replace("{", "").replace("}", "")
-            for value in ODD_VALUES[place % 4 :: 4]:  # each route gets some, together they get all
+            for value in ODD_VALUES[place % share :: share]:
                 own = [
                     (k.encode(), v.encode()) for k, v in callers[api.name].multi_items() if k.lower() != name.lower()
                 ]
@@ -98,6 +108,11 @@ async def test_an_odd_header_is_read_or_refused(name: str, stack: Environment, c
                     operation.method, path, headers=[*own, (name.encode(), value)], content=b"{}"
                 )  # fmt: skip
                 assert answer.status_code < 500, (operation.label, value, answer.text)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+async def test_an_odd_header_is_read_or_refused(name: str, stack: Environment, callers: dict[str, httpx.Headers]):
+    await send_odd_values(name, stack, callers, share=len(ODD_VALUES))
 
 
 FORM = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
