@@ -76,6 +76,11 @@ class ServedApp:
         if self.child:
             await self.child.kill()
 
+    def processor_seconds(self) -> float:
+        """The processor time that the host has used, the user's and the system's."""
+        numbers = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
     @property
     def log(self) -> str:
         return (self.state / "host.log").read_text()
