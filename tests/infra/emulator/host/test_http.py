@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, write_app
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, shared
 
 APP = '''
 @app.route(route="echo/{name}", methods=["GET", "POST", "OPTIONS"])
@@ -137,11 +137,15 @@ async def form(req: Request) -> dict:
 @pytest.fixture(scope="module")
 async def web(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
     """One host for all tests that do not change it."""
-    folder = tmp_path_factory.mktemp("web")
-    served = ServedApp(write_app(folder / "app", APP), folder / "state", [], None)
-    await served.start()
-    yield served
-    await served.stop()
+    async with shared(tmp_path_factory.mktemp("web"), APP) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+async def hurried(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
+    """One host that waits a second for the start of a response."""
+    async with shared(tmp_path_factory.mktemp("hurried"), APP, "--response-timeout", "1") as served:
+        yield served
 
 
 class TestRequests:
@@ -326,18 +330,20 @@ class TestBodyLimit:
 
 
 class TestResponseTimeout:
-    async def test_a_response_that_does_not_start_in_time_is_a_504(self, serve: Serve):
-        served = await serve(APP, "--response-timeout", "0.5")
-        assert (await served.http.get("/api/thread?seconds=2")).status_code == 504
-        assert (await served.http.get("/api/thread")).status_code == 200
+    async def test_a_response_that_does_not_start_in_time_is_a_504(self, hurried: ServedApp):
+        assert (await hurried.http.get("/api/thread?seconds=3")).status_code == 504
 
-    async def test_a_response_that_has_started_may_take_longer(self, serve: Serve):
-        served = await serve(APP, "--response-timeout", "0.5")
-        async with served.http.stream("GET", "/api/stream") as answer:
+        async def served() -> bool:
+            return (await hurried.http.get("/api/thread")).status_code == 200
+
+        await eventually(served)
+
+    async def test_a_response_that_has_started_may_take_longer(self, hurried: ServedApp):
+        async with hurried.http.stream("GET", "/api/stream") as answer:
             lines = answer.aiter_lines()
             await anext(lines)
-            await asyncio.sleep(1)
-            await served.http.post("/api/release")
+            await asyncio.sleep(1.5)
+            await hurried.http.post("/api/release")
             assert await anext(lines) == "second"
 
 

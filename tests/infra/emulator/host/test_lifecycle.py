@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from infra.emulator.processes import Child, NotReady, python
-from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, serving, write_app
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, serving, shared
 
 APP = """
 @app.route(route="things/{id:int}", methods=["GET", "DELETE"])
@@ -56,11 +56,8 @@ async def stopped(served: ServedApp, number: int = signal.SIGTERM) -> int:
 @pytest.fixture(scope="module")
 async def described(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
     """One host for all tests that only query it."""
-    folder = tmp_path_factory.mktemp("described")
-    served = ServedApp(write_app(folder / "app", APP), folder / "state", [], None)
-    await served.start()
-    yield served
-    await served.stop()
+    async with shared(tmp_path_factory.mktemp("described"), APP) as served:
+        yield served
 
 
 class TestDescription:

@@ -13,7 +13,7 @@ from infra.emulator.host.index import Function
 from infra.emulator.host.operations import Invoker
 from infra.emulator.host.settings import InvalidApp
 from infra.emulator.host.timers import Timers
-from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, write_app
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, shared
 
 NEVER = "0 0 0 1 1 *"
 
@@ -63,12 +63,9 @@ def fails(timer: func.TimerRequest):
 @pytest.fixture(scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
     """One host for all tests that neither stop it nor look at its timer `by_hand` before another one has started it."""
-    folder = tmp_path_factory.mktemp("timers")
     env = {"RARELY": NEVER, "AzureWebJobs.switched_off.Disabled": "true"}
-    served = ServedApp(write_app(folder / "app", APP), folder / "state", [], env)
-    await served.start()
-    yield served
-    await served.stop()
+    async with shared(tmp_path_factory.mktemp("timers"), APP, env=env) as served:
+        yield served
 
 
 async def test_timers_run_on_schedule_and_at_start_and_one_run_at_a_time(served: ServedApp):
