@@ -1,11 +1,22 @@
-"""More generated requests and odd headers than `tests/functions/test_generated.py` sends."""
+"""More generated requests, odd headers, forms and frames than `tests/functions/test_generated.py` sends."""
 
 import asyncio
 
 import httpx
 
 from infra.local.environment import Environment
-from tests.functions.test_generated import HEADERS, ODD_VALUES, OPERATIONS, callers, drive, send_odd_values
+from tests.functions.test_generated import (
+    APIS,
+    HEADERS,
+    ODD_VALUES,
+    OPERATIONS,
+    SOCKETS,
+    callers,
+    drive,
+    send_odd_forms,
+    send_odd_frames,
+    send_odd_values,
+)
 from tests.support.campaign import Campaign
 
 __all__ = ["callers"]  # a fixture
@@ -24,3 +35,15 @@ async def test_each_odd_value_of_a_header_is_read_or_refused_by_each_route(
 ):
     for name in campaign.chance.sample(HEADERS, campaign.rounds(1, len(HEADERS))):
         await send_odd_values(name, stack, callers, share=campaign.rounds(len(ODD_VALUES) // 4, 1))
+
+
+async def test_each_odd_form_is_read_or_refused(
+    stack: Environment, callers: dict[str, httpx.Headers], campaign: Campaign
+):
+    for api in APIS.values():
+        await send_odd_forms(api, stack, callers, share=campaign.rounds(4, 1))
+
+
+async def test_each_odd_frame_is_answered_or_ends_its_own_socket_only(stack: Environment, campaign: Campaign):
+    for path in SOCKETS:
+        await send_odd_frames(path, stack, share=campaign.rounds(4, 1))

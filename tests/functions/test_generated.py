@@ -122,14 +122,18 @@ ODD_FORMS = [
     FILE.replace('"a"', '"' + "../" * 500 + '"') + "--x--", FILE.replace('"a"', '"\udcff\x00/\\"') + "--x--",
     FILE.replace("\r\n\r\n", "\r\nContent-Type: \udcff;;\r\n\r\n") + "--x--",
     FILE.replace('name="file"', "name") + "--x--",
-    *(FILE + FORM.format(field, "", value) + "--x--"
-      for field in ("tags", "metadata", "name", "execution_id", "step_id", "artifact_type", "description", "\udcff")
-      for value in ('["\\ud800"]', '{"a": "\\ud800"}', "\udcff", "[" * 5000, "NaN", UNKNOWN, "\x00", '{"a": 1e999}')),
 ]  # fmt: skip
+FIELDS = ["tags", "metadata", "name", "execution_id", "step_id", "artifact_type", "description", "\udcff"]
+ODD_TEXTS = ['["\\ud800"]', '{"a": "\\ud800"}', "\udcff", "[" * 5000, "NaN", UNKNOWN, "\x00", '{"a": 1e999}']
 
 
-@pytest.mark.parametrize("api", APIS.values(), ids=APIS)
-async def test_an_odd_form_is_read_or_refused(api: Description, stack: Environment, callers: dict[str, httpx.Headers]):
+async def send_odd_forms(
+    api: Description, stack: Environment, callers: dict[str, httpx.Headers], *, share: int
+) -> None:
+    """Send to each upload all odd forms, and each field with one of `share` odd texts, each time other ones."""
+    forms = list(ODD_FORMS)
+    for place, field in enumerate(FIELDS):
+        forms += [FILE + FORM.format(field, "", text) + "--x--" for text in ODD_TEXTS[place % share :: share]]
     headers = {**callers[api.name], "Content-Type": "multipart/form-data; boundary=x"}
     uploads = [
         route for route in api.routes if route.method == "POST" and "multipart/form-data" in str(body_of(api, route))
@@ -140,9 +144,14 @@ async def test_an_odd_form_is_read_or_refused(api: Description, stack: Environme
             path = f"/{api.name}{route.path}"
             if "{" in path:
                 path = path.replace(path[path.index("{") : path.index("}") + 1], await api.id_for(route))
-            for form in ODD_FORMS:
+            for form in forms:
                 answer = await http.post(path, content=form.encode("utf-8", "surrogateescape"))
                 assert answer.status_code < 500, (form[:200], answer.text)
+
+
+@pytest.mark.parametrize("api", APIS.values(), ids=APIS)
+async def test_an_odd_form_is_read_or_refused(api: Description, stack: Environment, callers: dict[str, httpx.Headers]):
+    await send_odd_forms(api, stack, callers, share=4)
 
 
 def body_of(api: Description, route: Any) -> Any:
@@ -151,18 +160,22 @@ def body_of(api: Description, route: Any) -> Any:
 
 ODD_FRAMES: list[str | bytes] = [
     "", "{", "[]", "null", "NaN", "[" * 5000, '{"type": 1e999}', '{"type": "\\ud800"}', b"\xff\xfe", "x" * 100_000,
-    *(f'{{"type": "{kind}", "execution_id": {value}, "data": {value}, "api_key": {value}}}'
-      for kind in ("auth", "subscribe", "unsubscribe", "get_status", "ping", "connect")
-      for value in ('"\\ud800"', '"\\u0000"', "[]", "null", '"a b/é"', "1e999", '"' + "x" * 5000 + '"')),
 ]  # fmt: skip
+FRAME = '{{"type": "{0}", "execution_id": {1}, "data": {1}, "api_key": {1}}}'
+KINDS = ["auth", "subscribe", "unsubscribe", "get_status", "ping", "connect"]
+ODD_JSON = ['"\\ud800"', '"\\u0000"', "[]", "null", '"a b/é"', "1e999", '"' + "x" * 5000 + '"']
+SOCKETS = ["/gateway/ws", "/stepflow/ws"]
 
 
-@pytest.mark.parametrize("path", ["/gateway/ws", "/stepflow/ws"])
-async def test_an_odd_frame_is_answered_or_ends_its_own_socket_only(path: str, stack: Environment):
+async def send_odd_frames(path: str, stack: Environment, *, share: int) -> None:
+    """Send all odd frames, and each kind of message with one of `share` odd values, each time other ones."""
+    frames = list(ODD_FRAMES)
+    for place, kind in enumerate(KINDS):
+        frames += [FRAME.format(kind, value) for value in ODD_JSON[place % share :: share]]
     address = f"ws://127.0.0.1:{stack.ports['host']}{path}"
     log = stack.state / "logs/host.log"
     before = log.stat().st_size
-    for frame in ODD_FRAMES:
+    for frame in frames:
         async with connect(address, proxy=None) as socket:
             await socket.send(frame)
             try:
@@ -175,3 +188,8 @@ async def test_an_odd_frame_is_answered_or_ends_its_own_socket_only(path: str, s
     with log.open("rb") as lines:
         lines.seek(before)
         assert b"Traceback" not in lines.read()
+
+
+@pytest.mark.parametrize("path", SOCKETS)
+async def test_an_odd_frame_is_answered_or_ends_its_own_socket_only(path: str, stack: Environment):
+    await send_odd_frames(path, stack, share=4)

@@ -89,7 +89,9 @@ async def test_a_run_that_prints_while_storage_is_down_loses_no_line(own: Own):
 
 
 BOUND = 10.0
-"""Seconds within which every request is answered."""
+"""Seconds within which every request is answered, by a machine that answers those without storage at once."""
+
+ALIVE = "/gateway/health/live"
 
 WITHOUT_STORAGE = re.compile(
     r"/(gateway/(health/live|api/models.*|api/system/info)|\w+/(docs.*|openapi.json|ws|realtime))"
@@ -139,12 +141,15 @@ async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_i
     async with own.frozen_storage():
         for _ in range(2):  # at first, and when the app knows
             answers = await asyncio.gather(*(timed(http, "GET", path) for _, path in paths))
+            lag = next(seconds for (_, path), (_, seconds) in zip(paths, answers, strict=True) if path == ALIVE)
             for (api, path), (answer, seconds) in zip(paths, answers, strict=True):
-                assert seconds < BOUND, (path, seconds)
+                assert seconds - lag < BOUND, (path, seconds, lag)
                 assert WITHOUT_STORAGE.fullmatch(path) or is_refused(api, answer), (path, answer.text)
-            answers = await asyncio.gather(*(timed(http, verb, path, **given) for verb, path, given in writes))
+            *answers, (_, lag) = await asyncio.gather(
+                *(timed(http, verb, path, **given) for verb, path, given in writes), timed(http, "GET", ALIVE)
+            )
             for (_, path, _), (answer, seconds) in zip(writes, answers, strict=True):
-                assert seconds < BOUND, (path, seconds)
+                assert seconds - lag < BOUND, (path, seconds, lag)
                 assert is_refused(apis[path.split("/")[1]], answer)
 
     async def failing() -> list[str]:

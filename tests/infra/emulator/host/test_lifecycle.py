@@ -50,7 +50,7 @@ async def stopped(served: ServedApp, number: int = signal.SIGTERM) -> int:
     """The exit code after a signal."""
     assert served.child and served.child.process
     served.child.process.send_signal(number)
-    return await asyncio.wait_for(served.child.process.wait(), 20)
+    return await asyncio.wait_for(served.child.process.wait(), 60)
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,7 @@ async def test_it_stops_in_order(serve: Serve):
     child = (await served.http.get("/api/version")).json()["process"]
     assert served.child and served.child.process
     served.child.process.terminate()
-    assert await asyncio.wait_for(served.child.process.wait(), 10) == 0
+    assert await asyncio.wait_for(served.child.process.wait(), 60) == 0
     assert not is_running(child)
 
 
