@@ -3,23 +3,27 @@
 import asyncio
 
 import httpx
+import pytest
 
 from infra.local.environment import Environment
-from tests.functions.test_generated import (
+from tests.support.campaign import Campaign
+from tests.support.generated import (
     APIS,
     HEADERS,
     ODD_VALUES,
     OPERATIONS,
     SOCKETS,
-    callers,
+    credentials,
     drive,
     send_odd_forms,
     send_odd_frames,
     send_odd_values,
 )
-from tests.support.campaign import Campaign
 
-__all__ = ["callers"]  # a fixture
+
+@pytest.fixture(scope="module")
+async def callers(stack: Environment) -> dict[str, httpx.Headers]:
+    return await credentials(stack)
 
 
 async def test_responses_to_generated_requests_match_the_description(

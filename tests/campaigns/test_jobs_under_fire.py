@@ -22,12 +22,11 @@ from shared import containers
 from shared.jobs import Job, group_name, jobs, kinds, new_token
 from shared.order import AGES
 from shared.tables.ids import new_id
-from tests.functions.jobs.test_poison import FILES, POISON
 from tests.support.campaign import Campaign
 from tests.support.environments import connected
 from tests.support.gateway import FINAL, Gateway, register
 from tests.support.kills import all_runs, counted_right, is_whole, no_container_left, start_numbered
-from tests.support.runners import Runner
+from tests.support.runners import FILES, POISON, Runner
 from tests.support.stepflow import StepFlow, client_of
 from tests.support.values import SHORT_CLOCKS, UNLIMITED
 from tests.support.waiting import eventually

@@ -18,6 +18,29 @@ from tests.support.gateway import Gateway
 
 SHA = "0" * 64
 
+POISON: dict[str, dict[str, Any]] = {
+    "a code that no system has": {"exit_code": 10**30},
+    "a message without end": {"message": "x" * 100_000},
+    "a reason of its own": {"reason": "won"},
+    "too many skipped files": {"skipped": [{"name": "x", "reason": "y"}] * 60_000},
+    "half a character": {"message": "\ud800"},
+    "an output of a negative size": {"size": -1},
+    "an output that never came": {"size": 10**30},
+}
+"""What an exit must not report, by what is wrong with it."""
+
+FILES: dict[str, dict[str, Any]] = {
+    "a size that no store holds": {"size": 10**30},
+    "a negative size": {"size": -1},
+    "a name without end": {"name": "x" * 2000},
+    "a name with a newline": {"name": "a\nb"},
+    "a name that is half a character": {"name": "\udcff"},
+    "no name": {"name": ""},
+    "a hash that is none": {"sha256": "x"},
+    "a type that ends a header": {"content_type": "text/plain\r\nX-Evil: 1"},
+}
+"""What the record of a file in an exit must not hold, by what is wrong with it."""
+
 
 async def _run(owner: Gateway) -> str:
     now = datetime.now(UTC)

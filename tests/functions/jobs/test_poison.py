@@ -1,7 +1,6 @@
 """Reports of a runner that is not to be trusted: bounds, uploads that differ, ends of jobs that have ended."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +14,7 @@ from shared import blobs
 from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobState, jobs
 from tests.support.environments import connected
 from tests.support.gateway import Gateway
-from tests.support.runners import Runner, runner_of
+from tests.support.runners import FILES, POISON, Runner, runner_of
 
 
 @pytest.fixture
@@ -23,27 +22,6 @@ async def runner(stack: Environment, gateway: Gateway, http: httpx.AsyncClient) 
     """The runner of a run of the gateway."""
     async with connected(**stack.app_settings):
         yield await runner_of(KIND, gateway, http)
-
-
-POISON: dict[str, dict[str, Any]] = {
-    "a code that no system has": {"exit_code": 10**30},
-    "a message without end": {"message": "x" * 100_000},
-    "a reason of its own": {"reason": "won"},
-    "too many skipped files": {"skipped": [{"name": "x", "reason": "y"}] * 60_000},
-    "half a character": {"message": "\ud800"},
-    "an output of a negative size": {"size": -1},
-    "an output that never came": {"size": 10**30},
-}
-FILES: dict[str, dict[str, Any]] = {
-    "a size that no store holds": {"size": 10**30},
-    "a negative size": {"size": -1},
-    "a name without end": {"name": "x" * 2000},
-    "a name with a newline": {"name": "a\nb"},
-    "a name that is half a character": {"name": "\udcff"},
-    "no name": {"name": ""},
-    "a hash that is none": {"sha256": "x"},
-    "a type that ends a header": {"content_type": "text/plain\r\nX-Evil: 1"},
-}
 
 
 async def test_exits_out_of_bounds_are_refused_and_a_bare_one_gets_through(runner: Runner, gateway: Gateway):
