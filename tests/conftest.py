@@ -10,6 +10,7 @@ from infra.emulator import azurite
 from infra.emulator.processes import free_ports
 from infra.local.environment import NODE_MODULES, Environment
 from shared.tables.client import client
+from tests.support.anthropic import Anthropic
 from tests.support.environments import STRICT, StrictHost, another_host, connected
 from tests.support.gateway import Gateway, register
 from tests.support.records import Counting
@@ -50,11 +51,22 @@ async def counting(account: None) -> AsyncIterator[Counting]:
 
 
 @pytest.fixture(scope="session")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Environment]:
+async def anthropic() -> AsyncIterator[Anthropic]:
+    """The stand-in of Anthropic's API that the stack calls."""
+    anthropic = Anthropic()
+    await anthropic.start()
+    yield anthropic
+    await anthropic.stop()
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory, anthropic: Anthropic) -> AsyncIterator[Environment]:
     """The whole local environment, shared by all tests that only talk to it."""
     environment = Environment.temporary(
         tmp_path_factory.mktemp("stack"),
         RUNYARD_ARTIFACT_LIMIT="100000000",
+        ANTHROPIC_API_KEY=anthropic.key,
+        RUNYARD_ANTHROPIC_URL=anthropic.url,
         **UNLIMITED,
         **SHORT_CLOCKS,
         AzureFunctionsJobHost__extensions__queues__maxPollingInterval="00:00:01",
@@ -79,9 +91,9 @@ async def http(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def strict_host(stack: Environment, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StrictHost]:
-    """A second instance of the app, with settings of its own; not for long, as its timers work beside the first's."""
+    """A second instance of the app, with settings of its own, shared by all tests of these settings."""
     state = tmp_path_factory.mktemp("strict")
     async with another_host(stack, state, **STRICT) as http:
         yield StrictHost(http, state / "logs/host.log")
@@ -90,6 +102,14 @@ async def strict_host(stack: Environment, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 async def gateway(stack: Environment) -> AsyncIterator[Gateway]:
     """One registered client of the gateway."""
+    gateway = await register(stack)
+    yield gateway
+    await gateway.http.aclose()
+
+
+@pytest.fixture
+async def newcomer(stack: Environment) -> AsyncIterator[Gateway]:
+    """A client of the gateway that has no runs yet."""
     gateway = await register(stack)
     yield gateway
     await gateway.http.aclose()

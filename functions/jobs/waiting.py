@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared import tables
 from shared.containers import ContainersBusy
-from shared.jobs import JobKind, WaitingJob, waiting_jobs
+from shared.jobs import JobKind, WaitingJob, in_words, waiting_jobs
 from shared.settings import settings
 
 AT_THE_FRONT = 5
@@ -116,7 +116,7 @@ async def _wait(
     deadline = settings().start_deadline
     if now - job.since >= timedelta(seconds=deadline) and not held:
         await leave(job_id)
-        raise NotInTime(f"Not started within {deadline} seconds: {reason}")
+        raise NotInTime(f"Not started within {in_words(deadline)}: {reason}")
     if reason != known:
         await kind.waiting(job_id, reason)
     await (waiting_jobs.insert(job) if new else waiting_jobs.update(job_id, lambda _: job))

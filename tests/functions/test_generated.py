@@ -1,6 +1,8 @@
-"""Every API against its own description, driven by generated requests, odd headers, forms and socket frames: no 5xx."""
+"""Every API against its own description, driven by generated requests, odd headers, forms and socket frames: no 5xx.
 
-import asyncio
+A sample; `tests/campaigns/test_generated.py` sends more of the same.
+"""
+
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,52 +10,26 @@ import httpx
 import jsonschema_rs
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis import Case
-from schemathesis.checks import not_a_server_error
-from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
 
 from infra.local.environment import Environment
-from tests.support.contract import Description, descriptions
-from tests.support.values import UNKNOWN
-
-APIS = {api.name: api for api in descriptions()}
-
-
-def success_is_declared(ctx: Any, response: Any, case: Case) -> None:
-    """A check: `default` describes refusals only, so every other status has a description of its own."""
-    described = case.operation.definition.raw["responses"]
-    assert response.status_code >= 400 or str(response.status_code) in described, response.status_code
-
-
-CHECKS = [
-    not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
-    success_is_declared,
-]  # fmt: skip
-OPERATIONS = {
-    f"{name} {found.ok().label}": (api, found.ok())
-    for name, api in APIS.items()
-    for found in schemathesis.openapi.from_dict(api.openapi).get_all_operations()
-    if isinstance(found, Ok)
-}
-HARMFUL = {"gateway DELETE /api/alerts/clear": {"run_id": "unknown"}}
-"""What a generated query must contain so that the records of other tests stay."""
+from tests.support.contract import Description
+from tests.support.generated import (
+    APIS,
+    HEADERS,
+    ODD_VALUES,
+    OPERATIONS,
+    SOCKETS,
+    credentials,
+    drive,
+    send_odd_forms,
+    send_odd_frames,
+    send_odd_values,
+)
 
 
 @pytest.fixture(scope="module")
 async def callers(stack: Environment) -> dict[str, httpx.Headers]:
-    """The headers that show a valid credential, by the API's name."""
-    opened = {name: await api.open(stack) for name, api in APIS.items()}
-    for client in opened.values():
-        await client.aclose()
-    return {name: client.headers for name, client in opened.items()}
+    return await credentials(stack)
 
 
 @pytest.mark.parametrize("api", APIS.values(), ids=APIS)
@@ -77,111 +53,19 @@ def schemas_in(part: Any) -> Iterator[dict[str, Any]]:
 def test_responses_to_generated_requests_match_the_description(
     operation: str, stack: Environment, callers: dict[str, httpx.Headers]
 ):
-    api, described = OPERATIONS[operation]
-    headers = {"Authorization": callers[api.name]["authorization"]} if "authorization" in callers[api.name] else {}
-
-    @given(case=described.as_strategy())
-    @settings(
-        max_examples=8,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-    )
-    def drive(case: Case) -> None:
-        if operation in HARMFUL:
-            case.query = {**(case.query or {}), **HARMFUL[operation]}
-        case.call_and_validate(base_url=f"{stack.url}/{api.name}", checks=CHECKS, headers=headers, timeout=30)
-
-    drive()
-
-
-ODD_VALUES = [
-    b"", b"\xff\xfe", b"x" * 6000, "é\u202e".encode(), b'"', b"W/", b"*, *", b"-1", b"0-0,1-", b"bytes=9-1",
-    b"bytes=" + b"9" * 400, b"multipart/form-data", b"multipart/form-data; boundary=" + b"b" * 300,
-    b"multipart/form-data; boundary=\xff", b"application/json; charset=nonsense", b"application/json, text/plain",
-]  # fmt: skip
-HEADERS = [
-    "Accept", "Authorization", "Content-Type", "Cookie", "Idempotency-Key", "If-Match", "If-None-Match", "If-Range",
-    "Origin", "Range", "traceparent", "tracestate", "X-Request-ID", "X-API-Key",
-]  # fmt: skip
+    drive(operation, stack, callers, examples=3)
 
 
 @pytest.mark.parametrize("name", HEADERS)
 async def test_an_odd_header_is_read_or_refused(name: str, stack: Environment, callers: dict[str, httpx.Headers]):
-    async with httpx.AsyncClient(base_url=stack.url, trust_env=False, timeout=60) as http:
-        for place, (api, operation) in enumerate(OPERATIONS.values()):
-            if operation.method.upper() not in ("GET", "POST") or "cleanup" in operation.path:
-                continue
-            path = f"/{api.name}{operation.path}".replace("{", "").replace("}", "")
-            for value in ODD_VALUES[place % 4 :: 4]:  # each route gets some, together they get all
-                own = [
-                    (k.encode(), v.encode()) for k, v in callers[api.name].multi_items() if k.lower() != name.lower()
-                ]
-                answer = await http.request(
-                    operation.method, path, headers=[*own, (name.encode(), value)], content=b"{}"
-                )  # fmt: skip
-                assert answer.status_code < 500, (operation.label, value, answer.text)
-
-
-FORM = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
-FILE = FORM.format("file", '; filename="a"', "abc")
-ODD_FORMS = [
-    "", "--x--", "--x\r\n", FILE, FILE + "--x", FILE + "--x--", FILE.replace("abc", "") + "--x--", FILE * 2 + "--x--",
-    FILE.replace('"a"', '"' + "../" * 500 + '"') + "--x--", FILE.replace('"a"', '"\udcff\x00/\\"') + "--x--",
-    FILE.replace("\r\n\r\n", "\r\nContent-Type: \udcff;;\r\n\r\n") + "--x--",
-    FILE.replace('name="file"', "name") + "--x--",
-    *(FILE + FORM.format(field, "", value) + "--x--"
-      for field in ("tags", "metadata", "name", "execution_id", "step_id", "artifact_type", "description", "\udcff")
-      for value in ('["\\ud800"]', '{"a": "\\ud800"}', "\udcff", "[" * 5000, "NaN", UNKNOWN, "\x00", '{"a": 1e999}')),
-]  # fmt: skip
+    await send_odd_values(name, stack, callers, share=len(ODD_VALUES))
 
 
 @pytest.mark.parametrize("api", APIS.values(), ids=APIS)
 async def test_an_odd_form_is_read_or_refused(api: Description, stack: Environment, callers: dict[str, httpx.Headers]):
-    headers = {**callers[api.name], "Content-Type": "multipart/form-data; boundary=x"}
-    uploads = [
-        route for route in api.routes if route.method == "POST" and "multipart/form-data" in str(body_of(api, route))
-    ]
-    assert uploads
-    async with httpx.AsyncClient(base_url=stack.url, headers=headers, trust_env=False, timeout=60) as http:
-        for route in uploads:
-            path = f"/{api.name}{route.path}"
-            if "{" in path:
-                path = path.replace(path[path.index("{") : path.index("}") + 1], await api.id_for(route))
-            for form in ODD_FORMS:
-                answer = await http.post(path, content=form.encode("utf-8", "surrogateescape"))
-                assert answer.status_code < 500, (form[:200], answer.text)
+    await send_odd_forms(api, stack, callers, share=4)
 
 
-def body_of(api: Description, route: Any) -> Any:
-    return api.openapi["paths"].get(route.path, {}).get("post", {}).get("requestBody")
-
-
-ODD_FRAMES: list[str | bytes] = [
-    "", "{", "[]", "null", "NaN", "[" * 5000, '{"type": 1e999}', '{"type": "\\ud800"}', b"\xff\xfe", "x" * 100_000,
-    *(f'{{"type": "{kind}", "execution_id": {value}, "data": {value}, "api_key": {value}}}'
-      for kind in ("auth", "subscribe", "unsubscribe", "get_status", "ping", "connect")
-      for value in ('"\\ud800"', '"\\u0000"', "[]", "null", '"a b/é"', "1e999", '"' + "x" * 5000 + '"')),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("path", ["/gateway/ws", "/stepflow/ws"])
+@pytest.mark.parametrize("path", SOCKETS)
 async def test_an_odd_frame_is_answered_or_ends_its_own_socket_only(path: str, stack: Environment):
-    address = f"ws://127.0.0.1:{stack.ports['host']}{path}"
-    log = stack.state / "logs/host.log"
-    before = log.stat().st_size
-    for frame in ODD_FRAMES:
-        async with connect(address, proxy=None) as socket:
-            await socket.send(frame)
-            try:
-                async with asyncio.timeout(30):
-                    await socket.send('{"type": "ping"}')
-                    while "pong" not in str(await socket.recv()):
-                        pass
-            except ConnectionClosed as error:  # the gateway closes a socket that does not begin with its key
-                assert (path, error.rcvd and error.rcvd.code) == ("/gateway/ws", 1000), frame
-    with log.open("rb") as lines:
-        lines.seek(before)
-        assert b"Traceback" not in lines.read()
+    await send_odd_frames(path, stack, share=4)

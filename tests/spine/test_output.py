@@ -61,7 +61,7 @@ async def test_output_of_a_background_process_is_awaited_for_a_limited_time(gate
     start = time.monotonic()
     log = await whole_log(gateway, "(sleep 1; echo late; sleep 600; echo never) & echo now", "bash")
     assert log == b"now\nlate\n"
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300
 
 
 async def test_a_long_result_is_shortened_and_the_log_is_whole(gateway: Gateway):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from infra.local.environment import Environment
 from shared import blobs, containers, deferred, outbound, realtime, tables
 from shared.settings import settings
 from shared.storage import connect
+from tests.support.gateway import Gateway
 
 
 @contextlib.asynccontextmanager
@@ -41,22 +43,40 @@ class StrictHost:
     http: httpx.AsyncClient
     log: Path
 
+    async def run(self, client: Gateway, prompt: str, model: str = "bash") -> dict[str, Any]:
+        """Create a run of a client that was registered elsewhere; answers it as it was accepted."""
+        body = {"prompt": prompt, "model": model}
+        answer = await self.http.post("/gateway/api/runs", json=body, headers=client.http.headers)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
 
 STRICT = {
     "RUNYARD_APIS": "gateway",
     "RUNYARD_ARTIFACT_LIMIT": "1000000",
     "RUNYARD_METRICS_OPEN": "false",
     "RUNYARD_KEY_CACHE": "1",
+    "RUNYARD_RATE_SECOND": "20",
+    "RUNYARD_CLIENT_JOBS": "1",
+    "RUNYARD_START_DEADLINE": "1",
+    "RUNYARD_JOB_MEMORY": "0.2",
+    "ANTHROPIC_API_KEY": "",
 }
-"""The settings of `StrictHost`."""
+"""The settings of `StrictHost`: each is the subject of a test, and none changes what another test sees."""
+
+
+NO_TIMERS = {f"AzureWebJobs.maintenance_{often}.Disabled": "true" for often in ("minute", "hour")}
 
 
 @contextlib.asynccontextmanager
 async def another_host(stack: Environment, state: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A second instance of the app, on the same storage and services, and a client of it."""
+    """A second instance of the app, on the same storage and services, and a client of it.
+
+    Its timers are off: they would take the jobs of the first instance for jobs without a workflow.
+    """
     ports = {**stack.ports, "host": free_ports(1)[0]}
     second = dataclasses.replace(
-        stack, state=state, ports=ports, host=None, settings={**stack.settings, **settings}
+        stack, state=state, ports=ports, host=None, settings={**stack.settings, **NO_TIMERS, **settings}
     )  # fmt: skip
     stack.allow(f"{second.url}/jobs/")
     await second.start_host()

@@ -36,7 +36,7 @@ class Watcher:
         """The messages about an execution, in order."""
         return [message for message in self.received if message["data"].get("execution_id") == execution_id]
 
-    async def receives(self, wanted: Callable[[dict[str, Any]], Any], *, seconds: float = 30) -> dict[str, Any]:
+    async def receives(self, wanted: Callable[[dict[str, Any]], Any], *, seconds: float = 60) -> dict[str, Any]:
         """The first wanted message, as soon as it has arrived."""
 
         async def probe() -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def eventually(probe: Callable[[], Awaitable[T]], *, seconds: float = 30, until: Callable[[T], Any] = bool) -> T:
+async def eventually(probe: Callable[[], Awaitable[T]], *, seconds: float = 60, until: Callable[[T], Any] = bool) -> T:
     """The value of `probe` as soon as `until` holds for it; fails with the last value after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

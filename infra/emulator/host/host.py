@@ -16,7 +16,7 @@ from infra.emulator.host.index import DURABLE_TRIGGERS, Function
 from infra.emulator.host.operations import Invoker
 from infra.emulator.host.queues import Queues
 from infra.emulator.host.routes import RouteTable
-from infra.emulator.host.settings import HostConfiguration, apply_app_settings
+from infra.emulator.host.settings import HostConfiguration, apply_app_settings, is_disabled
 from infra.emulator.host.sockets import SocketProxy
 from infra.emulator.host.timers import Timers
 from infra.emulator.host.wire import AdminApi, Front, serving
@@ -54,7 +54,8 @@ class Host:
         apply_app_settings(options.app)
         self.configuration = HostConfiguration(options.app)
         self.functions = index.load(options.app)
-        self.routes = RouteTable(self.functions, self.configuration.route_prefix)
+        enabled = [function for function in self.functions if not is_disabled(function.name)]
+        self.routes = RouteTable(enabled, self.configuration.route_prefix)
         self.invoker = Invoker(
             options.app,
             timeout=self.configuration.function_timeout,

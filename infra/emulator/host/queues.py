@@ -18,7 +18,7 @@ from azure.functions.queue import QueueMessageInConverter
 from infra.emulator.azurite import connection_string
 from infra.emulator.host.index import Function, annotation_of
 from infra.emulator.host.operations import InvocationFailed, Invoker
-from infra.emulator.host.settings import HostConfiguration, InvalidApp, time_span
+from infra.emulator.host.settings import HostConfiguration, InvalidApp, is_disabled, time_span
 from infra.emulator.host.timers import resolve
 
 if TYPE_CHECKING:
@@ -83,9 +83,12 @@ class Queues:
 
     @contextlib.asynccontextmanager
     async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
-        """Poll every queue; at the end, functions have `drain_seconds` to finish. Unfinished messages stay queued."""
+        """Poll the queue of every function that is not disabled; at the end, functions have `drain_seconds` to finish.
+
+        Unfinished messages stay queued.
+        """
         async with contextlib.AsyncExitStack() as stack:
-            for queue in self._queues.values():
+            for queue in (queue for name, queue in self._queues.items() if not is_disabled(name)):
                 await stack.enter_async_context(queue.running(drain_seconds=drain_seconds))
             yield
 

@@ -34,6 +34,12 @@ def values_in(path: Path) -> dict[str, str]:
     return values
 
 
+def is_disabled(function: str) -> bool:
+    """Whether the app setting `AzureWebJobs.<function>.Disabled`, or with `__` for the dots, is true."""
+    names = (mark.join(("AzureWebJobs", function, "Disabled")) for mark in (".", "__"))
+    return any(os.environ.get(name, "").lower() in ("true", "1") for name in names)
+
+
 class HostConfiguration:
     """`host.json`, overridden by variables of the environment (`AzureFunctionsJobHost__a__b=value`)."""
 

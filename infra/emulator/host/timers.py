@@ -13,7 +13,7 @@ from azure.functions.timer import TimerRequest
 from infra.emulator.host.index import Function
 from infra.emulator.host.ncrontab import Schedule
 from infra.emulator.host.operations import InvocationFailed, Invoker
-from infra.emulator.host.settings import InvalidApp
+from infra.emulator.host.settings import InvalidApp, is_disabled
 from infra.emulator.host.state import TimerRecord
 
 # A schedule with shorter intervals is not monitored, as in the service.
@@ -43,8 +43,9 @@ class Timers:
 
     @contextlib.asynccontextmanager
     async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
-        """Run every timer on its schedule; at the end, current runs have `drain_seconds` to finish."""
-        loops = [asyncio.create_task(self._keep(timer)) for timer in self._timers.values()]
+        """Run every timer that is not disabled on schedule; at the end, current runs have `drain_seconds` to finish."""
+        kept = [timer for name, timer in self._timers.items() if not is_disabled(name)]
+        loops = [asyncio.create_task(self._keep(timer)) for timer in kept]
         try:
             yield
         finally:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from infra.local.environment import Environment
+from tests.support.environments import StrictHost
 from tests.support.gateway import Gateway, register
 from tests.support.values import UNKNOWN
 from tests.support.waiting import eventually
@@ -168,7 +169,11 @@ class TestModels:
         assert model["description"] == "Balanced model for most tasks"
 
     @pytest.mark.parametrize(
-        ("model", "available"), [("claude-opus-4-20250514", False), ("python", True), ("bash", True)]
+        ("model", "without_key"), [("claude-opus-4-20250514", False), ("python", True), ("bash", True)]
     )
-    async def test_a_model_is_available_when_it_can_run(self, gateway: Gateway, model: str, available: bool):
-        assert (await get(gateway, f"models/{model}"))["available"] is available
+    async def test_a_model_is_available_when_it_can_run(
+        self, gateway: Gateway, strict_host: StrictHost, model: str, without_key: bool
+    ):
+        assert (await get(gateway, f"models/{model}"))["available"] is True
+        answer = await strict_host.http.get(f"/gateway/api/models/{model}", headers=gateway.http.headers)
+        assert answer.json()["available"] is without_key

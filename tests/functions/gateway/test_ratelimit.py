@@ -4,13 +4,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
 from infra.local.environment import Environment
-from tests.support.environments import another_host
+from tests.support.environments import StrictHost, another_host
 from tests.support.gateway import Gateway, register
 
 PATH = "/gateway/api/models/bash"
@@ -60,10 +59,9 @@ async def test_two_instances_together_allow_a_hundred_requests(stack: Environmen
         assert passed + Counter(answer.status_code for answer in answers)[200] == 100
 
 
-async def test_the_21st_request_in_a_second_is_refused(stack: Environment, tmp_path: Path):
-    limits = {"RUNYARD_RATE_MINUTE": "1000", "RUNYARD_RATE_SECOND": "20"}
-    async with caller(stack) as client, another_host(stack, tmp_path, **limits) as http:
-        loop = asyncio.get_running_loop()
+async def test_the_21st_request_in_a_second_is_refused(stack: Environment, strict_host: StrictHost):
+    async with caller(stack) as client:
+        http, loop = strict_host.http, asyncio.get_running_loop()
         sent: list[tuple[float, int]] = []
 
         async def one() -> None:

@@ -5,6 +5,7 @@ import uuid
 import httpx
 import pytest
 
+from tests.support.environments import StrictHost
 from tests.support.gateway import Gateway
 from tests.support.values import UNKNOWN
 
@@ -94,8 +95,8 @@ class TestRunOfAProgram:
         run = await gateway.reach((await gateway.run("echo one; sleep 60", timeout=1))["id"])
         assert (run["status"], run["error"], run["result"]) == ("failed", "Timed out after 1 second", "one\n")
 
-    async def test_a_claude_model_without_a_key_fails_with_the_reason(self, gateway: Gateway):
-        run = await gateway.reach((await gateway.run("hello", "claude-sonnet-4-20250514"))["id"])
+    async def test_a_claude_model_without_a_key_fails_with_the_reason(self, gateway: Gateway, strict_host: StrictHost):
+        run = await gateway.reach((await strict_host.run(gateway, "hello", "claude-sonnet-4-20250514"))["id"])
         assert run["status"] == "failed"
         assert "ANTHROPIC_API_KEY" in run["error"]
 

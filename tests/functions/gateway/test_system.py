@@ -10,8 +10,7 @@ import pytest
 
 from infra.local.environment import Environment
 from tests.support.environments import StrictHost, another_host
-from tests.support.gateway import Gateway, register
-from tests.support.values import UNLIMITED
+from tests.support.gateway import Gateway
 from tests.support.waiting import eventually
 
 
@@ -141,56 +140,3 @@ class TestCleanup:
         for dry_run in (True, False):
             assert await self.clean(gateway, older_than_days=days, dry_run=dry_run) == nothing
         assert await raised() == 1
-
-    async def test_a_cleanup_deletes_what_its_dry_run_counted_even_when_the_host_is_killed(
-        self, tmp_path_factory: pytest.TempPathFactory
-    ):
-        # An environment of its own: it deletes everything that has ended.
-        environment = Environment.temporary(tmp_path_factory.mktemp("cleanup"), **UNLIMITED)
-        await environment.start()
-        owner = await register(environment)
-        try:
-            ids = [(await owner.run("exit 1"))["id"] for _ in range(4)] + [(await owner.run("echo x"))["id"]]
-            await asyncio.gather(*(owner.reach(run_id) for run_id in ids))
-
-            async def alerts() -> int:
-                return (await owner.http.get("/gateway/api/alerts")).json()["total"]
-
-            await eventually(alerts, until=lambda total: total == 4)
-            upload = {"file": ("a", b"x" * 1_500_000)}
-            kept = await owner.http.post(f"/gateway/api/runs/{ids[0]}/artifacts", files=upload)
-            young = (await owner.run("sleep 300"))["id"]
-            await owner.reach(young, "running")
-            due = {"deleted_runs": 5, "deleted_artifacts": 2, "deleted_alerts": 4, "space_freed": "1.5MB"}
-
-            assert await self.clean(owner, older_than_days=0, dry_run=True) == due
-            assert (await owner.http.get("/gateway/api/runs")).json()["total"] == 6
-
-            assert environment.host
-            cleanup = asyncio.create_task(
-                owner.http.post("/gateway/api/system/cleanup", json={"older_than_days": 0})
-            )  # fmt: skip
-
-            async def begun() -> bool:
-                return (await owner.http.get("/gateway/api/runs")).json()["total"] < 6 or cleanup.done()
-
-            await eventually(begun)
-            await environment.host.kill()
-            await asyncio.gather(cleanup, return_exceptions=True)
-            await environment.start_host()
-
-            async def left() -> list[str]:
-                runs = (await owner.http.get("/gateway/api/runs")).json()["runs"]
-                return [run["id"] for run in runs]
-
-            assert await eventually(left, until=lambda found: len(found) == 1, seconds=60) == [young]
-            assert (await owner.http.get("/gateway/api/alerts")).json()["total"] == 0
-            assert (await owner.http.get("/gateway/api/artifacts")).json()["total"] == 0
-            assert (await owner.http.get(f"/gateway/api/artifacts/{kept.json()['id']}")).status_code == 404
-            assert (await owner.http.get(f"/gateway/api/runs/{ids[0]}")).status_code == 404
-            assert await self.clean(owner, older_than_days=0) == {
-                "deleted_runs": 0, "deleted_artifacts": 0, "deleted_alerts": 0, "space_freed": "0MB",
-            }  # fmt: skip
-        finally:
-            await owner.http.aclose()
-            await environment.stop()

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import azure.durable_functions as df
@@ -25,7 +24,7 @@ from shared.container_groups import ContainerPhase, ContainerSpec, ContainerStat
 from shared.jobs import CANCEL, Job, JobState, group_name, jobs
 from shared.tables.ids import new_id
 from shared.workflows import WorkflowClient
-from tests.support.environments import another_host
+from tests.support.environments import StrictHost
 from tests.support.gateway import Gateway
 from tests.support.groups import groups, removed
 from tests.support.waiting import eventually
@@ -43,7 +42,7 @@ class Workflows(WorkflowClient):
     async def status(self, instance_id: str) -> str | None:
         return self.state if instance_id == self.job_id else "Running"
 
-    async def signal(self, instance_id: str, event: str) -> bool:
+    async def signal(self, instance_id: str, event: str, value: Any = None) -> bool:
         self.signals.append((instance_id, event))
         return True
 
@@ -147,12 +146,9 @@ def test_the_cause_of_a_container_that_has_ended_without_a_report(container: Con
     assert found == expected
 
 
-async def test_a_run_that_needs_too_much_memory_says_so(stack: Environment, gateway: Gateway, tmp_path: Path):
+async def test_a_run_that_needs_too_much_memory_says_so(newcomer: Gateway, strict_host: StrictHost):
     program = "held = bytearray(1 << 29)\nheld[::4096] = b'x' * len(held[::4096])\nimport time; time.sleep(60)\n"
-    async with another_host(stack, tmp_path, RUNYARD_JOB_MEMORY="0.2") as http:
-        http.headers["Authorization"] = f"Bearer {gateway.key}"
-        run = await Gateway(http, gateway.id, gateway.key).run(program, "python")
-        done = await gateway.reach(run["id"])
+    done = await newcomer.reach((await strict_host.run(newcomer, program, "python"))["id"])
     assert (done["status"], done["error"]) == ("failed", "Ran out of memory (0.2 GB)")
 
 

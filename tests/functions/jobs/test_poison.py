@@ -1,88 +1,27 @@
 """Reports of a runner that is not to be trusted: bounds, uploads that differ, ends of jobs that have ended."""
 
-import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import pytest
 
-import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.gateway.job import KIND
 from functions.gateway.records import Run
 from functions.gateway.store import runs
 from functions.jobs.ending import settle
 from infra.local.environment import Environment
 from shared import blobs
-from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobState, jobs, new_token
+from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobState, jobs
 from tests.support.environments import connected
 from tests.support.gateway import Gateway
-
-SHA = "0" * 64
-
-
-@dataclass
-class Runner:
-    """The runner of a job without a container."""
-
-    http: httpx.AsyncClient
-    job: Job
-    headers: dict[str, str]
-
-    async def post(self, path: str, body: Any) -> httpx.Response:
-        """Push to the app; bytes are output, all other bodies are JSON."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        kind = "application/octet-stream" if path.startswith("events") else "application/json"
-        headers = {**self.headers, "Content-Type": kind}
-        return await self.http.post(f"/jobs/{self.job.id}/{path}", content=content, headers=headers)
-
-    def file(self, **members: Any) -> dict[str, Any]:
-        """The record of a file."""
-        blob = f"{KIND}/{self.job.id}/file"
-        return {"name": "f", "size": 1, "sha256": SHA, "content_type": "text/plain", "blob": blob, **members}
-
-    async def upload(self, name: str, declared: int, data: bytes) -> dict[str, Any]:
-        """Upload a file through the link for one of the declared size; return its record."""
-        place = (await self.post("files", {"name": name, "size": declared})).json()
-        async with httpx.AsyncClient(trust_env=False) as http:
-            done = await http.put(place["url"], content=data, headers={"x-ms-blob-type": "BlockBlob"})
-        assert done.status_code == 201
-        return self.file(name=name, size=declared, blob=place["blob"])
+from tests.support.runners import FILES, POISON, Runner, runner_of
 
 
 @pytest.fixture
 async def runner(stack: Environment, gateway: Gateway, http: httpx.AsyncClient) -> AsyncIterator[Runner]:
     """The runner of a run of the gateway."""
     async with connected(**stack.app_settings):
-        now = datetime.now(UTC)
-        run = Run(client_id=gateway.id, prompt="", model="bash", options={"timeout": 60}, started_at=now)
-        await runs.insert(run)
-        token, hashed = new_token()
-        job = await jobs.insert(Job(id=run.id, kind=KIND, token_hash=hashed, timeout=60))
-        yield Runner(http, job, {"Authorization": f"Bearer {token}"})
-
-
-POISON: dict[str, dict[str, Any]] = {
-    "a code that no system has": {"exit_code": 10**30},
-    "a message without end": {"message": "x" * 100_000},
-    "a reason of its own": {"reason": "won"},
-    "too many skipped files": {"skipped": [{"name": "x", "reason": "y"}] * 60_000},
-    "half a character": {"message": "\ud800"},
-    "an output of a negative size": {"size": -1},
-    "an output that never came": {"size": 10**30},
-}
-FILES: dict[str, dict[str, Any]] = {
-    "a size that no store holds": {"size": 10**30},
-    "a negative size": {"size": -1},
-    "a name without end": {"name": "x" * 2000},
-    "a name with a newline": {"name": "a\nb"},
-    "a name that is half a character": {"name": "\udcff"},
-    "no name": {"name": ""},
-    "a hash that is none": {"sha256": "x"},
-    "a type that ends a header": {"content_type": "text/plain\r\nX-Evil: 1"},
-}
+        yield await runner_of(KIND, gateway, http)
 
 
 async def test_exits_out_of_bounds_are_refused_and_a_bare_one_gets_through(runner: Runner, gateway: Gateway):

@@ -1,7 +1,9 @@
 """The wire: rows as the vendor's SDK reads them, signatures, and repeated reads."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,7 +93,8 @@ class TestRepeats:
         async def sleep(seconds: float) -> None:
             waits.append(seconds)
 
-        monkeypatch.setattr(wire.asyncio, "sleep", sleep)
+        # The module's own name only: a server of other tests in this event loop would sleep no more, and stop the loop.
+        monkeypatch.setattr(wire, "asyncio", SimpleNamespace(sleep=sleep, timeout=asyncio.timeout))
         return waits
 
     async def get(self, *answers: WireResponse | Exception) -> tuple[Scripted, Any]:

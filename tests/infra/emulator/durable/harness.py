@@ -120,11 +120,11 @@ class TaskHub:
         value = status.runtime_status.value
         return InstanceStatus(id, value, status.output, status.input_, status.custom_status, history)
 
-    async def finished(self, id: str, seconds: float = 30) -> InstanceStatus:
+    async def finished(self, id: str, seconds: float = 60) -> InstanceStatus:
         """Wait until the instance has ended; returns its status."""
         return await self.reached(id, *FINISHED, seconds=seconds)
 
-    async def reached(self, id: str, *wanted: str, seconds: float = 30) -> InstanceStatus:
+    async def reached(self, id: str, *wanted: str, seconds: float = 60) -> InstanceStatus:
         """Wait until the instance has one of these statuses; returns its status."""
         deadline = time.monotonic() + seconds
         while True:
@@ -135,7 +135,7 @@ class TaskHub:
             await asyncio.sleep(0.01)
 
 
-async def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
+async def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """Wait until the condition, plain or awaitable, is true; returns its value."""
     deadline = time.monotonic() + seconds
     while True:

@@ -1,12 +1,13 @@
 """Temporary function apps, and hosts that serve them."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import textwrap
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class ServedApp:
         self.app, self.state, self.options, self.env = app, state, options, env
         self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False)
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False)
         self.child: Child | None = None
 
     async def start(self) -> None:
@@ -76,9 +77,31 @@ class ServedApp:
         if self.child:
             await self.child.kill()
 
+    def processor_seconds(self) -> float:
+        """The processor time that the host has used, the user's and the system's."""
+        numbers = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
     @property
     def log(self) -> str:
         return (self.state / "host.log").read_text()
+
+
+@contextlib.asynccontextmanager
+async def shared(
+    folder: Path,
+    source: str,
+    *options: str,
+    host_json: dict[str, Any] | None = None,
+    env: dict[str, str] | None = None,
+) -> AsyncIterator[ServedApp]:
+    """One host for several tests, which neither stop nor change it; each host costs a second of a processor."""
+    served = ServedApp(write_app(folder / "app", source, host_json=host_json), folder / "state", list(options), env)
+    await served.start()
+    try:
+        yield served
+    finally:
+        await served.stop()
 
 
 async def serving(port: int) -> bool:
@@ -97,7 +120,7 @@ Serve = Callable[..., Awaitable[ServedApp]]
 """The fixture `serve`."""
 
 
-async def eventually(condition: Callable[[], Any], seconds: float = 15) -> Any:
+async def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """Wait until the condition, plain or awaitable, is true; returns its value."""
     deadline = time.monotonic() + seconds
     while True:

@@ -4,14 +4,14 @@ import asyncio
 import json
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from infra.emulator.processes import Child, NotReady, python
-from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, serving, write_app
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, serving, shared
 
 APP = """
 @app.route(route="things/{id:int}", methods=["GET", "DELETE"])
@@ -50,17 +50,14 @@ async def stopped(served: ServedApp, number: int = signal.SIGTERM) -> int:
     """The exit code after a signal."""
     assert served.child and served.child.process
     served.child.process.send_signal(number)
-    return await asyncio.wait_for(served.child.process.wait(), 20)
+    return await asyncio.wait_for(served.child.process.wait(), 60)
 
 
 @pytest.fixture(scope="module")
 async def described(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
     """One host for all tests that only query it."""
-    folder = tmp_path_factory.mktemp("described")
-    served = ServedApp(write_app(folder / "app", APP), folder / "state", [], None)
-    await served.start()
-    yield served
-    await served.stop()
+    async with shared(tmp_path_factory.mktemp("described"), APP) as served:
+        yield served
 
 
 class TestDescription:
@@ -124,11 +121,9 @@ class TestDescription:
 
 class TestSettings:
     async def test_functions_see_the_settings_and_where_they_are_served(self, serve: Serve):
-        served = await serve(APP, env={"FROM_OUTSIDE": "real"})
-        served.kill()
         values = {"FROM_FILE": "file", "FROM_OUTSIDE": "file"}
-        (served.app / "local.settings.sample.json").write_text(json.dumps({"Values": values}))
-        await served.restart()
+        files = {"local.settings.sample.json": json.dumps({"Values": values})}
+        served = await serve(APP, env={"FROM_OUTSIDE": "real"}, files=files)
         seen = (await served.http.get("/api/any?FROM_FILE&FROM_OUTSIDE&WEBSITE_HOSTNAME")).json()
         assert seen == {"FROM_FILE": "file", "FROM_OUTSIDE": "real", "WEBSITE_HOSTNAME": f"127.0.0.1:{served.port}"}
 
@@ -139,18 +134,17 @@ class TestSettings:
 
 
 class TestStart:
-    async def test_the_first_answer_comes_within_seconds(self, serve: Serve):
+    @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+    async def test_the_first_answer_takes_little_processor_time(self, serve: Serve):
         served = await serve(APP)
-        started = time.monotonic()
-        await served.restart()
         assert (await served.http.get("/api/things/1")).status_code == 200
-        # 0.7 s on an idle machine of two cores; the bound leaves room for a busy one.
-        assert time.monotonic() - started < 6
+        # 0.9 s on an idle machine; on a busy one, whose processors share caches and units, the same work takes longer.
+        assert served.processor_seconds() < 4
 
-    async def test_a_port_in_use_ends_it_with_the_reason(self, serve: Serve):
-        served = await serve(APP)
-        arguments = ["--app", str(served.app), "--port", str(served.port), "--state", str(served.state / "second")]
-        second = Child("second", python("infra.emulator.host", *arguments), log=served.state / "second.log")
+    async def test_a_port_in_use_ends_it_with_the_reason(self, described: ServedApp):
+        state = described.state
+        arguments = ["--app", str(described.app), "--port", str(described.port), "--state", str(state / "second")]
+        second = Child("second", python("infra.emulator.host", *arguments), log=state / "second.log")
 
         async def never() -> bool:
             return False
@@ -158,11 +152,11 @@ class TestStart:
         with pytest.raises(NotReady, match=r"did not start: port \d+ is taken"):
             await second.start(never)
 
-    async def test_it_serves_an_open_socket(self, serve: Serve):
-        served = await serve(APP)
+    async def test_it_serves_an_open_socket(self, described: ServedApp):
+        app, state = described.app, described.state / "given"
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            where = ["--app", str(served.app), "--state", str(served.state / "given"), "--fd", str(listener.fileno())]
+            where = ["--app", str(app), "--state", str(state), "--fd", str(listener.fileno())]
             process = await asyncio.create_subprocess_exec(
                 *python("infra.emulator.host", *where), pass_fds=[listener.fileno()], stdout=asyncio.subprocess.DEVNULL
             )
@@ -184,17 +178,13 @@ class TestStop:
         with pytest.raises(httpx.ConnectError):
             await served.http.get("/api/things/1")
 
-    async def test_a_stream_without_end_is_cut_off(self, serve: Serve):
-        served = await serve(APP, "--drain-seconds", "1")
-        async with served.http.stream("GET", "/api/streams") as answer:
-            await anext(answer.aiter_raw())
-            assert await stopped(served) == 0
-
-    async def test_a_hanging_thread_does_not_keep_the_process_from_ending(self, serve: Serve):
+    async def test_neither_a_stream_without_end_nor_a_hanging_thread_keeps_the_process_from_ending(self, serve: Serve):
         served = await serve(APP, "--drain-seconds", "1")
         request = asyncio.create_task(served.http.get("/api/hangs"))
         await eventually(lambda: "hanging" in served.log)
-        assert await stopped(served) == 0
+        async with served.http.stream("GET", "/api/streams") as answer:
+            await anext(answer.aiter_raw())
+            assert await stopped(served) == 0
         with pytest.raises(httpx.HTTPError):
             (await request).raise_for_status()
 
@@ -219,10 +209,9 @@ class TestStop:
 
 async def test_it_starts_again_on_the_same_port_after_kill_9(serve: Serve):
     served = await serve(APP)
-    for number in range(3):
-        request = asyncio.create_task(served.http.get("/api/slow?seconds=30"))
-        await eventually(lambda number=number: served.log.count("working") == number + 1)
-        await served.restart()
-        with pytest.raises(httpx.TransportError):
-            await request
-        assert (await served.http.get("/api/things/1")).json() == {"id": "1"}
+    request = asyncio.create_task(served.http.get("/api/slow?seconds=30"))
+    await eventually(lambda: "working" in served.log)
+    await served.restart()
+    with pytest.raises(httpx.TransportError):
+        await request
+    assert (await served.http.get("/api/things/1")).json() == {"id": "1"}

@@ -5,6 +5,7 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from infra.emulator.host.index import Function
 from infra.emulator.host.operations import Invoker
 from infra.emulator.host.queues import Queue, QueueSettings
 from infra.emulator.processes import NotReady
-from tests.infra.emulator.host.harness import Serve, ServedApp, eventually
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, shared
 
 APP = """
 import json
+
+all_sixteen, running = asyncio.Barrier(16), 0
 
 def note(what):
     logging.info("GOT %s", json.dumps(what))
@@ -28,16 +31,24 @@ def note(what):
 async def work(message: func.QueueMessage):
     body = message.get_body().decode()
     note({"body": body, "count": message.dequeue_count, "id": message.id, "at": time.time()})
+    if body.startswith("all"):
+        await all_sixteen.wait()
+        logging.info("all at once")
     if body.startswith("slow"):
-        await asyncio.sleep(1)
+        global running
+        running += 1
+        note({"body": "running", "count": running})
+        await asyncio.sleep(0.3)
+        running -= 1
     if body.startswith("bad"):
         raise ValueError("not this one")
 """
 
 
-def got(served: ServedApp) -> list[Any]:
-    """What the function logged for each message, in order."""
-    return [json.loads(line.split("GOT ")[1]) for line in served.log.splitlines() if "GOT " in line]
+def got(served: ServedApp, begin: str = "") -> list[Any]:
+    """What the function logged for each message that begins so, in order."""
+    found = [json.loads(line.split("GOT ")[1]) for line in served.log.splitlines() if "GOT " in line]
+    return [message for message in found if message["body"].startswith(begin)]
 
 
 def text(message: str) -> str:
@@ -63,22 +74,36 @@ def settings(storage: str, queue: QueueClient) -> dict[str, str]:
     return {"STORAGE": storage, "QUEUE": queue.queue_name}
 
 
-async def test_a_message_is_processed_and_deleted(serve: Serve, queue: QueueClient, settings: dict[str, str]):
-    await queue.send_message(text("grüße"))
-    served = await serve(APP, env=settings)
-    message = (await eventually(lambda: got(served)))[0]
+@dataclass
+class Work:
+    """A host that works on the messages of a queue."""
+
+    served: ServedApp
+    queue: QueueClient
+
+
+@pytest.fixture(scope="module")
+async def work(storage: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Work]:
+    """One host for all tests with the default settings; its queue is created when it runs."""
+    env = {"STORAGE": storage, "QUEUE": "shared"}
+    async with QueueClient.from_connection_string(storage, "shared") as queue:
+        async with shared(tmp_path_factory.mktemp("queues"), APP, env=env) as served:
+            await queue.create_queue()
+            yield Work(served, queue)
+
+
+async def test_a_message_in_a_queue_that_did_not_exist_at_the_start_is_processed_and_deleted(work: Work):
+    await work.queue.send_message(text("grüße"))
+    message = (await eventually(lambda: got(work.served, "grüße")))[0]
     assert (message["body"], message["count"]) == ("grüße", 1)
-    await eventually(lambda: _empty(queue))
+    await eventually(lambda: _empty(work.queue))
 
 
-async def test_a_batch_runs_at_once(serve: Serve, queue: QueueClient, settings: dict[str, str]):
+async def test_sixteen_messages_run_at_once(work: Work):
     for number in range(16):
-        await queue.send_message(text(f"slow {number}"))
-    served = await serve(APP, env=settings)
-    await eventually(lambda: len(got(served)) == 16)
-    times = [message["at"] for message in got(served)]
-    assert max(times) - min(times) < 1, "they waited for each other"
-    await eventually(lambda: _empty(queue))
+        await work.queue.send_message(text(f"all {number}"))
+    await eventually(lambda: "all at once" in work.served.log)
+    await eventually(lambda: _empty(work.queue))
 
 
 async def test_no_more_than_a_batch_runs_while_the_threshold_is_reached(
@@ -88,22 +113,18 @@ async def test_no_more_than_a_batch_runs_while_the_threshold_is_reached(
         await queue.send_message(text(f"slow {number}"))
     limits = {"extensions": {"queues": {"batchSize": 2, "newBatchThreshold": 0}}}
     served = await serve(APP, env=settings, host_json=limits)
-    await eventually(lambda: len(got(served)) == 6)
-    times = sorted(message["at"] for message in got(served))
-    assert all(later - earlier > 0.8 for earlier, later in zip(times, times[2:], strict=False))
+    await eventually(lambda: len(got(served, "slow")) == 6)
+    assert {message["count"] for message in got(served, "running")} <= {1, 2}
 
 
-async def test_a_message_that_fails_five_times_moves_to_the_poison_queue(
-    storage: str, serve: Serve, queue: QueueClient, settings: dict[str, str]
-):
-    await queue.send_message(text("bad"))
-    served = await serve(APP, env=settings)
+async def test_a_message_that_fails_five_times_moves_to_the_poison_queue(storage: str, work: Work):
+    await work.queue.send_message(text("bad"))
     async with QueueServiceClient.from_connection_string(storage) as service:
-        await eventually(lambda: _exists(service, f"{queue.queue_name}-poison"))
-        poison = service.get_queue_client(f"{queue.queue_name}-poison")
+        await eventually(lambda: _exists(service, "shared-poison"))
+        poison = service.get_queue_client("shared-poison")
         await eventually(lambda: _holds(poison, text("bad")))
-    assert [message["count"] for message in got(served)] == [1, 2, 3, 4, 5]
-    await eventually(lambda: _empty(queue))
+    assert [message["count"] for message in got(work.served, "bad")] == [1, 2, 3, 4, 5]
+    await eventually(lambda: _empty(work.queue))
 
 
 async def test_a_message_that_is_not_base64_moves_to_the_poison_queue(
@@ -154,21 +175,10 @@ async def test_the_lease_is_renewed_while_a_message_is_processed(
     assert len(seen) == 1, "the message came again while it was worked on"
 
 
-async def test_the_host_waits_for_a_queue_that_does_not_exist(
-    serve: Serve, queue: QueueClient, settings: dict[str, str]
-):
-    await queue.delete_queue()
-    served = await serve(APP, env=settings)
-    await queue.create_queue()
-    await queue.send_message(text("late"))
-    assert (await eventually(lambda: got(served)))[0]["body"] == "late"
-
-
-async def test_a_queue_function_can_be_started_by_a_request(serve: Serve, settings: dict[str, str]):
-    served = await serve(APP, env=settings)
-    answer = await served.http.post("/admin/functions/work", json={"input": "by hand"})
+async def test_a_queue_function_can_be_started_by_a_request(work: Work):
+    answer = await work.served.http.post("/admin/functions/work", json={"input": "by hand"})
     assert answer.status_code == 202
-    assert (await eventually(lambda: got(served)))[0]["body"] == "by hand"
+    assert (await eventually(lambda: got(work.served, "by hand")))[0]["body"] == "by hand"
 
 
 async def test_a_connection_that_is_not_set_is_refused_by_name(serve: Serve):

@@ -2,13 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.emulator.processes import NotReady
-from tests.infra.emulator.host.harness import Serve, ServedApp, eventually
+from infra.emulator.host.index import Function
+from infra.emulator.host.operations import Invoker
+from infra.emulator.host.settings import InvalidApp
+from infra.emulator.host.timers import Timers
+from tests.infra.emulator.host.harness import Serve, ServedApp, eventually, shared
 
 NEVER = "0 0 0 1 1 *"
 
@@ -45,73 +50,78 @@ def at_start(timer: func.TimerRequest, context: func.Context):
 def by_hand(timer: func.TimerRequest):
     note(timer)
 
+@app.timer_trigger(arg_name="timer", schedule="* * * * * *", run_on_startup=True)
+def switched_off(timer: func.TimerRequest):
+    note(timer)
+
 @app.timer_trigger(arg_name="timer", schedule="{NEVER}")
 def fails(timer: func.TimerRequest):
     raise ValueError("no luck")
 '''
 
 
-async def test_timers_run_on_schedule_and_at_start_and_one_run_at_a_time(serve: Serve):
-    served = await serve(APP, env={"RARELY": NEVER})
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApp]:
+    """One host for all tests that neither stop it nor look at its timer `by_hand` before another one has started it."""
+    env = {"RARELY": NEVER, "AzureWebJobs.switched_off.Disabled": "true"}
+    async with shared(tmp_path_factory.mktemp("timers"), APP, env=env) as served:
+        yield served
+
+
+async def test_timers_run_on_schedule_and_at_start_and_one_run_at_a_time(served: ServedApp):
     await eventually(lambda: len(runs(served, "every_second")) >= 2 and len(runs(served, "slow")) >= 3)
     times = [run["at"] for run in runs(served, "every_second")]
     assert len({int(time) for time in times}) == len(times)
     assert [run["phase"] for run in runs(served, "slow")[:3]] == ["begins", "ends", "begins"]
     assert len(runs(served, "at_start")) == 1
-    assert runs(served, "by_hand") == []
     assert not any(run["past_due"] for run in runs(served, "every_second"))
 
 
-async def test_a_timer_can_be_started_by_a_request(serve: Serve):
-    served = await serve(APP, env={"RARELY": NEVER})
-    answer = await served.http.post("/admin/functions/by_hand", json={"input": ""})
+@pytest.mark.parametrize("name", ["by_hand", "switched_off"])
+async def test_a_timer_that_is_not_due_or_is_disabled_runs_only_when_a_request_starts_it(served: ServedApp, name: str):
+    await eventually(lambda: len(runs(served, "every_second")) >= 2)
+    assert runs(served, name) == []
+    answer = await served.http.post(f"/admin/functions/{name}", json={"input": ""})
     assert (answer.status_code, answer.content) == (202, b"")
-    await eventually(lambda: len(runs(served, "by_hand")) == 1)
+    await eventually(lambda: len(runs(served, name)) == 1)
 
 
-async def test_a_failed_timer_is_logged_and_the_host_continues(serve: Serve):
-    served = await serve(APP, env={"RARELY": NEVER})
+async def test_a_failed_timer_is_logged_and_the_host_continues(served: ServedApp):
     await served.http.post("/admin/functions/fails", json={})
     await eventually(lambda: "ValueError: no luck" in served.log)
     assert (await served.http.get("/admin/host/ping")).status_code == 200
 
 
 async def test_a_missed_run_is_made_up_once_and_is_marked_as_past_due(serve: Serve):
-    served = await serve(APP, env={"RARELY": NEVER})
-    status = served.state / "timers" / "by_hand.json"
-    await eventually(lambda: status.exists() and len(runs(served, "at_start")) == 1)
-    served.kill()
     longer_ago = datetime.now(UTC) - timedelta(days=3 * 366)
-    status.write_text(json.dumps({"Last": longer_ago.isoformat(), "Next": "", "LastUpdated": longer_ago.isoformat()}))
-    await served.restart()
+    record = {"Last": longer_ago.isoformat(), "Next": "", "LastUpdated": longer_ago.isoformat()}
+    served = await serve(APP, env={"RARELY": NEVER}, timers={"by_hand": record})
+    status = served.state / "timers" / "by_hand.json"
     [late] = await eventually(lambda: runs(served, "by_hand"))
     assert late["past_due"]
     assert late["status"]["Last"] == longer_ago.isoformat()
     # The host records a run after its end, which is later than the function's line in the log.
     await eventually(lambda: datetime.fromisoformat(json.loads(status.read_text())["Last"]) > longer_ago)
-    await eventually(lambda: len(runs(served, "at_start")) == 2)
+    await eventually(lambda: len(runs(served, "at_start")) == 1)
     await served.restart()
-    await eventually(lambda: len(runs(served, "at_start")) == 3)
+    await eventually(lambda: len(runs(served, "at_start")) == 2)
     assert len(runs(served, "by_hand")) == 1
 
 
 async def test_an_interrupted_run_counts_as_missed(serve: Serve):
+    before = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
     served = await serve(
         """
         @app.timer_trigger(arg_name="timer", schedule="0 * * * * *")
         async def long(timer: func.TimerRequest):
             logging.info("begins, late: %s", timer.past_due)
             await asyncio.sleep(60)
-        """
+        """,
+        timers={"long": {"Last": before, "Next": before, "LastUpdated": before}},
     )
-    status = served.state / "timers" / "long.json"
-    await eventually(status.exists)
-    served.kill()
-    before = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
-    status.write_text(json.dumps({"Last": before, "Next": before, "LastUpdated": before}))
-    for times in (1, 2):
-        await served.restart()
-        await eventually(lambda times=times: served.log.count("begins, late: True") == times)
+    await eventually(lambda: served.log.count("begins, late: True") == 1)
+    await served.restart()
+    await eventually(lambda: served.log.count("begins, late: True") == 2)
     served.kill()
 
 
@@ -141,16 +151,13 @@ async def test_a_stopping_host_lets_a_timer_finish(serve: Serve):
     await eventually(lambda: "begins" in served.log)
     assert served.child and served.child.process
     served.child.process.terminate()
-    assert await asyncio.wait_for(served.child.process.wait(), 10) == 0
+    assert await asyncio.wait_for(served.child.process.wait(), 60) == 0
     assert "finished" in served.log
 
 
 @pytest.mark.parametrize("schedule", ["0 0 0 31 2 *", "hourly", "%NOT_SET%"])
-async def test_an_invalid_schedule_is_refused_with_the_name_of_its_function(serve: Serve, schedule: str):
-    with pytest.raises(NotReady, match="did not start: keeper: "):
-        await serve(
-            f"""
-            @app.timer_trigger(arg_name="timer", schedule="{schedule}")
-            def keeper(timer: func.TimerRequest): ...
-            """
-        )
+def test_an_invalid_schedule_is_refused_with_the_name_of_its_function(tmp_path: Path, schedule: str):
+    trigger = {"type": "timerTrigger", "name": "timer", "schedule": schedule}
+    keeper = Function(name="keeper", trigger=trigger, call=print, clients=(), wants_context=False)
+    with pytest.raises(InvalidApp, match=r"^keeper: "):
+        Timers([keeper], Invoker(tmp_path, timeout=None, threads=1), tmp_path)

@@ -13,15 +13,18 @@ from typing import Any
 
 from aiohttp import web
 
+MODEL = "claude-sonnet-4-20250514"
 KEY = "sk-ant-stand-in-0123456789abcdef"
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 7
 
 
 class Anthropic:
-    """Serves on a free port of the loopback interface.
+    """Serves on a free port of the loopback interface; `key` is the key that it accepts.
 
     `requests` are the bodies that asked for a message; `was_busy`: whether a `[busy once]` has got its 529.
     """
+
+    key = KEY
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
