@@ -16,7 +16,11 @@ from shared.settings import settings
 from shared.tables import batch
 from shared.tables.wire import Row, Transport, WireResponse
 
-_PREFER = {"Content-Type": batch.CONTENT_TYPE, "x-ms-version": "2019-02-02", "Accept": "application/json;odata=nometadata"}
+_PREFER = {
+    "Content-Type": batch.CONTENT_TYPE,
+    "x-ms-version": "2019-02-02",
+    "Accept": "application/json;odata=nometadata",
+}
 
 
 @dataclass

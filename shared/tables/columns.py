@@ -87,12 +87,13 @@ class Column:
         """Do once what `FieldInfo.get_default` does for each record of a list: it inspects the factory's signature."""
         factory = cast("Callable[..., Any] | None", info.default_factory)
         if factory is None:
-            if isinstance(info.default, _UNCHANGEABLE):
-                self.default = info.default
-            elif isinstance(info.default, list | dict) and not info.default:
-                self.make_default = _new(cast("type[Any]", type(info.default)))  # much cheaper than a deep copy
+            default: Any = info.default
+            if isinstance(default, _UNCHANGEABLE):
+                self.default = default
+            elif default == [] or default == {}:
+                self.make_default = lambda _: default.copy()  # much cheaper than a deep copy
             else:
-                self.make_default = lambda _: copy.deepcopy(info.default)
+                self.make_default = lambda _: copy.deepcopy(default)
         elif info.default_factory_takes_validated_data:
             self.make_default = factory
         else:
@@ -102,10 +103,6 @@ class Column:
         if not -(1 << 63) <= value < 1 << 63:
             raise Unstorable(f"{self.name} is beyond 64 bits", self.name)
         return str(int(value))
-
-
-def _new(kind: type[Any]) -> Callable[[dict[str, Any]], Any]:
-    return lambda _: kind()
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool]:
