@@ -14,7 +14,7 @@ import httpx
 from bench.figures import Figure
 from infra.emulator.durable import Engine
 
-CHAINS, LENGTH, WIDTH = 1000, 5, 1000
+CHAINS, LENGTH, WIDTH = 400, 5, 1000
 app = df.DFApp()
 
 

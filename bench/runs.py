@@ -16,7 +16,7 @@ from infra.emulator import azurite, webpubsub
 from infra.local.environment import Environment
 from tests.support.environments import connected
 
-SINGLE, STAGED, COUNTED, MANY = 25, 15, 7, 200
+SINGLE, STAGED, COUNTED, MANY = 25, 9, 5, 200
 STORAGE = ("blob", "queue", "table")
 
 

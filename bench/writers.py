@@ -31,7 +31,7 @@ async def run() -> list[Figure]:
                 records = RUNS.of(f"writers-{turn}-{writers}-{joined}")
                 counting.reset()
                 await records.insert(RUNS.new(START, next(_numbers)))
-                batch.MAX_OPERATIONS = limit if joined else counting.written
+                batch.MAX_OPERATIONS = limit if joined else counting.written + 1  # no second write fits
                 counting.reset()
                 number = CREATES if joined else CREATES_ALONE
                 start = time.perf_counter()
