@@ -37,7 +37,12 @@ def main() -> None:
         results["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     if results.keys() >= {*PARTS}:
-        README.write_text(_TABLE.sub(lambda found: found[1] + _table(results) + found[2], README.read_text()))
+        write_table(results)
+
+
+def write_table(results: Mapping[str, Any]) -> None:
+    """Replace the table in README."""
+    README.write_text(_TABLE.sub(lambda found: found[1] + _table(results) + found[2], README.read_text()))
 
 
 def _table(results: Mapping[str, Any]) -> str:

@@ -94,11 +94,11 @@ class MemoryTables:
                 continue
             content = rest[: rest.index(b"\r\n--")]
             row = orjson.loads(content)
-            if verb == b"PATCH":
-                raise NotImplementedError("a merge of rows")
             plain = {key: value for key, value in row.items() if "@" not in key}
-            table = name.partition("(")[0]
-            self._partitions[table, row["PartitionKey"]].rows[row["RowKey"]] = orjson.dumps(plain)
+            rows = self._partitions[name.partition("(")[0], row["PartitionKey"]].rows
+            if verb == b"PATCH":  # merges
+                plain = orjson.loads(rows[row["RowKey"]]) | plain
+            rows[row["RowKey"]] = orjson.dumps(plain)
             answers += b"HTTP/1.1 204 No Content\r\nETag: " + _ETAG.encode() + b"\r\n\r\n"
         return WireResponse(202, {}, answers)
 

@@ -53,8 +53,8 @@ async def _memory_of_requests(client: Client) -> list[Figure]:
     seconds, after = time.perf_counter() - start, await memory(client.host)
     return [
         Figure("memory of the host", before, "MiB"),
-        Figure(f"{REQUESTS} requests: growth of that", after - before, "MiB"),
-        Figure(f"{REQUESTS} requests, {AT_ONCE} at once", REQUESTS / seconds, "1/s"),
+        Figure(f"{REQUESTS:,} requests: growth of that", after - before, "MiB"),
+        Figure(f"{REQUESTS:,} requests, {AT_ONCE} at once", REQUESTS / seconds, "1/s"),
     ]
 
 
