@@ -34,7 +34,7 @@ lint: setup ## check format, lint rules and types
 format: setup ## format the code and fix what the linter can fix
 	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
 
-bench: setup ## run the benchmarks and write bench/results.json
+bench: setup ## run the benchmarks, write bench/results.json and README's table; FULL=1 goes up to 100,000 records
 	@exec $(BIN)/python -m bench
 
 setup: .venv/.ready $(NODE_TOOLS)

@@ -11,9 +11,10 @@ from typing import Any
 import azure.durable_functions as df
 import httpx
 
+from bench.figures import Figure
 from infra.emulator.durable import Engine
 
-CHAINS, LENGTH, WIDTH = 1000, 5, 1000
+CHAINS, LENGTH, WIDTH = 400, 5, 1000
 app = df.DFApp()
 
 
@@ -56,23 +57,15 @@ async def _drain(engine: Engine, orchestrator: str, size: int, instances: int) -
         return time.perf_counter() - begin
 
 
-async def run() -> list[dict[str, Any]]:
-    """Measure each load; return rows of name, activities, seconds and activities a second."""
-    rows = []
-    loads = [("chains of five", "chain", LENGTH, CHAINS), ("a fan-out of a thousand", "fan_out", WIDTH, 1)]
+async def run() -> list[Figure]:
+    """Measure each load."""
+    figures: list[Figure] = []
+    loads = [(f"{CHAINS} chains of {LENGTH}", "chain", LENGTH, CHAINS), (f"a fan-out of {WIDTH}", "fan_out", WIDTH, 1)]
     for load, orchestrator, size, instances in loads:
         with tempfile.TemporaryDirectory() as folder:
             engine = Engine(Path(folder) / "durable.db", _invoke)
             await engine.start()
             seconds = await _drain(engine, orchestrator, size, instances)
             await engine.stop()
-        done = instances * size
-        rows.append(
-            {"load": load, "activities": done, "seconds": round(seconds, 2), "per_second": round(done / seconds)}
-        )
-    return rows
-
-
-if __name__ == "__main__":
-    for row in asyncio.run(run()):
-        print(row)
+        figures.append(Figure(f"{load} activities", instances * size / seconds, "1/s"))
+    return figures

@@ -1,17 +1,16 @@
 """The emulated Web PubSub and the publisher: idle sockets, a broadcast to all of them, and the cost of a publish."""
 
-import asyncio
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
 
+from bench.figures import Figure, memory, processor_times, timed
 from infra.emulator import webpubsub
 from infra.emulator.processes import free_ports
 from infra.emulator.webpubsub.tokens import client_token
@@ -22,11 +21,11 @@ from shared.settings import settings
 if TYPE_CHECKING:
     from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 
-SOCKETS, BROADCASTS, PUBLISHES, EVENTS = 1000, 20, 300, 300
+SOCKETS, BROADCASTS, PUBLISHES, ROUNDS, EVENTS = 1000, 20, 300, 5, 300
 
 
-async def run() -> list[dict[str, Any]]:
-    """Measure everything; return rows of name, value and unit; ratios are to the SDK or a plain POST."""
+async def run() -> list[Figure]:
+    """Measure everything. Ratios are to the SDK or a plain POST."""
     allow_many_sockets()
     port, handler_port = free_ports(2)
     handler = {"url": f"http://127.0.0.1:{handler_port}/{{event}}", "user_events": "*"}
@@ -45,11 +44,11 @@ async def run() -> list[dict[str, Any]]:
             await runner.cleanup()
 
 
-async def _broadcasts(http: aiohttp.ClientSession, port: int, server: int) -> list[dict[str, Any]]:
-    before, begin = await _memory(server), time.perf_counter()
+async def _broadcasts(http: aiohttp.ClientSession, port: int, server: int) -> list[Figure]:
+    before, begin = await memory(server), time.perf_counter()
     url = f"ws://127.0.0.1:{port}/client/hubs/idle"
     sockets = [await http.ws_connect(url) for _ in range(SOCKETS)]
-    opened, memory = time.perf_counter() - begin, await _memory(server) - before
+    opened, used = time.perf_counter() - begin, await memory(server) - before
     seconds: list[float] = []
     async with _sdk(port) as sdk:
         for number in range(BROADCASTS):
@@ -61,13 +60,13 @@ async def _broadcasts(http: aiohttp.ClientSession, port: int, server: int) -> li
     for socket in sockets:
         await socket.close()
     return [
-        _row(f"opening {SOCKETS} sockets", opened, "s"),
-        _row("memory of one idle socket", memory / SOCKETS, "KiB"),
-        _row(f"a broadcast until all {SOCKETS} have received it", 1000 * statistics.median(seconds), "ms"),
+        Figure(f"opening {SOCKETS} sockets", opened, "s"),
+        Figure("memory of one idle socket", 1024 * used / SOCKETS, "KiB"),
+        Figure(f"a broadcast until all {SOCKETS} have received it", 1000 * statistics.median(seconds), "ms"),
     ]
 
 
-async def _events(http: aiohttp.ClientSession, port: int, handler_port: int) -> list[dict[str, Any]]:
+async def _events(http: aiohttp.ClientSession, port: int, handler_port: int) -> list[Figure]:
     async with http.ws_connect(f"ws://127.0.0.1:{port}/client/hubs/talk") as socket:
 
         async def event() -> None:
@@ -78,24 +77,15 @@ async def _events(http: aiohttp.ClientSession, port: int, handler_port: int) -> 
             async with http.post(f"http://127.0.0.1:{handler_port}/message", data=b"hello") as answer:
                 assert await answer.read() == b"hello"
 
-        through, plain = await _median(event), await _median(post)
+        through, plain = [statistics.median(await timed(each, EVENTS)) for each in (event, post)]
     return [
-        _row("a frame to the handler and its reply back", 1000 * through, "ms"),
-        _row("the same, relative to a POST to the handler", through / plain, "x"),
+        Figure("a frame to the handler and its reply back", 1000 * through, "ms"),
+        Figure("the same, relative to a POST to the handler", through / plain, "x"),
     ]
 
 
-async def _median(operation: Callable[[], Awaitable[None]]) -> float:
-    seconds: list[float] = []
-    for _ in range(EVENTS):
-        begin = time.perf_counter()
-        await operation()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
-
-
-async def _publishes(http: aiohttp.ClientSession, port: int) -> list[dict[str, Any]]:
-    """Measure this process's CPU time for a publish: by the publisher, by the SDK, and by a POST with a ready token."""
+async def _publishes(http: aiohttp.ClientSession, port: int) -> list[Figure]:
+    """Compare a publish by the app, by the SDK, and by a POST with a ready token."""
     os.environ["RUNYARD_WEBPUBSUB"] = webpubsub.connection_string(port)
     settings.cache_clear()
     message = {"type": "log", "line": "x" * 200}
@@ -107,26 +97,20 @@ async def _publishes(http: aiohttp.ClientSession, port: int) -> list[dict[str, A
             assert answer.status == 202
 
     async with _sdk(port) as sdk:
-        ours: list[float] = []
-        theirs: list[float] = []
-        bare: list[float] = []
-        for _ in range(5):  # in turns, so that other load on the machine affects all three
-            ours.append(await _cpu(lambda: realtime.publish("idle", message, group="g")))
-            theirs.append(await _cpu(lambda: sdk.send_to_group("g", message)))
-            bare.append(await _cpu(post))
+        taken = await processor_times(
+            ROUNDS,
+            PUBLISHES,
+            ours=lambda: realtime.publish("idle", message, group="g"),
+            theirs=lambda: sdk.send_to_group("g", message),
+            bare=post,
+        )
     await realtime.close()
+    ours, theirs, bare = [min(taken[kind]) for kind in ("ours", "theirs", "bare")]
     return [
-        _row("CPU of a publish", 1000 * min(ours), "ms"),
-        _row("the same, relative to the SDK", min(ours) / min(theirs), "x"),
-        _row("the same, relative to a bare POST", min(ours) / min(bare), "x"),
+        Figure("processor time of a publish", 1000 * ours, "ms"),
+        Figure("the same, relative to the SDK", ours / theirs, "x"),
+        Figure("the same, relative to a bare POST", ours / bare, "x"),
     ]
-
-
-async def _cpu(operation: Callable[[], Awaitable[None]]) -> float:
-    begin = time.process_time()
-    for _ in range(PUBLISHES):
-        await operation()
-    return (time.process_time() - begin) / PUBLISHES
 
 
 def _sdk(port: int) -> "WebPubSubServiceClient":
@@ -153,19 +137,3 @@ async def _handler(port: int) -> web.AppRunner:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     return runner
-
-
-async def _memory(pid: int) -> int:
-    """Return the resident memory of a process in KiB."""
-    ps = await asyncio.create_subprocess_exec("ps", "-o", "rss=", "-p", str(pid), stdout=asyncio.subprocess.PIPE)
-    output, _ = await ps.communicate()
-    return int(output)
-
-
-def _row(name: str, value: float, unit: str) -> dict[str, Any]:
-    return {"name": name, "value": round(value, 2), "unit": unit}
-
-
-if __name__ == "__main__":
-    for row in asyncio.run(run()):
-        print(f"{row['name']:50} {row['value']:10} {row['unit']}")

@@ -212,7 +212,7 @@ class Collection(WritableRecords[R]):
 
     async def items(self, rows: list[Row]) -> list[R]:
         """The records of these rows, which are used up. A record with a long text in the list view is read whole."""
-        short = [place for place, row in enumerate(rows) if WITHOUT in row and self.columns.partial(row)]
+        short = [place for place, row in enumerate(rows) if row.get(WITHOUT) and self.columns.partial(row)]
         items = self.columns.decode(rows)
         await self.complete(items, short)
         return items

@@ -10,6 +10,7 @@ from enum import Enum
 from itertools import repeat
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
 
+import orjson
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
@@ -37,6 +38,9 @@ _SLOTS: list[Callable[[Any, Any], None]] = [
 """Functions that set the parts of a model instance without its own `__setattr__`."""
 
 _UNCHANGEABLE = (str, int, float, bytes, Enum, datetime, type(None))
+
+_TEXTS = (list[str], dict[str, str])
+"""Types that JSON holds as they are, so that reading them again needs no validation."""
 
 _MAX_FIELDS = 240  # of the 252 columns that the service allows; this library and packed texts need the others
 
@@ -70,7 +74,7 @@ class Column:
         else:
             adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, info.annotation))
             self.encode = lambda value: adapter.dump_json(value).decode()
-            self.decode = adapter.validate_json
+            self.decode = orjson.loads if annotation in _TEXTS else adapter.validate_json
             self.scalar, self.text = False, True
         self.default: Any = None
         """The field's value when the row does not have this column, if it is the same for every record."""
@@ -83,10 +87,13 @@ class Column:
         """Do once what `FieldInfo.get_default` does for each record of a list: it inspects the factory's signature."""
         factory = cast("Callable[..., Any] | None", info.default_factory)
         if factory is None:
-            if isinstance(info.default, _UNCHANGEABLE):
-                self.default = info.default
+            default: Any = info.default
+            if isinstance(default, _UNCHANGEABLE):
+                self.default = default
+            elif default == [] or default == {}:
+                self.make_default = lambda _: default.copy()  # much cheaper than a deep copy
             else:
-                self.make_default = lambda _: copy.deepcopy(info.default)
+                self.make_default = lambda _: copy.deepcopy(default)
         elif info.default_factory_takes_validated_data:
             self.make_default = factory
         else:
@@ -204,17 +211,28 @@ class Columns(Generic[R]):
         """
         for row, record_id in zip(rows, self.form.texts([row.pop("RowKey") for row in rows]), strict=True):
             row["id"] = record_id
-        for name, decode, default, make in self._decoders:
-            for row in rows:
-                value = row.get(name)
-                if value is None:
-                    row[name] = make(row) if make else default
-                elif decode:
-                    row[name] = decode(value)
+            row.pop(WITHOUT, None)  # null in most rows of a list
+        present = set[str]().union(*rows)
+        if any(len(row) < len(present) for row in rows):
+            rows = [dict.fromkeys(present) | row for row in rows]
+        absent = {name: default for name, _, default, make in self._decoders if not make and name not in present}
         for row in rows:
-            if len(row) > len(self._names):  # columns of this library, or of a field that the model had before
-                for name in row.keys() - self._names:
-                    del row[name]
+            row.update(absent)
+        for name, decode, default, make in self._decoders:
+            if name not in present:
+                if make:
+                    for row in rows:
+                        row[name] = make(row)
+            elif decode or make or default is not None:
+                for row in rows:
+                    value = row[name]
+                    if value is None:
+                        row[name] = make(row) if make else default
+                    elif decode:
+                        row[name] = decode(value)
+        for name in present - self._names:  # columns of this library, or of a field that the model had before
+            for row in rows:
+                del row[name]
         records = list(map(object.__new__, repeat(self.model, len(rows))))
         for put, values in zip(_SLOTS, (rows, repeat(self._names), repeat(None), repeat(None)), strict=True):
             deque(map(put, records, values), maxlen=0)

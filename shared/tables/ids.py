@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 _TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGITS = re.compile(r"[0-9a-f]{32}")
+_VERSION_7 = re.compile(r"[0-9a-fA-F]{12}7[0-9a-fA-F]{19}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,14}")  # below 2**53: exact as a JSON number
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}[_-]")
 _ALL = (1 << 128) - 1
@@ -111,8 +112,8 @@ def _text(digits: str) -> str:
 
 def time_of(record_id: str) -> datetime | None:
     """The moment (UTC, to the millisecond) in a UUIDv7, with or without a prefix; None for any other text."""
-    digits = record_id.replace("-", "")[-32:].lower()
-    if not _DIGITS.fullmatch(digits) or digits[12] != "7":
+    digits = record_id.replace("-", "")[-32:]
+    if not _VERSION_7.fullmatch(digits):
         return None
     try:
         return datetime.fromtimestamp(int(digits[:12], 16) / 1000, UTC)

@@ -384,3 +384,15 @@ class TestDefaults:
         assert (other.constant, other.derived) == (5, "5!")
         assert one.own is not other.own and one.made is not other.made
         assert one.created_at == time_of(one.id) == one.updated_at
+
+
+def test_rows_with_different_columns_become_records_with_their_defaults():
+    columns = collection().columns
+    records = [Run(name="a", tokens=3, options={"x": 1}), Run(), Run(seconds=0.5)]
+    rows = [{**columns.encode(record), "RowKey": f"r~{row_key(record.id)}"} for record in records]
+    for name in ("status", "archived", "options", "seconds"):
+        del rows[1][name]
+    rows[2] |= {"status": None, "tokens": None, "of_an_older_model": 1, "_long": ""}
+    decoded = columns.decode(rows)
+    assert [record.model_dump() for record in decoded] == [record.model_dump() for record in records]
+    assert decoded[1].options is not Run.model_fields["options"].default
