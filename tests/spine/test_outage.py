@@ -88,7 +88,7 @@ BOUND = 10.0
 ALIVE = "/gateway/health/live"
 
 WITHOUT_STORAGE = re.compile(
-    r"/(gateway/(health/live|api/models.*|api/system/info)|\w+/(docs.*|openapi.json|ws|realtime))"
+    r"/(gateway/(health/live|api/models.*|api/system/info)|\w+(/(docs.*|openapi.json|ws|realtime)?)?)"
 )
 """Routes that read nothing from storage but the caller's key, which may be known."""
 
