@@ -1,17 +1,23 @@
 """Reports of a runner that is not to be trusted: bounds, uploads that differ, ends of jobs that have ended."""
 
+import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from functions.gateway.job import KIND
 from functions.gateway.records import Run
 from functions.gateway.store import runs
+from functions.jobs import events
 from functions.jobs.ending import settle
 from infra.local.environment import Environment
 from shared import blobs
 from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobState, jobs
+from shared.tables import StorageUnavailable
 from tests.support.environments import connected
 from tests.support.gateway import Gateway
 from tests.support.runners import FILES, POISON, Runner, runner_of
@@ -111,3 +117,61 @@ async def test_a_push_for_a_run_that_has_ended_is_told_to_stop(runner: Runner):
         assert (answer.status_code, answer.json()) == (200, {"offset": len(data), "stop": True})
     assert (await jobs.get(runner.job.id)).state is JobState.RUNNING
     assert await blobs.get(LOGS, runner.job.id) == b"line\n"
+
+
+def exit_with(size: int, output: bytes, **members: Any) -> dict[str, Any]:
+    """The report of a good exit, with the last output."""
+    return {"exit_code": 0, "reason": "exited", "size": size, "output": b64encode(output).decode(), **members}
+
+
+class TestReports:
+    async def test_a_single_push_starts_prints_and_ends_a_run(
+        self, stack: Environment, runner: Runner, gateway: Gateway
+    ):
+        url = f"ws://127.0.0.1:{stack.ports['host']}/gateway/ws"
+        async with connect(url, proxy=None) as socket:
+            await socket.send(json.dumps({"type": "auth", "api_key": gateway.key}))
+            assert (await runner.post("exit", exit_with(6, b"hello\n", ages="0:0.1", ran=0.25))).status_code == 200
+            told: list[Any] = []
+            while told[-2:] != ["completed", "completed"]:
+                event = json.loads(await socket.recv())
+                if event.get("run_id") == runner.job.id:
+                    told.append(event.get("status") or (event["offset"], event["text"]))
+        assert told == ["running", (0, "hello\n"), "completed", "completed"]
+        run = await gateway.get(runner.job.id)
+        assert (run["status"], run["result"], run["artifact_count"]) == ("completed", "hello\n", 1)
+        assert 0 < (await runs.get(runner.job.id)).seconds <= 0.25
+        assert await blobs.get(LOGS, runner.job.id) == b"hello\n"
+
+    async def test_the_last_output_may_repeat_what_was_pushed_but_not_leave_a_gap(
+        self, runner: Runner, gateway: Gateway
+    ):
+        assert (await runner.post("events?offset=0", b"hel")).status_code == 200
+        assert (await runner.post("exit", exit_with(9, b"more\n"))).status_code == 409
+        assert (await runner.post("exit", exit_with(2, b""))).status_code == 409
+        assert (await runner.post("exit", exit_with(3, b"hello\n"))).status_code == 409
+        assert (await runner.post("exit", exit_with(6, b"hello\n"))).status_code == 200
+        assert (await gateway.get(runner.job.id))["result"] == "hello\n"
+
+    async def test_an_end_that_cannot_be_recorded_now_is_left_to_the_workflow(
+        self, runner: Runner, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ):
+        async def unavailable(job: Job) -> None:
+            raise StorageUnavailable("not now")
+
+        signals: list[tuple[str, str, object]] = []
+
+        class Workflows:
+            async def signal(self, instance_id: str, event: str, value: object = None) -> bool:
+                signals.append((instance_id, event, value))
+                return True
+
+        monkeypatch.setattr(events, "record_end", unavailable)
+        body = events.Report.model_validate(exit_with(6, b"hello\n"))
+        await events.push_exit(await jobs.get(runner.job.id), body, Workflows())  # type: ignore[arg-type]
+        assert signals == [(runner.job.id, "finished", False)]
+        assert (await runner.post("exit", exit_with(6, b"hello\n"))).status_code == 410
+        assert (await gateway.get(runner.job.id))["status"] == "pending"
+        await settle(runner.job.id, KIND, Exit(reason="lost"))
+        run = await gateway.get(runner.job.id)
+        assert (run["status"], run["result"]) == ("completed", "hello\n")

@@ -2,8 +2,9 @@
 
 import logging
 import random
+from base64 import b64encode
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -49,10 +50,10 @@ class Runner:
             await settle(self.id, KIND, Exit())
 
 
-async def runner(stack: Environment) -> Runner:
+async def runner(stack: Environment, **members: Any) -> Runner:
     """The runner of a new execution without a container."""
     token, hashed = new_token()
-    execution = await executions.insert(Execution(name="by hand", command="true"))
+    execution = await executions.insert(Execution(name="by hand", command="true", **members))
     await jobs.insert(Job(id=execution.id, kind=KIND, token_hash=hashed, timeout=600))
     headers = {"Authorization": f"Bearer {token}"}
     return Runner(httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=60, trust_env=False), execution.id)
@@ -144,3 +145,19 @@ async def test_a_page_of_a_long_log_costs_two_reads_at_any_offset(stepflow: Step
         with caplog.at_level(logging.INFO, logger="azure.core.pipeline.policies.http_logging_policy"):
             assert len(await log_index.read(execution, first, 1000)) == 1000
         assert len([r for r in caplog.records if r.getMessage().startswith("Request URL")]) == 2
+
+
+async def test_steps_of_a_command_with_a_single_push_have_the_times_at_which_they_were_printed(
+    stack: Environment, stepflow: StepFlow
+):
+    own = await runner(stack, created_at=datetime.now(UTC) - timedelta(seconds=30))
+    output = b"STEP_START: a\nSTEP_COMPLETE: a\n"
+    report = {"exit_code": 0, "size": len(output), "output": b64encode(output).decode(), "reason": "exited"}
+    report |= {"ran": 9, "ages": "0:5.000,14:2.000"}
+    async with own.http:
+        assert (await own.http.post(f"/jobs/{own.id}/exit", json=report)).status_code == 200
+    found = await stepflow.data(f"/api/executions/{own.id}")
+    (step,) = found["steps"]
+    assert (found["execution"]["status"], step["duration_seconds"]) == ("completed", 3)
+    assert found["execution"]["duration_seconds"] == 9
+    assert await stepflow.logs(own.id) == []
