@@ -4,17 +4,18 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
 
-from shared.tables import Collection, MissingIndex
+from shared.tables import Collection, MissingIndex, RecordChanged, RecordNotFound
 from shared.tables.batch import Operation
 from shared.tables.client import client
 from shared.tables.ids import new_id, row_key
 from tests.support.records import Counting, Run, Status, collection
+from tests.support.records import plain as plain_collection
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 SPAN = timedelta(days=2)
@@ -45,6 +46,27 @@ async def test_change_of_state(filled: Collection[Run], counting: Counting):
     await filled.update(run.id, lambda r: setattr(r, "status", Status.DONE))
     assert (dict(counting.calls), counting.rows, counting.written) == ({"get": 1, "batch": 1}, 1, 5)
     await filled.delete(run.id)
+
+
+@pytest.mark.parametrize("kind", [collection, plain_collection])
+async def test_a_record_that_was_read_is_updated_without_a_read_unless_it_has_changed_since(
+    counting: Counting, kind: Callable[[], Collection[Run]]
+):
+    runs = kind()
+    known = await runs.get((await runs.insert(Run(prompt="x" * 40_000))).id)
+    known.tokens = 1000  # what a caller has changed in its copy is not written
+    counting.reset()
+    await runs.update(known, lambda run: setattr(run, "tokens", run.tokens + 1))
+    assert counting.calls["get"] == 0
+    updated = await runs.update(known, lambda run: setattr(run, "tokens", run.tokens + 1))
+    assert (counting.calls["get"], updated.tokens, updated.prompt) == (1, 2, "x" * 40_000)
+    with pytest.raises(RecordChanged):
+        await runs.update(known, lambda run: None, if_match="other")
+    with pytest.raises(RecordChanged):
+        await runs.update(known, lambda run: setattr(run, "tokens", 7), if_match=known.etag)
+    await runs.delete(known.id)
+    with pytest.raises(RecordNotFound):
+        await runs.update(known, lambda run: setattr(run, "tokens", 7))
 
 
 async def test_get(filled: Collection[Run], counting: Counting):
