@@ -181,7 +181,7 @@ class TestGetExecution:
     async def test_steps_and_lines_have_the_times_at_which_they_were_printed(self, stepflow: StepFlow):
         # While the runner uploads the file, what follows is held back and then arrives at once.
         command = (
-            "head -c 30000000 /dev/zero > f; echo STEP_START: a; echo ARTIFACT: f; sleep 0.3; echo one; sleep 0.3; "
+            "head -c 3000000 /dev/zero > f; echo STEP_START: a; echo ARTIFACT: f; sleep 0.3; echo one; sleep 0.3; "
             "echo STEP_START: b; sleep 0.6; echo two"
         )
         found = await stepflow.run(command)
