@@ -80,6 +80,10 @@ class UploadTarget(BaseModel):
     blob: str
 
 
+Arrived = Annotated[datetime, Depends(lambda: datetime.now(UTC))]
+"""When a push arrived, from which its ages count; the first parameter, so that nothing is awaited before."""
+
+
 async def _current_job(job_id: str, request: Request) -> Job:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -104,7 +108,9 @@ CurrentJob = Annotated[Job, Depends(_current_job)]
 
 
 @routes.post("/events", response_model=Received)
-async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, Query(ge=0)]) -> Received | Response:
+async def push_output(
+    arrived: Arrived, job: CurrentJob, request: Request, offset: Annotated[int, Query(ge=0)]
+) -> Received | Response:
     """Append output that begins at byte `offset`; the first push, which may be empty, marks the job as running."""
     data = await request.body()
     if offset > job.size:
@@ -115,7 +121,7 @@ async def push_output(job: CurrentJob, request: Request, offset: Annotated[int, 
         if job.state is JobState.CREATED:
             await kind.started(job)
         if end > job.size:  # otherwise all of it was handled before
-            printed = Printed.parse(request.headers.get(AGES, ""), offset, datetime.now(UTC))
+            printed = Printed.parse(request.headers.get(AGES, ""), offset, arrived)
             await kind.output(job, job.size, data[job.size - offset :], printed)
     except Stop:
         stop = True
@@ -174,7 +180,7 @@ async def create_upload_target(job: CurrentJob, body: NewFile) -> UploadTarget:
 
 
 @routes.post("/exit")
-async def push_exit(job: CurrentJob, body: Report, workflows: Workflows) -> Received:
+async def push_exit(arrived: Arrived, job: CurrentJob, body: Report, workflows: Workflows) -> Received:
     """Store the exit and the last output, let the API record them, and wake the job's workflow.
 
     All output before that must have arrived: 409 when some is missing.
@@ -187,7 +193,7 @@ async def push_exit(job: CurrentJob, body: Report, workflows: Workflows) -> Rece
     await _append(job, rest, body.output)
     own = f"{job.kind}/{job.id}/"
     body.files = [file for file in body.files if file.blob.startswith(own)]
-    body.at = datetime.now(UTC)
+    body.at = arrived
     body.printed = list(Printed.parse(body.ages, rest, body.at).moments) if body.output else []
 
     def finish(record: Job) -> None:

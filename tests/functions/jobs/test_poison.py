@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -168,7 +169,7 @@ class TestReports:
 
         monkeypatch.setattr(events, "record_end", unavailable)
         body = events.Report.model_validate(exit_with(6, b"hello\n"))
-        await events.push_exit(await jobs.get(runner.job.id), body, Workflows())  # type: ignore[arg-type]
+        await events.push_exit(datetime.now(UTC), await jobs.get(runner.job.id), body, Workflows())  # type: ignore[arg-type]
         assert signals == [(runner.job.id, "finished", False)]
         assert (await runner.post("exit", exit_with(6, b"hello\n"))).status_code == 410
         assert (await gateway.get(runner.job.id))["status"] == "pending"

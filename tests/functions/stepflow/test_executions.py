@@ -186,8 +186,8 @@ class TestGetExecution:
         )
         found = await stepflow.run(command)
         first, second = found["steps"]
-        assert first["duration_seconds"] >= 0.5
-        assert second["duration_seconds"] >= 0.5
+        assert first["duration_seconds"] >= 0.3  # of 0.6, since an age does not include the way to the app
+        assert second["duration_seconds"] >= 0.3
         times = [line["timestamp"] for step in found["steps"] for line in step["logs"]]
         moments = [first["started_at"], times[0], first["completed_at"], second["started_at"], times[1]]
         assert moments == sorted(moments)
