@@ -46,6 +46,6 @@ async def test_a_push_that_arrives_while_the_job_ends_is_refused_and_not_counted
         return {"type": "http.request", "body": b"started\n"}
 
     with pytest.raises(Gone):  # the push had read the job before it ended
-        await push_output(job, Request({"type": "http", "method": "POST", "headers": []}, body), 0)
+        await push_output(datetime.now(UTC), job, Request({"type": "http", "method": "POST", "headers": []}, body), 0)
     found = await jobs.get(job.id)
     assert (found.state, found.size, (found.exit or {})["size"]) == (JobState.ENDED, 8, 8)
