@@ -166,7 +166,7 @@ async def job_remove(job: dict) -> None:
     except (containers.ContainersBusy, containers.ContainerRefused) as error:
         log.warning("the container of job %s is left to the upkeep: %s", job["id"], error)
     inputs: list[str] | None = job.get("inputs")
-    if inputs is None:  # its creation failed
+    if inputs is None:  # `job_create` failed and returned none, but its record may name some
         try:
             inputs = (await jobs.get(job["id"])).inputs
         except tables.RecordNotFound:

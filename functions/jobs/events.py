@@ -183,9 +183,8 @@ async def create_upload_target(job: CurrentJob, body: NewFile) -> UploadTarget:
 async def push_exit(arrived: Arrived, job: CurrentJob, body: Report, workflows: Workflows) -> Received:
     """Store the exit and the last output, let the API record them, and wake the job's workflow.
 
-    All output before that must have arrived: 409 when some is missing.
-
-    When the API cannot record it now, or the host dies meanwhile, the workflow does that.
+    409 when output before the last one is missing. When the API cannot record the end now, or the host dies meanwhile,
+    the workflow does that.
     """
     rest = body.size - len(body.output)
     if not 0 <= rest <= job.size <= body.size:

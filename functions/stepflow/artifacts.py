@@ -225,7 +225,7 @@ async def _artifact_of(blob: str, fields: dict[str, list[str]], upload: Upload |
 
 
 def _base_name(name: str) -> str:
-    """Return the last part of a file name; `..`, which is none, as `__`."""
+    """Return the last part of a file name; `__` for `..`, which names a folder."""
     base = PurePosixPath(name.replace("\\", "/")).name
     return "__" if base == ".." else base
 

@@ -5,7 +5,7 @@ Standard library only. The job comes as an `Order` (shared/order.py) in the envi
 It calls the app at the order's `url`: `POST /events?offset=N` takes output, whose byte offset is its sequence number,
 so that a batch that arrives twice changes nothing, and may answer `stop` to end the command; `POST /files` answers
 where to upload a file; `POST /captures` reports a file that a line of output names, before that line is pushed;
-`POST /exit` ends the job.
+`POST /exit` brings the last output and ends the job; it is the only push of a short one.
 """
 
 import contextlib

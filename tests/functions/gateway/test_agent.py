@@ -40,7 +40,7 @@ def result(text: str | None, **members: Any) -> dict[str, Any]:
 
 @dataclass
 class Ran:
-    """What the program did: its exit code, the log, and the report, None when there is none."""
+    """What the program did: its exit code, its log, and its report, which is None when it has written none."""
 
     code: int
     log: str

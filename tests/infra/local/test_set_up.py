@@ -16,7 +16,7 @@ from infra.emulator.processes import ROOT
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 PYTHON, NODE = ".venv/.ready", "infra/local/node_modules/.ready"
 CLOSED = "http://127.0.0.1:9/"
-"""An address where nobody answers."""
+"""An address at which no server listens."""
 
 
 @pytest.fixture
