@@ -27,7 +27,10 @@ class Over(Exception):
 
 
 class JobApi:
-    """The app's endpoint for one job: `url` is `https://app/jobs/<id>`, every request carries the job's token."""
+    """The app's endpoint for one job: `url` is `https://app/jobs/<id>`, every request carries the job's token.
+
+    It has one connection, so each thread needs an instance of its own.
+    """
 
     def __init__(self, url: str, token: str):
         self._url, self._token = urlsplit(url), token

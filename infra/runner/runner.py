@@ -71,9 +71,9 @@ def work(order: Order) -> int | None:
         fetch(order.inputs, directory)
     except OSError as error:
         end["message"] = f"The command's input files could not be written: {error}"
-        pusher = Pusher(api)
+        pusher = Pusher(JobApi(order.url, order.token))
     else:
-        pusher = Pusher(api)
+        pusher = Pusher(JobApi(order.url, order.token))
         sink: Pusher | Capture = pusher
         if order.capture:
             sink = Capture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
