@@ -120,6 +120,7 @@ async def _stages(client: Client, recorder: Recorder) -> list[Figure]:
         recorder.passed.clear()
         start = time.time()
         _, accepted, completed = await _one(client)
+        await recorder.quiet()  # the last push is answered after the end is published
         ordered = next(each for each in recorder.passed if each.service == "containers" and each.method == "PUT")
         pushes = [each for each in recorder.passed if each.service == "host" and each.method == "POST"]
         moments = [ordered.start, ordered.end, pushes[0].start, pushes[-1].start]
