@@ -82,7 +82,7 @@ class ApiKey(Record, numbered=True):
     last_used_at: datetime | None = None
 
 
-class Agent(Record, numbered=True):
+class Agent(Record, numbered="ascending"):
     """An agent of a user.
 
     `current_version_id` is the newest version whose build succeeded, `newest_version_id` that of the last upload.
@@ -158,7 +158,7 @@ class AgentVersion(Record, numbered=True):
             self.status, self.build_log, self.ended_at = status, log, at
 
 
-class Execution(Record, numbered=True):
+class Execution(Record, numbered="ascending"):
     """One call of an agent's handler with `input_data`.
 
     `entries` are its log entries, as long as they are short; `started_at` and `ended_at` are the times of its job.

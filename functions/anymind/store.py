@@ -19,7 +19,8 @@ versions = Collection(
 executions = Collection(
     "AnymindExecutions",
     Execution,
-    indexes=["user_id", ("user_id", "agent_version_id"), "agent_id", "status"],
+    indexes=["user_id", ("user_id", "agent_version_id"), "status"],
+    orders=[("agent_id", "created_at")],  # an agent's newest, for its logs; every other list needs order="id"
     unique=["job_id"],
     view=[
         "agent_id", "agent_version_id", "user_id", "job_id", "status", "input_data", "output_data", "error_message",
