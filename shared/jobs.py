@@ -228,6 +228,8 @@ class JobKind(ABC):
     """
 
     name: ClassVar[str]
+    max_file: ClassVar[int | None] = None
+    """Bytes of a file that a job may keep; None is what `RUNYARD_ARTIFACT_LIMIT` says."""
 
     @abstractmethod
     async def prepare(self, job_id: str) -> JobSpec | None:

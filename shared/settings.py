@@ -79,6 +79,8 @@ class Settings(BaseModel):
     log_limit: int = Field(100_000_000, ge=1, alias="RUNYARD_LOG_LIMIT")
     history_days: int = Field(30, ge=1, alias="RUNYARD_HISTORY_DAYS")
     key_cache: float = Field(5, ge=0, alias="RUNYARD_KEY_CACHE")
+    anymind_upload_limit: int = Field(104_857_600, ge=1, alias="ANYMIND_UPLOAD_LIMIT")
+    anymind_install: Literal["on", "off"] = Field("on", alias="ANYMIND_INSTALL")
     health_fresh: float = Field(5, ge=0, alias="RUNYARD_HEALTH_FRESH")
 
     @property

@@ -98,8 +98,8 @@ class Agent(Record, numbered="ascending"):
     deleted: bool = False
 
     def build(self, version_id: str) -> None:
-        """Note that a version waits for its build; one that is older than the newest changes nothing."""
-        if self._is_newest(version_id):
+        """Note that a version waits for its build; one that is not newer than those noted before changes nothing."""
+        if int(version_id) > int(self.newest_version_id or 0):
             self.newest_version_id, self.status = version_id, AgentStatus.BUILDING
 
     def built(self, version_id: str, *, ready: bool) -> None:
@@ -110,13 +110,10 @@ class Agent(Record, numbered="ascending"):
         """
         if ready and int(version_id) > int(self.current_version_id or 0):
             self.current_version_id = version_id
-        if self._is_newest(version_id):
+        if int(version_id) >= int(self.newest_version_id or 0):
             self.newest_version_id = version_id
             if self.status is not AgentStatus.ARCHIVED:
                 self.status = AgentStatus.READY if ready else AgentStatus.FAILED
-
-    def _is_newest(self, version_id: str) -> bool:
-        return int(version_id) >= int(self.newest_version_id or 0)
 
 
 class AgentVersion(Record, numbered=True):
@@ -124,7 +121,8 @@ class AgentVersion(Record, numbered=True):
 
     `number` counts the agent's uploads from 1; `place` is the text that makes agent and number unique. `blob` is the
     archive as it was uploaded, `size` its length in bytes; `ready_blob` is the archive that runs, with dependencies.
-    `tarball_path` is the path that clients see and download by. `config` is YAML text.
+    `tarball_path` is the path that clients see and download by. `config` is YAML text. `settled` is true once its end
+    is recorded at its agent too.
     """
 
     agent_id: str
@@ -141,6 +139,7 @@ class AgentVersion(Record, numbered=True):
     entrypoint: str | None = None
     config: str | None = None
     ended_at: datetime | None = None
+    settled: bool = False
 
     @property
     def version(self) -> str:
@@ -161,7 +160,8 @@ class AgentVersion(Record, numbered=True):
 class Execution(Record, numbered="ascending"):
     """One call of an agent's handler with `input_data`.
 
-    `entries` are its log entries, as long as they are short; `started_at` and `ended_at` are the times of its job.
+    `log` are the newest lines that it has printed, in the form of its job's log, "" when they are long or none; `lines`
+    says how many lines can be shown at most. `started_at` and `ended_at` are the times of its job.
     """
 
     agent_id: str
@@ -172,9 +172,20 @@ class Execution(Record, numbered="ascending"):
     input_data: dict[str, Any]
     output_data: dict[str, Any] | None = None
     error_message: str | None = None
-    entries: list[dict[str, Any]] = []
+    log: str = ""
+    lines: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
+
+    def wait(self) -> None:
+        """Enter `pending`: there is no room for a container yet."""
+        if self.status is ExecutionStatus.RUNNING:
+            self.status = ExecutionStatus.PENDING
+
+    def run(self) -> None:
+        """Enter `running` after `pending`."""
+        if self.status is ExecutionStatus.PENDING:
+            self.status = ExecutionStatus.RUNNING
 
     def end(
         self, status: ExecutionStatus, at: datetime, *, output: dict[str, Any] | None = None, error: str | None = None

@@ -9,11 +9,11 @@ agents = Collection("AnymindAgents", Agent, indexes=[("user_id", "deleted"), "de
 versions = Collection(
     "AnymindVersions",
     AgentVersion,
-    indexes=["agent_id", "status", ("agent_id", "status")],
+    indexes=["agent_id", "settled", ("agent_id", "status")],
     unique=["job_id", "place", "tarball_path"],
     view=[
-        "agent_id", "user_id", "number", "job_id", "status", "tarball_path", "blob", "size", "ready_blob", "entrypoint",
-        "ended_at", "created_at", "updated_at",
+        "agent_id", "user_id", "number", "job_id", "status", "build_log", "tarball_path", "blob", "size", "ready_blob",
+        "entrypoint", "ended_at", "created_at", "updated_at",
     ],
 )  # fmt: skip
 executions = Collection(
@@ -24,6 +24,6 @@ executions = Collection(
     unique=["job_id"],
     view=[
         "agent_id", "agent_version_id", "user_id", "job_id", "status", "input_data", "output_data", "error_message",
-        "started_at", "ended_at", "created_at", "updated_at",
+        "lines", "started_at", "ended_at", "created_at", "updated_at",
     ],
 )  # fmt: skip

@@ -31,7 +31,7 @@ bp = df.Blueprint()
 STARTUP_SECONDS = 600
 """How long a container may take from the request to its first push, image pull included."""
 
-INLINE = 4096
+INLINE = 16 * 1024
 """Bytes of the largest input file that is a part of the order; a larger one is stored as a blob meanwhile."""
 
 STOPPED = 143

@@ -6,8 +6,8 @@ memory of the container. The folder `agent` holds `tree` (the archive), `package
 
 What the agent prints goes to standard output, each line as `2024-01-01T00:00:00.000000 O text`, with E in place of O
 for standard error. The report is `report.json`: `error`, the reason of a failure, or `result`, the handler's result
-as JSON text; null when that is in `kept/result.json` because it is long. `lines` are the newest printed lines, absent
-when they are long.
+as JSON text; null when that is in `kept/result.json` because it is long. `log` are the newest lines of the output,
+absent when they are long.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from supervision import MAX_ERROR, MAX_RESULT, Log, Refused, supervise
 
 MAX_REPORTED = 3_900_000  # bytes of the report; a longer result is kept as a file
-MAX_LINES = 32 * 1024  # characters of the newest lines together, for which they are in the report
+MAX_LOG = 32 * 1024  # bytes of the newest lines together, for which they are in the report
 
 FOLDER, TREE, PACKAGES, ENTRY = Path("agent"), Path("agent/tree"), Path("agent/packages"), Path("agent/entry.json")
 READY, PAYLOAD, REPORT, KEPT = Path("ready.tar.gz"), Path("payload.json"), Path("report.json"), Path("kept")
@@ -40,9 +40,9 @@ def main(mode: str, megabytes: int) -> None:
         report = outcome(supervise(lambda control: run(mode, control, megabytes), log))
     except (Refused, OSError, EOFError, ValueError, tarfile.TarError) as error:
         report = {"error": str(error)[:MAX_ERROR]}
-    lines = list(log.newest)
-    if sum(len(line[2]) for line in lines) <= MAX_LINES:
-        report["lines"] = lines
+    newest = b"".join(log.newest)
+    if len(newest) <= MAX_LOG:
+        report["log"] = newest.decode("utf-8", "replace")
     REPORT.write_text(json.dumps(report))
 
 

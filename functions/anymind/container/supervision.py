@@ -31,7 +31,7 @@ class Log:
     """Writes printed lines to standard output, each with its moment and its stream, and remembers the newest."""
 
     def __init__(self) -> None:
-        self.newest: deque[tuple[str, str, str]] = deque(maxlen=NEWEST)
+        self.newest: deque[bytes] = deque(maxlen=NEWEST)
         self.size = 0  # bytes that were printed
         self._rest = {"O": b"", "E": b""}
 
@@ -54,12 +54,12 @@ class Log:
         """Write whole lines."""
         seconds = time.time()
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f"{seconds % 1:.6f}"[1:]
-        out = bytearray()
+        head, out = f"{moment} {stream} ".encode(), bytearray()
         for line in lines:
             for start in range(0, len(line) or 1, MAX_LINE):
-                part = line[start : start + MAX_LINE].rstrip(b"\r")
-                out += f"{moment} {stream} ".encode() + part + b"\n"
-                self.newest.append((moment, stream, part.decode("utf-8", "replace")))
+                framed = head + line[start : start + MAX_LINE].rstrip(b"\r") + b"\n"
+                self.newest.append(framed)
+                out += framed
         while out:
             del out[: os.write(1, out)]
 
