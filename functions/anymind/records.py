@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from shared.http.errors import NotFound
 from shared.tables import Record
 from shared.tables.ids import new_id
 
@@ -98,7 +99,12 @@ class Agent(Record, numbered="ascending"):
     deleted: bool = False
 
     def build(self, version_id: str) -> None:
-        """Note that a version waits for its build; one that is older than the newest changes nothing."""
+        """Note that a version waits for its build; one that is older than the newest changes nothing.
+
+        `NotFound` when the agent is deleted: a late upload is undone then.
+        """
+        if self.deleted:
+            raise NotFound("Agent not found")
         if self._is_newest(version_id):
             self.newest_version_id, self.status = version_id, AgentStatus.BUILDING
 
