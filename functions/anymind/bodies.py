@@ -1,4 +1,4 @@
-"""What the bodies and lists of this API share: moments without a zone, and lists by `skip` and `limit`."""
+"""What the bodies and lists of this API share: names, moments without a zone, lists by `skip` and `limit`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +8,15 @@ from typing import Annotated, TypeVar
 from fastapi import Depends
 from pydantic import AfterValidator, Field, PlainSerializer
 
+from shared.http.json import Text, not_blank
 from shared.http.paging import MAX_LIMIT, Digits, Offset
 from shared.tables import Collection, Record
 
 R = TypeVar("R", bound=Record)
+
+
+Name = Annotated[Text, Field(min_length=1, max_length=255), AfterValidator(not_blank)]
+"""A name in a body: 1 to 255 characters, not only white space; it is stored as it is given."""
 
 
 def without_zone(moment: datetime) -> str:

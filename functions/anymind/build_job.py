@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 from functions.anymind.records import AgentVersion, VersionStatus
 from functions.anymind.store import agents, versions
 from shared import blobs, tables
+from shared.http.errors import NotFound
 from shared.jobs import ARTIFACTS, BlobInput, Exit, Job, JobKind, JobSpec, Stop, in_words
 from shared.redaction import redact
 from shared.settings import settings
@@ -47,7 +48,10 @@ class AnymindBuild(JobKind):
         version = await _version_of(job_id)
         if version is None or version.status.final:
             return None
-        await agents.update(version.agent_id, lambda agent: agent.build(version.id))
+        try:
+            await agents.update(version.agent_id, lambda agent: agent.build(version.id))
+        except (NotFound, tables.RecordNotFound):  # the agent is deleted
+            return None
         return JobSpec(
             ["python3", "build.py", settings().anymind_install, str(memory_megabytes())],
             TIMEOUT,

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from shared.http.errors import NotFound
 from shared.tables import Record
 from shared.tables.ids import new_id
 
@@ -98,7 +99,12 @@ class Agent(Record, numbered="ascending"):
     deleted: bool = False
 
     def build(self, version_id: str) -> None:
-        """Note that a version waits for its build; one that is not newer than those noted before changes nothing."""
+        """Note that a version waits for its build; one that is not newer than those noted before changes nothing.
+
+        `NotFound` when the agent is deleted: a late upload is undone then.
+        """
+        if self.deleted:
+            raise NotFound("Agent not found")
         if int(version_id) > int(self.newest_version_id or 0):
             self.newest_version_id, self.status = version_id, AgentStatus.BUILDING
 

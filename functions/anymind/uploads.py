@@ -1,5 +1,6 @@
 """Uploads: archives of agents, each of which becomes a version and is built."""
 
+import contextlib
 import re
 import uuid
 from typing import Any
@@ -73,11 +74,15 @@ async def upload_agent(agent_id: RecordId, user: CurrentUser, request: Request, 
         if upload is None:
             raise BadRequest("file: Field required")
         version = await _insert(agent, blob, upload.name, upload.size)
+        try:
+            await agents.update(agent, lambda agent: agent.build(version.id))
+        except (NotFound, tables.RecordNotFound):  # the agent was deleted meanwhile
+            with contextlib.suppress(tables.RecordNotFound):
+                await versions.delete(version.id)
+            raise
     if version.blob != blob:  # this request repeats one that has stored the archive
         await blobs.delete(ARTIFACTS, blob)
-    if not version.status.final:
-        await agents.update(agent.id, lambda agent: agent.build(version.id))
-        await workflows.start_now_or_later(WORKFLOW, version.job_id, KIND)
+    await workflows.start_now_or_later(WORKFLOW, version.job_id, KIND)
     return version
 
 
