@@ -172,6 +172,10 @@ module app 'modules/app.bicep' = {
         RUNYARD_LOG_LIMIT: '100000000'
         RUNYARD_HISTORY_DAYS: '30'
         RUNYARD_KEY_CACHE: '5'
+        ANYMIND_UPLOAD_LIMIT: '104857600'
+        ANYMIND_INSTALL: 'on'
+        // Of the host: 110 MB, so that an upload of 100 MB has room for the form around it.
+        FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '115343360'
         RUNYARD_HEALTH_FRESH: '5'
       },
       extraSettings
