@@ -74,7 +74,7 @@ class TestDescription:
     def test_every_documented_route_is_registered_and_a_listed_few_beside_them(self, api: Description):
         registered = {(method, route.path) for route in api.api.own_routes for method in route.methods or ()}
         documented = {(route.method, route.path) for route in api.routes if route.method != "WS"}
-        assert registered - documented == api.undocumented | PAGES
+        assert registered - documented == api.undocumented | PAGES - documented
         assert documented - registered == set()
 
     @every_api()
