@@ -55,7 +55,6 @@ class AnymindBuild(JobKind):
         return JobSpec(
             ["python3", "build.py", settings().anymind_install, str(memory_megabytes())],
             TIMEOUT,
-            directory="build",
             inputs={**PROGRAMS, "artifact.tar.gz": BlobInput(ARTIFACTS, version.blob)},
             keep="kept",
             report=REPORT,

@@ -58,7 +58,6 @@ class AnymindExecution(JobKind):
         return JobSpec(
             ["python3", "boot.py", "call", str(memory_megabytes())],
             TIMEOUT,
-            directory="execution",
             inputs={
                 "boot.py": PROGRAMS["boot.py"],
                 "supervision.py": PROGRAMS["supervision.py"],
@@ -67,7 +66,7 @@ class AnymindExecution(JobKind):
             },
             keep="kept",
             report=REPORT,
-            owner=f"anymind {execution.user_id} {version.id}",
+            owner=f"{execution.user_id} {version.id}",
         )
 
     async def waiting(self, job_id: str, reason: str) -> None:

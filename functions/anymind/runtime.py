@@ -10,6 +10,7 @@ from functions.anymind.bodies import ListPart, Moment
 from functions.anymind.execution_job import KIND
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus, VersionStatus
 from functions.anymind.store import executions, versions
+from shared import warm
 from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.errors import BadRequest
 from shared.http.paging import Digits, given
@@ -83,6 +84,7 @@ async def _execute(version: AgentVersion, given: dict[str, Any], workflows: Work
     execution = await executions.insert(
         Execution(agent_id=version.agent_id, agent_version_id=version.id, user_id=version.user_id, input_data=given)
     )
+    await warm.place(KIND, execution.job_id)
     await workflows.start_now_or_later(WORKFLOW, execution.job_id, KIND)
     await wait_until_ended(execution.job_id, PATIENCE)
     return await executions.get(execution.id)

@@ -83,7 +83,7 @@ class Execution(Transcript, Record):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     environment: dict[str, str] = {}
-    user: str = "anonymous"
+    user: str = ANONYMOUS
     tags: list[str] = []
     metadata: dict[str, Any] = {}
     timeout: int = MAX_SECONDS
