@@ -45,9 +45,7 @@ async def send(user: Anymind, agent_id: int, packed: bytes, name: str = "agent.t
 
 async def upload(user: Anymind, packed: bytes, agent_id: int | None = None) -> dict[str, Any]:
     """A version that has just been uploaded, of a new agent unless one is given."""
-    if agent_id is None:
-        agent_id = (await user.agent())["id"]
-    answer = await send(user, agent_id, packed)
+    answer = await send(user, agent_id or (await user.agent())["id"], packed)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
