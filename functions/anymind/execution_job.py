@@ -145,8 +145,12 @@ async def outcome(end: Exit, report: Report) -> tuple[ExecutionStatus, dict[str,
                     reason or f"Ended with code {end.exit_code} and no result",
                 )
             try:
-                result = plain(json.loads(text))
+                result = json.loads(text)
             except (ValueError, RecursionError) as error:
+                return ExecutionStatus.FAILED, None, f"The result cannot be read: {error}"
+            try:
+                plain(result)
+            except ValueError as error:
                 return ExecutionStatus.FAILED, None, f"The result {error}"
             return ExecutionStatus.COMPLETED, result if isinstance(result, dict) else {"result": result}, None
         case "timeout":

@@ -4,9 +4,11 @@ import asyncio
 import io
 import tarfile
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support.anymind import BASE, Anymind
 from tests.support.waiting import eventually
@@ -15,8 +17,34 @@ CONFIG = "name: test\nentrypoint: main:handle\n"
 
 ECHO = "def handle(payload):\n    return payload\n"
 
+CODE = """
+def handle(payload):
+    scope = {}
+    exec(payload["code"], scope)
+    return scope.get("result")
+"""
+"""An agent that runs the code which it is called with, and returns what the code calls `result`."""
 
-def archive(files: dict[str, str | bytes | tarfile.TarInfo]) -> bytes:
+TWO_MODULES = {
+    "anymind.yaml": "name: my-agent\nentrypoint: agent.main:handle\n",
+    "requirements.txt": "six>=1.16\n",
+    "agent/__init__.py": "",
+    "agent/words.py": "import six\n\ndef repeat(word, count):\n    return six.text_type(word) * count\n",
+    "agent/main.py": """
+        import sys
+
+        from agent.words import repeat
+
+        def handle(payload):
+            print("asked for", payload["count"])
+            print("nothing is wrong", file=sys.stderr)
+            return {"text": repeat("x", payload["count"])}
+        """,
+}
+"""An agent of two modules and a package, which prints to both streams."""
+
+
+def archive(files: Mapping[str, str | bytes | tarfile.TarInfo]) -> bytes:
     """A .tar.gz of these files, whose text is dedented; a `TarInfo` is a member of its own kind."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as tar:
@@ -57,6 +85,25 @@ async def built(user: Anymind, agent_id: int, *, seconds: float = 120) -> dict[s
         until=lambda agent: agent["status"] in ("ready", "failed"),
         seconds=seconds,
     )
+
+
+async def installed(user: Anymind) -> int:
+    """The id of a new agent `TWO_MODULES` that is built; skips the test where containers reach no package index."""
+    version = await upload(user, archive(TWO_MODULES))
+    agent = await built(user, version["agent_id"], seconds=200)
+    if agent["status"] == "failed":
+        message: str = (await user.ok("GET", f"/logs/{agent['id']}"))[-1]["message"]
+        assert message.startswith("Installing requirements.txt "), message
+        pytest.skip(f"containers reach no package index here: {message[-300:]}")
+    return agent["id"]
+
+
+async def executed_at_once(user: Anymind, agent_id: int, count: int) -> list[dict[str, Any]]:
+    """Execute `TWO_MODULES` so many times at once, check every answer, and return the executions."""
+    done = await asyncio.gather(*(execute(user, agent_id, count=number) for number in range(count)))
+    assert [each["output_data"] for each in done] == [{"text": "x" * number} for number in range(count)]
+    assert len({each["id"] for each in done}) == count
+    return done
 
 
 async def ready(user: Anymind, packed: bytes) -> int:
