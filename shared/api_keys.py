@@ -126,6 +126,24 @@ def require_administrator(caller: Client, client_id: str | None = None) -> None:
     raise Forbidden("This needs an administrator's key")
 
 
+async def registrar(request: Request) -> Client | None:
+    """Return the client who registers somebody: None for a stranger, who may while registration is open.
+
+    `Unauthorized` or `Forbidden` when it is closed and the caller shows no administrator's key.
+    """
+    key = key_of(request)
+    caller = await client_of(key) if key else None
+    if settings().registration == "closed":
+        if caller is None:
+            raise Unauthorized(INVALID)
+        if not caller.is_administrator:
+            raise Forbidden("Only an administrator registers clients")
+    return caller
+
+
+Registrar = Annotated[Client | None, Depends(registrar)]
+"""Parameter type of a route that registers callers."""
+
 CurrentClient = Annotated[Client, Depends(current_client)]
 """Parameter type of every route that needs a key."""
 

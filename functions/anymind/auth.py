@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 from pydantic import AfterValidator, Field, StringConstraints
 
 from functions.anymind import lockout, tokens
@@ -13,6 +13,7 @@ from functions.anymind.passwords import NOBODYS_HASH, TURNS, hash_password, is_p
 from functions.anymind.records import User, folded
 from functions.anymind.store import users
 from shared import tables
+from shared.api_keys import registrar
 from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.errors import BadRequest, Forbidden, Unauthorized
 from shared.http.json import Text
@@ -78,10 +79,10 @@ class Token(ResponseBody):
 
 
 # Not idempotent: an Idempotency-Key would store a plain hash of the body, which holds the password. A repeat gets 400.
-@routes.post("/register", status_code=201, response_model=UserShown)
+@routes.post("/register", status_code=201, response_model=UserShown, dependencies=[Depends(registrar)])
 @options(idempotent=False)
 async def register(body: Registration) -> User:
-    """Register a user."""
+    """Register a user; while registration is closed, an administrator of this app does, by its own key."""
     async with TURNS:
         password_hash = await hash_password(body.password)
     user = User(

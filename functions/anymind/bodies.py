@@ -36,7 +36,7 @@ _Limit = Annotated[
 
 
 @dataclass(frozen=True)
-class Part:
+class SkipLimit:
     """The part of a list that a request asks for: `limit` records after the first `skip`, by id from the lowest on."""
 
     skip: int
@@ -52,9 +52,9 @@ class Part:
         return page.items
 
 
-async def _part(skip: Offset = 0, limit: _Limit = 100) -> Part:
-    return Part(skip, limit)
+async def _part(skip: Offset = 0, limit: _Limit = 100) -> SkipLimit:
+    return SkipLimit(skip, limit)
 
 
-ListPart = Annotated[Part, Depends(_part)]
+ListPart = Annotated[SkipLimit, Depends(_part)]
 """Parameter type of a list's route: the query parameters `skip` and `limit`."""

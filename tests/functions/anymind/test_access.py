@@ -105,7 +105,7 @@ def forged(user: Anymind) -> dict[str, Headers]:
         "of a text": bearer(jwt.encode({**good, "sub": "admin"}, LOCAL_SECRET_KEYS, "HS256")),
         "of another key": bearer(jwt.encode(good, "f" * 32, "HS256")),
         "of another algorithm": bearer(jwt.encode(good, LOCAL_SECRET_KEYS, "HS384")),
-        "alg: none": bearer(jwt.encode(good, None, "none")),
+        "alg: none": bearer(jwt.encode(good, "", "none")),
         "without a signature": bearer(f"{head}.{body}."),
         "altered": bearer(f"{head}.{body[:-2]}AA.{signature}"),
         "in another scheme": {"Authorization": f"Token {user.token}"},

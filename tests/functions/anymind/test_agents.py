@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from functions.anymind import agents as routes
-from functions.anymind.bodies import Part
+from functions.anymind.bodies import SkipLimit
 from functions.anymind.records import Agent, AgentStatus, AgentVersion, Execution, ExecutionStatus, User
 from functions.anymind.store import agents, executions, versions
 from infra.local.environment import Environment
@@ -69,12 +69,13 @@ class TestCreate:
         assert refused(answer, 400).startswith("name: ")
 
     async def test_other_bad_bodies_are_400(self, anymind: Anymind):
-        for sent, text in (
+        bad: list[tuple[dict[str, Any], str]] = [
             ({"json": {}}, "name: Field required"),
             ({"json": {"name": "a", "description": 7}}, "description: "),
             ({"content": b"{}", "headers": {"Content-Type": "text/plain"}}, "Content-Type"),
             ({"content": b'{"name": "\\ud800"}', "headers": JSON}, "surrogate"),
-        ):
+        ]
+        for sent, text in bad:
             assert text in refused(await anymind.http.post(f"{BASE}/agents", **sent), 400)
 
     async def test_a_repeated_request_makes_one_agent(self, anymind: Anymind, app: None):
@@ -131,7 +132,7 @@ class TestList:
         for count in (150, 1000):
             await fill(count)
             counting.reset()
-            assert len(await routes.list_agents(user, Part(0, 100))) == 100
+            assert len(await routes.list_agents(user, SkipLimit(0, 100))) == 100
             assert dict(counting.calls) == {"query": 1}
 
 
