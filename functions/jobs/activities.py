@@ -157,6 +157,8 @@ async def job_probe(job: dict) -> dict | None:
             return {"reason": "exited"} if exited else {"reason": "lost", "message": _cause(group)}
         if record.worker and await _was_not_taken(record):
             return ANEW
+        if record.worker and await _was_left(record):
+            return {"reason": "lost", "message": "The runner ended without a report"}
     except (containers.ContainersBusy, tables.StorageUnavailable) as error:
         log.warning("job %s could not be checked: %s", job["id"], error)
     return None
@@ -169,6 +171,16 @@ async def _was_not_taken(job: Job) -> bool:
         return False
     await warm.dismiss(job.worker)
     return True
+
+
+async def _was_left(job: Job) -> bool:
+    """Whether the job's worker waits for the next job, or runs it, although nobody has reported this one's exit."""
+    try:
+        worker = await warm.workers.get(job.worker)
+    except tables.RecordNotFound:
+        return False  # its container is about to end
+    left = worker.job != job.id or worker.state is warm.WorkerState.IDLE
+    return left and (await jobs.get(job.id)).exit is None
 
 
 def _cause(group: GroupStatus | None) -> str:

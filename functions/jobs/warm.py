@@ -99,6 +99,8 @@ async def handle_event(event: Event, workflows: WorkflowClient) -> Reply:
         case "done":
             await change_worker(worker_id, lambda worker: worker.finish(job_id))
             warm.ends.give(job_id)
+            if not message.get("reported"):
+                await workflows.signal(job_id, CHECK)
         case "disconnected":
             worker = await change_worker(worker_id, Worker.leave)
             if worker and worker.job and await _runs(worker):

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from functions.stepflow import log_index, updates
 from functions.stepflow.markers import ARTIFACT_PATH
-from functions.stepflow.records import ACTIVE, ANONYMOUS, WORKSPACE, Artifact, ArtifactType, Execution, ExecutionStatus
+from functions.stepflow.records import ACTIVE, WORKSPACE, Artifact, ArtifactType, Execution, ExecutionStatus
 from functions.stepflow.store import artifacts, executions
 from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepChange
 from functions.stepflow.updates import Message
@@ -47,7 +47,7 @@ class StepflowExecution(JobKind):
             environment=execution.environment,
             capture=ARTIFACT_PATH,
             mask_words=False,  # `[key=value]` in a marker is a parameter
-            owner="" if execution.user == ANONYMOUS else execution.user,
+            owner=execution.client_id,  # not the user, whom a client may name as it likes
         )
 
     async def held(self, job_id: str, limit: int) -> str | None:

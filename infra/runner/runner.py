@@ -39,10 +39,11 @@ GRACE = 2.0  # seconds from SIGTERM to SIGKILL, and for the output of processes 
 
 
 def main() -> int:
-    """Run the job and return the exit code of the container."""
+    """Run the job and return the exit code of the container, or 0 to the program that has started this one ahead."""
     hide()
+    ahead = sys.argv[1:] == [WAIT]
     try:
-        order = Order.from_json(awaited() if sys.argv[1:] == [WAIT] else os.environ.pop(VARIABLE, ""))
+        order = Order.from_json(awaited() if ahead else os.environ.pop(VARIABLE, ""))
     except MalformedOrder as error:
         print(f"runner: {VARIABLE} holds no order that this runner understands: {error}", file=sys.stderr)
         return MALFORMED
@@ -51,7 +52,7 @@ def main() -> int:
     except Over as error:
         print(f"runner: {error}", file=sys.stderr)
         return OVER
-    return 1 if code is None else code
+    return 0 if ahead else 1 if code is None else code
 
 
 def awaited() -> str:

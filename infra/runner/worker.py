@@ -5,8 +5,9 @@ a job every process that it has left is killed and its folder is removed; when e
 it the container. It also ends when its connection does, after `RUNYARD_WARM_IDLE` seconds without a further job, and
 once it is `RUNYARD_WARM_AGE` seconds old; a job that it runs is ended first by itself.
 
-It says `ready`, `accepted` or `refused` to an order, and `done` when it can take the next one; it obeys `order`, `stop`
-and `end`. All are JSON objects with their `type`, and the job's id as `job`.
+It says `ready`, `accepted` or `refused` to an order, and `done` when it can take the next one, with `reported`: whether
+the runner has reported the job's exit. It obeys `order`, `stop` and `end`. All are JSON objects with their `type`, and
+the job's id as `job`.
 """
 
 import contextlib
@@ -119,13 +120,13 @@ class Worker:
     def _finish(self) -> None:
         """Clean up after the job, and be ready for the next one."""
         self._stop_by = None
+        reported = self._ahead.process.wait() == 0
         kill_all()
-        self._ahead.process.wait()
         job, self._job = self._job, ""
         if not self._ending:
             self._ahead = self._prepare()
             self._used = time.monotonic()
-            self._say("done", job)
+            self._say("done", job, reported=reported)
 
     def _prepare(self) -> Ahead:
         """Remove the folder of the last job, and start the interpreter for the next one."""
