@@ -9,7 +9,7 @@ from bench.figures import Figure, memory, times
 from bench.memory_tables import MemoryTables
 from bench.recorder import Recorder
 from bench.services import Client, recorded, running
-from functions.anymind.bodies import Part
+from functions.anymind.bodies import SkipLimit
 from functions.anymind.records import Agent
 from functions.anymind.store import agents
 from infra.emulator import azurite
@@ -125,7 +125,7 @@ async def _lists() -> list[Figure]:
             for start in range(0, size, 100):
                 await asyncio.gather(*(agents.insert(Agent(user_id="1", name=f"a{start + n}")) for n in range(100)))
             counting = client().wire.transport = Counting(tables)
-            found = await Part(0, 100).of(agents, {"user_id": "1", "deleted": False})
+            found = await SkipLimit(0, 100).of(agents, {"user_id": "1", "deleted": False})
             if [agent.name for agent in found] != [f"a{number}" for number in range(100)]:
                 raise RuntimeError("the list has other agents")
             figures.append(Figure(f"100 of {size:,} agents", counting.calls.total(), "calls", 2))

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from functions.anymind.records import AgentVersion, VersionStatus
-from functions.anymind.store import agents, versions
+from functions.anymind.store import agents, record_of, versions
 from shared import blobs, tables
 from shared.http.errors import NotFound
 from shared.jobs import ARTIFACTS, BlobInput, Exit, Job, JobKind, JobSpec, Stop, in_words
@@ -45,7 +45,7 @@ class AnymindBuild(JobKind):
 
     async def prepare(self, job_id: str) -> JobSpec | None:
         """Return the build of the version's archive, after noting it at the agent."""
-        version = await _version_of(job_id)
+        version = await record_of(versions, job_id)
         if version is None or version.status.final:
             return None
         try:
@@ -66,7 +66,7 @@ class AnymindBuild(JobKind):
 
     async def waiting(self, job_id: str, reason: str) -> None:
         """Note in the log why the build cannot start yet."""
-        if version := await _version_of(job_id):
+        if version := await record_of(versions, job_id):
 
             def note(version: AgentVersion) -> None:
                 if version.status is VersionStatus.QUEUED:
@@ -99,7 +99,7 @@ class AnymindBuild(JobKind):
 
     async def wanted(self, job_id: str) -> bool:
         """Return whether the version exists and its end is not recorded yet."""
-        version = await _version_of(job_id)
+        version = await record_of(versions, job_id)
         return version is not None and not version.settled
 
     async def unfinished(self) -> AsyncIterator[str]:
@@ -108,16 +108,9 @@ class AnymindBuild(JobKind):
             yield version.job_id
 
 
-async def _version_of(job_id: str) -> AgentVersion | None:
-    try:
-        return await versions.find("job_id", job_id)
-    except tables.RecordNotFound:
-        return None
-
-
 async def _change(job: Job, change: Callable[[AgentVersion], None]) -> AgentVersion:
     """Change the version of a job. `Stop` when it is deleted."""
-    version = await _version_of(job.id)
+    version = await record_of(versions, job.id)
     if version is None:
         raise Stop
     return await versions.update(version, change)

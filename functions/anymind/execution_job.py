@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from functions.anymind.build_job import PROGRAMS, memory_megabytes
-from functions.anymind.records import Execution, ExecutionStatus
-from functions.anymind.store import executions, versions
+from functions.anymind.records import AgentVersion, Execution, ExecutionStatus
+from functions.anymind.store import executions, record_of, versions
 from shared import blobs, tables
 from shared.http.json import plain
 from shared.jobs import ARTIFACTS, REPORT_BYTES, BlobInput, Exit, Job, JobKind, JobSpec, Stop, in_words
@@ -48,26 +48,14 @@ class AnymindExecution(JobKind):
 
     async def prepare(self, job_id: str) -> JobSpec | None:
         """Return the call of the handler with the execution's input."""
-        execution = await _execution_of(job_id)
+        execution = await record_of(executions, job_id)
         if execution is None or execution.status.final:
             return None
         try:
             version = await versions.get(execution.agent_version_id)
         except tables.RecordNotFound:  # the agent is deleted
             return None
-        return JobSpec(
-            ["python3", "boot.py", "call", str(memory_megabytes())],
-            TIMEOUT,
-            inputs={
-                "boot.py": PROGRAMS["boot.py"],
-                "supervision.py": PROGRAMS["supervision.py"],
-                "ready.tar.gz": BlobInput(ARTIFACTS, version.ready_blob or ""),
-                "payload.json": json.dumps(execution.input_data).encode(),
-            },
-            keep="kept",
-            report=REPORT,
-            owner=f"{execution.user_id} {version.id}",
-        )
+        return spec_of(execution, version)
 
     async def waiting(self, job_id: str, reason: str) -> None:
         """Change the status to `pending`: there is no room for its container yet."""
@@ -75,7 +63,7 @@ class AnymindExecution(JobKind):
 
     async def started(self, job: Job) -> None:
         """Change the status of one that has waited to `running`. `Stop` when it is cancelled or deleted."""
-        execution = await _execution_of(job.id)
+        execution = await record_of(executions, job.id)
         if execution is None or execution.status.final:
             raise Stop
         if execution.status is ExecutionStatus.PENDING:
@@ -99,7 +87,7 @@ class AnymindExecution(JobKind):
 
     async def wanted(self, job_id: str) -> bool:
         """Return whether the execution exists and is not final."""
-        execution = await _execution_of(job_id)
+        execution = await record_of(executions, job_id)
         return execution is not None and not execution.status.final
 
     async def unfinished(self) -> AsyncIterator[str]:
@@ -109,18 +97,28 @@ class AnymindExecution(JobKind):
                 yield execution.job_id
 
 
+def spec_of(execution: Execution, version: AgentVersion) -> JobSpec:
+    """Return the call of a version's handler with the execution's input."""
+    return JobSpec(
+        ["python3", "boot.py", "call", str(memory_megabytes())],
+        TIMEOUT,
+        inputs={
+            "boot.py": PROGRAMS["boot.py"],
+            "supervision.py": PROGRAMS["supervision.py"],
+            "ready.tar.gz": BlobInput(ARTIFACTS, version.ready_blob or ""),
+            "payload.json": json.dumps(execution.input_data).encode(),
+        },
+        keep="kept",
+        report=REPORT,
+        owner=f"{execution.user_id} {version.id}",
+    )
+
+
 async def _change(job_id: str, change: Callable[[Execution], None]) -> None:
     """Change the execution of a job; one that is deleted is no error."""
-    if execution := await _execution_of(job_id):
+    if execution := await record_of(executions, job_id):
         with contextlib.suppress(tables.RecordNotFound):
             await executions.update(execution, change)
-
-
-async def _execution_of(job_id: str) -> Execution | None:
-    try:
-        return await executions.find("job_id", job_id)
-    except tables.RecordNotFound:
-        return None
 
 
 def _report_of(end: Exit) -> Report:

@@ -7,9 +7,9 @@ from fastapi import Query
 
 from functions.anymind.access import CurrentUser, RecordId, owned_agent, owned_execution, owned_version
 from functions.anymind.bodies import ListPart, Moment
-from functions.anymind.execution_job import KIND
+from functions.anymind.execution_job import KIND, spec_of
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus, VersionStatus
-from functions.anymind.store import executions, versions
+from functions.anymind.store import executions, note_job, versions
 from shared import warm
 from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.errors import BadRequest
@@ -84,7 +84,8 @@ async def _execute(version: AgentVersion, given: dict[str, Any], workflows: Work
     execution = await executions.insert(
         Execution(agent_id=version.agent_id, agent_version_id=version.id, user_id=version.user_id, input_data=given)
     )
-    await warm.place(KIND, execution.job_id)
+    note_job(execution)
+    await warm.place(KIND, execution.job_id, spec_of(execution, version))
     await workflows.start_now_or_later(WORKFLOW, execution.job_id, KIND)
     await wait_until_ended(execution.job_id, PATIENCE)
     return await executions.get(execution.id)

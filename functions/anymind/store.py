@@ -1,7 +1,9 @@
 """Anymind's collections. Each is one partition, because the ids of its records are counted over all users."""
 
+from typing import TypeVar
+
 from functions.anymind.records import Agent, AgentVersion, ApiKey, Execution, User
-from shared.tables import Collection
+from shared.tables import Collection, RecordNotFound
 
 users = Collection("AnymindUsers", User, unique=["email_key", "username_key"])
 api_keys = Collection("AnymindApiKeys", ApiKey, indexes=["user_id"], unique=["key_hash"])
@@ -27,3 +29,28 @@ executions = Collection(
         "lines", "started_at", "ended_at", "created_at", "updated_at",
     ],
 )  # fmt: skip
+
+MAX_KNOWN = 10_000
+_known: dict[str, str] = {}
+"""The ids of records by the ids of their jobs, which never change; at most `MAX_KNOWN` of them."""
+
+R = TypeVar("R", AgentVersion, Execution)
+
+
+def note_job(record: AgentVersion | Execution) -> None:
+    """Remember which record a job runs for, so that this process need not look it up."""
+    if len(_known) >= MAX_KNOWN:
+        _known.clear()
+    _known[record.job_id] = record.id
+
+
+async def record_of(collection: Collection[R], job_id: str) -> R | None:
+    """Return the record that a job runs for, None when it is deleted; 1 call, 2 for one unknown here."""
+    try:
+        if job_id in _known:
+            return await collection.get(_known[job_id])
+        record = await collection.find("job_id", job_id)
+    except RecordNotFound:
+        return None
+    note_job(record)
+    return record
