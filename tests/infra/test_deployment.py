@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -59,7 +60,7 @@ def main() -> Template:
 
 @pytest.fixture(scope="module")
 def app_settings(main: Template) -> dict[str, str]:
-    """The app's settings as the deployment writes them; parameters as their default, other expressions as their source."""
+    """The app's settings as the deployment writes them: a parameter's default, the source of another expression."""
     union = main.modules["app"].arguments["appSettings"]
     settings = next(node for node in walk(union) if node.type == "object")
     defaults = {name: parameter.default for name, parameter in main.parameters.items() if parameter.default}
