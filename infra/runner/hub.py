@@ -18,7 +18,7 @@ GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # of the protocol
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
-class HubConnection:
+class HubClient:
     """One connection to `url` (`ws://` or `wss://`), with an access token; one thread reads, any thread sends."""
 
     def __init__(self, url: str, token: str):
@@ -29,10 +29,21 @@ class HubConnection:
         if secure:
             self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=parts.hostname)
         self._lock, self._received = threading.Lock(), bytearray()
+        try:
+            self._open(parts.netloc, f"{parts.path}?access_token={quote(token, safe='')}")
+        except OSError:
+            self.close()
+            raise
+        self._socket.settimeout(SILENCE)
+
+    def close(self) -> None:
+        """End the connection without a word."""
+        self._socket.close()
+
+    def _open(self, host: str, target: str) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
-        target = f"{parts.path}?access_token={quote(token, safe='')}"
         self._socket.sendall(
-            f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         head = self._head()
@@ -40,7 +51,6 @@ class HubConnection:
         accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest())
         if status != [b"101"] or accept not in head:
             raise OSError(f"the hub has refused the connection: {head[:100].decode('latin-1')!r}")
-        self._socket.settimeout(SILENCE)
 
     def _head(self) -> bytes:
         while b"\r\n\r\n" not in self._received:
@@ -61,9 +71,10 @@ class HubConnection:
 
     def _send(self, opcode: int, data: bytes) -> None:
         size, mask = len(data), os.urandom(4)
-        length = bytes([128 | size]) if size < 126 else struct.pack(">BH", 254, size)
-        if size >= 65_536:
-            length = struct.pack(">BQ", 255, size)
+        if size < 126:
+            length = bytes([128 | size])
+        else:
+            length = struct.pack(">BH", 254, size) if size < 65_536 else struct.pack(">BQ", 255, size)
         pattern = (mask * (size // 4 + 1))[:size]
         masked = (int.from_bytes(data, "big") ^ int.from_bytes(pattern, "big")).to_bytes(size, "big")
         with self._lock:

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hub import HubConnection
+from hub import HubClient
 from runner import GRACE, WAIT, hide
 
 CLEAN = 10.0  # seconds within which all processes of a job must have ended
@@ -67,10 +67,10 @@ class Ahead:
         self._news.put({"type": "ended", "job": job})
 
 
-class Worker:
+class WarmContainer:
     """What is known of the container, and what it does with the news that it gets."""
 
-    def __init__(self, hub: HubConnection, news: "queue.Queue[dict[str, Any]]", root: Path):
+    def __init__(self, hub: HubClient, news: "queue.Queue[dict[str, Any]]", root: Path):
         self._hub, self._news, self._root = hub, news, root
         self._folder = root / os.environ.pop("RUNYARD_WARM_FOLDER")
         self._idle, self._age = (float(os.environ.pop(f"RUNYARD_WARM_{name}")) for name in ("IDLE", "AGE"))
@@ -192,9 +192,9 @@ def main() -> int:
     news: queue.Queue[dict[str, Any]] = queue.Queue()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        hub = HubConnection(os.environ.pop("RUNYARD_WARM_URL"), os.environ.pop("RUNYARD_WARM_TOKEN"))
+        hub = HubClient(os.environ.pop("RUNYARD_WARM_URL"), os.environ.pop("RUNYARD_WARM_TOKEN"))
         threading.Thread(target=listen, args=(hub, news), daemon=True).start()
-        Worker(hub, news, Path.cwd().parent).serve()
+        WarmContainer(hub, news, Path.cwd().parent).serve()
     except (Spoiled, OSError) as error:
         print(f"worker: {error}", file=sys.stderr)
         return 1
@@ -204,7 +204,7 @@ def main() -> int:
     return 0
 
 
-def listen(hub: HubConnection, news: "queue.Queue[dict[str, Any]]") -> None:
+def listen(hub: HubClient, news: "queue.Queue[dict[str, Any]]") -> None:
     """Put what the hub sends among the news, and at last that the connection has ended."""
     with contextlib.suppress(OSError, ValueError):
         for text in hub:

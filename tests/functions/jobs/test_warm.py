@@ -6,7 +6,6 @@ import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,7 +23,7 @@ from shared.tables.ids import new_id
 from shared.warm import Worker, WorkerState, workers
 from tests.support.environments import connected
 from tests.support.gateway import Gateway, register
-from tests.support.groups import groups
+from tests.support.groups import groups, processes_with
 from tests.support.runners import RECORDS
 from tests.support.values import SHORT_CLOCKS, UNLIMITED
 from tests.support.waiting import eventually
@@ -59,18 +58,6 @@ class Own:
     async def free(self, worker: Worker) -> Worker:
         """A worker once it waits again."""
         return await eventually(lambda: workers.get(worker.id), until=lambda found: found.state is WorkerState.IDLE)
-
-    def processes(self, text: str) -> list[int]:
-        """The ids of the processes whose command line contains a text."""
-        found: list[int] = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit() and int(folder.name) != os.getpid():
-                try:
-                    if text.encode() in (folder / "cmdline").read_bytes():
-                        found.append(int(folder.name))
-                except OSError:
-                    continue
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +97,7 @@ class TestPlacing:
         worker = await worker_of(first["id"])
         assert worker
         await own.free(worker)
-        assert own.processes("987654") == []
+        assert await processes_with("987654") == []
         second = await own.done("ls -A")
         assert second["result"] == "main.sh\n"
         again = await worker_of(second["id"])
@@ -183,7 +170,7 @@ class TestEnds:
     async def test_a_cancelled_job_is_gone_within_seconds_and_its_container_waits_for_the_next_one(self, own: Own):
         run_id, worker = await own.placed("trap '' TERM; sleep 876543 & sleep 876543")
         assert (await own.http.delete(f"/gateway/api/runs/{run_id}")).status_code == 200
-        await eventually(lambda: _none_of(own, "876543"), seconds=10)
+        await eventually(lambda: processes_with("876543"), until=lambda found: not found, seconds=10)
         assert (await own.free(worker)).job == run_id
         assert (await own.gateway.get(run_id))["status"] == "cancelled"
 
@@ -218,10 +205,10 @@ class TestEnds:
     ):
         monkeypatch.setattr(activities, "STOPPING", 0.5)
         run_id, worker = await own.placed("sleep 600")
-        for pid in own.processes("worker.py"):  # none of them can say anything now
+        for pid in await processes_with("worker.py"):  # none of them can say anything now
             os.kill(pid, signal.SIGSTOP)
         await activities._stop(worker.id, run_id)
-        for pid in own.processes("worker.py"):
+        for pid in await processes_with("worker.py"):
             os.kill(pid, signal.SIGCONT)
         await eventually(lambda: groups(own.environment), until=lambda found: f"job-{worker.id}" not in found)
         assert (await own.gateway.reach(run_id))["status"] == "failed"
@@ -333,10 +320,6 @@ class TestPool:
         await pool_is_full(own.http, SIZE)
         await eventually(all_workers, until=lambda found: len([one for one in found if one.owner == ""]) == SIZE)
         await eventually(lambda: _forgotten(extra))
-
-
-async def _none_of(own: Own, text: str) -> bool:
-    return own.processes(text) == []
 
 
 async def _forgotten(worker: Worker) -> bool:

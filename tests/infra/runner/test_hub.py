@@ -30,11 +30,11 @@ def test_messages_of_any_length_come_back_as_they_were_sent(size: int):
             socket.send(text)
 
     with serving(echo) as url:
-        client = hub.HubConnection(url, "token")
+        client = hub.HubClient(url, "token")
         text = "ü" * (size // 2) + "x" * (size % 2)
         client.send(text)
         assert next(iter(client)) == text
-        client._socket.close()
+        client.close()
 
 
 def test_fragments_are_joined_and_pings_are_answered_between_them():
@@ -47,28 +47,33 @@ def test_fragments_are_joined_and_pings_are_answered_between_them():
         socket.send("last")
 
     with serving(fragments) as url:
-        client = hub.HubConnection(url, "token")
+        client = hub.HubClient(url, "token")
         assert list(client) == ["one two three", "last"]
         assert answered.is_set()
-        client._socket.close()
+        client.close()
 
 
 def test_a_silent_connection_is_tested_with_a_ping(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "SILENCE", 0.2)
-    with serving(lambda socket: threading.Event().wait(1) or socket.send("still here")) as url:
-        client = hub.HubConnection(url, "token")
+
+    def answer_late(socket: ServerConnection) -> None:
+        threading.Event().wait(1)
+        socket.send("still here")
+
+    with serving(answer_late) as url:
+        client = hub.HubClient(url, "token")
         assert next(iter(client)) == "still here"
-        client._socket.close()
+        client.close()
 
 
 def test_a_message_that_is_too_large_ends_the_connection(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "LARGEST", 100)
     for message in ("x" * 101, ["x" * 60, "x" * 60]):
         with serving(lambda socket, message=message: socket.send(message)) as url:
-            client = hub.HubConnection(url, "token")
+            client = hub.HubClient(url, "token")
             with pytest.raises(OSError, match="too large"):
                 next(iter(client))
-            client._socket.close()
+            client.close()
 
 
 def test_a_refused_connection_says_why_without_the_token():
@@ -76,5 +81,5 @@ def test_a_refused_connection_says_why_without_the_token():
         serving(lambda _: None, process_request=lambda socket, _: socket.respond(401, "no")) as url,
         pytest.raises(OSError, match="401") as refused,
     ):
-        hub.HubConnection(url, "hidden")
+        hub.HubClient(url, "hidden")
     assert "hidden" not in str(refused.value)

@@ -1,5 +1,6 @@
 """The command of a warm container, with a hub and an app of the test's own."""
 
+import contextlib
 import json
 import os
 import queue
@@ -13,12 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
 from shared.order import Order
 from tests.infra.runner.harness import JobsServer
 
 WAIT = 60  # seconds; nothing here takes so long
+
+LEAVES_PROCESSES = """
+import os, signal, socket, time
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        connection = socket.create_connection(("127.0.0.1", {port}))
+        os.closerange(0, 3)
+        time.sleep(600)
+"""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a worker needs Linux")
 
@@ -35,8 +48,9 @@ class Hub:
     def serve(self, socket: ServerConnection) -> None:
         assert socket.request
         self.path, self.socket = socket.request.path, socket
-        for text in socket:
-            self.heard.put(json.loads(text))
+        with contextlib.suppress(ConnectionClosed):
+            for text in socket:
+                self.heard.put(json.loads(text))
         self.closed.set()
 
     def send(self, kind: str, **members: Any) -> None:
@@ -138,9 +152,7 @@ def test_refuses_a_second_job_meanwhile_and_jobs_of_another_owner(start: Any):
 def test_every_process_that_a_job_has_left_is_killed(start: Any, tmp_path: Path):
     container: Container = start()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        keep = f"import socket, signal, time; signal.signal(15, signal.SIG_IGN); s = socket.create_connection(('127.0.0.1', {port}))"
-        program = f"import subprocess, sys\nfor _ in range(3): subprocess.Popen([sys.executable, '-c', {keep + '; time.sleep(600)'!r}], start_new_session=True, stdout=-3, stderr=-3)"
+        program = LEAVES_PROCESSES.format(port=listener.getsockname()[1])
         container.order("1", [sys.executable, "-c", program])
         connections = [listener.accept()[0] for _ in range(3)]
     container.hub.hears("accepted")
