@@ -16,11 +16,11 @@ from shared.workflows import ACTIVE, WorkflowClient
 bp = df.Blueprint()
 
 WORKFLOW = "anymind_deletion"
-BATCH = 50
+BATCH = 20
 """Records of each kind that are deleted at a time."""
 
 PAUSE = timedelta(seconds=1)
-"""Time for what was cancelled to end, before it is looked at again."""
+"""Time for what was stopped to end, before it is looked at again."""
 
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1000, max_number_of_attempts=5)
 
@@ -38,15 +38,19 @@ def anymind_deletion(ctx: df.DurableOrchestrationContext):
     """
     agent_id = ctx.get_input()
     left = yield ctx.call_activity_with_retry("anymind_delete_batch", RETRY, agent_id)
-    if left:
+    if left == "running":
         yield ctx.create_timer(ctx.current_utc_datetime + PAUSE)
+    if left != "nothing":
         ctx.continue_as_new(agent_id)
 
 
 @bp.activity_trigger(input_name="agent")
 @bp.durable_client_input(client_name="client")
-async def anymind_delete_batch(agent: str, client: df.DurableOrchestrationClient) -> bool:
-    """Delete some of what belongs to a deleted agent, at last the agent; return whether something is left."""
+async def anymind_delete_batch(agent: str, client: df.DurableOrchestrationClient) -> str:
+    """Delete some of what belongs to a deleted agent, at last the agent; return what is left: nothing, some, running.
+
+    `running` are jobs that were stopped and have not ended yet.
+    """
     workflows = WorkflowClient(client)
     found = [
         *(await executions.page({"agent_id": agent}, limit=BATCH, total=False)).items,
@@ -54,16 +58,19 @@ async def anymind_delete_batch(agent: str, client: df.DurableOrchestrationClient
     ]
     async with Sweep("deleting what belonged to an agent") as sweep:
 
-        async def delete(record: Execution | AgentVersion) -> None:
+        async def delete(record: Execution | AgentVersion) -> bool:
             with sweep.item(f"{type(record).__name__} {record.id}"):
                 if await _delete_job(record.job_id, workflows):
                     await _delete_record(record)
+                    return True
+            return False
 
-        await asyncio.gather(*map(delete, found))
-    if not found:
-        with contextlib.suppress(tables.RecordNotFound):
-            await agents.delete(agent)
-    return bool(found)
+        deleted = await asyncio.gather(*map(delete, found))
+    if found:
+        return "some" if any(deleted) else "running"
+    with contextlib.suppress(tables.RecordNotFound):
+        await agents.delete(agent)
+    return "nothing"
 
 
 async def continue_deletions(workflows: WorkflowClient) -> None:

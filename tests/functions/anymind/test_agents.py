@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from functions.anymind import agents as routes
+from functions.anymind import deletion
 from functions.anymind.bodies import SkipLimit
 from functions.anymind.records import Agent, AgentStatus, AgentVersion, Execution, ExecutionStatus, User
 from functions.anymind.store import agents, executions, versions
@@ -22,6 +23,7 @@ from shared.http.errors import NotFound
 from shared.http.idempotency import claims
 from shared.jobs import ARTIFACTS, LOGS, Job, JobState, jobs
 from tests.support.anymind import BASE, Anymind, refused, registered
+from tests.support.gateway import Gateway
 from tests.support.records import Counting
 from tests.support.waiting import eventually
 
@@ -236,12 +238,24 @@ class TestDelete:
 
     async def test_everything_that_belongs_to_it_goes(self, anymind: Anymind):
         agent, other = [str((await anymind.agent())["id"]) for _ in range(2)]
-        left, kept = await with_records(anymind, agent, 60), await with_records(anymind, other, 1)
+        left, kept = await with_records(anymind, agent, deletion.BATCH + 1), await with_records(anymind, other, 1)
         await anymind.ok("DELETE", f"/agents/{agent}", 204)
 
         await eventually(lambda: gone(agents.get(agent)))  # the last to go
         assert all(await asyncio.gather(*(gone(read()) for read in left)))
         assert not any(await asyncio.gather(*(gone(read()) for read in kept)))
+
+    async def test_what_runs_is_stopped_first(self, anymind: Anymind, gateway: Gateway):
+        """A run of the gateway stands for the execution's job: all kinds of jobs have the same workflow."""
+        run = await gateway.run("sleep 600")
+        await gateway.reach(run["id"], "running")
+        agent = str((await anymind.agent())["id"])
+        owned: dict[str, Any] = {"agent_id": agent, "user_id": str(anymind.id), "agent_version_id": "1"}
+        execution = await executions.insert(Execution(**owned, job_id=run["id"], input_data={}))
+        await anymind.ok("DELETE", f"/agents/{agent}", 204)
+        await eventually(lambda: gone(agents.get(agent)))
+        assert await gone(executions.get(execution.id)) and await gone(jobs.get(run["id"]))
+        assert (await gateway.get(run["id"]))["completed_at"]
 
     async def test_a_deletion_without_its_workflow_is_continued(self, anymind: Anymind):
         agent = str((await anymind.agent())["id"])
