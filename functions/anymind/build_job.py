@@ -29,7 +29,7 @@ MAX_READY = 1_000_000_000
 STARTED, COMPLETED = "Build started", "Build completed successfully"
 
 
-class Report(BaseModel):
+class BuildReport(BaseModel):
     """What the build writes: anymind.yaml as YAML text and the entrypoint, or why there is none."""
 
     reason: Annotated[str, Field(max_length=16_384)] | None = None
@@ -121,10 +121,10 @@ def memory_megabytes() -> int:
     return int(settings().job_memory * 1000)
 
 
-def outcome(end: Exit) -> tuple[Report | None, str]:
+def outcome(end: Exit) -> tuple[BuildReport | None, str]:
     """Return the report of a build that has succeeded, else None, and the text for the version's log."""
     try:
-        report = Report.model_validate_json(end.report) if end.report else None
+        report = BuildReport.model_validate_json(end.report) if end.report else None
     except ValidationError:
         report = None
     match end.reason:

@@ -29,7 +29,7 @@ NEWEST = 100
 """Lines of output that can be shown."""
 
 
-class Report(BaseModel):
+class ExecutionReport(BaseModel):
     """What the container's program writes: an error, or a result as JSON text; `log` are the last lines of output.
 
     Without both, the result is in the kept file `RESULT`. It is not trusted: the agent may have written it.
@@ -121,14 +121,14 @@ async def _change(job_id: str, change: Callable[[Execution], None]) -> None:
             await executions.update(execution, change)
 
 
-def _report_of(end: Exit) -> Report:
+def _report_of(end: Exit) -> ExecutionReport:
     try:
-        return Report.model_validate_json(end.report or "{}")
+        return ExecutionReport.model_validate_json(end.report or "{}")
     except ValidationError:
-        return Report()
+        return ExecutionReport()
 
 
-async def outcome(end: Exit, report: Report) -> tuple[ExecutionStatus, dict[str, Any] | None, str | None]:
+async def outcome(end: Exit, report: ExecutionReport) -> tuple[ExecutionStatus, dict[str, Any] | None, str | None]:
     """Return the status, the result and the error message of an execution whose job has ended."""
     match end.reason:
         case "exited" if report.error is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.anymind import runtime
-from functions.anymind.execution_job import Report, outcome
+from functions.anymind.execution_job import ExecutionReport, outcome
 from functions.anymind.records import Execution, ExecutionStatus
 from functions.anymind.store import executions, versions
 from infra.local.environment import Environment
@@ -212,10 +212,10 @@ class TestOutcome:
         ],
     )
     async def test_one_without_a_report_has_failed(self, end: Exit, error: str):
-        assert await outcome(end, Report()) == (ExecutionStatus.FAILED, None, error)
+        assert await outcome(end, ExecutionReport()) == (ExecutionStatus.FAILED, None, error)
 
     async def test_a_forged_result_that_is_no_json_has_failed(self):
-        status, output, error = await outcome(Exit(reason="exited"), Report(result="{"))
+        status, output, error = await outcome(Exit(reason="exited"), ExecutionReport(result="{"))
         assert (status, output) == (ExecutionStatus.FAILED, None)
         assert (error or "").startswith("The result cannot be read")
 
