@@ -27,7 +27,7 @@ PATIENCE = 200
 """Seconds for which a request waits for the end of its execution: the platform allows 230."""
 
 
-class Payload(RequestBody):
+class HandlerInput(RequestBody):
     """The object that the agent's handler is called with."""
 
     model_config = example(payload={"input": "Hello, world!"})
@@ -70,7 +70,7 @@ async def execute_version(body: NewExecution, user: CurrentUser, workflows: Work
 
 @routes.post("/{agent_id}/execute", status_code=201, response_model=ExecutionShown)
 @options(max_body=MAX_INPUT)
-async def execute_agent(agent_id: RecordId, body: Payload, user: CurrentUser, workflows: Workflows) -> Execution:
+async def execute_agent(agent_id: RecordId, body: HandlerInput, user: CurrentUser, workflows: Workflows) -> Execution:
     """Call the handler of the agent's latest ready version and wait for its end, at most 200 seconds."""
     agent = await owned_agent(user, agent_id)
     newest = await versions.page({"agent_id": agent.id, "status": VersionStatus.READY}, limit=1, total=False)
