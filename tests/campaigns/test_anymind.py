@@ -105,7 +105,7 @@ HANDLERS: dict[str, tuple[str, str]] = {
     ),
     "returns too much": ("result = 'x' * 20_000_000", "The result is larger than 10000000 bytes"),
     "kills itself": ("import os; os.kill(0, 9)", "The agent's process was killed by SIGKILL"),
-    "kills all that it sees": ("import os\nfor p in range(2, 99999):\n    try: os.kill(p, 9)\n    except OSError: pass", ""),
+    "kills all that it sees": ("import os\nos.kill(-1, 9)\nimport time; time.sleep(31)", ""),
     "forks without end": ("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", ""),
     "leaves processes behind": (
         "import subprocess\nfor _ in range(50): subprocess.Popen(['sleep', '999'], start_new_session=True)", "none",

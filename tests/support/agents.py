@@ -116,7 +116,13 @@ async def ready(user: Anymind, packed: bytes) -> int:
 
 async def execute(user: Anymind, agent_id: int, **payload: Any) -> dict[str, Any]:
     """An execution that has ended."""
-    return await user.ok("POST", f"/runtime/{agent_id}/execute", 201, json={"payload": payload})
+    done = await user.ok("POST", f"/runtime/{agent_id}/execute", 201, json={"payload": payload})
+    if done["status"] in ("pending", "running"):  # the answer could not wait for the end
+        done = await eventually(
+            lambda: user.ok("GET", f"/runtime/executions/{done['id']}"),
+            until=lambda found: found["status"] not in ("pending", "running"),
+        )
+    return done
 
 
 async def running(user: Anymind, agent_id: int, **payload: Any) -> tuple[int, "asyncio.Task[dict[str, Any]]"]:

@@ -12,6 +12,7 @@ from functions.anymind.execution_job import ExecutionReport, outcome
 from functions.anymind.records import Execution, ExecutionStatus
 from functions.anymind.store import executions, versions
 from infra.local.environment import Environment
+from shared import tables
 from shared.jobs import Exit, SkippedFile
 from tests.support.agents import CODE, agent_of, execute, logs, ready, running, upload
 from tests.support.anymind import BASE, Anymind, refused, registered
@@ -103,13 +104,32 @@ class TestExecute:
         monkeypatch.setattr(runtime, "PATIENCE", 0.1)
         version = (await anymind.ok("GET", f"/agents/{agent}"))["current_version_id"]
 
-        class Workflows:
-            async def start_now_or_later(self, *_: object) -> None:
-                """Start nothing."""
-
-        execution = await runtime._execute(await versions.get(str(version)), {}, Workflows())  # pyright: ignore[reportArgumentType]
+        execution = await runtime._execute(await versions.get(str(version)), {}, NoWorkflows())  # pyright: ignore[reportArgumentType]
         assert execution.status is ExecutionStatus.RUNNING
         await executions.update(execution, lambda record: record.cancel(record.created_at))  # no workflow will end it
+
+    async def test_an_accepted_execution_is_answered_though_storage_fails_afterwards(
+        self, anymind: Anymind, agent: int, app: None, monkeypatch: pytest.MonkeyPatch
+    ):
+        version = (await anymind.ok("GET", f"/agents/{agent}"))["current_version_id"]
+        stored = await versions.get(str(version))
+
+        async def fail(_: str) -> Execution:
+            raise tables.StorageUnavailable("away")
+
+        monkeypatch.setattr(runtime, "PATIENCE", 0.1)
+        monkeypatch.setattr(executions, "get", fail)
+        execution = await runtime._execute(stored, {}, NoWorkflows())  # pyright: ignore[reportArgumentType]
+        assert execution.status is ExecutionStatus.RUNNING
+        monkeypatch.undo()
+        await executions.update(execution, lambda record: record.cancel(record.created_at))
+
+
+class NoWorkflows:
+    """Starts no workflow."""
+
+    async def start_now_or_later(self, *_: object) -> None:
+        """Start nothing."""
 
 
 class TestExecuteVersion:
