@@ -27,13 +27,16 @@ class Notices:
                 news.set_result(good)
         return bool(waiting)
 
-    async def wait(self, key: str, seconds: float, look: Callable[[], Awaitable[bool]]) -> bool:
+    async def wait(
+        self, key: str, seconds: float, look: Callable[[], Awaitable[bool]], first: float | None = None
+    ) -> bool:
         """Wait for news and return it, at the latest after `seconds`: then False.
 
-        `look` returns whether the good news is in a record already; it is called after each pause.
+        `look` returns whether the good news is in a record already; it is called after each pause, of which the first
+        one has `first` seconds, `FIRST_PAUSE` without it.
         """
         news: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        until, pause = time.monotonic() + seconds, FIRST_PAUSE
+        until, pause = time.monotonic() + seconds, FIRST_PAUSE if first is None else first
         self._waiting.setdefault(key, set()).add(news)
         try:
             while True:

@@ -40,6 +40,9 @@ LARGEST_ORDER = 256 * 1024
 WORD = 2.0
 """Seconds within which a worker must answer an order."""
 
+LOOK = 0.2
+"""Seconds until the first look at the record, in case another process has heard the answer."""
+
 ATTEMPTS = 2
 """Workers that are tried for one job."""
 
@@ -146,7 +149,8 @@ async def place_spec(kind: str, job_id: str, spec: JobSpec) -> bool:
             await hand_back(worker)
             return bool(job.worker)
         message = {"type": "order", "job": job_id, "owner": worker.owner, "order": order}
-        if await realtime.send(HUB, worker.id, message) and await words.wait(job_id, WORD, lambda: has_begun(job_id)):
+        sent = await realtime.send(HUB, worker.id, message)
+        if sent and await words.wait(job_id, WORD, lambda: has_begun(job_id), LOOK):
             return True
         if not await take_back(job_id, hashed):
             return True

@@ -95,7 +95,7 @@ class TestOutcome:
                 Exit(
                     reason="exited", report='{"config": ""}', skipped=[SkippedFile(name="r", reason="File is over 1")]
                 ),
-                "The built archive could not be stored: over 1",
+                "The built archive could not be stored: File is over 1",
             ),
         ],
     )

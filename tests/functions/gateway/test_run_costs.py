@@ -1,6 +1,5 @@
 """What one run costs: the requests that storage gets."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,8 @@ import pytest
 from bench.recorder import recording
 from infra.emulator import azurite
 from infra.local.environment import Environment
-from tests.support.environments import another_host, connected
-from tests.support.gateway import Gateway, register
-from tests.support.workers import pool_is_full, worker_of
+from tests.support.environments import another_host
+from tests.support.gateway import Gateway
 
 
 @pytest.mark.parametrize(
@@ -36,31 +34,3 @@ async def test_a_short_run_costs_few_calls(
     assert counts["table"] <= calls, recorder.passed
     assert counts["rows written"] <= rows, recorder.passed
     assert counts["blob"] <= blobs, recorder.passed
-
-
-async def test_a_placed_run_costs_few_calls(stack: Environment, gateway: Gateway, tmp_path: Path):
-    """From the request to the word of the warm container that it is free again."""
-    settings = {**stack.settings, "RUNYARD_WARM": "python=1"}
-    environment = Environment.temporary(tmp_path, **{**settings, "RUNYARD_ANTHROPIC_URL": ""})
-    async with recording({"blob": environment.ports["blob"], "table": environment.ports["table"]}) as recorder:
-        ports = {**environment.ports, **recorder.ports}
-        through = azurite.connection_string(ports["blob"], ports["queue"], ports["table"], environment.keys.storage)
-        environment.settings = {**environment.settings, "AzureWebJobsStorage": through}
-        await environment.start()
-        own = await register(environment)
-        try:
-            async with connected(**environment.app_settings):
-                await pool_is_full(own.http, 1)
-                for _ in range(2):
-                    await recorder.quiet()
-                    recorder.passed.clear()
-                    run = await own.run("echo hello")
-                    await asyncio.sleep(2)
-                    await recorder.quiet()
-                    counts = recorder.counts()
-                    assert (await own.reach(run["id"]))["result"] == "hello\n"
-                    assert await worker_of(run["id"])
-            assert counts["table"] <= 12, recorder.passed
-        finally:
-            await own.http.aclose()
-            await environment.stop()

@@ -34,7 +34,7 @@ async def test_a_blob_is_an_input_file_and_stays_and_a_file_is_reported_with_the
 ):
     run_id, blob = await RECORDS[KIND](gateway), f"tests/{new_id()}"
     await blobs.put(ARTIFACTS, blob, b"x" * 100_000)
-    inputs = {"folder/data": BlobInput(ARTIFACTS, blob), "make.sh": REPORT_THE_SIZE, "large": b"y" * 5000}
+    inputs = {"folder/data": BlobInput(ARTIFACTS, blob), "make.sh": REPORT_THE_SIZE, "large": b"y" * 20_000}
     spec = JobSpec(["sh", "make.sh"], 60, inputs=inputs, report="out/report.json")
     assert await activities._start(run_id, KIND, spec) == ["large"]
     run = await gateway.reach(run_id)

@@ -14,8 +14,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 import function_app  # noqa: F401 - registers the kinds of jobs
+from bench.recorder import Recorder, recording
 from functions.gateway.job import KIND
 from functions.jobs import activities
+from infra.emulator import azurite
 from infra.local.environment import Environment
 from shared import containers, realtime, warm
 from shared.jobs import WORKFLOW, Job, JobSpec, jobs, wait_until_ended
@@ -30,6 +32,8 @@ from tests.support.waiting import eventually
 from tests.support.workers import all_workers, pool_is_full, spare_workers, worker_of
 
 SIZE = 2
+CALLS = 14
+"""Calls of tables of a run in a warm container that its client has already, from the request to the next `done`."""
 
 
 @dataclass
@@ -38,6 +42,7 @@ class Own:
 
     environment: Environment
     gateway: Gateway
+    recorder: Recorder
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -61,21 +66,28 @@ class Own:
 
 
 @pytest.fixture(scope="module")
-async def environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Environment]:
+async def recorded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Environment, Recorder]]:
+    """An environment with a pool, whose storage is reached through a recorder of requests."""
     settings = {**UNLIMITED, **SHORT_CLOCKS, "RUNYARD_WARM": f"python={SIZE}"}
     environment = Environment.temporary(tmp_path_factory.mktemp("warm"), **settings)
-    await environment.start()
-    yield environment
-    await environment.stop()
+    async with recording({"blob": environment.ports["blob"], "table": environment.ports["table"]}) as recorder:
+        ports = {**environment.ports, **recorder.ports}
+        through = azurite.connection_string(ports["blob"], ports["queue"], ports["table"], environment.keys.storage)
+        environment.settings = {**settings, "AzureWebJobsStorage": through}
+        await environment.start()
+        environment.allow(f"http://127.0.0.1:{ports['blob']}/{azurite.ACCOUNT}/")
+        yield environment, recorder
+        await environment.stop()
 
 
 @pytest.fixture
-async def own(environment: Environment) -> AsyncIterator[Own]:
+async def own(recorded: tuple[Environment, Recorder]) -> AsyncIterator[Own]:
     """A client without workers of its own, and a full pool."""
+    environment, recorder = recorded
     gateway = await register(environment)
     async with connected(**environment.app_settings):
         await pool_is_full(gateway.http, SIZE)
-        yield Own(environment, gateway)
+        yield Own(environment, gateway, recorder)
     await gateway.http.aclose()
 
 
@@ -164,6 +176,25 @@ class TestPlacing:
             lambda: own.http.get(status), until=lambda answer: answer.json().get("runtimeStatus") == "Completed"
         )
         assert f"job-{run_id}" not in await groups(own.environment)
+
+    async def test_a_placed_job_costs_few_calls_of_storage(self, own: Own):
+        worker = await worker_of((await own.done("echo first"))["id"])
+        assert worker
+        await own.free(worker)
+        await own.recorder.quiet()
+        own.recorder.passed.clear()
+        run = await own.gateway.run("echo hello")
+        await asyncio.sleep(1)
+        await own.recorder.quiet()
+        own_rows = [f"r~{Job.id_form.row_key(record_id)}" for record_id in (worker.id, run["id"])]
+        calls = [
+            f"{call.service} {call.method} {call.path}"
+            for call in own.recorder.passed
+            if "RowKey" not in call.path
+            or any(row in call.path for row in own_rows)  # other workers are probed meanwhile
+        ]
+        assert (await own.gateway.reach(run["id"]))["result"] == "hello\n"
+        assert len([call for call in calls if call.startswith("table")]) <= CALLS, "\n".join(calls)
 
 
 class TestEnds:
