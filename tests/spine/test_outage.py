@@ -14,7 +14,10 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
+from shared import blobs
+from shared.jobs import ARTIFACTS
 from tests.support.contract import Description, descriptions
+from tests.support.environments import connected
 from tests.support.gateway import Gateway, register
 from tests.support.values import SHORT_CLOCKS, UNKNOWN, UNLIMITED
 from tests.support.waiting import eventually
@@ -80,6 +83,51 @@ async def test_while_storage_is_down_responses_are_503_and_a_run_that_prints_los
     assert (printed["status"], printed["result"]) == ("completed", "".join(f"{i}\n" for i in range(30)))
     again = await gateway.reach((await gateway.run("echo after"))["id"])
     assert (again["status"], again["result"]) == ("completed", "after\n")
+
+
+class TestLostContainer:
+    """The container of the artifacts is deleted while the app runs, as when storage is emptied."""
+
+    async def test_before_an_upload_it_is_created_again(self, own: Own):
+        run_id, data = await self.ended_run(own), b"x" * (2 * blobs.CHUNK)
+        async with connected(**own.environment.app_settings):
+            await blobs.put(ARTIFACTS, "so that it exists", b"")
+            await artifacts_container().delete_container()
+        answer = await own.gateway.http.post(f"/gateway/api/runs/{run_id}/artifacts", files={"file": ("a", data)})
+        assert answer.status_code == 201, answer.text
+
+    async def test_in_the_middle_of_an_upload_it_is_503_and_nothing_is_stored(self, own: Own):
+        run_id = await self.ended_run(own)
+
+        async def begun() -> bool:
+            found = artifacts_container().list_blobs(f"gateway.upload/{run_id}/", include=["uncommittedblobs"])
+            return bool([blob async for blob in found])
+
+        async def form() -> AsyncIterator[bytes]:
+            yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+            yield b"x" * (blobs.CHUNK + 1)
+            await eventually(begun)
+            await artifacts_container().delete_container()
+            yield b"x" * blobs.CHUNK + b"\r\n--x--\r\n"
+
+        async with connected(**own.environment.app_settings):
+            answer = await own.gateway.http.post(
+                f"/gateway/api/runs/{run_id}/artifacts",
+                content=form(),
+                headers={"Content-Type": "multipart/form-data; boundary=x"},
+            )
+            assert (answer.status_code, answer.json()) == (503, {"error": "The storage service does not answer"})
+            assert not await begun()
+        assert "a" not in await own.gateway.artifacts(run_id)
+
+    async def ended_run(self, own: Own) -> str:
+        """The id of a run that writes nothing more."""
+        run = await own.gateway.run("true")
+        return (await own.gateway.reach(run["id"]))["id"]
+
+
+def artifacts_container() -> Any:
+    return blobs._service().get_container_client(ARTIFACTS)
 
 
 BOUND = 10.0
