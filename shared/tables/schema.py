@@ -146,7 +146,7 @@ class Schema(Generic[R]):
 
     def _count(self, delta: Delta, sign: int, record: R, row: Row) -> None:
         generation = int(row.get(GENERATION, 0))
-        sums = {f"+{name}": exact(getattr(record, name)) * sign for name in self.sums}
+        sums = {f"+{name}": exact(amount) * sign for name in self.sums if (amount := getattr(record, name))}
         moment = self.columns.form.time_of(record.id) or record.created_at
         hour = hour_prefix(moment)
         closed: Cells = {}
@@ -167,4 +167,4 @@ def exact(value: float | None) -> int | Fraction:
     """A number that adds up without rounding; 0 for None, NaN and the infinities."""
     if value is None or not isfinite(value):
         return 0
-    return int(value) if isinstance(value, int) else Fraction(value)
+    return int(value) if isinstance(value, int) or value.is_integer() else Fraction(value)
