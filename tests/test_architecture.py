@@ -126,6 +126,11 @@ class TestImports:
     def test_the_names_of_the_app_are_found_and_http_gateway_statuses_are_not(self, text: str, is_named: bool):
         assert bool(NAMES_OF_THE_APP.search(text)) is is_named
 
+    def test_the_commands_do_not_load_the_libraries_of_the_functions_host(self):
+        code = "import infra.local.__main__, sys; print({'fastapi', 'azure.functions'} & set(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout == "set()\n"
+
     def test_the_tables_library_imports_only_itself_from_shared(self):
         def is_wrong(_: str, module: str) -> bool:
             return within(module, "shared") and not within(module, "shared.tables")
