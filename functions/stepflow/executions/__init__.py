@@ -42,7 +42,7 @@ DETAIL_BYTES = 1024 * 1024
 @routes.post("", status_code=201)
 async def create_execution(body: NewExecution, caller: Caller, workflows: Workflows) -> ExecutionCreated:
     """Queue a command and respond at once; follow it over the WebSocket, or get the execution again."""
-    execution = await executions.insert(body.record(caller.name))
+    execution = await executions.insert(body.record(caller))
     await workflows.start_now_or_later(WORKFLOW, execution.id, KIND)
     return ExecutionCreated.model_validate(execution)
 
