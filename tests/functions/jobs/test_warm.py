@@ -186,7 +186,13 @@ class TestPlacing:
         run = await own.gateway.run("echo hello")
         await asyncio.sleep(1)
         await own.recorder.quiet()
-        calls = [f"{call.service} {call.method} {call.path}" for call in own.recorder.passed]
+        own_rows = [f"r~{Job.id_form.row_key(record_id)}" for record_id in (worker.id, run["id"])]
+        calls = [
+            f"{call.service} {call.method} {call.path}"
+            for call in own.recorder.passed
+            if "RowKey" not in call.path
+            or any(row in call.path for row in own_rows)  # other workers are probed meanwhile
+        ]
         assert (await own.gateway.reach(run["id"]))["result"] == "hello\n"
         assert len([call for call in calls if call.startswith("table")]) <= CALLS, "\n".join(calls)
 
