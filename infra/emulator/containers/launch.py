@@ -51,7 +51,7 @@ def start_supervisor(
     It inherits the sockets of `public`.
 
     Raises:
-        OSError: the supervisor did not start, or a file share does not exist.
+        OSError: the supervisor did not start, a file share does not exist, or the key of its account is wrong.
         KeyError: an image is not in `images`.
     """
     for name in ("logs", "roots", "volumes"):
@@ -176,7 +176,8 @@ def _container_plan(
 def _volume(group: ContainerGroup, volume: Json, files: shares.Shares) -> tuple[Path, bool]:
     """The folder of a volume, and whether it is read-only."""
     if share := volume.get("azureFile"):
-        return files.folder(share["storageAccountName"], share["shareName"]), bool(share.get("readOnly"))
+        account, key = share["storageAccountName"], share.get("storageAccountKey") or ""
+        return files.mounted(account, share["shareName"], key), bool(share.get("readOnly"))
     folder = group.folder / "volumes" / volume["name"]
     folder.mkdir(mode=0o700)
     for name, value in (volume.get("secret") or {}).items():
