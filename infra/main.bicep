@@ -15,7 +15,7 @@ param location string
 param principalId string = ''
 
 @description('The APIs to serve, separated by commas. Each gets a Web PubSub hub with the name of the API.')
-param apis string = 'gateway,stepflow'
+param apis string = 'gateway,stepflow,anymind'
 
 @description('Origins from which browsers may call the app (CORS), separated by commas; * allows all, empty allows none.')
 param corsOrigins string = '*'
@@ -172,6 +172,9 @@ module app 'modules/app.bicep' = {
         RUNYARD_LOG_LIMIT: '100000000'
         RUNYARD_HISTORY_DAYS: '30'
         RUNYARD_KEY_CACHE: '5'
+        ANYMIND_SECRET_KEYS: vault.outputs.anymindSecretKeysReference
+        ANYMIND_CORS_ORIGINS: 'none' // the platform handles CORS
+        ANYMIND_RATE_MINUTE: '600'
         RUNYARD_HEALTH_FRESH: '5'
       },
       extraSettings

@@ -11,6 +11,7 @@ from infra.emulator.processes import free_ports
 from infra.local.environment import NODE_MODULES, Environment
 from shared.tables.client import client
 from tests.support.anthropic import Anthropic
+from tests.support.anymind import Anymind, registered
 from tests.support.environments import STRICT, StrictHost, another_host, connected
 from tests.support.gateway import Gateway, register
 from tests.support.records import Counting
@@ -120,3 +121,10 @@ async def stepflow(stack: Environment) -> AsyncIterator[StepFlow]:
     """A client of StepFlow."""
     async with client_of(stack) as stepflow:
         yield stepflow
+
+
+@pytest.fixture(scope="session")
+async def anymind(stack: Environment) -> AsyncIterator[Anymind]:
+    """One user of Anymind."""
+    async with registered(stack) as user:
+        yield user

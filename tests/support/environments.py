@@ -52,11 +52,12 @@ class StrictHost:
 
 
 STRICT = {
-    "RUNYARD_APIS": "gateway",
+    "RUNYARD_APIS": "gateway,anymind",
     "RUNYARD_ARTIFACT_LIMIT": "1000000",
     "RUNYARD_METRICS_OPEN": "false",
     "RUNYARD_KEY_CACHE": "1",
     "RUNYARD_RATE_SECOND": "20",
+    "ANYMIND_RATE_MINUTE": "20",
     "RUNYARD_CLIENT_JOBS": "1",
     "RUNYARD_START_DEADLINE": "1",
     "RUNYARD_JOB_MEMORY": "0.2",
