@@ -19,6 +19,10 @@ needs_loopback_addresses = pytest.mark.skipif(
 )
 
 
+started: list[asyncio.subprocess.Process] = []
+"""The programs of this session."""
+
+
 def an_address() -> str:
     """An address of this machine that nobody uses."""
     return f"127.9.{random.randrange(256)}.{random.randrange(1, 255)}"
@@ -26,10 +30,19 @@ def an_address() -> str:
 
 async def program(name: str, **variables: str) -> asyncio.subprocess.Process:
     """Start a program of the workspace with these variables only."""
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable, "-SEs", str(ROOT / "infra/workspace" / name), env={"PATH": os.environ["PATH"], **variables},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
+    started.append(process)
+    return process
+
+
+async def killed(process: asyncio.subprocess.Process) -> None:
+    """End a program that a failed test has left running."""
+    if process.returncode is None:
+        process.kill()
+        await process.communicate()
 
 
 async def ended(process: asyncio.subprocess.Process) -> str:
