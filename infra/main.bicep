@@ -181,6 +181,10 @@ module app 'modules/app.bicep' = {
         ANYMIND_SECRET_KEYS: vault.outputs.anymindSecretKeysReference
         ANYMIND_CORS_ORIGINS: 'none' // the platform handles CORS
         ANYMIND_RATE_MINUTE: '600'
+        ANYMIND_UPLOAD_LIMIT: '104857600'
+        ANYMIND_INSTALL: 'on'
+        // Of the host: 110 MB, so that an upload of 100 MB has room for the form around it.
+        FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '115343360'
         RUNYARD_HEALTH_FRESH: '5'
       },
       extraSettings

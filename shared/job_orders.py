@@ -7,7 +7,7 @@ from shared.jobs import INPUTS, BlobInput, JobSpec
 from shared.order import InputFile, Order
 from shared.settings import settings
 
-INLINE = 4096
+INLINE = 16 * 1024
 """Bytes of the largest input file that is a part of the order; a larger one is stored as a blob meanwhile."""
 
 

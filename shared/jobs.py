@@ -228,11 +228,13 @@ class JobKind(ABC):
 
     `name` is `<slice>.<noun>` (`gateway.run`); it is stored in the job's record, in its container group's tags and in
     the paths of its files. `queues` is whether a job waits while there is no room; otherwise it ends as unstartable.
+    `max_file` is the size in bytes of the largest file that a job may keep; None is what `RUNYARD_ARTIFACT_LIMIT` says.
     Every method may be called again for the same job after a crash: a repeat must change nothing.
     """
 
     name: ClassVar[str]
     queues: ClassVar[bool] = True
+    max_file: ClassVar[int | None] = None
 
     @abstractmethod
     async def prepare(self, job_id: str) -> JobSpec | None:

@@ -86,6 +86,8 @@ class Settings(BaseModel):
     warm_age: int = Field(3600, ge=1, alias="RUNYARD_WARM_AGE")
     history_days: int = Field(30, ge=1, alias="RUNYARD_HISTORY_DAYS")
     key_cache: float = Field(5, ge=0, alias="RUNYARD_KEY_CACHE")
+    anymind_upload_limit: int = Field(104_857_600, ge=1, alias="ANYMIND_UPLOAD_LIMIT")
+    anymind_install: Literal["on", "off"] = Field("on", alias="ANYMIND_INSTALL")
     anymind_secret_keys: str = Field(LOCAL_SECRET_KEYS, alias="ANYMIND_SECRET_KEYS", repr=False)
     anymind_cors_origins: str = Field("http://localhost:3000,http://localhost:8000", alias="ANYMIND_CORS_ORIGINS")
     anymind_rate_minute: int = Field(600, ge=0, alias="ANYMIND_RATE_MINUTE")

@@ -110,9 +110,10 @@ _idle: dict[str, Worker] = {}
 """Idle workers as this process has read or written them last: to claim one of these needs no read."""
 
 
-async def place(kind: str, job_id: str) -> bool:
+async def place(kind: str, job_id: str, spec: JobSpec | None = None) -> bool:
     """Let a warm container run the job of a record; return False when the job needs a container of its own.
 
+    `spec` is what the kind's `prepare` would return, for a caller that knows it.
     Then, and also after True, the caller starts the job's workflow, which looks after the job as after any other. Never
     raises: what has failed is logged, and the workflow goes on from there.
     """
@@ -120,7 +121,7 @@ async def place(kind: str, job_id: str) -> bool:
         limit, served = settings().client_jobs, kind_of(kind)
         if not settings().warm or (limit and await served.held(job_id, limit)):
             return False
-        spec = await served.prepare(job_id)
+        spec = spec or await served.prepare(job_id)
         return spec is not None and await place_spec(kind, job_id, spec)
     except Unstartable:  # which the workflow records
         return False

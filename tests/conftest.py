@@ -66,6 +66,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, anthropic: Anthropic) 
     environment = Environment.temporary(
         tmp_path_factory.mktemp("stack"),
         RUNYARD_ARTIFACT_LIMIT="100000000",
+        ANYMIND_UPLOAD_LIMIT="1000000",
         ANTHROPIC_API_KEY=anthropic.key,
         RUNYARD_ANTHROPIC_URL=anthropic.url,
         **UNLIMITED,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from infra.emulator.processes import ROOT
 from shared.settings import Settings
 
-HOST = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING"}
+HOST = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_ENABLE_INIT_INDEXING", "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"}
 """Settings of the host itself."""
 
 SET_BY_AZURE = {"WEBSITE_HOSTNAME", "AZURE_CLIENT_ID", "AzureWebJobsStorage__accountName"}

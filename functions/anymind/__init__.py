@@ -4,8 +4,10 @@ from typing import Any
 
 from starlette.requests import Request
 
-from functions.anymind import agents, api_keys, auth, deletion, health, timers
+from functions.anymind import agents, api_keys, auth, deletion, health, logs, runtime, timers, uploads
 from functions.anymind.access import GUARDS
+from functions.anymind.build_job import AnymindBuild
+from functions.anymind.execution_job import AnymindExecution
 from shared.http.api import Api, Cors
 from shared.http.errors import ApiError
 from shared.http.ratelimit import RateLimit
@@ -24,7 +26,7 @@ api = Api(
     "anymind",
     "Anymind",
     health.VERSION,
-    [auth.routes, api_keys.routes, agents.routes, health.routes],
+    [auth.routes, api_keys.routes, agents.routes, uploads.routes, runtime.routes, logs.routes, health.routes],
     description="Agents, uploaded as archives, that are built and executed in containers.",
     guards=GUARDS,
     limit=RateLimit("anymind", config.anymind_rate_minute, 0) if config.anymind_rate_minute else None,
@@ -36,6 +38,7 @@ api = Api(
 SLICE = Slice(
     api=api,
     blueprints=[deletion.bp],
+    job_kinds=[AnymindBuild(), AnymindExecution()],
     every_minute=[deletion.continue_deletions],
     every_hour=[timers.purge_lockouts],
 )

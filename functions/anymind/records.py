@@ -99,13 +99,13 @@ class Agent(Record, numbered="ascending"):
     deleted: bool = False
 
     def build(self, version_id: str) -> None:
-        """Note that a version waits for its build; one that is older than the newest changes nothing.
+        """Note that a version waits for its build; one that is not newer than those noted before changes nothing.
 
         `NotFound` when the agent is deleted: a late upload is undone then.
         """
         if self.deleted:
             raise NotFound("Agent not found")
-        if self._is_newest(version_id):
+        if int(version_id) > int(self.newest_version_id or 0):
             self.newest_version_id, self.status = version_id, AgentStatus.BUILDING
 
     def built(self, version_id: str, *, ready: bool) -> None:
@@ -116,13 +116,10 @@ class Agent(Record, numbered="ascending"):
         """
         if ready and int(version_id) > int(self.current_version_id or 0):
             self.current_version_id = version_id
-        if self._is_newest(version_id):
+        if int(version_id) >= int(self.newest_version_id or 0):
             self.newest_version_id = version_id
             if self.status is not AgentStatus.ARCHIVED:
                 self.status = AgentStatus.READY if ready else AgentStatus.FAILED
-
-    def _is_newest(self, version_id: str) -> bool:
-        return int(version_id) >= int(self.newest_version_id or 0)
 
 
 class AgentVersion(Record, numbered=True):
@@ -130,7 +127,8 @@ class AgentVersion(Record, numbered=True):
 
     `number` counts the agent's uploads from 1; `place` is the text that makes agent and number unique. `blob` is the
     archive as it was uploaded, `size` its length in bytes; `ready_blob` is the archive that runs, with dependencies.
-    `tarball_path` is the path that clients see and download by. `config` is YAML text.
+    `tarball_path` is the path that clients see and download by. `config` is YAML text. `settled` is true once its end
+    is recorded at its agent too.
     """
 
     agent_id: str
@@ -147,6 +145,7 @@ class AgentVersion(Record, numbered=True):
     entrypoint: str | None = None
     config: str | None = None
     ended_at: datetime | None = None
+    settled: bool = False
 
     @property
     def version(self) -> str:
@@ -167,7 +166,8 @@ class AgentVersion(Record, numbered=True):
 class Execution(Record, numbered="ascending"):
     """One call of an agent's handler with `input_data`.
 
-    `entries` are its log entries, as long as they are short; `started_at` and `ended_at` are the times of its job.
+    `log` are the newest lines that it has printed, in the form of its job's log, "" when they are long or none; `lines`
+    says how many lines can be shown at most. `started_at` and `ended_at` are the times of its job.
     """
 
     agent_id: str
@@ -178,9 +178,20 @@ class Execution(Record, numbered="ascending"):
     input_data: dict[str, Any]
     output_data: dict[str, Any] | None = None
     error_message: str | None = None
-    entries: list[dict[str, Any]] = []
+    log: str = ""
+    lines: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
+
+    def wait(self) -> None:
+        """Enter `pending`: there is no room for a container yet."""
+        if self.status is ExecutionStatus.RUNNING:
+            self.status = ExecutionStatus.PENDING
+
+    def run(self) -> None:
+        """Enter `running` after `pending`."""
+        if self.status is ExecutionStatus.PENDING:
+            self.status = ExecutionStatus.RUNNING
 
     def end(
         self, status: ExecutionStatus, at: datetime, *, output: dict[str, Any] | None = None, error: str | None = None

@@ -189,8 +189,9 @@ async def push_capture(job: CurrentJob, body: Captured) -> Received:
 @routes.post("/files", status_code=201)
 async def create_upload_target(job: CurrentJob, body: NewFile) -> UploadTarget:
     """Return where to upload one of the job's files: a link that gives access to this one blob only."""
-    if body.size > settings().artifact_limit:
-        raise TooLarge(f"File is over {settings().artifact_limit} bytes")
+    limit = kind_of(job.kind).max_file or settings().artifact_limit
+    if body.size > limit:
+        raise TooLarge(f"File is over {limit} bytes")
     blob = f"{job.kind}/{job.id}/{uuid.uuid4()}"
     return UploadTarget(url=await blobs.link(ARTIFACTS, blob, write=True), blob=blob)
 

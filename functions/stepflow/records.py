@@ -17,6 +17,7 @@ MAX_SECONDS = 86_400
 """The longest time that an execution may run, which is also the default."""
 
 RETENTION_DAYS = 30
+ANONYMOUS = "anonymous"
 
 
 class ExecutionStatus(StrEnum):

@@ -3,6 +3,7 @@
 import asyncio
 import compileall
 import functools
+import importlib.util
 import json
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import aiohttp
 
 from infra.emulator import azurite, webpubsub
 from infra.emulator.processes import ROOT, Child, free_ports, listening, python
+from infra.local import pip_settings
 from infra.local.keys import Keys, private_folder
 from infra.local.workspaces import workspace_images
 
@@ -45,6 +47,9 @@ WARM = "warm"
 """The hub of warm containers, which needs a token."""
 
 IMAGE = "runyard/runner:1"
+
+BODY_LIMIT = 110 * 1024 * 1024
+"""Bytes of a request that the host takes: an upload of 100 MiB, and the form around it."""
 
 
 @dataclass
@@ -91,6 +96,7 @@ class Environment:
             "RUNYARD_ARM_TOKEN": self.keys.containers,
             "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"], self.keys.webpubsub),
             "RUNYARD_RUNNER_IMAGE": IMAGE,
+            "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT),
             **self.settings,
         }
 
@@ -126,15 +132,28 @@ class Environment:
         for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/order.py", ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
         compileall.compile_dir(folder, quiet=1)
-        # The Dockerfile installs these command lines; here they are development dependencies.
+        # The Dockerfile installs these command lines and packages; here they are development dependencies.
         tools, runner = shlex.quote(f"{NODE_MODULES}/.bin"), shlex.quote(str(folder / "runner.py"))
-        start = f'PATH="$PATH":{tools} exec python3 -SEs {runner}'
+        packages = self._link_packages(folder / "packages")
+        pip = pip_settings.variables()
+        variables = {"PYTHONPATH": str(folder / "packages"), **pip}
+        values = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+        start = f'PATH="$PATH":{tools} {values} exec python3 -SEs {runner}'
         return {
             "entrypoint": ["sh", "-c", start],
-            "read_only": [str(folder), str(NODE_MODULES)],
+            "read_only": [str(folder), str(NODE_MODULES), *packages, *pip_settings.paths(pip)],
             "internet": True,  # prompts and commands install packages
             "ways_out": self._ways_out(),
         }
+
+    def _link_packages(self, folder: Path) -> list[str]:
+        """Link the Python packages of the image in a folder; the places to which the links lead."""
+        folder.mkdir()
+        found = [spec for name in ("yaml", "pip") if (spec := importlib.util.find_spec(name))]
+        places = {spec.name: (spec.submodule_search_locations or [""])[0] for spec in found}
+        for name, place in places.items():
+            (folder / name).symlink_to(place)
+        return list(places.values())
 
     def _ways_out(self) -> list[dict[str, str]]:
         """What a job's container may call here: the app's pushes, signed links, the hub `WARM`, a model's stand-in."""

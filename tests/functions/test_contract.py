@@ -72,7 +72,7 @@ async def callers(stack: Environment) -> AsyncIterator[dict[str, httpx.AsyncClie
 class TestDescription:
     @every_api()
     def test_every_documented_route_is_registered_and_a_listed_few_beside_them(self, api: Description):
-        registered = {(method, route.path) for route in api.api.own_routes for method in route.methods or ()}
+        registered = {(method, route.path_format) for route in api.api.own_routes for method in route.methods or ()}
         documented = {(route.method, route.path) for route in api.routes if route.method != "WS"}
         assert registered - documented == api.undocumented | PAGES - documented
         assert documented - registered == set()
@@ -133,7 +133,7 @@ class TestSuccess:
             fields = form["schema"]["properties"]
             assert fields["file"]["format"] == "binary", "pages show a file chooser"
             texts = {name: example(api, field) for name, field in fields.items() if name != "file"}
-            sent: dict[str, Any] = {"data": texts, "files": {"file": ("report.txt", b"x")}}
+            sent: dict[str, Any] = {"data": texts, "files": {"file": (api.file_name, b"x")}}
         else:
             sent = {"json": example(api, described["application/json"]["schema"])}
         answer = await callers[api.name].request(route.method, url(api, route.path, record_id), **sent)

@@ -53,7 +53,8 @@ class Description(ABC):
     - `wrong_credentials` are `Authorization` headers that no API key stands in; none where no route needs a key.
     - `unknown_method` is the status for a known path with another method.
     - `unknown_id` is an id that no record has; `odd_id` is the status for one of another form.
-    - `taken` are refusals of the example of a body whose name or key exists already.
+    - `taken` are refusals of the example of a body whose name or key exists already, or that names another record.
+    - `file_name` is the name of a file that every upload accepts.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Description(ABC):
     unknown_id: str = UNKNOWN
     odd_id: int = 404
     taken: tuple[str, ...] = ()
+    file_name: str = "report.txt"
 
     def __init__(self, name: str):
         self.name = name

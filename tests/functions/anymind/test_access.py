@@ -11,10 +11,12 @@ import jwt
 import pytest
 
 from functions.anymind import tokens
-from functions.anymind.records import AgentVersion, ApiKey, Execution, ExecutionStatus, User
+from functions.anymind.records import AgentVersion, ApiKey, Execution, ExecutionStatus, User, VersionStatus
 from functions.anymind.store import api_keys, executions, users, versions
 from infra.local.environment import Environment
+from shared import blobs
 from shared.api_keys import new_key
+from shared.jobs import ARTIFACTS
 from shared.settings import LOCAL_SECRET_KEYS
 from tests.functions.anymind.description import DESCRIPTION
 from tests.support.anymind import Anymind, new_name, refused, registered
@@ -69,7 +71,9 @@ async def world(stack: Environment, anymind: Anymind, http: httpx.AsyncClient) -
     path = f"agents/{agent_id}/artifacts/agent_{agent_id}_x.tar.gz"
     owned: dict[str, Any] = {"agent_id": agent_id, "user_id": str(anymind.id)}
     async with connected(**stack.app_settings):
-        version = await versions.insert(AgentVersion(**owned, number=1, tarball_path=path, blob="none", size=1))
+        await blobs.put(ARTIFACTS, path, b"x")
+        built: dict[str, Any] = {"status": VersionStatus.FAILED, "settled": True, "blob": path, "size": 1}
+        version = await versions.insert(AgentVersion(**owned, **built, number=1, tarball_path=path))
         ended: dict[str, Any] = {"input_data": {}, "status": ExecutionStatus.COMPLETED}
         execution = await executions.insert(Execution(**owned, agent_version_id=version.id, **ended))
         inactive, deleted = await outsider(is_active=False), await outsider(is_deleted=True)
