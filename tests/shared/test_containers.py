@@ -56,11 +56,12 @@ async def arm(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def share(arm: httpx.AsyncClient) -> str:
-    """The name of a file share of the account `files`."""
-    shares = f"{RESOURCES}/Microsoft.Storage/storageAccounts/files/fileServices/default/shares"
-    assert (await arm.put(f"{shares}/work", json={})).status_code in (200, 201)
-    return "work"
+async def share(arm: httpx.AsyncClient) -> ShareMount:
+    """A file share of the account `files`."""
+    account = f"{RESOURCES}/Microsoft.Storage/storageAccounts/files"
+    assert (await arm.put(f"{account}/fileServices/default/shares/work", json={})).status_code in (200, 201)
+    key = (await arm.post(f"{account}/listKeys")).json()["keys"][0]["value"]
+    return ShareMount("work", "files", key, "/work")
 
 
 async def shown(arm: httpx.AsyncClient, name: str) -> dict[str, Any]:
@@ -86,7 +87,9 @@ def shell(command: str, name: str = "main", **more: Any) -> ContainerSpec:
 
 
 class TestCreate:
-    async def test_a_group_of_two_containers_with_every_option(self, arm: httpx.AsyncClient, name: str, share: str):
+    async def test_a_group_of_two_containers_with_every_option(
+        self, arm: httpx.AsyncClient, name: str, share: ShareMount
+    ):
         web = shell(
             'printf "%s %s" "$PLAIN" "$SECRET" > work/said; exec sleep 600',
             "web",
@@ -95,12 +98,12 @@ class TestCreate:
             cpu=0.5,
             memory_gb=0.5,
             ports=[8443, 8080],
-            mounts=[ShareMount(share, "files", "hidden-key", "/work")],
+            mounts=[share],
         )
         reader = shell(
             "until test -s work/said; do sleep 0.05; done; cat work/said; exec sleep 600",
             "reader",
-            mounts=[ShareMount(share, "files", "hidden-key", "/work", read_only=True)],
+            mounts=[dataclasses.replace(share, read_only=True)],
         )
         spec = GroupSpec(
             name=name,
@@ -136,7 +139,7 @@ class TestCreate:
             {"server": "other.example.com", "username": "me"},
         ]
         assert properties["volumes"] == [
-            {"name": f"share-{number}", "azureFile": {"shareName": share, "storageAccountName": "files", **mode}}
+            {"name": f"share-{number}", "azureFile": {"shareName": share.share, "storageAccountName": "files", **mode}}
             for number, mode in enumerate([{"readOnly": False}, {"readOnly": True}])
         ]
         first, second = (container["properties"] for container in properties["containers"])
