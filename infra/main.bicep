@@ -226,6 +226,7 @@ module hub 'modules/hubs.bicep' = {
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_CONTAINER_REGISTRY_NAME string = registry.outputs.name
+output DEV8_IMAGE string = dev8Image
 output RUNYARD_APP_ID string = app.outputs.id
 output RUNYARD_URL string = app.outputs.url
 output RUNYARD_VAULT_ID string = vault.outputs.id

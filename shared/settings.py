@@ -97,7 +97,7 @@ class Settings(BaseModel):
     dev8_registry_password: str = Field("", alias="DEV8_REGISTRY_PASSWORD", repr=False)
     dev8_tls_image: str = Field("caddy:2", alias="DEV8_TLS_IMAGE")
     dev8_tls_certificate: str = Field("", alias="DEV8_TLS_CERTIFICATE", repr=False)
-    dev8_storage_account: str = Field("dev8shares", pattern="^[a-z0-9]{3,24}$", alias="DEV8_STORAGE_ACCOUNT")
+    dev8_storage_account: str = Field("dev8shares", alias="DEV8_STORAGE_ACCOUNT")
     dev8_idle_minutes: float = Field(30, ge=0, alias="DEV8_IDLE_MINUTES")
     dev8_report_seconds: int = Field(30, ge=1, alias="DEV8_REPORT_SECONDS")
     dev8_start_deadline: int = Field(900, ge=1, alias="DEV8_START_DEADLINE")
