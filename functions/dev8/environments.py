@@ -70,7 +70,7 @@ SecretText = Annotated[str | None, Strict(), _at_most(MAX_SECRET), Field(repr=Fa
 
 
 class NewEnvironment(RequestBody):
-    """A new environment; what follows `base_image` is passed to its container in confidence, and kept nowhere else."""
+    """A new environment; what follows `baseImage` is passed to its container in confidence, and kept nowhere else."""
 
     model_config = ConfigDict(
         alias_generator=camel,
