@@ -2,35 +2,37 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 
 from functions.dev8.records import Environment, Place
-from functions.dev8.store import places
+from functions.dev8.store import environments, places
 from shared.http.errors import BadRequest
 from shared.settings import settings
 from shared.tables.ids import derived_id
 
 EVERYONE = "everyone"
+STALE = timedelta(hours=1)
+"""How long an environment may have a place without a record, which it gets within seconds."""
+
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def claim(environment: Environment) -> None:
-    """Take a place among all environments and one among its user's; `BadRequest` when there is none.
+    """Take a place among the environments of its user, then one among all; `BadRequest` when there is none.
 
     An environment that has places keeps them. Cost: 2 queries and 2 inserts, more when others take a place meanwhile.
     """
     config, user = settings(), environment.user_id
-    in_all, in_own = await asyncio.gather(
-        _claim(EVERYONE, config.dev8_environments, environment),
-        _claim(_scope(user), config.dev8_user_environments, environment),
-    )
-    if in_all and in_own:
-        return
-    await release(environment.id, user)
-    if not in_own:
-        limit = config.dev8_user_environments
-        raise BadRequest(f"user {user} has {limit} environments, and may have no more: delete one")
-    raise BadRequest(f"there are {config.dev8_environments} environments, and may be no more: try again later")
+    limit = config.dev8_user_environments
+    if not await _claim(_scope(user), limit, environment):
+        await _release_stale(user)
+        if not await _claim(_scope(user), limit, environment):
+            raise BadRequest(f"user {user} has {limit} environments, and may have no more: delete one")
+    if not await _claim(EVERYONE, config.dev8_environments, environment):
+        await release(environment.id, user)
+        limit = config.dev8_environments
+        raise BadRequest(f"there are {limit} environments, and may be no more: try again later")
 
 
 async def release(environment_id: str, user_id: str) -> None:
@@ -39,9 +41,18 @@ async def release(environment_id: str, user_id: str) -> None:
     await asyncio.gather(places.of(EVERYONE).clear(mine), places.of(_scope(user_id)).clear(mine))
 
 
-async def taken() -> list[Place]:
-    """Return the places that are taken among all environments."""
-    return [place async for place in places.of(EVERYONE).all()]
+async def stale(scope: str, known: Collection[str]) -> list[Place]:
+    """Return the places of a scope whose environment is not `known`, because its creation was interrupted long ago."""
+    before = datetime.now(UTC) - STALE
+    return [
+        place async for place in places.of(scope).all() if place.since < before and place.environment_id not in known
+    ]
+
+
+async def _release_stale(user_id: str) -> None:
+    known = {each.id async for each in environments.all({"user_id": user_id})}
+    for place in await stale(_scope(user_id), known):
+        await release(place.environment_id, user_id)
 
 
 def _scope(user_id: str) -> str:

@@ -48,7 +48,9 @@ async def reconcile(workflows: WorkflowClient) -> str | None:
         with sweep.item("file shares"):
             await _sweep_shares(sweep, orphaned, done)
         with sweep.item("places"):
-            await _sweep_places()
+            for place in await places.stale(places.EVERYONE, known):
+                if not await _has_record(place.environment_id):
+                    await places.release(place.environment_id, place.user_id)
         if not sweep.failed:
             await orphaned.forget_others()
     return "; ".join(done) or None
@@ -139,11 +141,3 @@ async def _has_record(environment_id: str) -> bool:
     except tables.RecordNotFound:
         return False
     return True
-
-
-async def _sweep_places() -> None:
-    """Give back the places whose creation was interrupted before its record."""
-    before = datetime.now(UTC) - GROUP_AGE
-    for place in await places.taken():
-        if place.since < before and not await _has_record(place.environment_id):
-            await places.release(place.environment_id, place.user_id)

@@ -119,7 +119,8 @@ class TestRoles:
 
     def test_only_the_account_of_the_file_shares_has_keys(self):
         shares = module_file("modules/shares.bicep")
-        assert (values(shares, "allowSharedKeyAccess"), values(shares, "allowBlobPublicAccess")) == (["true"], ["false"])
+        assert values(shares, "allowSharedKeyAccess") == ["true"]
+        assert values(shares, "allowBlobPublicAccess") == ["false"]
         access = module_file("modules/access.bicep").bodies("Microsoft.Authorization/roleAssignments@")
         [given] = [body for body in access.values() if "storageAccountContributor" in body]
         assert "scope: shares" in given
@@ -240,7 +241,9 @@ class TestSealingKeys:
         assert not [call for call in calls if "put" in call.split()]
         assert calls[-1].startswith("acr build")
 
-    @pytest.mark.parametrize(("image", "images"), [("vendor/image:1", ["runner:1"]), ("own", ["runner:1", "workspace:1"])])
+    @pytest.mark.parametrize(
+        ("image", "images"), [("vendor/image:1", ["runner:1"]), ("own", ["runner:1", "workspace:1"])]
+    )
     def test_the_workspace_is_built_when_it_is_chosen(self, tmp_path: Path, image: str, images: list[str]):
         status, calls = self.run_hook(tmp_path, "1", image=image)
         assert status == 0
