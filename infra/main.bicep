@@ -201,7 +201,7 @@ module app 'modules/app.bicep' = {
         DEV8_IDLE_MINUTES: '30'
         DEV8_REPORT_SECONDS: '30'
         DEV8_START_DEADLINE: '900'
-        DEV8_LOOK_PAUSES: '1,1,1,2,3,5,10'
+        DEV8_LOOK_PAUSES: '0.5,0.5,1,1,2,3,5,10'
         DEV8_SHARE_DAYS: '7'
         DEV8_CORE_PRICE: '0'
         DEV8_MEMORY_PRICE: '0'

@@ -26,6 +26,9 @@ _SERVICES = ("blob", "table", "queue")
 _PAUSES = r"^[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*$"
 """Whole seconds, separated by commas."""
 
+_SHORT_PAUSES = r"^(0\.[1-9]|[1-9][0-9]{0,4})(,(0\.[1-9]|[1-9][0-9]{0,4}))*$"
+"""Whole seconds, or tenths of one, separated by commas."""
+
 
 _REGIONS = "eastus,westus,westus2,centralus,northeurope,westeurope,eastasia,southeastasia"
 
@@ -101,7 +104,7 @@ class Settings(BaseModel):
     dev8_idle_minutes: float = Field(30, ge=0, alias="DEV8_IDLE_MINUTES")
     dev8_report_seconds: int = Field(30, ge=1, alias="DEV8_REPORT_SECONDS")
     dev8_start_deadline: int = Field(900, ge=1, alias="DEV8_START_DEADLINE")
-    dev8_look_pauses: str = Field("1,1,1,2,3,5,10", pattern=_PAUSES, alias="DEV8_LOOK_PAUSES")
+    dev8_look_pauses: str = Field("0.5,0.5,1,1,2,3,5,10", pattern=_SHORT_PAUSES, alias="DEV8_LOOK_PAUSES")
     dev8_share_days: float = Field(7, ge=0, alias="DEV8_SHARE_DAYS")
     dev8_core_price: float = Field(0, ge=0, alias="DEV8_CORE_PRICE")
     dev8_memory_price: float = Field(0, ge=0, alias="DEV8_MEMORY_PRICE")

@@ -36,7 +36,7 @@ WORKFLOW = "dev8_settle"
 PATIENCE = 60.0
 """Seconds that the calls of one request may take in all."""
 
-REPEATS = (0.5, 2.0)
+REPEATS = (0.3, 1.2)
 """Seconds before each further attempt of a call."""
 
 LONGEST_WAIT = 5.0

@@ -58,11 +58,11 @@ def dev8_settle(ctx: df.DurableOrchestrationContext):
 
 
 @bp.activity_trigger(input_name="order")
-async def dev8_look(order: dict) -> int | None:
+async def dev8_look(order: dict) -> float | None:
     """Look once; return the seconds until the next look, None when the order is seen through or outdated."""
     if await look(order["id"], order["order"]):
         return None
-    pauses = [int(pause) for pause in settings().dev8_look_pauses.split(",")]
+    pauses = [float(pause) for pause in settings().dev8_look_pauses.split(",")]
     return pauses[min(order["looks"], len(pauses) - 1)]
 
 

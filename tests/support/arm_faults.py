@@ -61,6 +61,7 @@ async def arm_proxy(target: str) -> AsyncIterator[ArmProxy]:
             if fault == "dropped":
                 assert request.transport
                 request.transport.abort()
+                return web.Response()
             if fault in ("409", "429", "500"):
                 return refusal(fault)
             headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _OWN]

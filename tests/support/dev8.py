@@ -86,9 +86,13 @@ class Dev8:
         }
         return await self.http.post(f"{PATH}/{environment_id}/activity", json={**body, **members})
 
+    async def drop(self, environment_id: str) -> None:
+        """Delete an environment without waiting for the end of that."""
+        assert (await self.http.delete(f"{PATH}/{environment_id}")).status_code == 200
+
     async def delete(self, environment_id: str) -> None:
         """Delete an environment and wait until it is gone."""
-        assert (await self.http.delete(f"{PATH}/{environment_id}")).status_code == 200
+        await self.drop(environment_id)
         await self.reach(environment_id, "gone")
 
 

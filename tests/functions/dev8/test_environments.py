@@ -44,13 +44,13 @@ class TestCreate:
         assert (created["cpuCores"], created["memoryGB"], created["storageGB"]) == (1, 1, 10)
         for name in ("createdAt", "updatedAt", "lastAccessedAt"):
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", created[name])
-        await dev8.delete(created["id"])
+        await dev8.drop(created["id"])
 
     @pytest.mark.parametrize("user", [None, ""])
     async def test_without_a_user_it_is_that_of_the_default_user(self, dev8: Dev8, user: str | None):
         created = (await answer_to(dev8, userId=user)).json()["environment"]
         assert created["userId"] == "default-user"
-        await dev8.delete(created["id"])
+        await dev8.drop(created["id"])
 
     @pytest.mark.parametrize(
         ("members", "message"),
@@ -116,7 +116,7 @@ class TestCreate:
         answer = await answer_to(dev8, cpuCores=4, memoryGB=16, storageGB=100, unknown=1, name="é" * 50)
         created = answer.json()["environment"]
         assert (created["cpuCores"], created["memoryGB"], created["storageGB"]) == (4, 16, 100)
-        await dev8.delete(created["id"])
+        await dev8.drop(created["id"])
 
     async def test_a_repeat_with_the_same_key_makes_no_second_environment(self, dev8: Dev8):
         body, headers = {**NEW, "userId": new_user()}, {"Idempotency-Key": new_user()}
@@ -124,7 +124,7 @@ class TestCreate:
         assert (first.status_code, second.status_code, second.json()) == (201, 201, first.json())
         listed = await dev8.http.get(PATH, params={"userId": body["userId"]})
         assert listed.json()["total"] == 1
-        await dev8.delete(first.json()["environment"]["id"])
+        await dev8.drop(first.json()["environment"]["id"])
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ async def two(dev8: Dev8) -> Any:
     made = [await dev8.create(userId=user, name=name) for name in ("older", "newer")]
     made = [await dev8.reach(each["id"], "RUNNING") for each in made]
     yield user, made
-    await asyncio.gather(*(dev8.delete(each["id"]) for each in made))
+    await asyncio.gather(*(dev8.drop(each["id"]) for each in made))
 
 
 Two = tuple[str, list[dict[str, Any]]]
@@ -218,7 +218,7 @@ class TestUsers:
         async with client_of(stack, **{"X-User-ID": user}) as own:
             answer = await own.http.post(PATH, json=NEW)
             assert answer.json()["environment"]["userId"] == user
-            await own.delete(answer.json()["environment"]["id"])
+            await own.drop(answer.json()["environment"]["id"])
 
 
 class TestGroup:
@@ -258,7 +258,7 @@ class TestGroup:
             "SSH_PUBLIC_KEY": None, "CODE_SERVER_PASSWORD": None, "SUPERVISOR_AGENT_API_KEY": None,
         }  # fmt: skip
         assert re.fullmatch(r"\d+s", variables["MONITOR_INTERVAL"] or "")
-        await dev8.delete(made["id"])
+        await dev8.drop(made["id"])
 
     async def test_without_an_ssh_key_only_the_editor_is_public(self, stack: Environment, dev8: Dev8, two: Two):
         properties = (await group_body(stack, two[1][0]["id"]))["properties"]
