@@ -10,7 +10,7 @@ WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
-run: setup ## serve http://127.0.0.1:7071 until Ctrl-C; PORT=8080 chooses another port, and those after it for the services
+run: setup ## serve http://127.0.0.1:7071 until Ctrl-C; PORT=8000 chooses another port, and those after it for the services
 	@exec $(BIN)/python -m infra.local run $(if $(PORT),--port="$(PORT)")
 
 services: setup ## start all services except the Functions host, for `func start`

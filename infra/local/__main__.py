@@ -128,7 +128,7 @@ async def _check_ports(ports: Mapping[str, int]) -> None:
     if taken:
         raise NotReady(
             f"Ports in use: {', '.join(taken)}. End the processes that use them (another `make run`?), "
-            "or choose other ports: make run PORT=8080"
+            "or choose other ports: make run PORT=8000"
         )
 
 
@@ -158,9 +158,9 @@ def main() -> int:
 def _ports(first: str) -> dict[str, int]:
     """Raises ArgumentTypeError for what is no port."""
     try:
-        return ports_from(int(first))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{first!r} is not a port: choose one from 1024 to 65530") from None
+        return ports_from(int(first) if first.isdecimal() else 0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{first!r} is not a port for the app: {error}") from None
 
 
 if __name__ == "__main__":

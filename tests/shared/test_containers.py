@@ -121,7 +121,7 @@ class TestCreate:
         await containers.create(spec)
         group = await reach(name, "Running")
         assert (group.provisioning, group.ended, group.failure) == ("Succeeded", False, "")
-        assert (group.ip, group.fqdn) == ("127.0.0.1", f"{name}.westeurope.azurecontainer.io")
+        assert group.ip and group.ip.startswith("127.") and group.fqdn == f"{name}.westeurope.azurecontainer.io"
         assert {key: (each.phase, each.exit_code, each.restarts) for key, each in group.containers.items()} == {
             "web": (RUNNING, None, 0),
             "reader": (RUNNING, None, 0),

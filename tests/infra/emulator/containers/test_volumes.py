@@ -95,8 +95,8 @@ class TestAzureFile:
         )
         volume = Volume(name="work", azure_file=share)
         with pytest.raises(HttpResponseError, match="The key of the storage account 'files' is wrong"):
-            await groups.create(group(mounted("true", volume), volumes=[volume]), name := f"locked-out-{hash(wrong)}")
-        await groups.delete(name)
+            await groups.create(group(mounted("true", volume), volumes=[volume]), "locked-out")
+        await groups.delete("locked-out")
 
 
 async def test_a_git_repository_is_not_supported(groups: Groups):
