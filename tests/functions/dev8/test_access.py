@@ -74,13 +74,13 @@ async def test_a_client_is_the_user_of_its_own_environments(client: Dev8, gatewa
 
 
 async def test_a_client_reaches_no_environment_of_another_user(client: Dev8, other: dict[str, Any]):
-    url, named = f"{PATH}/{other['id']}", {"json": {"workspaceId": other["id"]}}
-    for method, path, sent in (
-        ("GET", url, {}), ("DELETE", url, {}), ("POST", f"{url}/start", {}), ("POST", f"{url}/stop", {}),
-        ("POST", f"{url}/activity", {"json": REPORT}), ("POST", f"{PATH}/start", named),
+    url, named = f"{PATH}/{other['id']}", {"workspaceId": other["id"]}
+    for method, path, body in (
+        ("GET", url, None), ("DELETE", url, None), ("POST", f"{url}/start", None), ("POST", f"{url}/stop", None),
+        ("POST", f"{url}/activity", REPORT), ("POST", f"{PATH}/start", named),
         ("POST", f"{PATH}/stop", named), ("DELETE", PATH, named),
     ):  # fmt: skip
-        refused(await client.http.request(method, path, **sent), 401, "UNAUTHORIZED")
+        refused(await client.http.request(method, path, json=body), 401, "UNAUTHORIZED")
 
 
 @pytest.mark.parametrize("named", [{"headers": {"X-User-ID": "u"}}, {"params": {"userId": "u"}}])

@@ -199,15 +199,15 @@ class TestUsers:
         self, stack: Environment, dev8: Dev8, two: Two
     ):
         url = f"{PATH}/{two[1][0]['id']}"
-        report = {"json": {"snapshot": {}, "timestamp": "2025-01-01T00:00:00Z"}}
-        named = {"json": {"workspaceId": two[1][0]["id"]}}
+        report = {"snapshot": {}, "timestamp": "2025-01-01T00:00:00Z"}
+        named = {"workspaceId": two[1][0]["id"]}
         async with client_of(stack, **{"X-User-ID": "somebody else"}) as other:
-            for method, path, sent in (
-                ("GET", url, {}), ("DELETE", url, {}), ("POST", f"{url}/start", {}), ("POST", f"{url}/stop", {}),
+            for method, path, body in (
+                ("GET", url, None), ("DELETE", url, None), ("POST", f"{url}/start", None), ("POST", f"{url}/stop", None),
                 ("POST", f"{url}/activity", report), ("POST", f"{PATH}/start", named), ("POST", f"{PATH}/stop", named),
                 ("DELETE", PATH, named),
             ):  # fmt: skip
-                message = refused(await other.http.request(method, path, **sent), 401, "UNAUTHORIZED")
+                message = refused(await other.http.request(method, path, json=body), 401, "UNAUTHORIZED")
                 assert message == f"environment with ID '{two[1][0]['id']}' belongs to another user"
             assert (await other.http.get(PATH)).json()["total"] == 0
             refused(await other.http.post(PATH, json={**NEW, "userId": two[0]}), 401, "UNAUTHORIZED")
