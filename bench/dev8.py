@@ -10,10 +10,10 @@ from pathlib import Path
 from bench.figures import Call, Figure, timed, times
 from functions.dev8.access import Identity
 from functions.dev8.environments import list_environments
-from functions.dev8.records import RUNNING, CloudProvider, Environment
+from functions.dev8.records import RUNNING, CloudProvider, DevEnvironment
 from functions.dev8.store import environments
 from functions.dev8.timers import stop_idle
-from infra.local.environment import Environment as Stack
+from infra.local.environment import Environment
 from shared.tables.client import client
 from shared.workflows import WorkflowClient
 from tests.support.dev8 import Dev8, client_of, new_user
@@ -28,7 +28,7 @@ async def run() -> list[Figure]:
     """Measure everything in an environment of its own."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        own = Stack.temporary(folder, DEV8_ENVIRONMENTS="2000", DEV8_USER_ENVIRONMENTS="2000", **UNLIMITED)
+        own = Environment.temporary(folder, DEV8_ENVIRONMENTS="2000", DEV8_USER_ENVIRONMENTS="2000", **UNLIMITED)
         stack.push_async_callback(own.stop)
         await own.start()
         await stack.enter_async_context(connected(**own.app_settings))
@@ -94,8 +94,8 @@ async def _calls() -> list[Figure]:
 
 
 async def _fill(number: int) -> None:
-    def one() -> Environment:
-        return Environment(
+    def one() -> DevEnvironment:
+        return DevEnvironment(
             name="x", status=RUNNING, cloud_provider=CloudProvider.AZURE, cloud_region="eastus", cpu_cores=1,
             memory_gb=1, storage_gb=10, base_image="x", in_creation=False,
         )  # fmt: skip

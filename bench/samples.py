@@ -94,8 +94,8 @@ def _stepflow_artifact(at: datetime, number: int) -> stepflow.Artifact:
     )  # fmt: skip
 
 
-def _environment(at: datetime, number: int) -> dev8.Environment:
-    return dev8.Environment(
+def _environment(at: datetime, number: int) -> dev8.DevEnvironment:
+    return dev8.DevEnvironment(
         created_at=at, user_id=f"user-{number % 4}", name="my-dev-environment",
         status=_cycle((dev8.RUNNING, dev8.STOPPED), number),
         cloud_provider=dev8.CloudProvider.AZURE, cloud_region="eastus", cpu_cores=2, memory_gb=4, storage_gb=20,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from functions.dev8.records import DEFAULT_USER, Environment
+from functions.dev8.records import DEFAULT_USER, DevEnvironment
 from functions.dev8.store import environments
 from shared import tables
 from shared.api_keys import SCHEMES, current_client, key_of
@@ -29,14 +29,14 @@ class Identity:
 
     user: str | None = None
     own: str = DEFAULT_USER
-    reported: Environment | None = None
+    reported: DevEnvironment | None = None
 
     @property
     def id(self) -> str:
         """Tells callers apart."""
         return self.user or ""
 
-    def check(self, environment: Environment) -> None:
+    def check(self, environment: DevEnvironment) -> None:
         """`Unauthorized` when the environment is another user's."""
         if self.user not in (None, environment.user_id):
             raise Unauthorized(f"environment with ID '{environment.id}' belongs to another user")
@@ -70,7 +70,7 @@ async def current_reporter(request: Request) -> Identity:
     return await current_caller(request)
 
 
-async def _environment_of(environment_id: str, token: str) -> Environment | None:
+async def _environment_of(environment_id: str, token: str) -> DevEnvironment | None:
     try:
         environment = await environments.get(environment_id)
     except tables.RecordNotFound:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, Strict
 
 from functions.dev8.access import Reporter, existing
 from functions.dev8.environments import MAX_BODY
-from functions.dev8.records import Environment
+from functions.dev8.records import DevEnvironment
 from functions.dev8.store import environments
 from shared.http.bodies import RequestBody, ResponseBody
 from shared.http.errors import InvalidRequest
@@ -100,7 +100,7 @@ async def report_activity(environment_id: str, body: Activity, caller: Reporter)
     at = moment(body.timestamp)
     connections = body.snapshot.activeIDEConnections + body.snapshot.activeSSHConnections
 
-    def change(environment: Environment) -> None:
+    def change(environment: DevEnvironment) -> None:
         caller.check(environment)
         environment.report(at, connections)
 

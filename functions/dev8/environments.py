@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from functions.dev8 import layout, lifecycle
 from functions.dev8.access import Caller, Identity, existing
 from functions.dev8.layout import Secret
-from functions.dev8.records import CloudProvider, Environment, EnvironmentStatus
+from functions.dev8.records import CloudProvider, DevEnvironment, EnvironmentStatus
 from functions.dev8.store import environments
 from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.json import Text, not_blank
@@ -152,7 +152,7 @@ class EnvironmentView(ResponseBody):
     last_accessed_at: datetime
 
     @classmethod
-    def of(cls, environment: Environment) -> "EnvironmentView":
+    def of(cls, environment: DevEnvironment) -> "EnvironmentView":
         """Return what clients see of a record."""
         return cls(
             **environment.model_dump(include=_SHOWN),
@@ -164,10 +164,10 @@ class EnvironmentView(ResponseBody):
         )
 
 
-_SHOWN = {*EnvironmentView.model_fields} & {*Environment.model_fields}
+_SHOWN = {*EnvironmentView.model_fields} & {*DevEnvironment.model_fields}
 
 
-def _hourly_cost(environment: Environment) -> float | None:
+def _hourly_cost(environment: DevEnvironment) -> float | None:
     config = settings()
     if not config.dev8_core_price and not config.dev8_memory_price:
         return None
@@ -220,7 +220,7 @@ PageSize = Annotated[
 async def create_environment(body: NewEnvironment, caller: Caller, workflows: Workflows) -> Created:
     """Create an environment and answer at once; its status is CREATING until its editor can be opened."""
     given = body.model_dump(include={*NewEnvironment.model_fields} & _SHOWN - {"user_id"})
-    new = Environment(user_id=caller.owner(body.user_id), **given)
+    new = DevEnvironment(user_id=caller.owner(body.user_id), **given)
     return Created(environment=EnvironmentView.of(await lifecycle.create(new, body.secrets(), workflows)))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from functions.dev8.records import Environment
+from functions.dev8.records import DevEnvironment
 from shared.container_groups import ContainerSpec, GroupSpec, RegistryLogin, SecretMount, ShareMount
 from shared.settings import settings
 
@@ -42,14 +42,14 @@ https://{name}:{port}, https://{fqdn}:{port}, https://:{port} {{
 """
 
 
-def group_id(environment: Environment) -> str:
+def group_id(environment: DevEnvironment) -> str:
     """Return the resource id of its container group."""
     config = settings()
     group = f"/subscriptions/{config.subscription_id}/resourceGroups/{config.resource_group}"
     return f"{group}/providers/Microsoft.ContainerInstance/containerGroups/{environment.id}"
 
 
-def editor_url(environment: Environment) -> str:
+def editor_url(environment: DevEnvironment) -> str:
     """Return the address of its editor, "" while it has none."""
     return f"https://{environment.ip}:{TLS_PORT}" if environment.ip else ""
 
@@ -59,18 +59,18 @@ def deployment() -> str:
     return settings().account.name
 
 
-def tags(environment: Environment) -> dict[str, str]:
+def tags(environment: DevEnvironment) -> dict[str, str]:
     """Return the tags of its group."""
     own = {"environment": environment.id, "userId": environment.user_id, "managed-by": MANAGER}
     return {**own, "deployment": deployment()}
 
 
-def share_metadata(environment: Environment) -> dict[str, str]:
+def share_metadata(environment: DevEnvironment) -> dict[str, str]:
     """Return the metadata of its share, whose names are of letters only."""
     return {"environment": environment.id, "managedby": MANAGER, "deployment": deployment()}
 
 
-def group_of(environment: Environment, secrets: Mapping[Secret, str], token: str, share_key: str) -> GroupSpec:
+def group_of(environment: DevEnvironment, secrets: Mapping[Secret, str], token: str, share_key: str) -> GroupSpec:
     """Return its container group.
 
     `token` is the one with which the workspace reports its activity, `share_key` the access key of the shares' account.
@@ -99,7 +99,7 @@ def group_of(environment: Environment, secrets: Mapping[Secret, str], token: str
     )
 
 
-def _variables(environment: Environment) -> dict[str, str]:
+def _variables(environment: DevEnvironment) -> dict[str, str]:
     """Return the plain variables: under the documented names, and under those that the supervisor reads."""
     config = settings()
     base, interval = f"{config.base_url}/dev8", f"{config.dev8_report_seconds}s"
@@ -117,7 +117,7 @@ def _variables(environment: Environment) -> dict[str, str]:
     }
 
 
-def _proxy(environment: Environment) -> ContainerSpec:
+def _proxy(environment: DevEnvironment) -> ContainerSpec:
     certificate, folder = settings().dev8_tls_certificate, "/etc/caddy"
     caddyfile = CADDYFILE.format(
         name=environment.id,

@@ -18,7 +18,7 @@ from functions.dev8.records import (
     STARTING,
     STOPPED,
     STOPPING,
-    Environment,
+    DevEnvironment,
     EnvironmentStatus,
 )
 from functions.dev8.store import environments
@@ -49,7 +49,7 @@ class OrderFailed(ApiError):
     code = "ENVIRONMENT_ERROR"
 
 
-async def create(new: Environment, secrets: Mapping[Secret, str], workflows: WorkflowClient) -> Environment:
+async def create(new: DevEnvironment, secrets: Mapping[Secret, str], workflows: WorkflowClient) -> DevEnvironment:
     """Create an environment: its places, record, share and container group; return it as it is stored.
 
     What the service refuses is noted in the record, and the workflow ends the environment in ERROR. `OrderFailed` when
@@ -78,24 +78,30 @@ async def create(new: Environment, secrets: Mapping[Secret, str], workflows: Wor
     return await _placed(environment, workflows)
 
 
-async def start(environment_id: str, workflows: WorkflowClient, allowed: Callable[[Environment], None]) -> Environment:
+async def start(
+    environment_id: str, workflows: WorkflowClient, allowed: Callable[[DevEnvironment], None]
+) -> DevEnvironment:
     """Start a stopped environment; `allowed` may raise on its record.
 
     `BadRequest` in any other status. `OrderFailed` when the service refuses it, which leaves it stopped, or does not
     answer; then the workflow finds out what became of it.
     """
-    return await _order(environment_id, workflows, allowed, Environment.begin_start, containers.start, back=STOPPED)
+    return await _order(environment_id, workflows, allowed, DevEnvironment.begin_start, containers.start, back=STOPPED)
 
 
-async def stop(environment_id: str, workflows: WorkflowClient, allowed: Callable[[Environment], None]) -> Environment:
+async def stop(
+    environment_id: str, workflows: WorkflowClient, allowed: Callable[[DevEnvironment], None]
+) -> DevEnvironment:
     """Stop a running environment. Errors as in `start`, but one that the service refuses to stop is left running."""
-    return await _order(environment_id, workflows, allowed, Environment.begin_stop, containers.stop, back=RUNNING)
+    return await _order(environment_id, workflows, allowed, DevEnvironment.begin_stop, containers.stop, back=RUNNING)
 
 
-async def delete(environment_id: str, workflows: WorkflowClient, allowed: Callable[[Environment], None]) -> Environment:
+async def delete(
+    environment_id: str, workflows: WorkflowClient, allowed: Callable[[DevEnvironment], None]
+) -> DevEnvironment:
     """Delete an environment in any status; the workflow removes its group, then its share, then its record."""
 
-    def change(record: Environment) -> None:
+    def change(record: DevEnvironment) -> None:
         allowed(record)
         record.begin_deletion()
 
@@ -104,13 +110,13 @@ async def delete(environment_id: str, workflows: WorkflowClient, allowed: Callab
     return environment
 
 
-async def settle(environment: Environment, workflows: WorkflowClient) -> None:
+async def settle(environment: DevEnvironment, workflows: WorkflowClient) -> None:
     """Start the workflow of the environment's last order; what fails here is done by the timer."""
     order = {"id": environment.id, "order": environment.order, "looks": 0}
     await workflows.start_now_or_later(WORKFLOW, workflow_id(environment), order)
 
 
-def workflow_id(environment: Environment) -> str:
+def workflow_id(environment: DevEnvironment) -> str:
     """Return the id of the workflow of the environment's last order."""
     return f"{environment.id}-{environment.order}"
 
@@ -124,18 +130,18 @@ async def state(environment_id: str) -> GroupStatus | None:
         raise ContainersUnavailable("The container service does not answer in time") from None
 
 
-def _expect(record: Environment, token_hash: str) -> None:
+def _expect(record: DevEnvironment, token_hash: str) -> None:
     record.token_hash, record.in_creation = token_hash, True
 
 
-def _abandon(record: Environment) -> None:
+def _abandon(record: DevEnvironment) -> None:
     record.in_creation = False
 
 
-async def _placed(environment: Environment, workflows: WorkflowClient, failure: str = "") -> Environment:
+async def _placed(environment: DevEnvironment, workflows: WorkflowClient, failure: str = "") -> DevEnvironment:
     """Note that the request has made its calls, and why the service has refused them; start the workflow."""
 
-    def change(record: Environment) -> None:
+    def change(record: DevEnvironment) -> None:
         record.in_creation = False
         if record.status is CREATING:
             record.failure = failure[:MAX_FAILURE]
@@ -150,7 +156,7 @@ def _with_password(secrets: Mapping[Secret, str]) -> dict[Secret, str]:
     return {"CODE_SERVER_PASSWORD": random_values.token_urlsafe(24), **secrets}
 
 
-async def _place(environment: Environment, secrets: Mapping[Secret, str], token: str) -> None:
+async def _place(environment: DevEnvironment, secrets: Mapping[Secret, str], token: str) -> None:
     """Create its share and its group; return when the service has accepted both."""
     account = settings().dev8_storage_account
     metadata = layout.share_metadata(environment)
@@ -164,15 +170,15 @@ async def _place(environment: Environment, secrets: Mapping[Secret, str], token:
 async def _order(
     environment_id: str,
     workflows: WorkflowClient,
-    allowed: Callable[[Environment], None],
-    begin: Callable[[Environment], None],
+    allowed: Callable[[DevEnvironment], None],
+    begin: Callable[[DevEnvironment], None],
     call: Callable[[str], Awaitable[None]],
     *,
     back: EnvironmentStatus,
-) -> Environment:
+) -> DevEnvironment:
     """Change the record, make the call, start the workflow; `back` is the status when the service refuses it."""
 
-    def change(record: Environment) -> None:
+    def change(record: DevEnvironment) -> None:
         allowed(record)
         begin(record)
 
@@ -191,11 +197,11 @@ async def _order(
 
 
 async def _note_failure(
-    environment: Environment, workflows: WorkflowClient, back: EnvironmentStatus | None, reason: str
+    environment: DevEnvironment, workflows: WorkflowClient, back: EnvironmentStatus | None, reason: str
 ) -> None:
     """Note why an order failed; return to the status `back`, or let the workflow find out when there is none."""
 
-    def change(record: Environment) -> None:
+    def change(record: DevEnvironment) -> None:
         if record.order == environment.order and record.status is environment.status:
             if back is not None:
                 record.enter(back, reason)

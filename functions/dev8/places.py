@@ -5,7 +5,7 @@ import random
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
-from functions.dev8.records import Environment, Place
+from functions.dev8.records import DevEnvironment, Slot
 from functions.dev8.store import environments, places
 from shared.http.errors import BadRequest
 from shared.settings import settings
@@ -18,7 +18,7 @@ STALE = timedelta(hours=1)
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-async def claim(environment: Environment) -> None:
+async def claim(environment: DevEnvironment) -> None:
     """Take a place among the environments of its user, then one among all; `BadRequest` when there is none.
 
     An environment that has places keeps them. Cost: 2 queries and 2 inserts, more when others take a place meanwhile.
@@ -41,7 +41,7 @@ async def release(environment_id: str, user_id: str) -> None:
     await asyncio.gather(places.of(EVERYONE).clear(mine), places.of(_scope(user_id)).clear(mine))
 
 
-async def stale(scope: str, known: Collection[str]) -> list[Place]:
+async def stale(scope: str, known: Collection[str]) -> list[Slot]:
     """Return the places of a scope whose environment is not `known`, because its creation was interrupted long ago."""
     before = datetime.now(UTC) - STALE
     return [
@@ -59,7 +59,7 @@ def _scope(user_id: str) -> str:
     return f"user {user_id}"
 
 
-async def _claim(scope: str, limit: int, environment: Environment) -> bool:
+async def _claim(scope: str, limit: int, environment: DevEnvironment) -> bool:
     """Take a free place of a scope; False when it has none."""
     own = places.of(scope)
     while True:
@@ -71,7 +71,7 @@ async def _claim(scope: str, limit: int, environment: Environment) -> bool:
             return False
         # Two that choose the same place have the same id; the insert returns the one that was first.
         chosen = random.choice(free)  # noqa: S311 - it only keeps those who come together apart
-        place = Place(
+        place = Slot(
             id=chosen,
             created_at=_EPOCH,
             environment_id=environment.id,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from functions.dev8 import layout, places
 from functions.dev8.lifecycle import state
-from functions.dev8.records import ERROR, RUNNING, STOPPED, Environment, Orphan
+from functions.dev8.records import ERROR, RUNNING, STOPPED, DevEnvironment, Orphan
 from functions.dev8.settle import STILL, rest
 from functions.dev8.store import environments, orphans
 from shared import containers, faults, shares, tables
@@ -56,7 +56,7 @@ async def reconcile(workflows: WorkflowClient) -> str | None:
     return "; ".join(done) or None
 
 
-async def _correct(listed: Environment) -> str | None:
+async def _correct(listed: DevEnvironment) -> str | None:
     """Make a resting record agree with its group; return what was done."""
     try:
         environment = await environments.get(listed.id)
@@ -75,7 +75,7 @@ async def _correct(listed: Environment) -> str | None:
             return f"stopped the group of {environment.id}"
         if environment.status is RUNNING and group.running and (group.ip or "") != environment.ip:
 
-            def readdress(record: Environment) -> None:
+            def readdress(record: DevEnvironment) -> None:
                 record.ip, record.fqdn = group.ip or "", group.fqdn or ""
 
             await environments.update(environment, readdress, if_match=environment.etag)

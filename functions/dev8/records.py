@@ -38,7 +38,7 @@ class CloudProvider(StrEnum):
     GCP = "GCP"
 
 
-class Environment(Record, prefix="env-"):
+class DevEnvironment(Record, prefix="env-"):
     """One development environment; its id is also the name of its container group and its DNS label.
 
     `order` counts the creation, starts, stops and the deletion; each has a workflow of its own. `moved_at` is when the
@@ -112,7 +112,7 @@ class Environment(Record, prefix="env-"):
             self.idle_since = None if connections else now
 
 
-class Place(Record):
+class Slot(Record):
     """One of a limited number of places, taken by an environment; its id follows from its number."""
 
     environment_id: str

@@ -19,7 +19,7 @@ from functions.dev8.records import (
     RUNNING,
     STARTING,
     STOPPED,
-    Environment,
+    DevEnvironment,
     EnvironmentStatus,
 )
 from functions.dev8.store import environments
@@ -93,7 +93,7 @@ async def look(environment_id: str, order: int) -> bool:
 
 
 async def rest(
-    environment: Environment, status: EnvironmentStatus, failure: str = "", group: GroupStatus | None = None
+    environment: DevEnvironment, status: EnvironmentStatus, failure: str = "", group: GroupStatus | None = None
 ) -> None:
     """Bring the record, as it was read, to a resting status; report why, if it is a failure.
 
@@ -103,7 +103,7 @@ async def rest(
         cause = f"environment {environment.id}: {status}"
         await faults.report(cause, f"Environment {environment.id} is {status}: {failure}")
 
-    def change(record: Environment) -> None:
+    def change(record: DevEnvironment) -> None:
         record.enter(status, failure)
         if group is not None:
             record.ip, record.fqdn = group.ip or "", group.fqdn or ""
@@ -111,7 +111,7 @@ async def rest(
     await environments.update(environment, change, if_match=environment.etag)
 
 
-async def _creation(environment: Environment, group: GroupStatus | None) -> bool:
+async def _creation(environment: DevEnvironment, group: GroupStatus | None) -> bool:
     if group is not None and group.running and group.ip and not environment.failure:
         await rest(environment, RUNNING, group=group)
         return True
@@ -130,13 +130,13 @@ async def _creation(environment: Environment, group: GroupStatus | None) -> bool
     return True
 
 
-def _creation_failure(environment: Environment, group: GroupStatus | None) -> str:
+def _creation_failure(environment: DevEnvironment, group: GroupStatus | None) -> str:
     if group is None:
         return "its creation was interrupted before the container service had accepted it: create another one"
     return _start_failure(environment, group)
 
 
-def _start_failure(environment: Environment, group: GroupStatus) -> str:
+def _start_failure(environment: DevEnvironment, group: GroupStatus) -> str:
     """Return why a group that was ordered to run will not, "" while it may."""
     if group.provisioning == "Failed":
         return group.failure or "the container service could not start its containers"
@@ -148,7 +148,7 @@ def _start_failure(environment: Environment, group: GroupStatus) -> str:
     return ""
 
 
-async def _start(environment: Environment, group: GroupStatus | None) -> bool:
+async def _start(environment: DevEnvironment, group: GroupStatus | None) -> bool:
     if group is None:
         await rest(environment, ERROR, "its container group is gone")
         return True
@@ -164,7 +164,7 @@ async def _start(environment: Environment, group: GroupStatus | None) -> bool:
     return True
 
 
-async def _stop(environment: Environment, group: GroupStatus | None) -> bool:
+async def _stop(environment: DevEnvironment, group: GroupStatus | None) -> bool:
     if group is None:
         await rest(environment, ERROR, "its container group is gone")
         return True
@@ -176,7 +176,7 @@ async def _stop(environment: Environment, group: GroupStatus | None) -> bool:
     return False
 
 
-async def _deletion(environment: Environment, group: GroupStatus | None) -> bool:
+async def _deletion(environment: DevEnvironment, group: GroupStatus | None) -> bool:
     if group is not None:
         await _remove(environment, group)
         return False
@@ -189,11 +189,11 @@ async def _deletion(environment: Environment, group: GroupStatus | None) -> bool
     return True
 
 
-async def _remove(environment: Environment, group: GroupStatus) -> None:
+async def _remove(environment: DevEnvironment, group: GroupStatus) -> None:
     if group.provisioning != "Deleting":
         await containers.remove(environment.id)
 
 
-def _age(environment: Environment) -> timedelta:
+def _age(environment: DevEnvironment) -> timedelta:
     """Return the time since the last change of its status."""
     return datetime.now(UTC) - environment.moved_at

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functions.dev8 import lifecycle
 from functions.dev8.lifecycle import OrderFailed
 from functions.dev8.reconciliation import reconcile
-from functions.dev8.records import IN_MOTION, Environment
+from functions.dev8.records import IN_MOTION, DevEnvironment
 from functions.dev8.store import environments
 from shared import tables
 from shared.faults import Sweep
@@ -32,7 +32,7 @@ async def stop_idle(workflows: WorkflowClient) -> str | None:
         return None
     due = datetime.now(UTC) - timedelta(minutes=minutes)
 
-    def still_idle(record: Environment) -> None:
+    def still_idle(record: DevEnvironment) -> None:
         if record.idle_since is None or record.idle_since >= due:
             raise BadRequest("somebody has connected meanwhile")
 

@@ -185,9 +185,12 @@ class TestAzd:
         assert own
         assert built == {(image, "infra/runner/Dockerfile"), (own[1], "infra/workspace/Dockerfile")}
 
-    def test_the_image_can_be_built_from_what_is_sent(self):
+    @pytest.mark.parametrize("image", ["runner", "workspace"])
+    def test_the_image_can_be_built_from_what_is_sent(self, image: str):
         sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-        copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "infra/runner/Dockerfile").read_text(), re.MULTILINE)
+        copies = re.findall(
+            r"^COPY (?!--from)(.+) \S+$", (ROOT / f"infra/{image}/Dockerfile").read_text(), re.MULTILINE
+        )
         sources = [source for copy in copies for source in copy.split()]
         assert sources
         for source in sources:

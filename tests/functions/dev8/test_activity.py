@@ -8,7 +8,7 @@ import pytest
 from functions.dev8.access import Identity
 from functions.dev8.activity import Activity, moment, report_activity
 from functions.dev8.environments import list_environments
-from functions.dev8.records import CREATING, ERROR, RUNNING, STARTING, STOPPED, CloudProvider, Environment
+from functions.dev8.records import CREATING, ERROR, RUNNING, STARTING, STOPPED, CloudProvider, DevEnvironment
 from functions.dev8.store import environments
 from functions.dev8.timers import stop_idle
 from shared.workflows import WorkflowClient
@@ -19,26 +19,26 @@ from tests.support.values import UNKNOWN
 NOW = datetime.now(UTC)
 
 
-def environment(**members: Any) -> Environment:
+def environment(**members: Any) -> DevEnvironment:
     given: dict[str, Any] = {
         "name": "x", "cloud_provider": CloudProvider.AZURE, "cloud_region": "eastus", "cpu_cores": 1, "memory_gb": 1,
         "storage_gb": 10, "base_image": "x", "in_creation": False, "status": RUNNING,
     }  # fmt: skip
-    return Environment(**{**given, **members})
+    return DevEnvironment(**{**given, **members})
 
 
 @pytest.fixture
-async def made(app: None) -> Environment:
+async def made(app: None) -> DevEnvironment:
     """An environment that has a record and nothing else."""
     return await environments.insert(environment(status=STOPPED))
 
 
-async def stored(made: Environment) -> Environment:
+async def stored(made: DevEnvironment) -> DevEnvironment:
     return await environments.get(made.id)
 
 
 class TestReport:
-    async def test_the_texts_are_echoed_as_they_were_sent(self, dev8: Dev8, made: Environment):
+    async def test_the_texts_are_echoed_as_they_were_sent(self, dev8: Dev8, made: DevEnvironment):
         snapshot = {
             "lastIDEActivity": "2025-10-24T13:00:00.123456789+02:00", "lastSSHActivity": "0001-01-01T00:00:00Z",
             "activeIDEConnections": 1, "activeSSHConnections": 0,
@@ -47,7 +47,7 @@ class TestReport:
         answer = await dev8.http.post(f"{PATH}/{made.id}/activity", json=body)
         assert (answer.status_code, answer.json()) == (200, {"message": "Activity recorded", **body})
 
-    async def test_absent_members_of_the_snapshot_are_zero(self, dev8: Dev8, made: Environment):
+    async def test_absent_members_of_the_snapshot_are_zero(self, dev8: Dev8, made: DevEnvironment):
         answer = await dev8.report(made.id, snapshot={})
         assert answer.json()["snapshot"] == {
             "lastIDEActivity": "0001-01-01T00:00:00Z", "lastSSHActivity": "0001-01-01T00:00:00Z",
@@ -72,12 +72,12 @@ class TestReport:
             ({"environmentId": f"env-{UNKNOWN}"}, "environmentId must be the environment of the path"),
         ],
     )
-    async def test_a_wrong_member_is_400(self, dev8: Dev8, made: Environment, members: dict[str, Any], message: str):
+    async def test_a_wrong_member_is_400(self, dev8: Dev8, made: DevEnvironment, members: dict[str, Any], message: str):
         assert refused(await dev8.report(made.id, **members), 400, "INVALID_REQUEST").startswith(message)
         assert (await stored(made)).reported_at is None
 
     @pytest.mark.parametrize("body", [{}, {"snapshot": {}}, {"timestamp": "2025-10-24T11:00:00Z"}])
-    async def test_an_absent_member_is_400(self, dev8: Dev8, made: Environment, body: dict[str, Any]):
+    async def test_an_absent_member_is_400(self, dev8: Dev8, made: DevEnvironment, body: dict[str, Any]):
         refused(await dev8.http.post(f"{PATH}/{made.id}/activity", json=body), 400, "INVALID_REQUEST")
         refused(await dev8.http.post(f"{PATH}/{made.id}/activity"), 400, "INVALID_REQUEST")
 
@@ -85,7 +85,7 @@ class TestReport:
         refused(await dev8.report("env-0190f7a2000070008000000000000000"), 404, "NOT_FOUND")
 
     async def test_the_last_access_is_stored_in_utc_and_goes_neither_backwards_nor_ahead_of_now(
-        self, dev8: Dev8, made: Environment
+        self, dev8: Dev8, made: DevEnvironment
     ):
         early = made.created_at + timedelta(milliseconds=1, microseconds=7)
         text = early.astimezone().isoformat()

@@ -163,8 +163,8 @@ class TestRead:
 class TestList:
     async def test_a_user_sees_its_own_newest_first_with_all_members(self, dev8: Dev8, two: Two):
         user, made = two
-        for asked in ({"params": {"userId": user}}, {"headers": {"X-User-ID": user}}):
-            found = (await dev8.http.get(PATH, **asked)).json()
+        for query, headers in (({"userId": user}, {}), ({}, {"X-User-ID": user})):
+            found = (await dev8.http.get(PATH, params=query, headers=headers)).json()
             assert [each["name"] for each in found["environments"]] == ["newer", "older"]
             assert (found["total"], found["page"], found["pageSize"]) == (2, 1, 20)
             assert set(found["environments"][0]) == MEMBERS
@@ -203,7 +203,8 @@ class TestUsers:
         named = {"workspaceId": two[1][0]["id"]}
         async with client_of(stack, **{"X-User-ID": "somebody else"}) as other:
             for method, path, body in (
-                ("GET", url, None), ("DELETE", url, None), ("POST", f"{url}/start", None), ("POST", f"{url}/stop", None),
+                ("GET", url, None), ("DELETE", url, None), ("POST", f"{url}/start", None),
+                ("POST", f"{url}/stop", None),
                 ("POST", f"{url}/activity", report), ("POST", f"{PATH}/start", named), ("POST", f"{PATH}/stop", named),
                 ("DELETE", PATH, named),
             ):  # fmt: skip

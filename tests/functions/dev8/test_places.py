@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from functions.dev8 import places
-from functions.dev8.records import CloudProvider, Environment
+from functions.dev8.records import CloudProvider, DevEnvironment
 from functions.dev8.store import environments
 from shared.http.errors import BadRequest
 from tests.support.dev8 import new_user
@@ -21,14 +21,14 @@ async def limits(storage: str) -> AsyncIterator[None]:
         yield
 
 
-def environment(user: str) -> Environment:
-    return Environment(
+def environment(user: str) -> DevEnvironment:
+    return DevEnvironment(
         user_id=user, name="x", cloud_provider=CloudProvider.AZURE, cloud_region="eastus", cpu_cores=1, memory_gb=1,
         storage_gb=10, base_image="x",
     )  # fmt: skip
 
 
-async def claim(*wanted: Environment) -> tuple[list[Environment], set[str]]:
+async def claim(*wanted: DevEnvironment) -> tuple[list[DevEnvironment], set[str]]:
     """Those that got a place, and why the others did not."""
     results = await asyncio.gather(*map(places.claim, wanted), return_exceptions=True)
     assert all(result is None or isinstance(result, BadRequest) for result in results), results
@@ -41,7 +41,7 @@ async def taken() -> list[str]:
     return [place.environment_id async for place in places.places.of(places.EVERYONE).all()]
 
 
-async def release(*taken: Environment) -> None:
+async def release(*taken: DevEnvironment) -> None:
     await asyncio.gather(*(places.release(each.id, each.user_id) for each in taken))
 
 

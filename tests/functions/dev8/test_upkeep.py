@@ -9,11 +9,19 @@ import pytest
 
 from functions.dev8 import layout
 from functions.dev8.reconciliation import reconcile
-from functions.dev8.records import CREATING, DELETING, STARTING, CloudProvider, Environment, EnvironmentStatus, Orphan
+from functions.dev8.records import (
+    CREATING,
+    DELETING,
+    STARTING,
+    CloudProvider,
+    DevEnvironment,
+    EnvironmentStatus,
+    Orphan,
+)
 from functions.dev8.settle import look
 from functions.dev8.store import environments, orphans
 from functions.dev8.timers import settle_interrupted, stop_idle
-from infra.local.environment import Environment as Stack
+from infra.local.environment import Environment
 from shared import containers, shares
 from shared.container_groups import ContainerSpec, GroupSpec
 from shared.workflows import WorkflowClient
@@ -68,16 +76,16 @@ async def alerts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def change(environment_id: str, **members: Any) -> None:
-    def apply(record: Environment) -> None:
+    def apply(record: DevEnvironment) -> None:
         for name, value in members.items():
             setattr(record, name, value)
 
     await environments.update(environment_id, apply)
 
 
-async def inserted(status: EnvironmentStatus, **members: Any) -> Environment:
+async def inserted(status: EnvironmentStatus, **members: Any) -> DevEnvironment:
     given: dict[str, Any] = {"cpu_cores": 1, "memory_gb": 1, "storage_gb": 10, "base_image": "x", "name": "x"}
-    record = Environment(
+    record = DevEnvironment(
         **given, cloud_provider=CloudProvider.AZURE, cloud_region="eastus", status=status, moved_at=LONG_AGO, **members
     )
     return await environments.insert(record)
@@ -141,7 +149,7 @@ class TestInterrupted:
         await dev8.reach(made["id"], "RUNNING")
         await dev8.drop(made["id"])
 
-    async def test_a_creation_that_never_runs_ends_in_an_error_without_its_group(self, stack: Stack, dev8: Dev8):
+    async def test_a_creation_that_never_runs_ends_in_an_error_without_its_group(self, stack: Environment, dev8: Dev8):
         made = await dev8.running()
         await containers.stop(made["id"])
         await change(made["id"], status=CREATING, moved_at=LONG_AGO, order=9)
@@ -158,7 +166,7 @@ class TestInterrupted:
 
 class TestReconcile:
     async def test_records_follow_what_the_platform_or_somebody_else_has_done(
-        self, stack: Stack, dev8: Dev8, alerts: list[str]
+        self, stack: Environment, dev8: Dev8, alerts: list[str]
     ):
         deleted, halted, moved, woken = await asyncio.gather(*(dev8.running() for _ in range(4)))
         await asyncio.gather(containers.remove(deleted["id"]), containers.stop(halted["id"]))
@@ -181,7 +189,7 @@ class TestReconcile:
         await asyncio.gather(*(dev8.drop(each["id"]) for each in (deleted, halted, moved, woken)))
 
     async def test_groups_and_shares_without_a_record_are_removed_late_and_foreign_ones_never(
-        self, stack: Stack, alerts: list[str]
+        self, stack: Environment, alerts: list[str]
     ):
         mine, foreign = await inserted(CREATING), await inserted(CREATING)
         for each in (mine, foreign):
