@@ -15,7 +15,7 @@ param location string
 param principalId string = ''
 
 @description('The APIs to serve, separated by commas. Each gets a Web PubSub hub with the name of the API.')
-param apis string = 'gateway,stepflow,dev8'
+param apis string = 'gateway,stepflow,anymind,dev8'
 
 @description('Origins from which browsers may call the app (CORS), separated by commas; * allows all, empty allows none.')
 param corsOrigins string = '*'
@@ -183,6 +183,9 @@ module app 'modules/app.bicep' = {
         RUNYARD_LOG_LIMIT: '100000000'
         RUNYARD_HISTORY_DAYS: '30'
         RUNYARD_KEY_CACHE: '5'
+        ANYMIND_SECRET_KEYS: vault.outputs.anymindSecretKeysReference
+        ANYMIND_CORS_ORIGINS: 'none' // the platform handles CORS
+        ANYMIND_RATE_MINUTE: '600'
         RUNYARD_HEALTH_FRESH: '5'
         DEV8_AUTH_ENABLED: 'true'
         DEV8_CORS_ORIGINS: 'http://localhost:3000'

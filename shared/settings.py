@@ -20,6 +20,10 @@ EMULATOR = (
 LOCAL_SEALING_KEYS = "local:UnVueWFyZCBzZWFscyBsb2NhbGx5IHdpdGggdGhpcyE="
 
 
+# Published too.
+LOCAL_SECRET_KEYS = "this key is published: it signs tokens on laptops only"  # noqa: S105
+
+
 _SERVICES = ("blob", "table", "queue")
 
 
@@ -51,7 +55,7 @@ class Settings(BaseModel):
     storage: str = Field("UseDevelopmentStorage=true", alias="AzureWebJobsStorage")
     storage_account_name: str = Field("", alias="AzureWebJobsStorage__accountName")
     client_id: str = Field("", alias="AZURE_CLIENT_ID")
-    apis: str = Field("gateway,stepflow,dev8", alias="RUNYARD_APIS")
+    apis: str = Field("gateway,stepflow,anymind,dev8", alias="RUNYARD_APIS")
     public_url: str = Field("", alias="RUNYARD_PUBLIC_URL")
     website_hostname: str = Field("127.0.0.1:7071", alias="WEBSITE_HOSTNAME")
     webpubsub: str = Field("", alias="RUNYARD_WEBPUBSUB")
@@ -86,6 +90,9 @@ class Settings(BaseModel):
     log_limit: int = Field(100_000_000, ge=1, alias="RUNYARD_LOG_LIMIT")
     history_days: int = Field(30, ge=1, alias="RUNYARD_HISTORY_DAYS")
     key_cache: float = Field(5, ge=0, alias="RUNYARD_KEY_CACHE")
+    anymind_secret_keys: str = Field(LOCAL_SECRET_KEYS, alias="ANYMIND_SECRET_KEYS", repr=False)
+    anymind_cors_origins: str = Field("http://localhost:3000,http://localhost:8000", alias="ANYMIND_CORS_ORIGINS")
+    anymind_rate_minute: int = Field(600, ge=0, alias="ANYMIND_RATE_MINUTE")
     health_fresh: float = Field(5, ge=0, alias="RUNYARD_HEALTH_FRESH")
     dev8_auth_enabled: bool = Field(False, alias="DEV8_AUTH_ENABLED")
     dev8_cors_origins: str = Field("http://localhost:3000", alias="DEV8_CORS_ORIGINS")

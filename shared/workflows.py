@@ -65,7 +65,7 @@ class WorkflowClient:
         return done.instances_deleted
 
 
-def _of_request(client: Annotated[df.DurableOrchestrationClient, Depends(durable_client)]) -> WorkflowClient:
+async def _of_request(client: Annotated[df.DurableOrchestrationClient, Depends(durable_client)]) -> WorkflowClient:
     return WorkflowClient(client)
 
 

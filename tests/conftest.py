@@ -11,6 +11,7 @@ from infra.emulator.processes import free_ports
 from infra.local.environment import NODE_MODULES, Environment
 from shared.tables.client import client
 from tests.support.anthropic import Anthropic
+from tests.support.anymind import Anymind, registered
 from tests.support.arm_faults import arm_proxy
 from tests.support.dev8 import Dev8
 from tests.support.dev8 import client_of as dev8_client
@@ -131,3 +132,10 @@ async def stepflow(stack: Environment) -> AsyncIterator[StepFlow]:
     """A client of StepFlow."""
     async with client_of(stack) as stepflow:
         yield stepflow
+
+
+@pytest.fixture(scope="session")
+async def anymind(stack: Environment) -> AsyncIterator[Anymind]:
+    """One user of Anymind."""
+    async with registered(stack) as user:
+        yield user

@@ -12,6 +12,7 @@ from shared.container_groups import ContainerSpec, GroupSpec, GroupStatus, Regis
 from shared.jobs import (
     INPUTS,
     MAX_TEXT,
+    BlobInput,
     Exit,
     Job,
     JobSpec,
@@ -42,9 +43,9 @@ async def job_create(job: dict) -> dict | None:
     """Create the job's container; return how its workflow is to wait, None when nothing is to run.
 
     `limit` is the seconds until the job's deadline, `pauses` those between two checks of the container, of which the
-    last one repeats; the runner's pushes normally come first. `inputs` are the paths of its input files, for
-    `job_remove`. `{"wait": seconds}` when the job cannot start yet; `job`
-    says under `waits` how often that was the answer before.
+    last one repeats; the runner's pushes normally come first. `inputs` are the paths of the input files that
+    `job_remove` deletes. `{"wait": seconds}` when the job cannot start yet; `job` says under `waits` how often that was
+    the answer before.
     """
     job_id, kind, waits = job["id"], kind_of(job["kind"]), job.get("waits", 0)
     try:
@@ -68,9 +69,9 @@ async def job_create(job: dict) -> dict | None:
 
 
 async def _start(job_id: str, kind: str, spec: JobSpec) -> list[str]:
-    """Create the job's record and its container, unless an earlier attempt did; return the paths of its input files."""
+    """Create the job's record and its container, unless an earlier attempt did; return the paths of its own blobs."""
     token, hashed = new_token()
-    stored = [path for path, data in spec.inputs.items() if len(data) > INLINE]
+    stored = [path for path, data in spec.inputs.items() if isinstance(data, bytes) and len(data) > INLINE]
     new = Job(id=job_id, kind=kind, token_hash=hashed, timeout=spec.timeout, inputs=stored)
     if (await jobs.insert(new)).token_hash != hashed:
         if await containers.state(group_name(job_id)) is not None:
@@ -82,11 +83,13 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> list[str]:
         await jobs.update(job_id, expect)
     inputs: list[InputFile] = []
     for path, data in spec.inputs.items():
-        if path not in stored:
+        if isinstance(data, BlobInput):
+            inputs.append(InputFile(path, url=await blobs.link(data.container, data.blob)))
+        elif path in stored:
+            await blobs.put(INPUTS, f"{job_id}/{path}", data)
+            inputs.append(InputFile(path, url=await blobs.link(INPUTS, f"{job_id}/{path}")))
+        else:
             inputs.append(InputFile(path, data=b64encode(data).decode()))
-            continue
-        await blobs.put(INPUTS, f"{job_id}/{path}", data)
-        inputs.append(InputFile(path, url=await blobs.link(INPUTS, f"{job_id}/{path}")))
     order = Order(
         url=f"{settings().base_url}/jobs/{job_id}",
         token=token,
@@ -97,6 +100,7 @@ async def _start(job_id: str, kind: str, spec: JobSpec) -> list[str]:
         secrets=list(spec.secrets),
         environment=dict(spec.environment),
         keep=spec.keep,
+        report=spec.report,
         capture=spec.capture,
         mask_words=spec.mask_words,
         log_limit=settings().log_limit,

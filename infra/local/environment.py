@@ -205,6 +205,7 @@ class Environment:
             str(self.state / "host"),
             *sockets,
             *self._origins(),
+            *self._options({"--allow-origin": "ANYMIND_CORS_ORIGINS"}),
         ]
         self.host = self._child("host", *arguments, *(["--reload"] if self.reload else []), env=self.app_settings)
         await self.host.start(self._responds)

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from capture import Capture
-from files import MAX_TEXT, keep, readable
+from files import MAX_TEXT, Kept, keep, read_report, readable
 from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
 from push import PATIENCE, JobApi, Over, Pusher, connect
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
@@ -65,7 +65,7 @@ def work(order: Order) -> int | None:
     api = JobApi(order.url, order.token)
     values = [os.environ.get(name, "").encode() for name in order.secrets]
     redactor = Redactor([line for value in values for line in value.splitlines()], words=order.mask_words)
-    end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": "", "files": [], "skipped": []}
+    end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": ""}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         fetch(order.inputs, directory)
@@ -82,12 +82,13 @@ def work(order: Order) -> int | None:
         end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink, order.log_limit)
         if end["exit_code"] == 137 and kills_for_memory() > killed:
             end["message"] = "Ran out of memory"
-    if order.keep:
-        kept = keep(directory / order.keep, api).report
-        end |= kept
-        for file in kept["skipped"]:
-            line = f"{file['name']} was not kept: {file['reason']}"[:LINE]
-            pusher.write(b"\n" * pusher.in_line + redactor.feed(f"[{line}]\n".encode()))
+    kept = keep(directory / order.keep, api) if order.keep else Kept()
+    if order.report and (report := read_report(directory / order.report, order.report, kept)) is not None:
+        end["report"] = b64encode(report).decode()
+    end |= kept.members
+    for file in end["skipped"]:
+        line = f"{file['name']} was not kept: {file['reason']}"[:LINE]
+        pusher.write(b"\n" * pusher.in_line + redactor.feed(f"[{line}]\n".encode()))
     end["message"] = readable(end["message"])[:MAX_TEXT]
     end["size"], rest, end["ages"] = pusher.close()
     end["output"] = b64encode(rest).decode()
@@ -100,7 +101,7 @@ def report_exit(end: dict[str, Any], api: JobApi) -> None:
     status, answer = api.post("/exit", json.dumps(end).encode(), "application/json")
     if status >= 400:
         print(f"runner: the exit was refused: {status} {answer}", file=sys.stderr)
-        bare = {name: end[name] for name in ("exit_code", "reason", "size", "output")}
+        bare = {name: end[name] for name in ("exit_code", "reason", "size", "output", "report") if name in end}
         api.post("/exit", json.dumps(bare).encode(), "application/json")
 
 

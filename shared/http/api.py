@@ -57,10 +57,10 @@ class Cors:
     max_age: int = 600
 
     @classmethod
-    def of_settings(cls) -> "Cors | None":
-        """Return what `RUNYARD_CORS_ORIGINS` allows; None when the platform handles preflight requests."""
-        origins = [origin.strip() for origin in settings().cors_origins.split(",") if origin.strip()]
-        return None if origins == ["none"] else cls(origins, origin_regex=_LOOPBACK)
+    def of(cls, origins: str, *, origin_regex: str | None = None, credentials: bool = False) -> "Cors | None":
+        """Return what a setting allows: origins separated by commas; None for `none`: the platform handles them."""
+        listed = [origin.strip() for origin in origins.split(",") if origin.strip()]
+        return None if listed == ["none"] else cls(listed, origin_regex, credentials)
 
     def middleware(self) -> Middleware:
         """Return the middleware that handles preflight requests and adds the headers."""
@@ -145,7 +145,7 @@ class Api(FastAPI):
         self._lenient_paging, self._method_not_allowed = lenient_paging, method_not_allowed
         self._admission = Admission(guards, limit)
         self.response_counts: Counter[tuple[str, str, int]] = Counter()
-        cors = cors or Cors.of_settings()
+        cors = cors or Cors.of(settings().cors_origins, origin_regex=_LOOPBACK)
         super().__init__(
             title=title,
             version=version,

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import yaml
 
+from functions.anymind import tokens
 from functions.gateway.updates import HUB as GATEWAY_HUB
 from functions.stepflow.updates import HUB as STEPFLOW_HUB
 from infra.emulator.processes import ROOT
@@ -80,7 +81,7 @@ class TestAppSettings:
 
     def test_secrets_are_references(self, app_settings: dict[str, str]):
         vault = module_file("modules/vault.bicep")
-        for name in ("RUNYARD_EVENTS_CODE", "ANTHROPIC_API_KEY", "RUNYARD_SEALING_KEYS"):
+        for name in ("RUNYARD_EVENTS_CODE", "ANTHROPIC_API_KEY", "RUNYARD_SEALING_KEYS", "ANYMIND_SECRET_KEYS"):
             output = app_settings[name].removeprefix("vault.outputs.")
             assert "'@Microsoft.KeyVault(SecretUri=${" in text(vault.outputs[output])
 
@@ -152,7 +153,7 @@ class TestWebPubSub:
     def test_all_apis_are_served_and_have_the_hubs_they_publish_on(self, main: Template):
         default = main.parameters["apis"].default
         assert default and string(default) == Settings.model_validate({}).apis
-        assert {GATEWAY_HUB, STEPFLOW_HUB} <= set(string(default).split(","))
+        assert {GATEWAY_HUB, STEPFLOW_HUB} < set(string(default).split(","))
 
     def test_sends_its_events_to_the_route_of_the_app(self):
         hubs = module_file("modules/hubs.bicep")
@@ -202,13 +203,13 @@ AZ = """#!/bin/sh
 echo "$*" >> "$CALLS/calls"
 case "$*" in
   *"--method get"*) echo "$FOUND"; exit "$LIST_STATUS" ;;
-  *"--method put"*) cat > "$CALLS/body" ;;
+  *"--method put"*) cat >> "$CALLS/bodies"; echo >> "$CALLS/bodies" ;;
 esac
 """
 
 
-class TestSealingKeys:
-    """The keys are made by the hook once, since a new key would lose what the old one has sealed."""
+class TestKeysMadeOnce:
+    """The hook makes the keys that seal and sign once: new ones would lose what the old ones sealed and signed."""
 
     def run_hook(
         self, folder: Path, found: str, list_status: int = 0, image: str = "vendor/image:1"
@@ -229,14 +230,19 @@ class TestSealingKeys:
         status, calls = self.run_hook(tmp_path, "0")
         assert status == 0
         assert [" ".join(call.split()[:3]) for call in calls] == [
-            "rest --method get", "rest --method put", "rest --method post", "provider register --subscription",
-            "acr build --subscription",
+            "rest --method get", "rest --method put", "rest --method get", "rest --method put", "rest --method post",
+            "provider register --subscription", "acr build --subscription",
         ]  # fmt: skip
         assert "--url /vaults/kv/secrets/sealing-keys?" in calls[1]
-        assert "--url /sites/func/config/configreferences/appsettings/refresh?" in calls[2]
-        key_id, _, key = json.loads((tmp_path / "body").read_text())["properties"]["value"].partition(":")
+        assert "--url /vaults/kv/secrets/anymind-secret-keys?" in calls[3]
+        assert "--url /sites/func/config/configreferences/appsettings/refresh?" in calls[4]
+        bodies = (tmp_path / "bodies").read_text().splitlines()
+        sealing, signing = (json.loads(body)["properties"]["value"] for body in bodies)
+        key_id, _, key = sealing.partition(":")
         assert (key_id, len(base64.b64decode(key, validate=True))) == ("k1", 32)
-        assert key not in "".join(calls)
+        assert len(base64.b64decode(signing, validate=True)) == 32 and len(signing) >= tokens.MIN_KEY
+        assert key != signing
+        assert key not in "".join(calls) and signing not in "".join(calls)
 
     def test_are_left_alone_when_they_exist(self, tmp_path: Path):
         status, calls = self.run_hook(tmp_path, "1")
@@ -259,19 +265,21 @@ class TestSealingKeys:
         assert [call.split()[2] for call in calls] == ["get"]
 
     def test_are_a_secret_that_the_app_reads_and_no_deployment_writes(self):
-        assert set(re.findall(r"secrets/([\w-]+)\?", AZURE_YAML)) == {"sealing-keys"}
         vault = module_file("modules/vault.bicep")
-        assert text(vault.outputs["sealingKeysReference"]).endswith("secrets/sealing-keys)'")
-        assert "sealing" not in "".join(vault.bodies("Microsoft.KeyVault/vaults/secrets@").values())
+        written = "".join(vault.bodies("Microsoft.KeyVault/vaults/secrets@").values())
+        for output, name in (("sealingKeys", "sealing-keys"), ("anymindSecretKeys", "anymind-secret-keys")):
+            assert len(re.findall(rf"[ ']{name}=", AZURE_YAML)) == 2  # in both shells
+            assert text(vault.outputs[f"{output}Reference"]).endswith(f"secrets/{name})'")
+            assert name not in written
 
     def test_both_shells_do_the_same(self):
         posix, _, windows = AZURE_YAML.partition("    windows:")
         for pattern in (
             r"--method \w+",
             r"--query \S+",
-            r"name=='[\w-]+'",
+            r"[\w-]+-keys=(?:k1:)?",
+            r"name=='\$\w+'",
             r"api-version=[\d-]+",
             r"/config/\S+\?",
-            "k1:",
         ):
             assert re.findall(pattern, posix) == re.findall(pattern, windows), pattern

@@ -57,7 +57,7 @@ class StrictHost:
 ROOT_KEY = "sk-the-key-of-the-first-administrator"
 
 STRICT = {
-    "RUNYARD_APIS": "gateway,dev8",
+    "RUNYARD_APIS": "gateway,anymind,dev8",
     "RUNYARD_ADMIN_KEY": ROOT_KEY,
     "RUNYARD_ARM_TIMEOUT": "1",
     "DEV8_AUTH_ENABLED": "true",
@@ -68,6 +68,7 @@ STRICT = {
     "RUNYARD_METRICS_OPEN": "false",
     "RUNYARD_KEY_CACHE": "1",
     "RUNYARD_RATE_SECOND": "20",
+    "ANYMIND_RATE_MINUTE": "20",
     "RUNYARD_CLIENT_JOBS": "1",
     "RUNYARD_START_DEADLINE": "1",
     "RUNYARD_JOB_MEMORY": "0.2",
