@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NODE_TOOLS := infra/local/node_modules/.ready
+IDE := infra/local/ide/node_modules/.ready
 WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test test-app campaign lint format bench setup clean
+.PHONY: help run services demo ide test test-app campaign lint format bench setup clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -18,6 +19,8 @@ services: setup ## start all services except the Functions host, for `func start
 
 demo: setup ## submit one run over HTTP and print its live events, result and artifacts
 	@exec $(BIN)/python -m infra.local demo
+
+ide: setup $(IDE) ## install code-server as the editor of local workspaces; without it they have a page of our own
 
 test: setup ## run all tests
 	@exec $(BIN)/python -m pytest $(WORKERS)
@@ -45,5 +48,8 @@ setup: .venv/.ready $(NODE_TOOLS)
 $(NODE_TOOLS): infra/local/package.json infra/local/package-lock.json
 	@sh infra/local/setup.sh node
 
+$(IDE): infra/local/ide/package.json infra/local/ide/package-lock.json
+	@sh infra/local/setup.sh ide
+
 clean: ## remove what the commands above installed and stored
-	rm -rf .venv .local infra/local/node_modules
+	rm -rf .venv .local infra/local/node_modules infra/local/ide/node_modules
