@@ -114,8 +114,9 @@ class TestImports:
         for module in imports(path):
             assert not within(module, "shared") or within(module, "shared.tables"), f"{path.name} imports {module}"
 
-    def test_the_runner_imports_only_the_standard_library(self):
-        files = [*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/order.py", ROOT / "shared/redaction.py"]
+    def test_programs_of_containers_import_only_the_standard_library(self):
+        files = [path for name in ("runner", "workspace") for path in (ROOT / "infra" / name).glob("*.py")]
+        files += [ROOT / "infra/local/tls_proxy.py", ROOT / "shared/order.py", ROOT / "shared/redaction.py"]
         own = {path.stem for path in files}
         for path in files:
             for module in imports(path):

@@ -58,7 +58,7 @@ install_node_packages() {
 
 # `build <folder> <command>`: build the module of code-server in this folder.
 build() {
-  (cd "$1" && shift && nice node "$@") >"$LOG" 2>&1 && return
+  (cd "$1" && shift && node "$@") >"$LOG" 2>&1 && return
   tail -n 20 "$LOG"
   fail "A module of code-server cannot be built: $1"
 }
