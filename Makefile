@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NODE_TOOLS := infra/local/node_modules/.ready
+# Compiled modules are kept: each Functions host, and each process of the tests, would compile all of them anew.
+unexport PYTHONDONTWRITEBYTECODE
 IDE := infra/local/ide/node_modules/.ready
 WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 

@@ -49,6 +49,9 @@ param maximumInstanceCount int = 40
 @description('Instances that always run for requests, and as many for workflows; 0: the first request after a pause waits for a start.')
 param alwaysReadyInstances int = 0
 
+@description('Containers that wait for jobs, such as python=2; empty: none, and nothing is billed for them.')
+param warm string = ''
+
 @description('Additional app settings by name; they override the settings that this file sets.')
 param extraSettings object = {}
 
@@ -181,6 +184,9 @@ module app 'modules/app.bicep' = {
         RUNYARD_START_DEADLINE: '3600'
         RUNYARD_CLIENT_JOBS: '0'
         RUNYARD_LOG_LIMIT: '100000000'
+        RUNYARD_WARM: warm
+        RUNYARD_WARM_IDLE: '60'
+        RUNYARD_WARM_AGE: '3600'
         RUNYARD_HISTORY_DAYS: '30'
         RUNYARD_KEY_CACHE: '5'
         ANYMIND_SECRET_KEYS: vault.outputs.anymindSecretKeysReference

@@ -1,10 +1,7 @@
 """A job is one container run: its record, what it runs, how it ended, and the kinds of jobs that APIs define."""
 
-import asyncio
-import contextlib
 import hashlib
 import secrets
-import time
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.notices import Notices
 from shared.tables import Collection, Record, RecordNotFound, StorageUnavailable
 
 LOGS = "logs"
@@ -34,6 +32,9 @@ CANCEL = "cancel"
 
 FINISHED = "finished"
 """The event that a job's workflow waits for; raised once the runner's exit is in the job's record."""
+
+CHECK = "check"
+"""The event that asks a job's workflow to check its container soon, because it seems to have ended."""
 
 
 class JobState(StrEnum):
@@ -138,7 +139,8 @@ class Job(Record):
     `token_hash` is the hash of the runner's bearer token, `timeout` in seconds, `inputs` the paths of the input files
     that are stored for this job alone, `size` the bytes of output received, `handled` how many of them
     `JobKind.output` was called for; the rest came with the exit. `captured` are files named by lines that have not
-    arrived yet. `exit` is an `Exit` as JSON.
+    arrived yet. `exit` is an `Exit` as JSON. `worker` is the id of the warm container that runs it, "" when it has a
+    container of its own; `accepted` is whether that worker is known to have the order.
     """
 
     kind: str
@@ -150,6 +152,8 @@ class Job(Record):
     handled: int = 0
     captured: list[Captured] = []
     exit: dict[str, Any] | None = None
+    worker: str = ""
+    accepted: bool = False
 
     @property
     def group(self) -> str:
@@ -223,11 +227,12 @@ class JobKind(ABC):
     """What an API does for one kind of job. A kind needs a `name`, `prepare` and `ended`; the rest has defaults.
 
     `name` is `<slice>.<noun>` (`gateway.run`); it is stored in the job's record, in its container group's tags and in
-    the paths of its files. Every method may be called again for the same job after a crash: a repeat must change
-    nothing.
+    the paths of its files. `queues` is whether a job waits while there is no room; otherwise it ends as unstartable.
+    Every method may be called again for the same job after a crash: a repeat must change nothing.
     """
 
     name: ClassVar[str]
+    queues: ClassVar[bool] = True
 
     @abstractmethod
     async def prepare(self, job_id: str) -> JobSpec | None:
@@ -351,17 +356,8 @@ def group_name(job_id: str) -> str:
     return f"job-{job_id}"
 
 
-_waiters: dict[str, set[asyncio.Event]] = {}
-"""The events of those in this process that wait for the end of a job, by its id."""
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.025, 0.5
-"""Seconds between two looks at the record of a job whose end is waited for: the first pause, and the longest one."""
-
-
-def announce_end(job_id: str) -> None:
-    """Wake those in this process that wait for the job: its kind has recorded the end."""
-    for ended in _waiters.get(job_id, ()):
-        ended.set()
+ended_jobs = Notices()
+"""The news that the kind of a job has recorded its end, by the job's id."""
 
 
 async def wait_until_ended(job_id: str, seconds: float) -> bool:
@@ -370,22 +366,7 @@ async def wait_until_ended(job_id: str, seconds: float) -> bool:
     An end that this process has recorded is known at once, one that another process has recorded by looking at the
     records. The job needs no record yet.
     """
-    ended, until, pause = asyncio.Event(), time.monotonic() + seconds, FIRST_PAUSE
-    _waiters.setdefault(job_id, set()).add(ended)
-    try:
-        while True:
-            left = until - time.monotonic()
-            with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(ended.wait(), min(pause, left))
-            if await _end_is_recorded(job_id):
-                return True
-            if left <= pause:
-                return False
-            pause = min(2 * pause, LONGEST_PAUSE)
-    finally:
-        _waiters[job_id].discard(ended)
-        if not _waiters[job_id]:
-            del _waiters[job_id]
+    return await ended_jobs.wait(job_id, seconds, lambda: _end_is_recorded(job_id))
 
 
 async def _end_is_recorded(job_id: str) -> bool:

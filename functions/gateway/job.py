@@ -53,7 +53,8 @@ class GatewayRun(JobKind):
             raise Unstartable(f"This app cannot run {model.provider} models")
         name, interpreter = PROGRAMS[run.model]
         inputs = {name: run.prompt.encode()}
-        return JobSpec([interpreter, name], timeout_of(run), inputs=inputs, keep="artifacts")
+        command = [interpreter, name]
+        return JobSpec(command, timeout_of(run), inputs=inputs, keep="artifacts", owner=run.client_id)
 
     async def held(self, job_id: str, limit: int) -> str | None:
         """Return a reason unless the run is among the `limit` oldest pending and running runs of its client."""

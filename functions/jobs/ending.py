@@ -16,7 +16,7 @@ from shared.jobs import (
     JobState,
     KeptFile,
     SkippedFile,
-    announce_end,
+    ended_jobs,
     jobs,
     kind_of,
 )
@@ -55,7 +55,7 @@ async def settle(job_id: str, kind: str, otherwise: Exit) -> None:
 async def record_end(job: Job) -> None:
     """Let the API of an ended job record its exit; a repeat does no harm."""
     await kind_of(job.kind).ended(job, await _checked(_exit_of(job)))
-    announce_end(job.id)
+    ended_jobs.give(job.id)
 
 
 def _exit_of(record: Job) -> Exit:

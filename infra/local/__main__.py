@@ -73,6 +73,7 @@ async def show() -> None:
         environment = Environment.temporary(Path(folder))
         try:
             await environment.start()
+            _say(*sandbox.warnings())
             await demo.show(environment.url)
         except demo.DemoFailed as error:
             raise NotReady(f"\nFAILED: {error}\n{environment.host.tail() if environment.host else ''}") from error

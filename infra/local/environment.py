@@ -41,6 +41,9 @@ def ports_from(first: int) -> dict[str, int]:
 SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow"}
 """The documented socket paths, and the hub to which the host forwards each of them."""
 
+WARM = "warm"
+"""The hub of warm containers, which needs a token."""
+
 IMAGE = "runyard/runner:1"
 
 
@@ -134,9 +137,10 @@ class Environment:
         }
 
     def _ways_out(self) -> list[dict[str, str]]:
-        """What a job's container may call on this machine: the app's pushes, signed links, and a model's stand-in."""
+        """What a job's container may call here: the app's pushes, signed links, the hub `WARM`, a model's stand-in."""
         ways = [{"url": f"{self.url}/jobs/"}]
         ways += [{"url": f"http://127.0.0.1:{self.ports['blob']}/{azurite.ACCOUNT}/", "query": "sig"}]
+        ways += [{"url": f"ws://127.0.0.1:{self.ports['webpubsub']}/client/hubs/{WARM}"}]
         model = self.settings.get("RUNYARD_ANTHROPIC_URL", "")
         return [*ways, *([{"url": f"{model.rstrip('/')}/"}] if model.startswith("http://127.0.0.1:") else [])]
 
@@ -172,7 +176,7 @@ class Environment:
         }
         self.webpubsub = await webpubsub.start(
             self.ports["webpubsub"],
-            {hub: {"anonymous": True, "handlers": [handler]} for hub in SOCKETS.values()},
+            {hub: {"anonymous": hub != WARM, "handlers": [handler]} for hub in (*SOCKETS.values(), WARM)},
             folder=self.state / "webpubsub",
             key=self.keys.webpubsub,
             options=self._origins(),

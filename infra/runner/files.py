@@ -85,8 +85,12 @@ def regular_files(folder: Path, kept: Kept) -> Iterator[Path]:
         if os.path.lexists(folder):  # otherwise the command has made no such folder
             kept.skip(os.path.relpath(error.filename, folder), error.strerror)
 
-    if folder.is_symlink():
-        kept.skip(folder.name, "The folder is a link")
+    try:
+        if folder.is_symlink():
+            kept.skip(folder.name, "The folder is a link")
+            return
+    except OSError as error:  # the command has closed the folder above it
+        kept.skip(folder.name, error.strerror)
         return
     for root, folders, files in os.walk(folder, onerror=unread):
         folders.sort()

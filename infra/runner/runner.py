@@ -1,6 +1,7 @@
 """The entry point of a job's container: downloads inputs, runs the command, pushes its output, files and exit.
 
-Standard library only. The job comes as an `Order` (shared/order.py) in the environment variable `RUNYARD_JOB`.
+Standard library only. The job comes as an `Order` (shared/order.py) in the environment variable `RUNYARD_JOB`, or, with
+the argument `--wait`, as a line of standard input: then the program is started ahead of the job (worker.py).
 
 It calls the app at the order's `url`: `POST /events?offset=N` takes output, whose byte offset is its sequence number,
 so that a batch that arrives twice changes nothing, and may answer `stop` to end the command; `POST /files` answers
@@ -28,6 +29,8 @@ from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[
 from push import PATIENCE, JobApi, Over, Pusher, connect
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
+WAIT = "--wait"  # the argument with which the program waits for its order
+HOME = "RUNYARD_RUNNER"  # the variable that tells a command where this program is
 STEP = 0.05  # seconds between two checks of a reader, and of a command
 OVER = 75  # exit code when the app accepts no more from this job
 MALFORMED = 78  # exit code for an order that cannot be read
@@ -36,10 +39,11 @@ GRACE = 2.0  # seconds from SIGTERM to SIGKILL, and for the output of processes 
 
 
 def main() -> int:
-    """Run the job and return the exit code of the container."""
+    """Run the job and return the exit code of the container, or 0 to the program that has started this one ahead."""
     hide()
+    ahead = sys.argv[1:] == [WAIT]
     try:
-        order = Order.from_json(os.environ.pop(VARIABLE, ""))
+        order = Order.from_json(awaited() if ahead else os.environ.pop(VARIABLE, ""))
     except MalformedOrder as error:
         print(f"runner: {VARIABLE} holds no order that this runner understands: {error}", file=sys.stderr)
         return MALFORMED
@@ -48,7 +52,14 @@ def main() -> int:
     except Over as error:
         print(f"runner: {error}", file=sys.stderr)
         return OVER
-    return 1 if code is None else code
+    return 0 if ahead else 1 if code is None else code
+
+
+def awaited() -> str:
+    """Say with a byte that the program is ready, and return the order that comes then."""
+    os.write(1, b"\n")
+    os.dup2(2, 1)
+    return sys.stdin.buffer.readline().decode()
 
 
 def hide() -> None:
@@ -77,7 +88,7 @@ def work(order: Order) -> int | None:
         sink: Pusher | Capture = pusher
         if order.capture:
             sink = Capture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
-        variables = {**os.environ, **order.environment, "PYTHONUNBUFFERED": "1"}
+        variables = {**os.environ, HOME: str(Path(__file__).parent), **order.environment, "PYTHONUNBUFFERED": "1"}
         killed = kills_for_memory()
         end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink, order.log_limit)
         if end["exit_code"] == 137 and kills_for_memory() > killed:
@@ -209,7 +220,7 @@ class OutputReader(threading.Thread):
         self._reading = False
 
     def run(self) -> None:
-        """Read and write; while the sink is full or uploads a file, the command waits."""
+        """Read and write; while the sink is full, the command waits."""
         while True:
             self._reading = True
             data = os.read(self._output, 1 << 16)
@@ -218,8 +229,6 @@ class OutputReader(threading.Thread):
                 break
             self._write(self._redactor.feed(data))
         self._write(self._redactor.finish())
-        if isinstance(self._sink, Capture):
-            self._sink.finish()
 
     def _write(self, data: bytes) -> None:
         """Write output up to the limit; what is over is dropped, and one line says so."""
@@ -236,6 +245,8 @@ class OutputReader(threading.Thread):
         while self.is_alive() and waited < GRACE and time.monotonic() - since < PATIENCE:
             waited += STEP if self._reading else 0.0
             self.join(STEP)
+        if isinstance(self._sink, Capture):
+            self._sink.finish()
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:

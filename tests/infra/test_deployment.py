@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from shared.http.api import Api
 from shared.jobs import INPUTS
 from shared.settings import Settings
 from shared.sockets import SYSTEM_EVENTS
+from shared.warm import HUB as WARM_HUB
 from tests.infra.bicep import MAIN, Template, module_file, properties, string, text, values, walk
 
 ROLES = {
@@ -60,10 +62,16 @@ def main() -> Template:
 
 @pytest.fixture(scope="module")
 def app_settings(main: Template) -> dict[str, str]:
-    """The app's settings as the deployment writes them; expressions as their source."""
+    """The app's settings as the deployment writes them: a parameter's default, the source of another expression."""
     union = main.modules["app"].arguments["appSettings"]
     settings = next(node for node in walk(union) if node.type == "object")
-    return {name: string(node) if node.type == "string" else text(node) for name, node in properties(settings).items()}
+    defaults = {name: parameter.default for name, parameter in main.parameters.items() if parameter.default}
+
+    def value(node: Any) -> str:
+        node = defaults.get(text(node), node)
+        return string(node) if node.type == "string" else text(node)
+
+    return {name: value(node) for name, node in properties(settings).items()}
 
 
 class TestAppSettings:
@@ -158,7 +166,8 @@ class TestWebPubSub:
     def test_sends_its_events_to_the_route_of_the_app(self):
         hubs = module_file("modules/hubs.bicep")
         assert values(hubs, "urlTemplate") == ["'${appUrl}/realtime/{hub}/{event}?code=${uriComponent(eventsCode)}'"]
-        assert values(hubs, "anonymousConnectPolicy") == ["'allow'"]
+        assert values(hubs, "anonymousConnectPolicy") == [f"name == '{WARM_HUB}' ? 'deny' : 'allow'"]
+        assert f"for name in union(hubs, ['{WARM_HUB}'])" in text(hubs.root)
         assert values(hubs, "userEventPattern") == ["'*'"]
         assert [re.findall(r"'(\w+)'", value) for value in values(hubs, "systemEvents")] == [list(SYSTEM_EVENTS)]
 

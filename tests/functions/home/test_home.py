@@ -21,7 +21,10 @@ async def test_the_page_names_each_api_with_its_addresses_and_the_two_commands(
     page = await http.get("/")
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     for api, health in (
-        (gateway, "/health"), (stepflow, "/api/health"), (anymind, "/health"), (dev8, "/health"),
+        (gateway, "/health"),
+        (stepflow, "/api/health"),
+        (anymind, "/health"),
+        (dev8, "/health"),
     ):
         for text in (api.title, api.description, f"{stack.url}/{api.prefix}<"):
             assert text in page.text

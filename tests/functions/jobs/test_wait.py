@@ -8,7 +8,7 @@ import pytest
 import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.gateway.job import KIND
 from functions.jobs.ending import settle
-from shared import jobs
+from shared import jobs, notices
 from shared.jobs import Exit, wait_until_ended
 from shared.tables.ids import new_id
 from tests.support.gateway import Gateway
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.usefixtures("app")
 @pytest.fixture(autouse=True)
 def nobody_waits_afterwards():
     yield
-    assert jobs._waiters == {}
+    assert len(jobs.ended_jobs) == 0
 
 
 async def test_an_end_that_this_process_records_wakes_all_who_wait_without_a_look_at_the_records(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(jobs, "FIRST_PAUSE", 600.0)
+    monkeypatch.setattr(notices, "FIRST_PAUSE", 600.0)
     job_id = await RECORDS[KIND](gateway)
     waiting = [asyncio.create_task(wait_until_ended(job_id, 600)) for _ in range(3)]
     await asyncio.sleep(0)

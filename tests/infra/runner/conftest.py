@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.emulator.processes import ROOT
-from tests.infra.runner.harness import App, Storage
+from tests.infra.runner.harness import App, JobsServer, Storage
 
 sys.path += [str(ROOT / "infra/runner"), str(ROOT / "shared")]
 
@@ -44,3 +44,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in ROOT.glob(pattern):
             shutil.copy(path, folder)
     return folder
+
+
+@pytest.fixture
+def jobs_server() -> Iterator[JobsServer]:
+    """An app that takes every push."""
+    server = JobsServer()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
