@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from functions.dev8.records import DevEnvironment, Slot
 from functions.dev8.store import environments, places
@@ -82,5 +83,6 @@ async def _claim(scope: str, limit: int, environment: DevEnvironment) -> bool:
             return True
 
 
+@cache
 def _place_id(number: int) -> str:
     return derived_id(_EPOCH, f"place {number}")
