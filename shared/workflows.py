@@ -62,7 +62,7 @@ class WorkflowClient:
                     raise
 
     async def start_now_or_later(self, name: str, instance_id: str, value: Any = None) -> None:
-        """As `start`, for a record that the upkeep of jobs starts within two minutes when this fails."""
+        """As `start`, for a record whose workflow the upkeep of its slice starts within minutes when this fails."""
         try:
             await self.start(name, instance_id, value)
         except Exception:  # the record is stored, so the caller must not be told that it is not

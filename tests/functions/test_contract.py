@@ -106,7 +106,8 @@ class TestDescription:
         for schema in parameters:
             assert {"type", "$ref", "anyOf", "enum"} & set(schema), schema
             assert not {"ge", "gt", "le", "lt"} & set(schema), schema
-        assert {schema["minimum"] for schema in parameters if schema["name"] == "limit"} <= {0, 1}
+        sizes = [schema for schema in parameters if schema["name"] in ("limit", "page", "pageSize")]
+        assert {schema["minimum"] for schema in sizes} <= {0, 1}
 
 
 class TestSuccess:

@@ -17,6 +17,7 @@ from shared.container_groups import (
     GroupSpec,
     GroupStatus,
     RegistryLogin,
+    SecretMount,
     ShareMount,
 )
 from shared.settings import settings
@@ -207,8 +208,26 @@ class TestCreate:
 
     async def test_a_service_that_does_not_answer_is_busy(self, name: str):
         async with connected(RUNYARD_ARM_ENDPOINT=f"http://127.0.0.1:{free_ports(1)[0]}"):
-            with pytest.raises(containers.ContainersBusy, match="does not answer: ServiceRequestError"):
+            with pytest.raises(containers.ContainersUnavailable, match="does not answer: ServiceRequestError"):
                 await containers.create(GroupSpec(name, [shell("true")]))
+
+    async def test_a_group_may_be_in_another_region_and_have_small_secret_files(
+        self, arm: httpx.AsyncClient, name: str
+    ):
+        files = SecretMount("settings", "/etc/settings", {"a.conf": "hidden = 1\n"})
+        reading = shell("cat etc/settings/a.conf; exec sleep 600", secret_files=[files])
+        assert "hidden" not in repr(files)
+        await containers.create(GroupSpec(name, [reading], location="eastus"))
+        await reach(name, "Running")
+        group = await shown(arm, name)
+        assert group["location"] == "eastus"
+        assert (group["properties"]["volumes"], "hidden" in str(group)) == ([{"name": "settings", "secret": {}}], False)
+        logs = f"{RESOURCES}/Microsoft.ContainerInstance/containerGroups/{name}/containers/main/logs"
+
+        async def printed() -> str:
+            return (await arm.get(logs)).json()["content"]
+
+        assert await eventually(printed) == "hidden = 1\n"
 
     async def test_a_missing_share_is_the_reason_of_the_failure(self, name: str):
         missing = ShareMount("missing", "files", "hidden-key", "/work")

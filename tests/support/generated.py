@@ -40,6 +40,8 @@ OPERATIONS = {
     for found in schemathesis.openapi.from_dict(api.openapi).get_all_operations()
     if isinstance(found, Ok)
 }
+UPLOADING = {name: api for name, api in APIS.items() if "multipart/form-data" in str(api.openapi["paths"])}
+"""The APIs that take files."""
 HARMFUL = {"gateway DELETE /api/alerts/clear": {"run_id": "unknown"}}
 """What a generated query must contain so that the records of other tests stay."""
 

@@ -13,5 +13,7 @@ SHORT_CLOCKS = {
     "RUNYARD_SOCKET_SILENCE": "4",
     "RUNYARD_PROBE_PAUSES": "2,10,60",
     "RUNYARD_START_PAUSES": "1,1,2",
+    "DEV8_LOOK_PAUSES": "0.2",
+    "DEV8_REPORT_SECONDS": "1",
 }
 """Settings under which the app waits for a shorter time than in production."""
