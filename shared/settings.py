@@ -80,6 +80,11 @@ class Settings(BaseModel):
     history_days: int = Field(30, ge=1, alias="RUNYARD_HISTORY_DAYS")
     key_cache: float = Field(5, ge=0, alias="RUNYARD_KEY_CACHE")
     health_fresh: float = Field(5, ge=0, alias="RUNYARD_HEALTH_FRESH")
+    max_records: int = Field(10_000, ge=1, alias="RUNYARD_MAX_RECORDS")
+    ownpilot_auth: Literal["none", "api-key", "jwt"] = Field("none", alias="OWNPILOT_AUTH")
+    ownpilot_jwt_secret: str = Field("", alias="OWNPILOT_JWT_SECRET", repr=False)
+    ownpilot_rate_minute: int = Field(500, ge=0, alias="OWNPILOT_RATE_MINUTE")
+    ownpilot_rate_burst: int = Field(750, ge=0, alias="OWNPILOT_RATE_BURST")
 
     @property
     def account(self) -> StorageAccount:

@@ -74,7 +74,10 @@ class Route(APIRoute):
         parse = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            return await parse(BoundedRequest(request.scope, request.receive))
+            bounded = BoundedRequest(request.scope, request.receive)
+            if self.body_field and getattr(request.app, "lenient_body", False):
+                bounded = await bounded.with_body()
+            return await parse(bounded)
 
         async def enveloped(request: Request) -> Response:
             response = await handle(request)

@@ -117,15 +117,15 @@ class TestList:
         assert await titles() == ["n1", "n4", "n3", "n2", "n0"]
         assert await titles(kind="errand") == ["n1", "n3"]
         assert await titles(kind="errand", pinned="false") == ["n3"]
-        assert await titles(q="GRÖSSE") == ["n1", "n4", "n2"]
-        assert await titles(q="n2", kind="errand") == []
+        assert await titles(search="GRÖSSE") == ["n1", "n4", "n2"]
+        assert await titles(search="n2", kind="errand") == []
         assert await titles(limit=2, offset=1) == ["n4", "n3"]
         assert (await sample.get("/notes", params={"kind": "poem"}, headers=me)).status_code == 400
 
     async def test_the_link_keeps_filter_and_search(self, sample: httpx.AsyncClient, me: dict[str, str]):
         for _ in range(3):
             await create(sample, me, title="same")
-        first = await sample.get("/notes", params={"q": "same", "limit": 2}, headers=me)
+        first = await sample.get("/notes", params={"search": "same", "limit": 2}, headers=me)
         link = first.headers["link"].partition(">")[0].removeprefix("</sample")
         second = await sample.get(link, headers=me)
         assert (first.json()["data"]["total"], len(second.json()["data"]["notes"])) == (3, 1)
