@@ -15,7 +15,7 @@ param location string
 param principalId string = ''
 
 @description('The APIs to serve, separated by commas. Each gets a Web PubSub hub with the name of the API.')
-param apis string = 'gateway,stepflow'
+param apis string = 'gateway,stepflow,ownpilot'
 
 @description('Origins from which browsers may call the app (CORS), separated by commas; * allows all, empty allows none.')
 param corsOrigins string = '*'
@@ -27,6 +27,10 @@ param adminKey string = ''
 @secure()
 @description('Anthropic API key for the Claude models; empty: Claude models are not available.')
 param anthropicApiKey string = ''
+
+@secure()
+@description('Secret of at least 32 characters that signs the tokens of OwnPilot when OWNPILOT_AUTH is jwt; empty: there is none.')
+param ownpilotJwtSecret string = ''
 
 @secure()
 @description('Secret in the URL to which Web PubSub sends events. By default each deployment creates a new one.')
@@ -100,6 +104,7 @@ module vault 'modules/vault.bicep' = {
     eventsCode: eventsCode
     adminKey: adminKey
     anthropicApiKey: anthropicApiKey
+    ownpilotJwtSecret: ownpilotJwtSecret
   }
 }
 
@@ -173,6 +178,11 @@ module app 'modules/app.bicep' = {
         RUNYARD_HISTORY_DAYS: '30'
         RUNYARD_KEY_CACHE: '5'
         RUNYARD_HEALTH_FRESH: '5'
+        RUNYARD_MAX_RECORDS: '10000'
+        OWNPILOT_AUTH: 'api-key'
+        OWNPILOT_JWT_SECRET: vault.outputs.ownpilotJwtSecretReference
+        OWNPILOT_RATE_MINUTE: '500'
+        OWNPILOT_RATE_BURST: '750'
       },
       extraSettings
     )

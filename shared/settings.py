@@ -45,7 +45,7 @@ class Settings(BaseModel):
     storage: str = Field("UseDevelopmentStorage=true", alias="AzureWebJobsStorage")
     storage_account_name: str = Field("", alias="AzureWebJobsStorage__accountName")
     client_id: str = Field("", alias="AZURE_CLIENT_ID")
-    apis: str = Field("gateway,stepflow", alias="RUNYARD_APIS")
+    apis: str = Field("gateway,stepflow,ownpilot", alias="RUNYARD_APIS")
     public_url: str = Field("", alias="RUNYARD_PUBLIC_URL")
     website_hostname: str = Field("127.0.0.1:7071", alias="WEBSITE_HOSTNAME")
     webpubsub: str = Field("", alias="RUNYARD_WEBPUBSUB")

@@ -43,7 +43,7 @@ class Resource(Generic[R]):
         settle: Settle,
     ):
         self.routes, self.collection = routes, collection
-        self._shapes, self._search, self._order, self._settle = shapes, search, tuple(order), settle
+        self.shapes, self._search, self._order, self._settle = shapes, search, tuple(order), settle
         self._kept: Recent[str, _Kept] = Recent(seconds=60)
         # Instances count apart, so there may be more records than one of them allows; a list must still show them.
         collection.max_records = max(collection.max_records, 2 * settings().max_records)
@@ -76,7 +76,7 @@ class Resource(Generic[R]):
 
         `BadRequest` LIMIT_REACHED when the owner has `RUNYARD_MAX_RECORDS` of them. These are counted once a minute.
         """
-        body = _checked(self._shapes.new, values)
+        body = _checked(self.shapes.new, values)
         kept = await self._kept.get(owner, lambda: self._count(owner))
         if kept.records >= settings().max_records:
             raise BadRequest(f"There are {kept.records} records already: delete some first", code="LIMIT_REACHED")
@@ -97,7 +97,7 @@ class Resource(Generic[R]):
         self, owner: str, record_id: str, values: Mapping[str, Any] | BaseModel, *, if_match: str | None = None
     ) -> R:
         """Set these members of a record. `RecordNotFound`, `RecordConflict`, `RecordChanged` (`if_match`)."""
-        body = _checked(self._shapes.patch, values)
+        body = _checked(self.shapes.patch, values)
 
         def change(record: R) -> None:
             for name in body.model_fields_set:

@@ -6,7 +6,15 @@ from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    WithJsonSchema,
+    create_model,
+)
 from pydantic.fields import FieldInfo
 
 from shared.http.bodies import RequestBody, ResponseBody
@@ -132,7 +140,7 @@ def _constrained(info: FieldInfo) -> Any:
 
 def _serialized(info: FieldInfo) -> Any:
     """Return the type of a field as it is shown: what is stored is not checked again."""
-    kept = [part for part in info.metadata if isinstance(part, PlainSerializer)]
+    kept = [part for part in info.metadata if isinstance(part, PlainSerializer | WithJsonSchema)]
     return Annotated[cast("Any", info.annotation), *kept] if kept else info.annotation
 
 
