@@ -1,6 +1,7 @@
 """What the contract suite needs to know of an API."""
 
 import csv
+import re
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Description(ABC):
     - `undocumented` are routes that the app has beside the documented ones.
     - `wrong_credentials` are `Authorization` headers that no API key stands in; none where no route needs a key.
     - `unknown_method` is the status for a known path with another method.
+    - `any_id` are routes, by method and path, whose parameter may be any text: a key, a name.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Description(ABC):
     undocumented: frozenset[tuple[str, str]]
     wrong_credentials: tuple[str, ...] = ()
     unknown_method: int = 404
+    any_id: frozenset[str] = frozenset()
 
     def __init__(self, name: str):
         self.name = name
@@ -72,6 +75,11 @@ class Description(ABC):
     @abstractmethod
     async def open(self, environment: Environment) -> httpx.AsyncClient:
         """A client that shows a valid credential; makes the records to which examples refer."""
+
+    async def url_for(self, route: DocumentedRoute) -> str:
+        """The address at which a route succeeds."""
+        record_id = await self.id_for(route) if "{" in route.path else ""
+        return f"/{self.name}{re.sub(r'{[a-z_]+}', record_id, route.path)}"
 
     @abstractmethod
     async def id_for(self, route: DocumentedRoute) -> str:
