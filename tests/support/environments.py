@@ -52,7 +52,9 @@ class StrictHost:
 
 
 STRICT = {
-    "RUNYARD_APIS": "gateway",
+    "RUNYARD_APIS": "gateway,ownpilot",
+    "RUNYARD_ADMIN_KEY": "sk-strict-root",
+    "OWNPILOT_AUTH": "api-key",
     "RUNYARD_ARTIFACT_LIMIT": "1000000",
     "RUNYARD_METRICS_OPEN": "false",
     "RUNYARD_KEY_CACHE": "1",

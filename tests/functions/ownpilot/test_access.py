@@ -1,23 +1,23 @@
 """Who may call: nobody is asked, or an API key, or a JSON web token is needed, as a setting says."""
 
+import json
 import re
 import time
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import jwt
 import pytest
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
 
 from functions.ownpilot import api
 from functions.ownpilot.core.owner import user_of_token
+from functions.ownpilot.ws import handle_event
 from infra.local.environment import Environment
-from shared.http.errors import Unavailable
-from shared.http.ratelimit import RateLimit
+from shared.http.errors import Forbidden, Unauthorized, Unavailable
+from shared.sockets import Event
+from shared.workflows import WorkflowClient
 from tests.support.environments import StrictHost, another_host, connected
 from tests.support.gateway import Gateway
 from tests.support.ownpilot import BASE, data_of, refused
@@ -35,7 +35,7 @@ OPEN = {
 CLOSED = sorted(
     {(method, route.path) for route in api.own_routes for method in route.methods or ()} - OPEN
 )  # fmt: skip
-JWT_SECRET = "a secret of more than thirty-two characters"
+JWT_SECRET = "a secret that is long enough for each of the algorithms, HS512 too, of 64 bytes"
 LIMIT, BURST = 20, 30
 
 
@@ -132,7 +132,7 @@ class TestTokens:
     async def test_a_secret_that_is_too_short_opens_nothing(self):
         async with connected(OWNPILOT_JWT_SECRET="x" * 31):
             with pytest.raises(Unavailable):
-                user_of_token(token("x" * 31))
+                user_of_token(token())
 
     async def test_more_than_the_burst_is_429_and_health_is_free(self, by_token: httpx.AsyncClient):
         headers = {"Authorization": f"Bearer {token()}"}
@@ -148,8 +148,27 @@ class TestTokens:
 
 
 class TestSockets:
-    @pytest.mark.parametrize("query", ["", "?token=x", "?api_key=sk-wrong"])
-    async def test_none_opens_without_a_valid_credential(self, tokens_socket: str, query: str):
-        with pytest.raises(InvalidStatus) as refusal:
-            await connect(f"{tokens_socket}{query}", proxy=None)
-        assert refusal.value.response.status_code in (401, 403)
+    """The dialogue, as Web PubSub's events reach one instance only: that of the suite, which asks nobody."""
+
+    async def reply(self, **query: str) -> Any:
+        opened = json.dumps({"query": {name: [value] for name, value in query.items()}}).encode()
+        event = Event("ownpilot", "connect", "c1", None, {}, opened, "application/json")
+        return await handle_event(event, cast("WorkflowClient", None))
+
+    async def test_a_token_names_the_person(self):
+        async with connected(OWNPILOT_AUTH="jwt", OWNPILOT_JWT_SECRET=JWT_SECRET):
+            assert (await self.reply(token=token(sub="ann"))).state == {"owner": "ann"}
+            assert (await self.reply(api_key=token(sub="ann"))).state == {"owner": "ann"}
+            for query, error in (({}, Unauthorized), ({"token": "x"}, Forbidden)):
+                with pytest.raises(error):
+                    await self.reply(**query)
+            with pytest.raises(Forbidden):
+                await self.reply(token=token(sub="ann"), userId="ben")
+
+    async def test_a_key_names_its_client(self, stack: Environment, gateway: Gateway):
+        async with connected(**stack.app_settings, OWNPILOT_AUTH="api-key", RUNYARD_ADMIN_KEY="sk-root"):
+            assert (await self.reply(api_key=gateway.key)).state == {"owner": gateway.id}
+            assert (await self.reply(api_key="sk-root", userId="ben")).state == {"owner": "ben"}
+            for query, error in (({}, Unauthorized), ({"api_key": "sk-wrong"}, Forbidden)):
+                with pytest.raises(error):
+                    await self.reply(**query)

@@ -177,6 +177,7 @@ class TestFailures:
     ):
         me, body = Person(f"failing {type(error).__name__}"), ProviderKey(provider="openai", api_key="k")
         await record_event(me.id, "tool.success", TOOL)
+        await settings_store.write(me.id, "theme", "dark")  # so that the tables exist
         wire = client().wire
         inner, wire.transport = wire.transport, Failing(wire.transport, table, error, landed=landed)
         with pytest.raises(type(error)):

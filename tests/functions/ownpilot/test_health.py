@@ -29,7 +29,7 @@ async def test_all_is_well_while_everything_answers(http: httpx.AsyncClient, bas
 @BOTH
 async def test_what_can_be_told_of_images(http: httpx.AsyncClient, base: str):
     pulled = data_of(await http.post(f"{base}/sandbox/pull-images"))["images"]
-    assert pulled == dict.fromkeys(("python", "javascript", "shell"), {"success": True})
+    assert pulled == {name: {"success": True} for name in ("python", "javascript", "shell")}
     first = data_of(await http.get(f"{base}/sandbox"))
     assert (first["dockerAvailable"], first["imagesAvailable"]["alpine:latest"]) == (True, True)
     again = data_of(await http.get(f"{base}/sandbox", params={"refresh": "true"}))
@@ -50,7 +50,11 @@ async def test_without_storage_and_containers_it_is_degraded_and_not_ready():
         )  # fmt: skip
         RECORDS.forget()
         CONTAINERS.forget()
-    assert {check.name: check.status for check in found.checks} == {"core": "pass", "database": "fail", "docker": "warn"}
+    assert {check.name: check.status for check in found.checks} == {
+        "core": "pass",
+        "database": "fail",
+        "docker": "warn",
+    }
     assert (found.status, found.database.connected, found.sandbox.code_execution_enabled) == ("degraded", False, False)
     assert (response.status_code, state.status) == (503, "unavailable")
     assert [pull.success for pull in pulled.images.values()] == [False] * 3 and sandbox.error

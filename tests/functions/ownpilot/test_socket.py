@@ -3,6 +3,7 @@
 import asyncio
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from websockets.asyncio.client import connect
@@ -20,7 +21,7 @@ async def receive(socket: Any) -> dict[str, Any]:
 @pytest.mark.usefixtures("app")
 async def test_the_greeting_comes_first_then_the_messages_of_this_person_only(stack: Environment, me: OwnPilot):
     address = f"ws://127.0.0.1:{stack.ports['host']}/ownpilot/ws"
-    async with connect(f"{address}?userId={me.user}", proxy=None) as mine, connect(address, proxy=None) as other:
+    async with connect(f"{address}?userId={quote(me.user)}", proxy=None) as mine, connect(address, proxy=None) as other:
         for socket, user in ((mine, me.user), (other, "default")):
             ready = await receive(socket)
             assert (ready["type"], ready["payload"]["userId"]) == ("connection:ready", user)
