@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
+class RecentValues(Generic[K, V]):
     """Keeps each value, which is never None, for `seconds`; of more than `most` values, the oldest are dropped.
 
     Another instance may have changed what stands behind a value, so only what may be that old belongs here.

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.http.errors import BadRequest, invalid_request
 from shared.http.shapes import Settle, Shapes
-from shared.recent import Recent
+from shared.recent import RecentValues
 from shared.settings import settings
 from shared.tables import Page, Record
 from shared.tables.page import Order
@@ -44,7 +44,7 @@ class Resource(Generic[R]):
     ):
         self.routes, self.collection = routes, collection
         self.shapes, self._search, self._order, self._settle = shapes, search, tuple(order), settle
-        self._kept: Recent[str, _Kept] = Recent(seconds=60)
+        self._kept: RecentValues[str, _Kept] = RecentValues(seconds=60)
         # Instances count apart, so there may be more records than one of them allows; a list must still show them.
         collection.max_records = max(collection.max_records, 2 * settings().max_records)
 

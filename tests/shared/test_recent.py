@@ -2,11 +2,11 @@
 
 import asyncio
 
-from shared.recent import Recent
+from shared.recent import RecentValues
 
 
 async def test_a_value_is_looked_up_once_until_it_is_forgotten():
-    recent, loads = Recent[str, int](seconds=60), 0
+    recent, loads = RecentValues[str, int](seconds=60), 0
 
     async def load() -> int:
         nonlocal loads
@@ -23,8 +23,8 @@ async def test_an_old_value_is_looked_up_again_and_the_oldest_go_first():
     async def load() -> int:
         return 1
 
-    assert (await Recent[str, int](seconds=0).get("a", load)) == 1
-    aged, small = Recent[str, int](seconds=0), Recent[int, int](seconds=60, most=2)
+    assert (await RecentValues[str, int](seconds=0).get("a", load)) == 1
+    aged, small = RecentValues[str, int](seconds=0), RecentValues[int, int](seconds=60, most=2)
     await aged.get("a", load)
     for key in range(3):
         await small.get(key, load)
@@ -32,7 +32,7 @@ async def test_an_old_value_is_looked_up_again_and_the_oldest_go_first():
 
 
 async def test_what_was_looked_up_before_a_change_is_not_kept():
-    recent, changed = Recent[str, int](seconds=60), asyncio.Event()
+    recent, changed = RecentValues[str, int](seconds=60), asyncio.Event()
 
     async def slow() -> int:
         await changed.wait()

@@ -10,7 +10,7 @@ from functions.ownpilot.core.audit_log import redacted
 from functions.ownpilot.core.entry import Entry
 from shared import tables
 from shared.faults import Sweep
-from shared.recent import Recent
+from shared.recent import RecentValues
 from shared.redaction import Redactor
 from shared.tables import Collection
 from shared.workflows import WorkflowClient
@@ -52,7 +52,7 @@ entries = Collection(
     counters=[("user_id", "type"), "user_id"],
     view=[name for name in DebugEntry.model_fields if name != "id"],
 )
-_enabled: Recent[str, bool] = Recent()
+_enabled: RecentValues[str, bool] = RecentValues()
 
 
 async def is_enabled(owner: str) -> bool:
