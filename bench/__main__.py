@@ -15,7 +15,7 @@ from typing import Any
 from bench.figures import Figure
 from infra.emulator.processes import ROOT
 
-PARTS = ("start", "requests", "runs", "load", "records", "growth", "writers", "durable", "webpubsub")
+PARTS = ("start", "requests", "runs", "load", "records", "growth", "writers", "durable", "webpubsub", "ownpilot")
 SHOWN = ("start", "requests", "runs", "load")
 RESULTS, README = Path(__file__).with_name("results.json"), ROOT / "README.md"
 _TABLE = re.compile(r"(<!-- figures of make bench -->\n).*?(<!-- end of the figures -->)", re.DOTALL)

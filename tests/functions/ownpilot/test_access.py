@@ -121,7 +121,7 @@ class TestTokens:
     @pytest.mark.parametrize(
         "wrong",
         [token("another secret of more than thirty-two characters"), token(exp=1), token(sub=""), "x", "a.b.c",
-         jwt.encode({"name": "nobody"}, JWT_SECRET), jwt.encode({"sub": "ann"}, None, algorithm="none"),
+         jwt.encode({"name": "nobody"}, JWT_SECRET), jwt.encode({"sub": "ann"}, "", algorithm="none"),
          token(sub=7), token(nbf=time.time() + 3600), token(fill="x" * 9000)],
         ids=range(10),
     )  # fmt: skip
