@@ -15,7 +15,7 @@ param location string
 param principalId string = ''
 
 @description('The APIs to serve, separated by commas. Each gets a Web PubSub hub with the name of the API.')
-param apis string = 'gateway,stepflow,anymind,dev8'
+param apis string = 'gateway,stepflow,anymind,dev8,ownpilot'
 
 @description('Origins from which browsers may call the app (CORS), separated by commas; * allows all, empty allows none.')
 param corsOrigins string = '*'
@@ -30,6 +30,10 @@ param anthropicApiKey string = ''
 
 @description('Image of the workspaces of Dev8; own: the image of infra/workspace, which the hook of azure.yaml builds.')
 param dev8Image string = 'vaibhavsing/dev8-workspace:latest'
+
+@secure()
+@description('Secret of at least 32 characters that signs the tokens of OwnPilot when OWNPILOT_AUTH is jwt; empty: there is none.')
+param ownpilotJwtSecret string = ''
 
 @secure()
 @description('Secret in the URL to which Web PubSub sends events. By default each deployment creates a new one.')
@@ -112,6 +116,7 @@ module vault 'modules/vault.bicep' = {
     eventsCode: eventsCode
     adminKey: adminKey
     anthropicApiKey: anthropicApiKey
+    ownpilotJwtSecret: ownpilotJwtSecret
   }
 }
 
@@ -218,6 +223,11 @@ module app 'modules/app.bicep' = {
         DEV8_SHARE_DAYS: '7'
         DEV8_CORE_PRICE: '0'
         DEV8_MEMORY_PRICE: '0'
+        RUNYARD_MAX_RECORDS: '10000'
+        OWNPILOT_AUTH: 'api-key'
+        OWNPILOT_JWT_SECRET: vault.outputs.ownpilotJwtSecretReference
+        OWNPILOT_RATE_MINUTE: '500'
+        OWNPILOT_RATE_BURST: '750'
       },
       extraSettings
     )

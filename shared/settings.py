@@ -55,7 +55,7 @@ class Settings(BaseModel):
     storage: str = Field("UseDevelopmentStorage=true", alias="AzureWebJobsStorage")
     storage_account_name: str = Field("", alias="AzureWebJobsStorage__accountName")
     client_id: str = Field("", alias="AZURE_CLIENT_ID")
-    apis: str = Field("gateway,stepflow,anymind,dev8", alias="RUNYARD_APIS")
+    apis: str = Field("gateway,stepflow,anymind,dev8,ownpilot", alias="RUNYARD_APIS")
     public_url: str = Field("", alias="RUNYARD_PUBLIC_URL")
     website_hostname: str = Field("127.0.0.1:7071", alias="WEBSITE_HOSTNAME")
     webpubsub: str = Field("", alias="RUNYARD_WEBPUBSUB")
@@ -120,6 +120,11 @@ class Settings(BaseModel):
     dev8_share_days: float = Field(7, ge=0, alias="DEV8_SHARE_DAYS")
     dev8_core_price: float = Field(0, ge=0, alias="DEV8_CORE_PRICE")
     dev8_memory_price: float = Field(0, ge=0, alias="DEV8_MEMORY_PRICE")
+    max_records: int = Field(10_000, ge=1, alias="RUNYARD_MAX_RECORDS")
+    ownpilot_auth: Literal["none", "api-key", "jwt"] = Field("none", alias="OWNPILOT_AUTH")
+    ownpilot_jwt_secret: str = Field("", alias="OWNPILOT_JWT_SECRET", repr=False)
+    ownpilot_rate_minute: int = Field(500, ge=0, alias="OWNPILOT_RATE_MINUTE")
+    ownpilot_rate_burst: int = Field(750, ge=0, alias="OWNPILOT_RATE_BURST")
 
     @property
     def account(self) -> StorageAccount:

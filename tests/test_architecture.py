@@ -212,8 +212,10 @@ def index() -> dict[str, list[str]]:
     """What a worker with an empty environment has after indexing: function names and loaded modules."""
     code = (
         "import json, sys, function_app\n"
-        "names = [f.get_function_name() for f in function_app.app.get_functions()]\n"
-        "print(json.dumps({'functions': names, 'modules': sorted(sys.modules)}))"
+        "found = function_app.app.get_functions()\n"
+        "names = [f.get_function_name() for f in found]\n"
+        "print(json.dumps({'functions': names, 'modules': sorted(sys.modules), "
+        "'bindings': [f.get_function_json() for f in found]}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -231,6 +233,20 @@ class TestIndexing:
         names = index["functions"]
         assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,127}", name) and name.lower() != "host" for name in names)
         assert len({name.lower() for name in names}) == len(names)
+
+    def test_the_platform_takes_what_it_is_told_of_the_triggers(self, index: dict[str, list[str]]):
+        """Above 204,800 characters it refuses every change of the app's triggers; this is the sum that it gets."""
+        told = [
+            {**binding, "functionName": name}
+            for name, described in zip(index["functions"], index["bindings"], strict=True)
+            for binding in json.loads(described)["bindings"]
+            if binding["type"].endswith("Trigger")
+        ]
+        assert len(told) == len(index["functions"])
+        assert len(json.dumps(told)) < 150_000
+
+    def test_the_names_of_ownpilots_functions_are_short(self, index: dict[str, list[str]]):
+        assert max(len(name) for name in index["functions"] if name.startswith("ownpilot_")) < 64
 
 
 BUDGET = 1.5

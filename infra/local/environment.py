@@ -40,7 +40,7 @@ def ports_from(first: int) -> dict[str, int]:
     return dict(zip(PORTS, ports, strict=True))
 
 
-SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow"}
+SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow", "/ownpilot/ws": "ownpilot"}
 """The documented socket paths, and the hub to which the host forwards each of them."""
 
 WARM = "warm"

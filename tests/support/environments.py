@@ -57,13 +57,14 @@ class StrictHost:
 ROOT_KEY = "sk-the-key-of-the-first-administrator"
 
 STRICT = {
-    "RUNYARD_APIS": "gateway,anymind,dev8",
+    "RUNYARD_APIS": "gateway,anymind,dev8,ownpilot",
     "RUNYARD_ADMIN_KEY": ROOT_KEY,
     "RUNYARD_ARM_TIMEOUT": "1",
     "DEV8_AUTH_ENABLED": "true",
     "DEV8_USER_ENVIRONMENTS": "2",
     "DEV8_CORE_PRICE": "0.04",
     "DEV8_MEMORY_PRICE": "0.0045",
+    "OWNPILOT_AUTH": "api-key",
     "RUNYARD_ARTIFACT_LIMIT": "1000000",
     "RUNYARD_METRICS_OPEN": "false",
     "RUNYARD_KEY_CACHE": "1",

@@ -6,7 +6,12 @@ UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
 SECRET = "sk-abcdefghijklmnopqrstuvwxyz012345"
 """A text that looks like a key, so that it must be masked."""
 
-UNLIMITED = {"RUNYARD_RATE_MINUTE": "0", "RUNYARD_RATE_SECOND": "0", "ANYMIND_RATE_MINUTE": "0"}
+UNLIMITED = {
+    "RUNYARD_RATE_MINUTE": "0",
+    "RUNYARD_RATE_SECOND": "0",
+    "ANYMIND_RATE_MINUTE": "0",
+    "OWNPILOT_RATE_MINUTE": "0",
+}
 """Settings without rate limits."""
 
 SHORT_CLOCKS = {
