@@ -1,20 +1,13 @@
 """Runs: from request to result, its stages, what one run calls, and many runs at once."""
 
 import asyncio
-import contextlib
 import statistics
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 from bench.figures import Figure, times
-from bench.recorder import Recorder, recording
-from bench.services import SETTINGS, Client, running, started_client
-from infra.emulator import azurite, webpubsub
-from infra.local.environment import Environment
-from tests.support.environments import connected
+from bench.recorder import Recorder
+from bench.services import Client, recorded, running
 
 SINGLE, STAGED, COUNTED, MANY = 25, 9, 5, 200
 STORAGE = ("blob", "queue", "table")
@@ -24,9 +17,9 @@ async def run() -> list[Figure]:
     """Measure everything; the runs are of the program `true`."""
     async with running() as client:
         figures = [*await _singles(client), *await _first_line(client), *await _many(client)]
-    async with _recorded("containers", "host") as (client, recorder):
+    async with recorded("containers", "host") as (client, recorder):
         figures += await _stages(client, recorder)
-    async with _recorded(*STORAGE, "containers", "webpubsub", "host") as (client, recorder):
+    async with recorded(*STORAGE, "containers", "webpubsub", "host") as (client, recorder):
         figures += await _calls(client, recorder)
     return figures
 
@@ -83,32 +76,6 @@ async def _many(client: Client) -> list[Figure]:
         Figure(f"{many}: last completion", moments[-1] - start, "s"),
         Figure(f"{many}: completed", 60 * MANY / (moments[-1] - start), "runs/min", at_least=435),
     ]
-
-
-@contextlib.asynccontextmanager
-async def _recorded(*services: str) -> AsyncIterator[tuple[Client, Recorder]]:
-    """The whole environment, with proxies in front of these services, and a client of it."""
-    async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        environment = Environment.temporary(folder, **SETTINGS)
-        ports = dict(environment.ports)
-        recorder = await stack.enter_async_context(recording({name: ports[name] for name in services}))
-        ports |= recorder.ports
-        through: dict[str, str] = {}
-        if "table" in services:
-            given = azurite.connection_string(ports["blob"], ports["queue"], ports["table"], environment.keys.storage)
-            through["AzureWebJobsStorage"] = given
-        if "webpubsub" in services:
-            through["RUNYARD_WEBPUBSUB"] = webpubsub.connection_string(ports["webpubsub"], environment.keys.webpubsub)
-        through["RUNYARD_ARM_ENDPOINT"] = f"http://127.0.0.1:{ports['containers']}"
-        through["RUNYARD_PUBLIC_URL"] = f"http://127.0.0.1:{ports['host']}"
-        environment.settings = {**environment.settings, **through}
-        stack.push_async_callback(environment.stop)
-        await environment.start()
-        environment.allow(f"http://127.0.0.1:{ports['host']}/jobs/")
-        environment.allow(f"http://127.0.0.1:{ports['blob']}/{azurite.ACCOUNT}/")
-        await stack.enter_async_context(connected(**environment.app_settings))
-        yield await started_client(environment, stack), recorder
 
 
 async def _stages(client: Client, recorder: Recorder) -> list[Figure]:

@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from infra.emulator import azurite
+from bench.recorder import Recorder, recording
+from infra.emulator import azurite, webpubsub
 from infra.emulator.processes import Child, free_ports, listening, python
 from infra.local.environment import NODE_MODULES, Environment
 from tests.support.environments import connected
@@ -116,11 +117,11 @@ async def started_client(environment: Environment, stack: contextlib.AsyncExitSt
 
 
 @contextlib.asynccontextmanager
-async def running(*, app: Path | None = None) -> AsyncIterator[Client]:
-    """The whole environment, and a client of it; `app` is the folder of another app to serve."""
+async def running(*, app: Path | None = None, **settings: str) -> AsyncIterator[Client]:
+    """The whole environment with these settings, and a client of it; `app` is the folder of another app to serve."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        environment = Environment.temporary(folder, **SETTINGS)
+        environment = Environment.temporary(folder, **SETTINGS, **settings)
         environment.serve = app is None
         stack.push_async_callback(environment.stop)
         await environment.start()
@@ -128,6 +129,32 @@ async def running(*, app: Path | None = None) -> AsyncIterator[Client]:
             environment.host = await _host(app, environment, folder)
         await stack.enter_async_context(connected(**environment.app_settings))
         yield await started_client(environment, stack)
+
+
+@contextlib.asynccontextmanager
+async def recorded(*services: str, **settings: str) -> AsyncIterator[tuple[Client, Recorder]]:
+    """The whole environment with these settings, proxies in front of these services, and a client of it."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        environment = Environment.temporary(folder, **SETTINGS, **settings)
+        ports = dict(environment.ports)
+        recorder = await stack.enter_async_context(recording({name: ports[name] for name in services}))
+        ports |= recorder.ports
+        through: dict[str, str] = {}
+        if "table" in services:
+            given = azurite.connection_string(ports["blob"], ports["queue"], ports["table"], environment.keys.storage)
+            through["AzureWebJobsStorage"] = given
+        if "webpubsub" in services:
+            through["RUNYARD_WEBPUBSUB"] = webpubsub.connection_string(ports["webpubsub"], environment.keys.webpubsub)
+        through["RUNYARD_ARM_ENDPOINT"] = f"http://127.0.0.1:{ports['containers']}"
+        through["RUNYARD_PUBLIC_URL"] = f"http://127.0.0.1:{ports['host']}"
+        environment.settings = {**environment.settings, **through}
+        stack.push_async_callback(environment.stop)
+        await environment.start()
+        environment.allow(f"http://127.0.0.1:{ports['host']}/jobs/")
+        environment.allow(f"http://127.0.0.1:{ports['blob']}/{azurite.ACCOUNT}/")
+        await stack.enter_async_context(connected(**environment.app_settings))
+        yield await started_client(environment, stack), recorder
 
 
 async def _host(app: Path, environment: Environment, folder: Path) -> Child:

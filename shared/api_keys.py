@@ -6,21 +6,19 @@ in `RUNYARD_ADMIN_KEY`; it gives others their scope.
 
 import hashlib
 import secrets
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import Field
 
-from shared import tables
+from shared.caller_cache import CallerCache
 from shared.http.admission import Guard
 from shared.http.errors import Forbidden, Unauthorized
 from shared.settings import settings
 from shared.tables import Collection, Record
 
-ACTIVE_EVERY = timedelta(minutes=1)
 INVALID = "Invalid or missing API key"
 NOT_OPENED = "This API key does not open this API"
 
@@ -55,12 +53,12 @@ clients = Collection("Clients", Client, unique=["name", "key_hash"])
 ROOT_ID = "00000000-0000-7000-8000-000000000001"
 """The id of the administrator that the settings name; it has no record."""
 
-_seen: dict[str, tuple[Client, float]] = {}
+_callers = CallerCache(clients, "key_hash", used="last_active")
 
 
-def new_key() -> tuple[str, str]:
-    """Return a new API key (256 random bits) and the hash of it to store."""
-    key = f"sk-{secrets.token_urlsafe(32)}"
+def new_key(prefix: str = "sk-") -> tuple[str, str]:
+    """Return a new API key, the prefix and 43 characters (256 random bits), and the hash of it to store."""
+    key = f"{prefix}{secrets.token_urlsafe(32)}"
     return key, key_hash(key)
 
 
@@ -80,29 +78,12 @@ async def client_of(key: str, *, fresh: bool = False) -> Client | None:
     hashed, admin_key = key_hash(key), settings().admin_key
     if admin_key and secrets.compare_digest(hashed, key_hash(admin_key)):
         return Client(id=ROOT_ID, name="administrator", key_hash=hashed, scope=Scope.ADMINISTRATOR)
-    client, until = _seen.get(hashed, (None, 0.0)) if not fresh else (None, 0.0)
-    try:
-        if client is None or until < time.monotonic():
-            until = time.monotonic() + settings().key_cache
-            client = await clients.find("key_hash", hashed)
-        if datetime.now(UTC) - client.last_active > ACTIVE_EVERY:
-            client = await clients.update(client.id, _touch)
-    except tables.RecordNotFound:
-        _seen.pop(hashed, None)
-        return None
-    if len(_seen) > 10_000:
-        _seen.clear()
-    _seen[hashed] = (client, until)
-    return client
+    return await _callers.find(hashed, fresh=fresh)
 
 
 def forget_key(hashed: str) -> None:
     """Remove a key from this instance's cache."""
-    _seen.pop(hashed, None)
-
-
-def _touch(client: Client) -> None:
-    client.last_active = datetime.now(UTC)
+    _callers.forget(hashed)
 
 
 async def current_client(request: Request) -> Client:
@@ -144,6 +125,24 @@ def require_administrator(caller: Client, client_id: str | None = None) -> None:
         return
     raise Forbidden("This needs an administrator's key")
 
+
+async def registrar(request: Request) -> Client | None:
+    """Return the client who registers somebody: None for a stranger, who may while registration is open.
+
+    `Unauthorized` or `Forbidden` when it is closed and the caller shows no administrator's key.
+    """
+    key = key_of(request)
+    caller = await client_of(key) if key else None
+    if settings().registration == "closed":
+        if caller is None:
+            raise Unauthorized(INVALID)
+        if not caller.is_administrator:
+            raise Forbidden("Only an administrator registers clients")
+    return caller
+
+
+Registrar = Annotated[Client | None, Depends(registrar)]
+"""Parameter type of a route that registers callers."""
 
 CurrentClient = Annotated[Client, Depends(current_client)]
 """Parameter type of every route that needs a key."""

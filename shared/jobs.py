@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from shared.tables import Collection, Record
+from shared.notices import Notices
+from shared.tables import Collection, Record, RecordNotFound, StorageUnavailable
 
 LOGS = "logs"
 """Blob container of the append blobs with a job's whole output; the blob's name is the job's id."""
@@ -31,6 +32,9 @@ CANCEL = "cancel"
 
 FINISHED = "finished"
 """The event that a job's workflow waits for; raised once the runner's exit is in the job's record."""
+
+CHECK = "check"
+"""The event that asks a job's workflow to check its container soon, because it seems to have ended."""
 
 
 class JobState(StrEnum):
@@ -57,6 +61,9 @@ MAX_MOMENTS = 1000
 
 MAX_TEXT = 8192
 """Characters of a message or a reason."""
+
+REPORT_BYTES = 4 * 1024 * 1024
+"""Bytes of the largest file that a job may report as text."""
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
@@ -89,8 +96,9 @@ class Exit(BaseModel):
 
     `ran` is how many seconds the command took, None when it was not started. `printed` are the moments of that output
     which came with the report, as in `Printed`. `exit_code` is None when the command was not started or its end was not
-    reported. `size` is the length of the output in bytes. The bounds are those of what the app can store: a runner's
-    report is not trusted.
+    reported. `size` is the length of the output in bytes. `report` is the text of the file that `JobSpec.report` names,
+    not redacted, with U+FFFD for bytes that are not UTF-8; None when the command has written none, and when it could
+    not be read, which `skipped` then says. The bounds are those of what the app can store: a runner is not trusted.
     """
 
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -102,6 +110,7 @@ class Exit(BaseModel):
     size: Bytes = 0
     files: Annotated[list[KeptFile], Field(max_length=MAX_FILES)] = []
     skipped: Annotated[list[SkippedFile], Field(max_length=MAX_SKIPPED)] = []
+    report: Annotated[str, Field(max_length=REPORT_BYTES)] | None = None
 
     @property
     def started_at(self) -> datetime | None:
@@ -127,10 +136,11 @@ class Captured(BaseModel):
 class Job(Record):
     """One container job; its id is the id of the record that it runs for.
 
-    `token_hash` is the hash of the runner's bearer token, `timeout` in seconds, `inputs` the paths of its input files,
-    `size` the bytes of output received, `handled` how many of them `JobKind.output` was called for; the rest came with
-    the exit. `captured` are files named by lines that have not arrived yet. `exit` is an
-    `Exit` as JSON.
+    `token_hash` is the hash of the runner's bearer token, `timeout` in seconds, `inputs` the paths of the input files
+    that are stored for this job alone, `size` the bytes of output received, `handled` how many of them
+    `JobKind.output` was called for; the rest came with the exit. `captured` are files named by lines that have not
+    arrived yet. `exit` is an `Exit` as JSON. `worker` is the id of the warm container that runs it, "" when it has a
+    container of its own; `accepted` is whether that worker is known to have the order.
     """
 
     kind: str
@@ -142,6 +152,8 @@ class Job(Record):
     handled: int = 0
     captured: list[Captured] = []
     exit: dict[str, Any] | None = None
+    worker: str = ""
+    accepted: bool = False
 
     @property
     def group(self) -> str:
@@ -150,29 +162,41 @@ class Job(Record):
 
 
 @dataclass(frozen=True)
+class BlobInput:
+    """A stored blob as an input file: the container downloads it by a link, and it stays when the job has ended."""
+
+    container: str
+    blob: str
+
+
+@dataclass(frozen=True)
 class JobSpec:
     """What to run: `command` in `directory` for at most `timeout` seconds.
 
-    `inputs` are the contents of files by their path below `directory`. `secrets` are environment variables that are
-    masked in the output and never stored in a record. `keep` is a folder below `directory` whose files are kept at the
-    end.
+    `inputs` are files by their path below `directory`: the content, or a blob. `secrets` are environment variables that
+    are masked in the output and never stored in a record. `keep` is a folder below `directory` whose files are kept at
+    the end. `report` is the path below `directory` of a file of at most `REPORT_BYTES` whose text becomes
+    `Exit.report`.
     `capture` is a regular expression for lines of output; its group `path` names a file or folder to keep at once.
     `mask_words` is whether values after words such as `key=` are masked in the output too. `image` replaces the
-    runner's image. `cpu` is in cores, `memory_gb` in GB; None is what `RUNYARD_JOB_MEMORY` says.
+    runner's image. `cpu` is in cores, `memory_gb` in GB; None is what `RUNYARD_JOB_MEMORY` says. `owner` is on whose
+    behalf the job runs: only jobs of one owner ever share a container, and a job without an owner never does.
     """
 
     command: list[str]
     timeout: int
     directory: str = "workspace"
-    inputs: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    inputs: Mapping[str, bytes | BlobInput] = field(default_factory=dict[str, bytes | BlobInput])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     keep: str | None = None
+    report: str | None = None
     capture: str | None = None
     mask_words: bool = True
     image: str | None = None
     cpu: float = 1.0
     memory_gb: float | None = None
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -203,11 +227,14 @@ class JobKind(ABC):
     """What an API does for one kind of job. A kind needs a `name`, `prepare` and `ended`; the rest has defaults.
 
     `name` is `<slice>.<noun>` (`gateway.run`); it is stored in the job's record, in its container group's tags and in
-    the paths of its files. Every method may be called again for the same job after a crash: a repeat must change
-    nothing.
+    the paths of its files. `queues` is whether a job waits while there is no room; otherwise it ends as unstartable.
+    `max_file` is the size in bytes of the largest file that a job may keep; None is what `RUNYARD_ARTIFACT_LIMIT` says.
+    Every method may be called again for the same job after a crash: a repeat must change nothing.
     """
 
     name: ClassVar[str]
+    queues: ClassVar[bool] = True
+    max_file: ClassVar[int | None] = None
 
     @abstractmethod
     async def prepare(self, job_id: str) -> JobSpec | None:
@@ -243,9 +270,10 @@ class JobKind(ABC):
         """
 
     async def wanted(self, job_id: str) -> bool:
-        """Return whether the job should go on; False ends its container.
+        """Return whether the job should go on; False ends its container. False, too, once `ended` has recorded the end.
 
         The default is True: the job runs until its command ends, its timeout passes or it is cancelled.
+        `wait_until_ended` needs a kind that overrides it.
         """
         return True
 
@@ -328,3 +356,25 @@ def token_hash(token: str) -> str:
 def group_name(job_id: str) -> str:
     """Return the name of a job's container group: lower-case letters, digits and hyphens, at most 63."""
     return f"job-{job_id}"
+
+
+ended_jobs = Notices()
+"""The news that the kind of a job has recorded its end, by the job's id."""
+
+
+async def wait_until_ended(job_id: str, seconds: float) -> bool:
+    """Wait until the job's kind has recorded the job's end; return False when it has not within `seconds`.
+
+    An end that this process has recorded is known at once, one that another process has recorded by looking at the
+    records. The job needs no record yet.
+    """
+    return await ended_jobs.wait(job_id, seconds, lambda: _end_is_recorded(job_id))
+
+
+async def _end_is_recorded(job_id: str) -> bool:
+    """Whether the job's exit is fixed and its kind has recorded it; False while storage does not answer."""
+    try:
+        job = await jobs.get(job_id)
+        return job.exit is not None and not await kind_of(job.kind).wanted(job_id)
+    except (RecordNotFound, StorageUnavailable):
+        return False

@@ -41,7 +41,8 @@ class Order(NamedTuple):
     list of arguments; it runs in `directory`, which is created when it does not exist, for at most `timeout` seconds.
     `secrets` are the names of environment variables of the container whose values are masked in the output.
     `environment` are variables for the command, in addition to those of the container. `keep` is a folder below
-    `directory` whose files are uploaded at the end. `capture` is a regular expression for lines of output; its group
+    `directory` whose files are uploaded at the end. `report` is the path below `directory` of a file whose content goes
+    with the exit. `capture` is a regular expression for lines of output; its group
     `path` names a file to upload at once. `mask_words` is whether values after words such as `key=` are masked too.
     `log_limit` is how many bytes of output are pushed, None for all of it.
     """
@@ -55,6 +56,7 @@ class Order(NamedTuple):
     secrets: list[str] = []
     environment: dict[str, str] = {}
     keep: str | None = None
+    report: str | None = None
     capture: str | None = None
     mask_words: bool = True
     log_limit: int | None = None

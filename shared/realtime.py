@@ -56,6 +56,17 @@ async def publish(
     )
 
 
+async def send(hub: str, user: str, message: dict[str, Any]) -> bool:
+    """Send a JSON text frame to the connections of a user; return whether the service has taken it."""
+    path = f"/api/hubs/{hub}/users/{quote(user, safe='')}/:send?api-version={API_VERSION}"
+    return await _attempt(hub, "send", lambda: _post(path, message))
+
+
+async def client_token(hub: str, user: str, minutes: int) -> str:
+    """Return a token with which a client may connect to the hub as this user within so many minutes."""
+    return (await _client(hub).get_client_access_token(user_id=user, minutes_to_expire=minutes))["token"]
+
+
 async def close_connection(hub: str, connection_id: str, reason: str = "") -> bool:
     """Disconnect a client and return whether that succeeded; it also succeeds for a client that has disconnected."""
     return await _call(hub, "close_connection", lambda client: client.close_connection(connection_id, reason=reason))

@@ -30,6 +30,13 @@ KEY_BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 KEY_END = re.compile(rb"-----END [A-Z0-9 ]*PRIVATE KEY-----")
 
 
+def redact(text: str, *values: str, words: bool = True) -> str:
+    """Return a text that is not a stream, masked as by a `Redactor`."""
+    redactor = Redactor([value.encode() for value in values], words=words)
+    data = text.encode("utf-8", "replace")
+    return (redactor.feed(data) + redactor.finish()).decode("utf-8", "replace")
+
+
 class Redactor:
     """Masks secrets in a stream of bytes, and passes it on in whole lines.
 

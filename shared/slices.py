@@ -22,17 +22,18 @@ PeriodicWork = Callable[[WorkflowClient], Awaitable[str | None]]
 class Slice:
     """One API, or one part of the platform.
 
-    `dialogue` handles the sockets of the hub that has the slice's name. The timers of `functions/maintenance` run what
-    is listed under `every_minute`, `every_hour` and `every_night` (03:00 UTC); a failure of one item does not affect
-    the others. The slices share two timers because on Flex Consumption each timer is scaled as a group of its own.
-    `deferred` are the handlers of `shared.deferred.defer("<slice>.<function name>", ...)`. `on_fault` is called with
-    cause and message of faults that any part of the app reports.
+    `dialogue` handles the sockets of the hub `hub`, by default the one that has the slice's name. The timers of
+    `functions/maintenance` run what is listed under `every_minute`, `every_hour` and `every_night` (03:00 UTC); a
+    failure of one item does not affect the others. The slices share two timers because on Flex Consumption each timer
+    is scaled as a group of its own. `deferred` are the handlers of `shared.deferred.defer("<slice>.<function name>",
+    ...)`. `on_fault` is called with cause and message of faults that any part of the app reports.
     """
 
     api: Api | None = None
     blueprints: Sequence[df.Blueprint] = ()
     job_kinds: Sequence[JobKind] = ()
     dialogue: Dialogue | None = None
+    hub: str = ""
     every_minute: Sequence[PeriodicWork] = ()
     every_hour: Sequence[PeriodicWork] = ()
     every_night: Sequence[PeriodicWork] = ()
@@ -54,7 +55,7 @@ def add_slice(app: df.DFApp, name: str, part: Slice) -> None:
     for kind in part.job_kinds:
         jobs.kinds[kind.name] = kind
     if part.dialogue is not None:
-        sockets.dialogues[name] = part.dialogue
+        sockets.dialogues[part.hub or name] = part.dialogue
     for handler in part.deferred:
         deferred.handlers[f"{name}.{handler.__name__}"] = handler
     if part.on_fault is not None:

@@ -11,6 +11,10 @@ from infra.emulator.processes import free_ports
 from infra.local.environment import NODE_MODULES, Environment
 from shared.tables.client import client
 from tests.support.anthropic import Anthropic
+from tests.support.anymind import Anymind, registered
+from tests.support.arm_faults import arm_proxy
+from tests.support.dev8 import Dev8
+from tests.support.dev8 import client_of as dev8_client
 from tests.support.environments import STRICT, StrictHost, another_host, connected
 from tests.support.gateway import Gateway, register
 from tests.support.records import Counting
@@ -65,6 +69,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, anthropic: Anthropic) 
     environment = Environment.temporary(
         tmp_path_factory.mktemp("stack"),
         RUNYARD_ARTIFACT_LIMIT="100000000",
+        ANYMIND_UPLOAD_LIMIT="1000000",
         ANTHROPIC_API_KEY=anthropic.key,
         RUNYARD_ANTHROPIC_URL=anthropic.url,
         **UNLIMITED,
@@ -95,8 +100,9 @@ async def http(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
 async def strict_host(stack: Environment, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StrictHost]:
     """A second instance of the app, with settings of its own, shared by all tests of these settings."""
     state = tmp_path_factory.mktemp("strict")
-    async with another_host(stack, state, **STRICT) as http:
-        yield StrictHost(http, state / "logs/host.log")
+    async with arm_proxy(stack.app_settings["RUNYARD_ARM_ENDPOINT"]) as arm:
+        async with another_host(stack, state, **STRICT, RUNYARD_ARM_ENDPOINT=arm.url) as http:
+            yield StrictHost(http, state / "logs/host.log", arm)
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +122,21 @@ async def newcomer(stack: Environment) -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture(scope="session")
+async def dev8(stack: Environment) -> AsyncIterator[Dev8]:
+    """A client of Dev8."""
+    async with dev8_client(stack) as dev8:
+        yield dev8
+
+
+@pytest.fixture(scope="session")
 async def stepflow(stack: Environment) -> AsyncIterator[StepFlow]:
     """A client of StepFlow."""
     async with client_of(stack) as stepflow:
         yield stepflow
+
+
+@pytest.fixture(scope="session")
+async def anymind(stack: Environment) -> AsyncIterator[Anymind]:
+    """One user of Anymind."""
+    async with registered(stack) as user:
+        yield user

@@ -54,14 +54,23 @@ def documents(text: str) -> list[Any]:
 
 
 def test_every_block_of_commands_has_a_test_here():
-    known = ("make ", "KEY=", "curl ", "azd ", "az ", "cp ")
+    known = ("make ", "KEY=", "API=", "curl ", "azd ", "az ", "cp ")
     assert [block for block in BLOCKS if not block.strip().startswith(known)] == []
 
 
 async def test_a_run_is_created_awaited_and_read(stack: Environment, tmp_path: Path):
-    *_, run_read, artifacts = documents(await run(block("auth/login").replace(ADDRESS, stack.url), tmp_path))
+    *_, run_read, artifacts = documents(
+        await run(block("gateway/api/auth/login").replace(ADDRESS, stack.url), tmp_path)
+    )
     assert (run_read["status"], run_read["result"]) == ("completed", "done\n")
     assert {artifact["filename"] for artifact in artifacts["artifacts"]} == {"now.txt", "claude.log"}
+
+
+async def test_a_user_of_anymind_makes_a_key_and_an_agent(stack: Environment, tmp_path: Path):
+    commands = block("AGENT=").replace(ADDRESS, stack.url)
+    user, agent = documents(await run(f"{commands}\necho $AGENT", tmp_path))
+    assert user["username"] == "me"
+    assert agent > 0
 
 
 async def test_a_rebuild_is_started(stack: Environment, tmp_path: Path):

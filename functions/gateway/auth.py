@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import Body, Depends, Request
+from fastapi import Body, Request
 from starlette.responses import JSONResponse, Response
 
 from functions.gateway.clients import ClientName
 from shared import tables
-from shared.api_keys import INVALID, SCHEMES, Client, Scope, client_of, clients, key_of, new_key
+from shared.api_keys import INVALID, SCHEMES, Client, Registrar, Scope, client_of, clients, key_of, new_key
 from shared.http.bodies import RequestBody, ResponseBody, example
-from shared.http.errors import BadRequest, Conflict, Forbidden, Unauthorized
+from shared.http.errors import BadRequest, Conflict, Forbidden
 from shared.http.json import Text
 from shared.http.routes import options, router
 from shared.settings import settings
@@ -62,21 +62,6 @@ class NotVerified(ResponseBody):
 
     valid: bool
     error: str
-
-
-async def _registrar(request: Request) -> Client | None:
-    """Return who registers a client: None for a stranger, who may while registration is open."""
-    key = key_of(request)
-    caller = await client_of(key) if key else None
-    if settings().registration == "closed":
-        if caller is None:
-            raise Unauthorized(INVALID)
-        if not caller.is_administrator:
-            raise Forbidden("Only an administrator registers clients")
-    return caller
-
-
-Registrar = Annotated[Client | None, Depends(_registrar)]
 
 
 TAKEN: dict[int | str, dict[str, Any]] = {409: {"description": "The name is taken"}}

@@ -8,18 +8,14 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from functions.gateway.records import Run
 from functions.gateway.redaction import redacted
-from shared import blobs
-from shared.jobs import ARTIFACTS, Exit, JobSpec, Unstartable
+from shared.jobs import JobSpec, Unstartable
 from shared.settings import settings
 
 AGENT = Path(__file__).with_name("container") / "agent.py"
 """The program that runs in the container: it starts the command line and prints its events as text."""
 
 REPORT = "claude.json"
-"""The file in which the agent reports tokens, cost and the model's answer; it does not become an artifact."""
-
-MAX_REPORT = 16 * 1024 * 1024
-"""Bytes of a report; a larger one is ignored."""
+"""The file in which the agent reports tokens, cost and the model's answer."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,7 @@ def job(run: Run) -> JobSpec:
         environment=environment,
         secrets={"ANTHROPIC_API_KEY": config.anthropic_api_key},
         keep="workspace/artifacts",
+        report=REPORT,
     )
 
 
@@ -65,28 +62,16 @@ class Written(BaseModel):
     cost: Annotated[FiniteFloat, Field(ge=0)]
 
 
-async def read_report(end: Exit) -> Report | None:
-    """Return the agent's report, None when it has not written one; the model's own commands may have spoiled it."""
-    blob = next((file.blob for file in end.files if file.name == REPORT and file.size <= MAX_REPORT), None)
-    if blob is None:
-        return None
+def parse_report(text: str) -> Report:
+    """Return the report that the agent has written; the model's own commands may have spoiled it."""
     try:
-        written = Written.model_validate_json(await blobs.get(ARTIFACTS, blob))
-    except blobs.BlobNotFound:  # a repeat: the report was deleted after the run had ended
-        return None
+        written = Written.model_validate_json(text)
     except ValidationError:
         return Report(None, "The report of the model's command line cannot be read", 0, 0.0)
-    text = redacted(written.result)
+    answer = redacted(written.result)
     return Report(
-        result=None if written.is_error else text,
-        error=text or "The model ended with an error" if written.is_error else None,
+        result=None if written.is_error else answer,
+        error=answer or "The model ended with an error" if written.is_error else None,
         tokens=written.tokens,
         cost=written.cost,
     )
-
-
-async def delete_report(end: Exit) -> None:
-    """Delete the report, once its content is in the run's record."""
-    for file in end.files:
-        if file.name == REPORT:
-            await blobs.delete(ARTIFACTS, file.blob)

@@ -53,7 +53,8 @@ class GatewayRun(JobKind):
             raise Unstartable(f"This app cannot run {model.provider} models")
         name, interpreter = PROGRAMS[run.model]
         inputs = {name: run.prompt.encode()}
-        return JobSpec([interpreter, name], timeout_of(run), inputs=inputs, keep="artifacts")
+        command = [interpreter, name]
+        return JobSpec(command, timeout_of(run), inputs=inputs, keep="artifacts", owner=run.client_id)
 
     async def held(self, job_id: str, limit: int) -> str | None:
         """Return a reason unless the run is among the `limit` oldest pending and running runs of its client."""
@@ -95,7 +96,7 @@ class GatewayRun(JobKind):
         except tables.RecordNotFound:  # the run was deleted
             return
         before = run.status
-        report = await claude.read_report(end) if not before.final else None
+        report = None if end.report is None else claude.parse_report(end.report)
         found = self._artifacts(run, job, end)
         await asyncio.gather(*map(artifacts.insert, found))
         error = report.error if report and report.error else failure(end, timeout_of(run))
@@ -114,7 +115,6 @@ class GatewayRun(JobKind):
             record.end(RunStatus.FAILED if error else RunStatus.COMPLETED, end.at)
 
         run = await (recount_artifacts(run, finish) if found else runs.update(run, finish))
-        await claude.delete_report(end)
         if run.completed_at != end.at:  # it was ended by another request, which has published that
             return
         if before is RunStatus.PENDING and end.started_at:
@@ -151,9 +151,10 @@ class GatewayRun(JobKind):
                 filename=clean_name(name), size=size, content_type=kind, container=container, blob=blob, sha256=sha256,
             )  # fmt: skip
 
-        kept = [file for file in end.files if file.name != claude.REPORT]
         # A file keeps its folder in its name, so that two files of one name can be told apart.
-        found = [artifact(f.name.replace("/", "_"), f.size, f.content_type, ARTIFACTS, f.blob, f.sha256) for f in kept]
+        found = [
+            artifact(f.name.replace("/", "_"), f.size, f.content_type, ARTIFACTS, f.blob, f.sha256) for f in end.files
+        ]
         if job.size:
             found.append(artifact(LOG_NAME, job.size, "text/plain; charset=utf-8", LOGS, job.id))
         return found

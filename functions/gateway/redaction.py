@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from shared.redaction import Redactor
+from shared.redaction import redact
 from shared.settings import settings
 
 
 def redacted(text: str) -> str:
     """Return the text with keys, tokens and passwords masked, as in a run's output."""
-    redactor = Redactor([settings().anthropic_api_key.encode()])
-    data = text.encode()
-    return (redactor.feed(data) + redactor.finish()).decode("utf-8", "replace")
+    return redact(text, settings().anthropic_api_key)
 
 
 def redacted_values(value: Any) -> Any:

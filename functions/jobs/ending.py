@@ -8,7 +8,18 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from shared import blobs, tables
-from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobState, KeptFile, SkippedFile, jobs, kind_of
+from shared.jobs import (
+    ARTIFACTS,
+    LOGS,
+    Exit,
+    Job,
+    JobState,
+    KeptFile,
+    SkippedFile,
+    ended_jobs,
+    jobs,
+    kind_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +55,7 @@ async def settle(job_id: str, kind: str, otherwise: Exit) -> None:
 async def record_end(job: Job) -> None:
     """Let the API of an ended job record its exit; a repeat does no harm."""
     await kind_of(job.kind).ended(job, await _checked(_exit_of(job)))
+    ended_jobs.give(job.id)
 
 
 def _exit_of(record: Job) -> Exit:

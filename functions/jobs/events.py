@@ -1,23 +1,25 @@
 """The endpoint to which a job's runner pushes: its output, the files it produced, its exit."""
 
+import binascii
 import logging
 import secrets
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
-from pydantic import Base64Bytes, BaseModel, Field
+from pydantic import Base64Bytes, BaseModel, BeforeValidator, Field
 from starlette.responses import JSONResponse, Response
 
 from functions.jobs.ending import check_upload, record_end
 from shared import blobs
 from shared.http.errors import Conflict, Gone, TooLarge, Unauthorized, Unavailable
-from shared.http.routes import router
+from shared.http.routes import options, router
 from shared.jobs import (
     ARTIFACTS,
     FINISHED,
     LOGS,
+    REPORT_BYTES,
     Bytes,
     Captured,
     Exit,
@@ -48,6 +50,9 @@ LOG_MARGIN = 256 * 1024
 MAX_REST = 64 * 1024
 """Bytes of output that come with the report of the exit."""
 
+MAX_EXIT = 16 * 1024 * 1024
+"""Bytes of the report of the exit: a file of `REPORT_BYTES` in base64, and room for the names of other files."""
+
 MAX_CAPTURED = 1000
 """Files that a job may have reported ahead of the lines that name them."""
 
@@ -66,9 +71,20 @@ class NewFile(BaseModel):
     size: Bytes
 
 
-class Report(Exit):
-    """What a runner reports at the end: the exit, the rest of the output, and its ages as in the header of a push."""
+def _text_of(report: Any) -> Any:
+    """Return the text of a file that is given in base64. `ValueError` when it is not; what is no text is returned."""
+    if not isinstance(report, str):
+        return report
+    return binascii.a2b_base64(report, strict_mode=True).decode("utf-8", "replace")
 
+
+class Report(Exit):
+    """What a runner reports at the end: the exit, the rest of the output, and its ages as in the header of a push.
+
+    The output and the reported file are in base64.
+    """
+
+    report: Annotated[str | None, BeforeValidator(_text_of), Field(max_length=REPORT_BYTES)] = None
     output: Annotated[Base64Bytes, Field(max_length=MAX_REST)] = b""
     ages: str = ""
 
@@ -173,13 +189,15 @@ async def push_capture(job: CurrentJob, body: Captured) -> Received:
 @routes.post("/files", status_code=201)
 async def create_upload_target(job: CurrentJob, body: NewFile) -> UploadTarget:
     """Return where to upload one of the job's files: a link that gives access to this one blob only."""
-    if body.size > settings().artifact_limit:
-        raise TooLarge(f"File is over {settings().artifact_limit} bytes")
+    limit = kind_of(job.kind).max_file or settings().artifact_limit
+    if body.size > limit:
+        raise TooLarge(f"File is over {limit} bytes")
     blob = f"{job.kind}/{job.id}/{uuid.uuid4()}"
     return UploadTarget(url=await blobs.link(ARTIFACTS, blob, write=True), blob=blob)
 
 
 @routes.post("/exit")
+@options(max_body=MAX_EXIT)
 async def push_exit(arrived: Arrived, job: CurrentJob, body: Report, workflows: Workflows) -> Received:
     """Store the exit and the last output, let the API record them, and wake the job's workflow.
 

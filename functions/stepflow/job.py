@@ -47,6 +47,7 @@ class StepflowExecution(JobKind):
             environment=execution.environment,
             capture=ARTIFACT_PATH,
             mask_words=False,  # `[key=value]` in a marker is a parameter
+            owner=execution.client_id,  # not the user, whom a client may name as it likes
         )
 
     async def held(self, job_id: str, limit: int) -> str | None:

@@ -17,6 +17,7 @@ MAX_SECONDS = 86_400
 """The longest time that an execution may run, which is also the default."""
 
 RETENTION_DAYS = 30
+ANONYMOUS = "anonymous"
 
 
 class ExecutionStatus(StrEnum):
@@ -69,6 +70,7 @@ _TYPES = {
 class Execution(Transcript, Record):
     """One command run in a container. `seconds` is its duration, set when it ends; `log_bytes` is the output's length.
 
+    `user` is whom the request names, `client_id` the client whose key it had, "" without keys.
     `messages` counts the WebSocket messages about it. `waiting_reason` says why a pending one cannot start yet.
     `settled` is true once its end is recorded completely: its output is read and no step is open.
     """
@@ -84,6 +86,7 @@ class Execution(Transcript, Record):
     completed_at: datetime | None = None
     environment: dict[str, str] = {}
     user: str = "anonymous"
+    client_id: str = ""
     tags: list[str] = []
     metadata: dict[str, Any] = {}
     timeout: int = MAX_SECONDS

@@ -3,6 +3,7 @@
 import asyncio
 import compileall
 import functools
+import importlib.util
 import json
 import shlex
 import shutil
@@ -14,7 +15,9 @@ import aiohttp
 
 from infra.emulator import azurite, webpubsub
 from infra.emulator.processes import ROOT, Child, free_ports, listening, python
+from infra.local import pip_settings
 from infra.local.keys import Keys, private_folder
+from infra.local.workspaces import workspace_images
 
 NODE_MODULES = ROOT / "infra/local/node_modules"
 """Where `npm ci` installs Azurite and the command lines that the runner's image holds."""
@@ -23,18 +26,30 @@ PORTS = {"host": 7071, "containers": 7072, "webpubsub": 7073, "blob": 10000, "qu
 """The ports of `make run`, which the sample settings name too."""
 
 
+USED_IN_CONTAINERS = (8080, 8443)
+"""The ports of a workspace, which could not reach the app on the same port."""
+
+
 def ports_from(first: int) -> dict[str, int]:
-    """This port for the Functions host, and those after it for the services. Raises ValueError."""
+    """This port for the Functions host, and those after it for the services. Raises ValueError with what to do."""
     ports = range(first, first + len(PORTS))
     if first < 1024 or ports[-1] > 65535:
-        raise ValueError(f"no ports from {first} on")
+        raise ValueError("choose one from 1024 to 65530")
+    if first in USED_IN_CONTAINERS:
+        raise ValueError("it is used in containers, so choose another one")
     return dict(zip(PORTS, ports, strict=True))
 
 
 SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow", "/ownpilot/ws": "ownpilot"}
 """The documented socket paths, and the hub to which the host forwards each of them."""
 
+WARM = "warm"
+"""The hub of warm containers, which needs a token."""
+
 IMAGE = "runyard/runner:1"
+
+BODY_LIMIT = 110 * 1024 * 1024
+"""Bytes of a request that the host takes: an upload of 100 MiB, and the form around it."""
 
 
 @dataclass
@@ -81,13 +96,15 @@ class Environment:
             "RUNYARD_ARM_TOKEN": self.keys.containers,
             "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"], self.keys.webpubsub),
             "RUNYARD_RUNNER_IMAGE": IMAGE,
+            "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT),
             **self.settings,
         }
 
     async def start(self) -> None:
         """Start all services. Raises NotReady when one does not start; the others are stopped then."""
         private_folder(self.state)
-        self._write("images.json", {IMAGE: self._build_image()})
+        workspaces = workspace_images(self.state, self.url, self.settings)
+        self._write("images.json", {IMAGE: self._build_image(), **workspaces})
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.start_storage())
@@ -115,20 +132,34 @@ class Environment:
         for path in (*(ROOT / "infra/runner").glob("*.py"), ROOT / "shared/order.py", ROOT / "shared/redaction.py"):
             shutil.copy(path, folder)
         compileall.compile_dir(folder, quiet=1)
-        # The Dockerfile installs these command lines; here they are development dependencies.
+        # The Dockerfile installs these command lines and packages; here they are development dependencies.
         tools, runner = shlex.quote(f"{NODE_MODULES}/.bin"), shlex.quote(str(folder / "runner.py"))
-        start = f'PATH="$PATH":{tools} exec python3 -SEs {runner}'
+        packages = self._link_packages(folder / "packages")
+        pip = pip_settings.variables()
+        variables = {"PYTHONPATH": str(folder / "packages"), **pip}
+        values = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+        start = f'PATH="$PATH":{tools} {values} exec python3 -SEs {runner}'
         return {
             "entrypoint": ["sh", "-c", start],
-            "read_only": [str(folder), str(NODE_MODULES)],
+            "read_only": [str(folder), str(NODE_MODULES), *packages, *pip_settings.paths(pip)],
             "internet": True,  # prompts and commands install packages
             "ways_out": self._ways_out(),
         }
 
+    def _link_packages(self, folder: Path) -> list[str]:
+        """Link the Python packages of the image in a folder; the places to which the links lead."""
+        folder.mkdir()
+        found = [spec for name in ("yaml", "pip") if (spec := importlib.util.find_spec(name))]
+        places = {spec.name: (spec.submodule_search_locations or [""])[0] for spec in found}
+        for name, place in places.items():
+            (folder / name).symlink_to(place)
+        return list(places.values())
+
     def _ways_out(self) -> list[dict[str, str]]:
-        """What a job's container may call on this machine: the app's pushes, signed links, and a model's stand-in."""
+        """What a job's container may call here: the app's pushes, signed links, the hub `WARM`, a model's stand-in."""
         ways = [{"url": f"{self.url}/jobs/"}]
         ways += [{"url": f"http://127.0.0.1:{self.ports['blob']}/{azurite.ACCOUNT}/", "query": "sig"}]
+        ways += [{"url": f"ws://127.0.0.1:{self.ports['webpubsub']}/client/hubs/{WARM}"}]
         model = self.settings.get("RUNYARD_ANTHROPIC_URL", "")
         return [*ways, *([{"url": f"{model.rstrip('/')}/"}] if model.startswith("http://127.0.0.1:") else [])]
 
@@ -164,7 +195,7 @@ class Environment:
         }
         self.webpubsub = await webpubsub.start(
             self.ports["webpubsub"],
-            {hub: {"anonymous": True, "handlers": [handler]} for hub in SOCKETS.values()},
+            {hub: {"anonymous": hub != WARM, "handlers": [handler]} for hub in (*SOCKETS.values(), WARM)},
             folder=self.state / "webpubsub",
             key=self.keys.webpubsub,
             options=self._origins(),
@@ -197,6 +228,7 @@ class Environment:
             str(self.state / "host"),
             *sockets,
             *self._origins(),
+            *self._options({"--allow-origin": "ANYMIND_CORS_ORIGINS"}),
         ]
         self.host = self._child("host", *arguments, *(["--reload"] if self.reload else []), env=self.app_settings)
         await self.host.start(self._responds)

@@ -1,4 +1,5 @@
-// One hub for each API. Anonymous clients may connect, because each API authenticates its clients itself.
+// One hub for each API, and one for warm containers. Anonymous clients may connect to the hub of an API, because each API
+// authenticates its clients itself; warm containers have tokens.
 param webPubSubName string
 param hubs string[]
 param appUrl string
@@ -11,11 +12,11 @@ resource service 'Microsoft.SignalRService/webPubSub@2024-03-01' existing = {
 }
 
 resource hub 'Microsoft.SignalRService/webPubSub/hubs@2024-03-01' = [
-  for name in hubs: {
+  for name in union(hubs, ['warm']): {
     parent: service
     name: name
     properties: {
-      anonymousConnectPolicy: 'allow'
+      anonymousConnectPolicy: name == 'warm' ? 'deny' : 'allow'
       eventHandlers: [
         {
           urlTemplate: '${appUrl}/realtime/{hub}/{event}?code=${uriComponent(eventsCode)}'

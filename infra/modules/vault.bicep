@@ -69,6 +69,7 @@ output anthropicApiKeyReference string = hasAnthropicKey
 output ownpilotJwtSecretReference string = hasJwtSecret
   ? '@Microsoft.KeyVault(SecretUri=${jwt!.properties.secretUriWithVersion})'
   : ''
-// The hook of azure.yaml makes this secret once: a deployment that wrote it would renew it each time, and what the old
-// key sealed would be lost. Without its version: a new list of keys is read within a day.
+// The hook of azure.yaml makes these secrets once: a deployment that wrote them would renew them each time, and what the
+// old keys sealed or signed would be lost. Without their version: a new list of keys is read within a day.
 output sealingKeysReference string = '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/sealing-keys)'
+output anymindSecretKeysReference string = '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/anymind-secret-keys)'

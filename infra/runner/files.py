@@ -17,6 +17,7 @@ MAX_FILES = 1000  # files that are uploaded
 MAX_SKIPPED = 100  # files that were not kept and are named; the others are counted
 MAX_NAME = 1024  # characters of a name; of a longer path the end is shown
 MAX_TEXT = 8192  # characters of a message
+REPORT_BYTES = 4 * 1024 * 1024  # bytes of the largest file that goes with the exit
 
 UNREADABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, and bytes that are not UTF-8
 
@@ -48,7 +49,7 @@ class Kept:
         return name
 
     @property
-    def report(self) -> dict[str, Any]:
+    def members(self) -> dict[str, Any]:
         """The members `files` and `skipped` of the exit."""
         more = [{"name": f"and {self._more} more", "reason": "Not listed"}] if self._more else []
         return {"files": self.files, "skipped": self.skipped + more}
@@ -84,8 +85,12 @@ def regular_files(folder: Path, kept: Kept) -> Iterator[Path]:
         if os.path.lexists(folder):  # otherwise the command has made no such folder
             kept.skip(os.path.relpath(error.filename, folder), error.strerror)
 
-    if folder.is_symlink():
-        kept.skip(folder.name, "The folder is a link")
+    try:
+        if folder.is_symlink():
+            kept.skip(folder.name, "The folder is a link")
+            return
+    except OSError as error:  # the command has closed the folder above it
+        kept.skip(folder.name, error.strerror)
         return
     for root, folders, files in os.walk(folder, onerror=unread):
         folders.sort()
@@ -97,6 +102,21 @@ def regular_files(folder: Path, kept: Kept) -> Iterator[Path]:
                 continue
             if regular:
                 yield path
+
+
+def read_report(path: Path, name: str, kept: Kept) -> bytes | None:
+    """Return the content of a file for the exit, None when there is none; one that cannot be read is skipped."""
+    try:
+        file, size = opened(path)
+        with file:
+            if size > REPORT_BYTES:
+                raise OSError(f"File is over {REPORT_BYTES} bytes")
+            return file.read(size)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        kept.skip(name, error.strerror or error)
+        return None
 
 
 def opened(path: Path) -> tuple[BinaryIO, int]:

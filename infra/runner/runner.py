@@ -1,6 +1,7 @@
 """The entry point of a job's container: downloads inputs, runs the command, pushes its output, files and exit.
 
-Standard library only. The job comes as an `Order` (shared/order.py) in the environment variable `RUNYARD_JOB`.
+Standard library only. The job comes as an `Order` (shared/order.py) in the environment variable `RUNYARD_JOB`, or, with
+the argument `--wait`, as a line of standard input: then the program is started ahead of the job (worker.py).
 
 It calls the app at the order's `url`: `POST /events?offset=N` takes output, whose byte offset is its sequence number,
 so that a batch that arrives twice changes nothing, and may answer `stop` to end the command; `POST /files` answers
@@ -23,11 +24,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from capture import Capture
-from files import MAX_TEXT, keep, readable
+from files import MAX_TEXT, Kept, keep, read_report, readable
 from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
 from push import PATIENCE, JobApi, Over, Pusher, connect
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
+WAIT = "--wait"  # the argument with which the program waits for its order
+HOME = "RUNYARD_RUNNER"  # the variable that tells a command where this program is
 STEP = 0.05  # seconds between two checks of a reader, and of a command
 OVER = 75  # exit code when the app accepts no more from this job
 MALFORMED = 78  # exit code for an order that cannot be read
@@ -36,10 +39,11 @@ GRACE = 2.0  # seconds from SIGTERM to SIGKILL, and for the output of processes 
 
 
 def main() -> int:
-    """Run the job and return the exit code of the container."""
+    """Run the job and return the exit code of the container, or 0 to the program that has started this one ahead."""
     hide()
+    ahead = sys.argv[1:] == [WAIT]
     try:
-        order = Order.from_json(os.environ.pop(VARIABLE, ""))
+        order = Order.from_json(awaited() if ahead else os.environ.pop(VARIABLE, ""))
     except MalformedOrder as error:
         print(f"runner: {VARIABLE} holds no order that this runner understands: {error}", file=sys.stderr)
         return MALFORMED
@@ -48,7 +52,14 @@ def main() -> int:
     except Over as error:
         print(f"runner: {error}", file=sys.stderr)
         return OVER
-    return 1 if code is None else code
+    return 0 if ahead else 1 if code is None else code
+
+
+def awaited() -> str:
+    """Say with a byte that the program is ready, and return the order that comes then."""
+    os.write(1, b"\n")
+    os.dup2(2, 1)
+    return sys.stdin.buffer.readline().decode()
 
 
 def hide() -> None:
@@ -65,7 +76,7 @@ def work(order: Order) -> int | None:
     api = JobApi(order.url, order.token)
     values = [os.environ.get(name, "").encode() for name in order.secrets]
     redactor = Redactor([line for value in values for line in value.splitlines()], words=order.mask_words)
-    end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": "", "files": [], "skipped": []}
+    end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": ""}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         fetch(order.inputs, directory)
@@ -77,17 +88,18 @@ def work(order: Order) -> int | None:
         sink: Pusher | Capture = pusher
         if order.capture:
             sink = Capture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
-        variables = {**os.environ, **order.environment, "PYTHONUNBUFFERED": "1"}
+        variables = {**os.environ, HOME: str(Path(__file__).parent), **order.environment, "PYTHONUNBUFFERED": "1"}
         killed = kills_for_memory()
         end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink, order.log_limit)
         if end["exit_code"] == 137 and kills_for_memory() > killed:
             end["message"] = "Ran out of memory"
-    if order.keep:
-        kept = keep(directory / order.keep, api).report
-        end |= kept
-        for file in kept["skipped"]:
-            line = f"{file['name']} was not kept: {file['reason']}"[:LINE]
-            pusher.write(b"\n" * pusher.in_line + redactor.feed(f"[{line}]\n".encode()))
+    kept = keep(directory / order.keep, api) if order.keep else Kept()
+    if order.report and (report := read_report(directory / order.report, order.report, kept)) is not None:
+        end["report"] = b64encode(report).decode()
+    end |= kept.members
+    for file in end["skipped"]:
+        line = f"{file['name']} was not kept: {file['reason']}"[:LINE]
+        pusher.write(b"\n" * pusher.in_line + redactor.feed(f"[{line}]\n".encode()))
     end["message"] = readable(end["message"])[:MAX_TEXT]
     end["size"], rest, end["ages"] = pusher.close()
     end["output"] = b64encode(rest).decode()
@@ -100,7 +112,7 @@ def report_exit(end: dict[str, Any], api: JobApi) -> None:
     status, answer = api.post("/exit", json.dumps(end).encode(), "application/json")
     if status >= 400:
         print(f"runner: the exit was refused: {status} {answer}", file=sys.stderr)
-        bare = {name: end[name] for name in ("exit_code", "reason", "size", "output")}
+        bare = {name: end[name] for name in ("exit_code", "reason", "size", "output", "report") if name in end}
         api.post("/exit", json.dumps(bare).encode(), "application/json")
 
 
@@ -208,7 +220,7 @@ class OutputReader(threading.Thread):
         self._reading = False
 
     def run(self) -> None:
-        """Read and write; while the sink is full or uploads a file, the command waits."""
+        """Read and write; while the sink is full, the command waits."""
         while True:
             self._reading = True
             data = os.read(self._output, 1 << 16)
@@ -217,8 +229,6 @@ class OutputReader(threading.Thread):
                 break
             self._write(self._redactor.feed(data))
         self._write(self._redactor.finish())
-        if isinstance(self._sink, Capture):
-            self._sink.finish()
 
     def _write(self, data: bytes) -> None:
         """Write output up to the limit; what is over is dropped, and one line says so."""
@@ -235,6 +245,8 @@ class OutputReader(threading.Thread):
         while self.is_alive() and waited < GRACE and time.monotonic() - since < PATIENCE:
             waited += STEP if self._reading else 0.0
             self.join(STEP)
+        if isinstance(self._sink, Capture):
+            self._sink.finish()
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:

@@ -69,10 +69,15 @@ class Cors:
     max_age: int = 600
 
     @classmethod
+    def of(cls, origins: str, *, origin_regex: str | None = None, credentials: bool = False) -> "Cors | None":
+        """Return what a setting allows: origins separated by commas; None for `none`: the platform handles them."""
+        listed = [origin.strip() for origin in origins.split(",") if origin.strip()]
+        return None if listed == ["none"] else cls(listed, origin_regex, credentials)
+
+    @classmethod
     def of_settings(cls, *, credentials: bool = False) -> "Cors | None":
-        """Return what `RUNYARD_CORS_ORIGINS` allows; None when the platform handles preflight requests."""
-        origins = [origin.strip() for origin in settings().cors_origins.split(",") if origin.strip()]
-        return None if origins == ["none"] else cls(origins, origin_regex=_LOOPBACK, credentials=credentials)
+        """Return what `RUNYARD_CORS_ORIGINS` allows, and pages of this machine."""
+        return cls.of(settings().cors_origins, origin_regex=_LOOPBACK, credentials=credentials)
 
     def middleware(self) -> Middleware:
         """Return the middleware that handles preflight requests and adds the headers."""

@@ -40,8 +40,11 @@ _ASGI = [
 _COORDINATORS = ("azure_functions_runtime.http_v2", "azure_functions_worker.http_v2")
 
 
-def durable_client(request: Request) -> df.DurableOrchestrationClient:
-    """Return the durable client of this invocation; a FastAPI dependency."""
+async def durable_client(request: Request) -> df.DurableOrchestrationClient:
+    """Return the durable client of this invocation; a FastAPI dependency.
+
+    Asynchronous, as FastAPI runs other dependencies in a thread, which costs more than this.
+    """
     binding, context = request.scope["runyard.durable"]
     return df.DurableOrchestrationClient(binding, context.invocation_id)
 

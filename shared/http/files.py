@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any
@@ -43,15 +43,24 @@ class Upload:
 
 
 async def receive_upload(
-    request: Request, container: str, blob: str, *, limit: int, any_type: bool = False
+    request: Request,
+    container: str,
+    blob: str,
+    *,
+    limit: int,
+    any_type: bool = False,
+    check_name: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, list[str]], Upload | None]:
     """Stream the form's `file` into a blob; return the text fields and the upload (None when the form has no file).
 
-    `TooLarge` for a file over `limit` bytes, `BadRequest` for a malformed form; nothing is stored then.
+    `check_name` may raise for the file's name. `TooLarge` for a file over `limit` bytes, `BadRequest` for a malformed
+    form; nothing is stored then.
     """
 
     async def save(part: Part, chunks: AsyncIterator[bytes]) -> Upload:
         digest, size = sha256(), 0
+        if check_name:
+            check_name(part.filename or "")
 
         async def measured() -> AsyncIterator[bytes]:
             nonlocal size

@@ -57,7 +57,9 @@ class Collection(WritableRecords[R]):
     - Lists run by number, the order in which records were stored. `created_at` stands for it, and `id` is its name for
       `between`. A range of `created_at` (also `after` and `before`) needs it in `orders`; lists then sort by it.
     - `history` counts by `created_at`. A deep offset passes over the keys, a thousand a query.
-    - An insert that is repeated after `StorageUnavailable` may make a second record, unless a field is unique.
+    - With `numbered="ascending"` the cheap direction of lists by number is from the lowest on, and `all` runs in it.
+    - An insert that is repeated after `StorageUnavailable` may make a second record, unless a field is unique or both
+      are in a `repeatable` block: then the second one returns the record of the first, for 1 unique row more.
     """
 
     def __new__(cls, *declaration: Any, plain: bool = False, **rest: Any) -> Self:
@@ -119,7 +121,7 @@ class Collection(WritableRecords[R]):
         A range is 1 query of its rows, and its total is counted; `total=False` saves that where the list runs from high
         to low. Ranges, other orders than `created_at` and numbered records pass over a deep offset by its keys, a
         thousand a query; but for numbered records, `TooDeep` when these are more than 10,000. A list from low to high
-        is counted from its end, so its first page is the deepest.
+        is counted from its end, so its first page is the deepest; with `numbered="ascending"`, one from high to low.
         Cost, plain: a query for each thousand records of the partition (of the range, if it is one of `created_at`),
         and a point read for each item of the page with a long text. `TooManyRecords`.
         """
@@ -140,6 +142,8 @@ class Collection(WritableRecords[R]):
         before: datetime | None = None,
     ) -> AsyncIterator[R]:
         """Every record that matches, in its list view, newest first or from the highest value of `order` down.
+
+        Records with `numbered="ascending"` come from the lowest number up.
 
         `between` as in `page`; `after` and `before` are the same range of `created_at` in other words. Records may be
         written and deleted meanwhile: one that exists all the time comes exactly once, unless its value of `order`

@@ -13,12 +13,13 @@ from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import R
 from shared.tables.commit import Committer, Write
-from shared.tables.errors import BadCursor, MissingIndex, RefusedWrite
+from shared.tables.errors import BadCursor, MissingIndex, RecordConflict, RefusedWrite
+from shared.tables.ids import derived_id, next_derived
 from shared.tables.page import Asked, Filter, Page, PageWithoutTotal, Place, directions, values_of
 from shared.tables.ranges import Between, moments
 from shared.tables.reading import Reader, ReadPlan, plan
 from shared.tables.rebuild import Rebuild, Rebuilt
-from shared.tables.schema import RECORDS
+from shared.tables.schema import ORIGIN, RECORDS
 from shared.tables.stored import Stored
 from shared.tables.totals import History, Totals
 from shared.tables.wire import Row
@@ -55,11 +56,21 @@ class CountedCollection(Collection[R]):
             raise ValueError(f"{record.id}: {self.model.__name__} has the number that its insert takes")
         if spill.long_texts(self.columns.encode(record), self.columns.texts):
             record.id = await self._number()  # the text may become a blob, whose name holds the id
+        origin = next_derived(self.model.__name__)
+        mark = {ORIGIN: derived_id(*origin)} if origin else {}
         try:
-            return await super().insert(record)
-        except BaseException:
+            return await self.insert_with(record, mark)
+        except BaseException as error:
             record.id = ""
+            if mark and isinstance(error, RecordConflict) and (first := await self._of_origin(mark[ORIGIN])):
+                return first
             raise
+
+    async def _of_origin(self, origin: str) -> R | None:
+        """The record that the first run of a `repeatable` block has inserted; None when there is none."""
+        key = self.schema.unique_key(ORIGIN, origin)
+        found = await client().wire.get(self.table, self.partition, key)
+        return await self.get(found[0]["id"]) if found else None
 
     async def _number(self) -> str:
         """Take a number ahead of its record."""
@@ -97,6 +108,8 @@ class CountedCollection(Collection[R]):
         """The operations, the record's first, that bring a record from what is stored to a new state."""
         if generation:
             row = {**row, GENERATION: str(generation)}
+        if stored and ORIGIN in stored.row:
+            row = {**row, ORIGIN: stored.row[ORIGIN]}
         record = self.record_operation(stored, row)
         columns = {name: value for name, value in row.items() if name != "RowKey"}
         old = stored.state if stored else None
@@ -131,7 +144,8 @@ class CountedCollection(Collection[R]):
         if cursor and not how.gives(start, descending):
             raise BadCursor(f"{cursor!r} is a cursor of another list or of the other direction")
         total = None
-        if descending:
+        along = descending != how.ascending
+        if along:
             # Where the number of rows left is not known, one row more tells whether there are any.
             ask = limit + 1 if cursor or not asked.total else limit
             reading = self._reader.rows(how, start, ask)
@@ -148,7 +162,7 @@ class CountedCollection(Collection[R]):
             skip = max(end - limit, 0)
             rows = (await self._reader.rows(how, Place(offset=skip), end - skip))[::-1]
             more = skip > 0
-        following = how.place(rows[-1]) if descending and rows else Place(offset=start.offset + len(rows))
+        following = how.place(rows[-1]) if along and rows else Place(offset=start.offset + len(rows))
         items, behind = await self.items(rows), str(following) if more and rows else None
         return PageWithoutTotal(items, behind) if total is None else Page(items, behind, total=total)
 

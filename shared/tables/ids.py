@@ -57,7 +57,7 @@ def repeatable(at: datetime, seed: Callable[[], str]) -> Generator[None]:
     """Let the new records of this block have derived ids: the same ones in a repeat with this moment and seed.
 
     So a repeat of work that was interrupted inserts the records that are stored already. The `seed` is asked for each
-    record. Numbers are not derived: a repeat takes new ones.
+    record. A number cannot be derived; `Collection.insert` finds the record that the first one has stored.
     """
     token = _origin.set(_Origin(at, seed))
     try:
@@ -156,6 +156,9 @@ class IdForm(Protocol):
     order: str
     """The field by which the row keys sort the records."""
 
+    ascending: bool
+    """Whether they sort the lowest value first; otherwise the highest, the newest."""
+
     def new(self, at: datetime | None = None) -> str:
         """A new id; with `at`, of that moment."""
         ...
@@ -165,7 +168,7 @@ class IdForm(Protocol):
         ...
 
     def row_key(self, record_id: str) -> str | None:
-        """The 32 digits under which the record sorts, newest first; None when the text is not an id of this form."""
+        """The 32 digits under which the record sorts; None when the text is not an id of this form."""
         ...
 
     def texts(self, keys: Sequence[str]) -> list[str]:
@@ -173,7 +176,10 @@ class IdForm(Protocol):
         ...
 
     def first_key(self, before: Any) -> str:
-        """Where the row keys of the records begin whose value of `order` is lower than this one."""
+        """Where the row keys of the records begin whose value of `order` is lower than this one.
+
+        In an `ascending` form, of those whose value is this one or higher.
+        """
         ...
 
     def time_of(self, record_id: str) -> datetime | None:
@@ -184,7 +190,7 @@ class IdForm(Protocol):
 class UuidForm:
     """The id is the text of a UUIDv7, in lower case; upper case is read too."""
 
-    order = "created_at"
+    order, ascending = "created_at", False
     new = staticmethod(new_id)
     derived = staticmethod(derived_id)
     row_key = staticmethod(row_key)
@@ -196,7 +202,7 @@ class UuidForm:
 class PrefixedForm:
     """The id is a prefix and the 32 lower-case digits of a UUIDv7: `goal_018f...`."""
 
-    order = "created_at"
+    order, ascending = "created_at", False
     first_key = staticmethod(first_key)
     time_of = staticmethod(time_of)
 
@@ -225,6 +231,10 @@ class NumberForm:
 
     order = "id"
 
+    def __init__(self, *, ascending: bool = False):
+        self.ascending = ascending
+        self._inverted = 0 if ascending else _ALL
+
     def new(self, at: datetime | None = None) -> str:
         return ""
 
@@ -232,13 +242,14 @@ class NumberForm:
         raise ValueError("a number follows from the records before it, not from a moment and a text")
 
     def row_key(self, record_id: str) -> str | None:
-        return f"{_ALL ^ int(record_id):032x}" if _NUMBER.fullmatch(record_id) else None
+        return f"{self._inverted ^ int(record_id):032x}" if _NUMBER.fullmatch(record_id) else None
 
     def texts(self, keys: Sequence[str]) -> list[str]:
-        return [str(_ALL ^ int(key[-32:], 16)) for key in keys]
+        return [str(self._inverted ^ int(key[-32:], 16)) for key in keys]
 
     def first_key(self, before: Any) -> str:
-        return f"{_ALL ^ max(int(before), 0):032x} "
+        key = f"{self._inverted ^ max(int(before), 0):032x}"
+        return key if self.ascending else key + " "
 
     def time_of(self, record_id: str) -> datetime | None:
         return None

@@ -1,4 +1,4 @@
-"""A range of a field's values as a range of row keys, whose lists run from high to low."""
+"""A range of a field's values as a range of row keys."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,8 @@ def bounds(columns: Columns[Any], order: str, between: Between) -> tuple[str, st
     """What the keys of these records have behind their list's prefix: `start` or more, and below `end` ("": open)."""
     low, high = between
     if order == columns.form.order:
-        return _key(high, columns.form.first_key), _key(low, columns.form.first_key)
+        first, last = (low, high) if columns.form.ascending else (high, low)
+        return _key(first, columns.form.first_key), _key(last, columns.form.first_key)
     if order not in columns.all:
         raise MissingIndex(f"{columns.model.__name__} has no field {order}")
     as_key = _descending(columns.all[order])

@@ -42,11 +42,13 @@ class ReadPlan:
     """The range of keys behind each prefix."""
     max_passed: float = math.inf
     """Rows that may be passed over one by one."""
+    ascending: bool = False
+    """Whether the rows run from low to high."""
 
     def gives(self, place: Place, descending: bool) -> bool:
         """Whether a cursor of this list, in this direction, can name this place."""
-        if not descending or not place.start:
-            return not descending and not place.start
+        if descending == self.ascending or not place.start:
+            return descending == self.ascending and not place.start
         return place.group < len(self.groups) and ("~" in place.start) == self.sorted
 
     def place(self, row: Row) -> Place:
@@ -97,7 +99,8 @@ def plan(
     by_hour = counted if counted is not None and not counted.open and by_time else None
     residue = _residue(schema.table, columns, rest)
     most = math.inf if columns.numbered or by_hour else MAX_PASSED
-    return ReadPlan([_ranges(best, where)], residue, by_hour, where, bool(sort), start, end, most)
+    ascending = columns.form.ascending and not sort
+    return ReadPlan([_ranges(best, where)], residue, by_hour, where, bool(sort), start, end, most, ascending)
 
 
 def _values(columns: Columns[Any], name: str) -> list[object]:

@@ -139,15 +139,15 @@ class Rebuild(Generic[R]):
             if found is None:
                 continue
             owner = str(found[0]["id"])
-            if owner == stored.record.id or not await self._owns(owner, field, getattr(stored.record, field)):
+            if owner == stored.record.id or not await self._owns(owner, key):
                 held.add(key)
             else:
                 raise RecordConflict(f"{self._table}: {field} of {stored.record.id} is also that of {owner}", field)
         return held
 
-    async def _owns(self, record_id: str, field: str, value: object) -> bool:
+    async def _owns(self, record_id: str, unique_key: str) -> bool:
         try:
-            return getattr(await self._records.get(record_id), field) == value
+            return unique_key in self._records.schema.unique_rows(*(await self._records.read(record_id)).state)
         except RecordNotFound:
             return False
 

@@ -1,7 +1,7 @@
 """The base of every record."""
 
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Unpack, cast
+from typing import Any, ClassVar, Literal, Unpack, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +18,7 @@ class Record(BaseModel):
     `class Agent(Record, numbered=True)` has whole numbers, counted from 1 in its collection; the id is "" until
     `Collection.insert` sets it. It is decimal text like every other id, since paths, row keys and references hold ids
     as text; a body for clients that declares `id: int` shows it as a JSON number, because pydantic reads such text.
+    `numbered="ascending"` is for lists that clients read from the lowest number on: rows lie in that order.
     """
 
     # No private attributes: those cost a dictionary for each record of a list. `_row` are the columns and the long
@@ -33,13 +34,17 @@ class Record(BaseModel):
     updated_at: datetime = Field(default_factory=lambda values: values["created_at"])
 
     def __init_subclass__(
-        cls, *, prefix: str | None = None, numbered: bool = False, **config: Unpack[ConfigDict]
+        cls,
+        *,
+        prefix: str | None = None,
+        numbered: bool | Literal["ascending"] = False,
+        **config: Unpack[ConfigDict],
     ) -> None:
         super().__init_subclass__(**config)
         if numbered:
             if prefix is not None:
                 raise ValueError(f"{cls.__name__}: a number has no prefix")
-            cls.id_form = NumberForm()
+            cls.id_form = NumberForm(ascending=numbered == "ascending")
         if prefix is not None:
             cls.id_form = PrefixedForm(prefix)
 

@@ -16,6 +16,9 @@ from shared.tables.wire import Row
 
 _TABLE = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
 
+ORIGIN = "_origin"
+"""The column of a numbered record that names what it was inserted from in a `repeatable` block; unique."""
+
 Names = str | tuple[str, ...]
 
 
@@ -111,6 +114,8 @@ class Schema(Generic[R]):
         if GENERATION in row:
             own[GENERATION] = row[GENERATION]
         values = [(name, getattr(record, name)) for name in self.unique]
+        if ORIGIN in row:
+            values.append((ORIGIN, row[ORIGIN]))
         return {self.unique_key(name, value): (name, own) for name, value in values if value is not None}
 
     @staticmethod
@@ -124,8 +129,6 @@ class Schema(Generic[R]):
         operations = [Operation("DELETE", key, etag="*") for key in before if key not in after]
         typed = self.columns.typed(cover)
         operations += [Operation("PUT", key, typed) for key in after if cover != was or key not in before]
-        if not self.unique:
-            return operations
         held, wanted = (self.unique_rows(*state) if state else {} for state in (old, new))
         operations += [Operation("DELETE", key, etag="*") for key in held if key not in wanted]
         for key, state in wanted.items():
@@ -146,7 +149,7 @@ class Schema(Generic[R]):
 
     def _count(self, delta: Delta, sign: int, record: R, row: Row) -> None:
         generation = int(row.get(GENERATION, 0))
-        sums = {f"+{name}": exact(getattr(record, name)) * sign for name in self.sums}
+        sums = {f"+{name}": exact(amount) * sign for name in self.sums if (amount := getattr(record, name))}
         moment = self.columns.form.time_of(record.id) or record.created_at
         hour = hour_prefix(moment)
         closed: Cells = {}
@@ -167,4 +170,4 @@ def exact(value: float | None) -> int | Fraction:
     """A number that adds up without rounding; 0 for None, NaN and the infinities."""
     if value is None or not isfinite(value):
         return 0
-    return int(value) if isinstance(value, int) else Fraction(value)
+    return int(value) if isinstance(value, int) or value.is_integer() else Fraction(value)

@@ -10,7 +10,7 @@ from shared.tables.cells import GENERATION
 from shared.tables.client import client
 from shared.tables.columns import WITHOUT, Columns, R
 from shared.tables.errors import MissingIndex, RecordNotFound, TextLost
-from shared.tables.schema import RECORDS, Names, Schema
+from shared.tables.schema import ORIGIN, RECORDS, Names, Schema
 from shared.tables.wire import Row
 
 WRITES = "_writes"
@@ -37,7 +37,7 @@ class Stored(Generic[R]):
     @property
     def columns(self) -> Row:
         """The columns that come from the record, without those that this library adds about its writes."""
-        return {name: value for name, value in self.row.items() if name not in (GENERATION, WRITES)}
+        return {name: value for name, value in self.row.items() if name not in (GENERATION, ORIGIN, WRITES)}
 
 
 class Records(Generic[R]):

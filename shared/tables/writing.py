@@ -55,6 +55,10 @@ class WritableRecords(Records[R]):
         each counter by fields of any value. A process reads each counter row once.
         Cost, plain: 1 insert of 1 row; with unique fields 1 transaction of the record and a row for each of them.
         """
+        return await self.insert_with(record, {})
+
+    async def insert_with(self, record: R, mark: Row) -> R:
+        """`insert`, with columns of this library in the record's row."""
         key = self.columns.form.row_key(record.id) or ""
         if key:
             (record.id,) = self.columns.form.texts([key])
@@ -64,7 +68,7 @@ class WritableRecords(Records[R]):
             record.updated_at = record.created_at
         row, written = await self._encode(record, key, None)
         try:
-            etag = await self.commit(None, (record, row))
+            etag = await self.commit(None, (record, row | mark))
         except RefusedWrite as error:
             await self._discard(written)
             return await self._repeated(record, error)

@@ -5,11 +5,13 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import yaml
 
+from functions.anymind import tokens
 from functions.gateway.updates import HUB as GATEWAY_HUB
 from functions.stepflow.updates import HUB as STEPFLOW_HUB
 from infra.emulator.processes import ROOT
@@ -17,6 +19,7 @@ from shared.http.api import Api
 from shared.jobs import INPUTS
 from shared.settings import Settings
 from shared.sockets import SYSTEM_EVENTS
+from shared.warm import HUB as WARM_HUB
 from tests.infra.bicep import MAIN, Template, module_file, properties, string, text, values, walk
 
 ROLES = {
@@ -25,6 +28,7 @@ ROLES = {
     "keyVaultSecretsUser": "4633458b-17de-408a-b874-0445c86b69e6",
     "managedIdentityOperator": "f1a07417-d97a-45cb-824c-7a7467783830",
     "monitoringMetricsPublisher": "3913510d-42f4-4e42-8a64-420c390055eb",
+    "storageAccountContributor": "17d1049b-9a84-46fb-8f53-869881c3d3ab",
     "storageBlobDataOwner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
     "storageQueueDataContributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
     "storageTableDataContributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
@@ -58,10 +62,16 @@ def main() -> Template:
 
 @pytest.fixture(scope="module")
 def app_settings(main: Template) -> dict[str, str]:
-    """The app's settings as the deployment writes them; expressions as their source."""
+    """The app's settings as the deployment writes them: a parameter's default, the source of another expression."""
     union = main.modules["app"].arguments["appSettings"]
     settings = next(node for node in walk(union) if node.type == "object")
-    return {name: string(node) if node.type == "string" else text(node) for name, node in properties(settings).items()}
+    defaults = {name: parameter.default for name, parameter in main.parameters.items() if parameter.default}
+
+    def value(node: Any) -> str:
+        node = defaults.get(text(node), node)
+        return string(node) if node.type == "string" else text(node)
+
+    return {name: value(node) for name, node in properties(settings).items()}
 
 
 class TestAppSettings:
@@ -79,7 +89,7 @@ class TestAppSettings:
 
     def test_secrets_are_references(self, app_settings: dict[str, str]):
         vault = module_file("modules/vault.bicep")
-        for name in ("RUNYARD_EVENTS_CODE", "ANTHROPIC_API_KEY", "RUNYARD_SEALING_KEYS"):
+        for name in ("RUNYARD_EVENTS_CODE", "ANTHROPIC_API_KEY", "RUNYARD_SEALING_KEYS", "ANYMIND_SECRET_KEYS"):
             output = app_settings[name].removeprefix("vault.outputs.")
             assert "'@Microsoft.KeyVault(SecretUri=${" in text(vault.outputs[output])
 
@@ -116,6 +126,14 @@ class TestRoles:
             template = module_file(f"modules/{name}.bicep")
             assert {door: set(values(template, door)) for door in doors} == {k: {v} for k, v in doors.items()}
 
+    def test_only_the_account_of_the_file_shares_has_keys(self):
+        shares = module_file("modules/shares.bicep")
+        assert values(shares, "allowSharedKeyAccess") == ["true"]
+        assert values(shares, "allowBlobPublicAccess") == ["false"]
+        access = module_file("modules/access.bicep").bodies("Microsoft.Authorization/roleAssignments@")
+        [given] = [body for body in access.values() if "storageAccountContributor" in body]
+        assert "scope: shares" in given
+
     def test_every_role_has_the_id_of_its_name_and_is_assigned(self):
         access = module_file("modules/access.bicep")
         assert {name: string(node) for name, node in properties(access.variables["roles"]).items()} == ROLES
@@ -143,12 +161,13 @@ class TestWebPubSub:
     def test_all_apis_are_served_and_have_the_hubs_they_publish_on(self, main: Template):
         default = main.parameters["apis"].default
         assert default and string(default) == Settings.model_validate({}).apis
-        assert {GATEWAY_HUB, STEPFLOW_HUB} == set(string(default).split(","))
+        assert {GATEWAY_HUB, STEPFLOW_HUB} < set(string(default).split(","))
 
     def test_sends_its_events_to_the_route_of_the_app(self):
         hubs = module_file("modules/hubs.bicep")
         assert values(hubs, "urlTemplate") == ["'${appUrl}/realtime/{hub}/{event}?code=${uriComponent(eventsCode)}'"]
-        assert values(hubs, "anonymousConnectPolicy") == ["'allow'"]
+        assert values(hubs, "anonymousConnectPolicy") == [f"name == '{WARM_HUB}' ? 'deny' : 'allow'"]
+        assert f"for name in union(hubs, ['{WARM_HUB}'])" in text(hubs.root)
         assert values(hubs, "userEventPattern") == ["'*'"]
         assert [re.findall(r"'(\w+)'", value) for value in values(hubs, "systemEvents")] == [list(SYSTEM_EVENTS)]
 
@@ -166,17 +185,22 @@ class TestAzd:
         assert service and values(module_file("modules/app.bicep"), "azd-service-name") == [f"'{service[1]}'"]
 
     def test_hooks_read_existing_outputs(self, main: Template):
-        read = set(re.findall(r"\$(?:env:)?([A-Z_]+)", AZURE_YAML))
+        read = set(re.findall(r"\$\{?(?:env:)?([A-Z0-9_]+)", AZURE_YAML))
         assert read - {"AZURE_SUBSCRIPTION_ID"} <= set(main.outputs)
 
     def test_builds_the_image_that_the_app_starts(self, app_settings: dict[str, str]):
         built = set(re.findall(r"--image (\S+) --file (\S+) \.", AZURE_YAML))
         image = app_settings["RUNYARD_RUNNER_IMAGE"].rpartition("/")[2]
-        assert built == {(image, "infra/runner/Dockerfile")}
+        own = re.search(r"/(workspace:\d+)'", app_settings["DEV8_IMAGE"])
+        assert own
+        assert built == {(image, "infra/runner/Dockerfile"), (own[1], "infra/workspace/Dockerfile")}
 
-    def test_the_image_can_be_built_from_what_is_sent(self):
+    @pytest.mark.parametrize("image", ["runner", "workspace"])
+    def test_the_image_can_be_built_from_what_is_sent(self, image: str):
         sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-        copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "infra/runner/Dockerfile").read_text(), re.MULTILINE)
+        copies = re.findall(
+            r"^COPY (?!--from)(.+) \S+$", (ROOT / f"infra/{image}/Dockerfile").read_text(), re.MULTILINE
+        )
         sources = [source for copy in copies for source in copy.split()]
         assert sources
         for source in sources:
@@ -188,15 +212,17 @@ AZ = """#!/bin/sh
 echo "$*" >> "$CALLS/calls"
 case "$*" in
   *"--method get"*) echo "$FOUND"; exit "$LIST_STATUS" ;;
-  *"--method put"*) cat > "$CALLS/body" ;;
+  *"--method put"*) cat >> "$CALLS/bodies"; echo >> "$CALLS/bodies" ;;
 esac
 """
 
 
-class TestSealingKeys:
-    """The keys are made by the hook once, since a new key would lose what the old one has sealed."""
+class TestKeysMadeOnce:
+    """The hook makes the keys that seal and sign once: new ones would lose what the old ones sealed and signed."""
 
-    def run_hook(self, folder: Path, found: str, list_status: int = 0) -> tuple[int, list[str]]:
+    def run_hook(
+        self, folder: Path, found: str, list_status: int = 0, image: str = "vendor/image:1"
+    ) -> tuple[int, list[str]]:
         """The exit status of the hook and the calls it made, with this answer to its list."""
         (folder / "az").write_text(AZ)
         (folder / "az").chmod(0o755)
@@ -204,7 +230,7 @@ class TestSealingKeys:
         environment = {
             "PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(folder), "FOUND": found, "LIST_STATUS": str(list_status),
             "RUNYARD_VAULT_ID": "/vaults/kv", "RUNYARD_APP_ID": "/sites/func", "AZURE_SUBSCRIPTION_ID": "s",
-            "AZURE_CONTAINER_REGISTRY_NAME": "r",
+            "AZURE_CONTAINER_REGISTRY_NAME": "r", "DEV8_IMAGE": image,
         }  # fmt: skip
         done = subprocess.run([hook["shell"], "-c", hook["run"]], env=environment, cwd=folder, check=False)
         return done.returncode, (folder / "calls").read_text().splitlines()
@@ -213,20 +239,33 @@ class TestSealingKeys:
         status, calls = self.run_hook(tmp_path, "0")
         assert status == 0
         assert [" ".join(call.split()[:3]) for call in calls] == [
-            "rest --method get", "rest --method put", "rest --method post", "provider register --subscription",
-            "acr build --subscription",
+            "rest --method get", "rest --method put", "rest --method get", "rest --method put", "rest --method post",
+            "provider register --subscription", "acr build --subscription",
         ]  # fmt: skip
         assert "--url /vaults/kv/secrets/sealing-keys?" in calls[1]
-        assert "--url /sites/func/config/configreferences/appsettings/refresh?" in calls[2]
-        key_id, _, key = json.loads((tmp_path / "body").read_text())["properties"]["value"].partition(":")
+        assert "--url /vaults/kv/secrets/anymind-secret-keys?" in calls[3]
+        assert "--url /sites/func/config/configreferences/appsettings/refresh?" in calls[4]
+        bodies = (tmp_path / "bodies").read_text().splitlines()
+        sealing, signing = (json.loads(body)["properties"]["value"] for body in bodies)
+        key_id, _, key = sealing.partition(":")
         assert (key_id, len(base64.b64decode(key, validate=True))) == ("k1", 32)
-        assert key not in "".join(calls)
+        assert len(base64.b64decode(signing, validate=True)) == 32 and len(signing) >= tokens.MIN_KEY
+        assert key != signing
+        assert key not in "".join(calls) and signing not in "".join(calls)
 
     def test_are_left_alone_when_they_exist(self, tmp_path: Path):
         status, calls = self.run_hook(tmp_path, "1")
         assert status == 0
         assert not [call for call in calls if "put" in call.split()]
         assert calls[-1].startswith("acr build")
+
+    @pytest.mark.parametrize(
+        ("image", "images"), [("vendor/image:1", ["runner:1"]), ("own", ["runner:1", "workspace:1"])]
+    )
+    def test_the_workspace_is_built_when_it_is_chosen(self, tmp_path: Path, image: str, images: list[str]):
+        status, calls = self.run_hook(tmp_path, "1", image=image)
+        assert status == 0
+        assert re.findall(r"--image (\S+)", "".join(calls)) == images
 
     @pytest.mark.parametrize(("found", "list_status"), [("", 1), ("0", 3), ("", 0), ("2", 0)])
     def test_are_not_made_when_it_is_unknown_whether_they_exist(self, tmp_path: Path, found: str, list_status: int):
@@ -235,19 +274,21 @@ class TestSealingKeys:
         assert [call.split()[2] for call in calls] == ["get"]
 
     def test_are_a_secret_that_the_app_reads_and_no_deployment_writes(self):
-        assert set(re.findall(r"secrets/([\w-]+)\?", AZURE_YAML)) == {"sealing-keys"}
         vault = module_file("modules/vault.bicep")
-        assert text(vault.outputs["sealingKeysReference"]).endswith("secrets/sealing-keys)'")
-        assert "sealing" not in "".join(vault.bodies("Microsoft.KeyVault/vaults/secrets@").values())
+        written = "".join(vault.bodies("Microsoft.KeyVault/vaults/secrets@").values())
+        for output, name in (("sealingKeys", "sealing-keys"), ("anymindSecretKeys", "anymind-secret-keys")):
+            assert len(re.findall(rf"[ ']{name}=", AZURE_YAML)) == 2  # in both shells
+            assert text(vault.outputs[f"{output}Reference"]).endswith(f"secrets/{name})'")
+            assert name not in written
 
     def test_both_shells_do_the_same(self):
         posix, _, windows = AZURE_YAML.partition("    windows:")
         for pattern in (
             r"--method \w+",
             r"--query \S+",
-            r"name=='[\w-]+'",
+            r"[\w-]+-keys=(?:k1:)?",
+            r"name=='\$\w+'",
             r"api-version=[\d-]+",
             r"/config/\S+\?",
-            "k1:",
         ):
             assert re.findall(pattern, posix) == re.findall(pattern, windows), pattern

@@ -16,6 +16,7 @@ from pydantic.warnings import UnsupportedFieldAttributeWarning
 from infra.emulator.processes import ROOT
 from infra.local.environment import Environment
 from shared.http.api import Api
+from tests.support.values import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class Description(ABC):
     - `undocumented` are routes that the app has beside the documented ones.
     - `wrong_credentials` are `Authorization` headers that no API key stands in; none where no route needs a key.
     - `unknown_method` is the status for a known path with another method.
+    - `unknown_id` is an id that no record has; `odd_id` is the status for one of another form.
+    - `taken` are refusals of the example of a body whose name or key exists already, or that names another record.
+    - `file_name` is the name of a file that every upload accepts.
     - `any_id` are routes, by method and path, whose parameter may be any text: a key, a name.
     """
 
@@ -60,6 +64,10 @@ class Description(ABC):
     undocumented: frozenset[tuple[str, str]]
     wrong_credentials: tuple[str, ...] = ()
     unknown_method: int = 404
+    unknown_id: str = UNKNOWN
+    odd_id: int = 404
+    taken: tuple[str, ...] = ()
+    file_name: str = "report.txt"
     any_id: frozenset[str] = frozenset()
 
     def __init__(self, name: str):
@@ -91,7 +99,7 @@ class Description(ABC):
 
     @abstractmethod
     def data_of(self, answer: httpx.Response) -> dict[str, Any]:
-        """The data of a successful response, without the API's envelope."""
+        """The data of a successful response, without the API's envelope; of an array, its first item."""
 
     @abstractmethod
     def refused(self, answer: httpx.Response, status: int) -> str:

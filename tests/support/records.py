@@ -59,10 +59,14 @@ class Agent(Record, numbered=True):
     prompt: str = ""
 
 
-def numbered(**declared: Any) -> CountedCollection[Agent]:
+class AscendingAgent(Agent, numbered="ascending"):
+    """The same with rows in the order of the numbers."""
+
+
+def numbered(model: type[Agent] = Agent, **declared: Any) -> CountedCollection[Agent]:
     """A collection with whole-number ids in a table that no other test uses."""
     declaration: dict[str, Any] = {"indexes": ["owner"], "unique": ["name"], "counters": ["owner"]}
-    return CountedCollection(f"Agents{next(_numbers)}", Agent, **(declaration | declared))
+    return CountedCollection(f"Agents{next(_numbers)}", model, **(declaration | declared))
 
 
 class Counting:

@@ -1,8 +1,9 @@
 """Runs inside a container: starts the `claude` command line, prints what it does, and writes a report and a diff.
 
 Standard library only; called as `agent.py <model>` in the folder of `prompt.txt`. The command works in `workspace/`,
-and the files in `workspace/artifacts/` are kept. Two of them are written here: `latest.diff`, a unified diff of all
-files outside that folder, and `claude.json`, with the text of the last answer, tokens and cost.
+and the files in `workspace/artifacts/` are kept. One of them is written here: `latest.diff`, a unified diff of all
+files outside that folder. Beside the workspace the report is written, `claude.json`, with the text of the last answer,
+tokens and cost.
 """
 
 import difflib
@@ -59,7 +60,7 @@ def main(model: str) -> int:
         "tokens": tokens(last),
         "cost": float(last.get("total_cost_usd") or 0),
     }
-    (KEPT / "claude.json").write_text(json.dumps(report), "utf-8")
+    Path("claude.json").write_text(json.dumps(report), "utf-8")
     return code or int(report["is_error"])
 
 

@@ -42,7 +42,7 @@ DETAIL_BYTES = 1024 * 1024
 @routes.post("", status_code=201)
 async def create_execution(body: NewExecution, caller: Caller, workflows: Workflows) -> ExecutionCreated:
     """Queue a command and respond at once; follow it over the WebSocket, or get the execution again."""
-    execution = await executions.insert(body.record(caller.name))
+    execution = await executions.insert(body.record(caller))
     await workflows.start_now_or_later(WORKFLOW, execution.id, KIND)
     return ExecutionCreated.model_validate(execution)
 
@@ -97,7 +97,7 @@ async def get_execution(execution_id: str) -> ExecutionDetail:
 async def cancel_execution(execution_id: str, workflows: Workflows) -> Done:
     """Cancel a pending or running execution; its container is stopped and removed."""
     execution = await executions.update(execution_id, Execution.cancel)
-    if not await workflows.signal(execution.id, CANCEL) or execution.settled:
+    if not await workflows.signal_now_or_later(execution.id, CANCEL) or execution.settled:
         await publish_end(execution)
     return Done(message="Execution cancelled")
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints
 
+from functions.stepflow.access import Identity
 from functions.stepflow.artifacts import ArtifactShown
 from functions.stepflow.records import MAX_SECONDS, WORKSPACE, Execution, ExecutionStatus, seconds_between
 from functions.stepflow.transcript import Step, StepStatus
@@ -72,8 +73,8 @@ class NewExecution(RequestBody):
     user: Annotated[str, StringConstraints(strict=True, max_length=200)] | None = None
     timeout: Annotated[int, Field(strict=True, ge=1, le=MAX_SECONDS)] | None = None
 
-    def record(self, caller: str) -> Execution:
-        """Return the record of the new execution; `caller` is its user when the body names none."""
+    def record(self, caller: Identity) -> Execution:
+        """Return the record of the new execution; the caller's name is its user when the body names none."""
         return Execution(
             name=self.name or self.command,
             command=self.command,
@@ -81,7 +82,8 @@ class NewExecution(RequestBody):
             environment=self.environment or {},
             tags=self.tags or [],
             metadata=self.metadata or {},
-            user=self.user or caller,
+            user=self.user or caller.name,
+            client_id=caller.id,
             timeout=self.timeout or MAX_SECONDS,
         )
 

@@ -5,15 +5,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 Awaited = Literal["first byte", "header", "body", ""]
 """What a connection waits for; empty while it waits for the app."""
 
+MAX_HEADER = 64 * 1024
+"""Bytes of a request's header, which the parser does not limit."""
+
 TOO_SLOW = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 24\r\n\r\nThe request is too slow."
+)
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: 24\r\n\r\nThe header is too large."
 )
 
 
@@ -29,7 +35,7 @@ class ConnectionLimits:
     """When the host stops: for the first byte of a connection that has sent none yet."""
 
 
-class PatientConnection(H11Protocol):
+class PatientConnection(HttpToolsProtocol):
     """uvicorn's connection, with time limits for reading: a client that exceeds one gets 408 and is disconnected.
 
     When the server stops, idle connections are closed, except for those that have not sent their first request yet:
@@ -41,27 +47,45 @@ class PatientConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._is_stopping = self._has_sent = False
+        self._reading: Literal["header", "body", ""] = ""
+        self._header_size = 0
         self._awaited: Awaited = ""
         self._limit: asyncio.TimerHandle | None = None
         self._wait_for("header", self.limits.header, self._refuse)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._reading = "header"
+
+    def on_headers_complete(self) -> None:
+        self._reading, self._header_size = "body", 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._reading = ""
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         self._has_sent = True
         super().data_received(data)
         if self._is_stopping and self.cycle is not None:
             self.cycle.keep_alive = False
-        if self.transport.get_protocol() is not self:  # it has become a WebSocket
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:  # it has become a WebSocket
             return
-        if self.conn.their_state is h11.SEND_BODY:
+        if self._reading == "body":
             self._wait_for("body", self.limits.body, self._refuse_body)
-        elif self.conn.their_state is not h11.IDLE:
+        elif self._reading == "" and self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
-        elif self._awaited != "header":
-            self._wait_for("header", self.limits.header, self._refuse)
+        elif (size := self._header_size + len(data)) > MAX_HEADER:
+            self._refuse(TOO_LARGE)
+        else:
+            self._header_size = size
+            if self._awaited != "header":
+                self._wait_for("header", self.limits.header, self._refuse)
 
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+    def handle_websocket_upgrade(self) -> None:
         self._stop_waiting()
-        super().handle_websocket_upgrade(event)
+        super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -90,14 +114,14 @@ class PatientConnection(H11Protocol):
         else:
             self._refuse()
 
-    def _refuse(self) -> None:
+    def _refuse(self, answer: bytes = TOO_SLOW) -> None:
         """End the connection; the app gets a disconnect."""
         if self.cycle is None or self.cycle.response_complete:
-            is_answered = self.conn.their_state is h11.SEND_BODY  # the rest of the body comes after the response
+            is_answered = self._reading == "body"  # the rest of the body comes after the response
         else:
             is_answered = self.cycle.response_started
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if not is_answered:
-            self.transport.write(TOO_SLOW)
+            self.transport.write(answer)
         self.transport.close()

@@ -17,6 +17,7 @@ class GatewayDescription(Description):
     api = api
     undocumented = frozenset({("GET", "/api/runs/{run_id}/log"), ("GET", "/ws"), ("GET", "/realtime")})
     wrong_credentials = ("Bearer sk-unknown", "Basic YTpi", "Bearer", "sk-unknown", "Bearer \xff")
+    taken = ('{"error":"Client already exists"}',)
     client: Gateway
     run: str
 

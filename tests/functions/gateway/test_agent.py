@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def start(folder: Path, path: str) -> Ran:
     done = subprocess.run(
         [sys.executable, str(AGENT), "model"], cwd=folder, env={"PATH": path}, capture_output=True, text=True
     )
-    report = folder / "workspace/artifacts" / REPORT
+    report = folder / REPORT
     return Ran(done.returncode, done.stdout, json.loads(report.read_text()) if report.exists() else None)
 
 
@@ -114,10 +115,9 @@ async def test_the_report_decides_the_status_the_result_and_the_error_of_the_run
     gateway: Gateway, http: httpx.AsyncClient, app: None, report: dict[str, Any], expected: tuple[str, str | None, str]
 ):
     runner = await runner_of(KIND, gateway, http)
-    data = json.dumps(report).encode()
-    files = [await runner.upload(REPORT, len(data), data)]
+    written = b64encode(json.dumps(report).encode()).decode()
     code = int(report.get("is_error", True))
-    exit_ = {"exit_code": code, "reason": "exited", "size": 0, "files": files}
+    exit_ = {"exit_code": code, "reason": "exited", "size": 0, "report": written}
     assert (await runner.post("exit", exit_)).status_code == 200
     await settle(runner.job.id, KIND, Exit())
     run = await gateway.get(runner.job.id)

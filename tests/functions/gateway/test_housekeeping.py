@@ -41,7 +41,7 @@ class TestLastActive:
     async def test_a_client_deleted_during_the_request_is_not_found(self, monkeypatch: pytest.MonkeyPatch):
         long_ago = datetime.now(UTC) - timedelta(minutes=2)
         client = await clients.insert(Client(name="deleted", key_hash=key_hash("sk-deleted"), last_active=long_ago))
-        monkeypatch.setitem(api_keys._seen, key_hash("sk-deleted"), (client, float("inf")))
+        monkeypatch.setitem(api_keys._callers._seen, key_hash("sk-deleted"), (client, float("inf")))
         await clients.delete(client.id)
         assert await client_of("sk-deleted") is None
 

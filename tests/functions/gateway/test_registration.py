@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
+from tests.support.anymind import new_name
 from tests.support.environments import another_host
 from tests.support.stepflow import refused
 
@@ -53,6 +54,13 @@ class TestClosedRegistration:
         assert [answer.status_code for answer in (stranger, wrong, client)] == [401, 401, 403]
         assert client.json() == {"error": "Only an administrator registers clients"}
         assert (await closed.post(url, json=body, headers=bearer(ROOT))).is_success
+
+    async def test_nor_does_anyone_else_register_users_of_anymind(self, closed: httpx.AsyncClient):
+        url, body = "/anymind/api/v1/auth/register", {**new_name(), "password": "a long text"}
+        _, key = await register(closed)
+        for by, status in (({}, 401), (bearer("sk-wrong"), 401), (bearer(key), 403), (bearer(ROOT), 201)):
+            answer = await closed.post(url, json=body, headers=by)
+            assert answer.status_code == status, answer.text
 
     async def test_a_client_manages_itself_alone_and_an_administrator_everyone(self, closed: httpx.AsyncClient):
         (own, key), (other, _) = await register(closed), await register(closed)

@@ -5,6 +5,8 @@ import re
 import httpx
 import pytest
 
+from functions.anymind import api as anymind
+from functions.dev8 import api as dev8
 from functions.gateway import api as gateway
 from functions.stepflow import api as stepflow
 from infra.local.environment import Environment
@@ -18,7 +20,12 @@ async def test_the_page_names_each_api_with_its_addresses_and_the_two_commands(
 ):
     page = await http.get("/")
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    for api, health in ((gateway, "/health"), (stepflow, "/api/health")):
+    for api, health in (
+        (gateway, "/health"),
+        (stepflow, "/api/health"),
+        (anymind, "/health"),
+        (dev8, "/health"),
+    ):
         for text in (api.title, api.description, f"{stack.url}/{api.prefix}<"):
             assert text in page.text
         for path in ("/docs", "/openapi.json", health):
@@ -29,7 +36,7 @@ async def test_the_page_names_each_api_with_its_addresses_and_the_two_commands(
 
 async def test_every_link_of_the_page_leads_somewhere_on_this_server(http: httpx.AsyncClient):
     links = LINK.findall((await http.get("/")).text)
-    assert len(links) == 6
+    assert len(links) == 12
     for link in links:
         assert link.startswith("/")
         assert (await http.get(link)).status_code == 200
@@ -41,7 +48,7 @@ async def test_an_api_that_is_not_served_is_not_named(strict_host: StrictHost):
     assert "stepflow" not in page
 
 
-@pytest.mark.parametrize("path", ["/", "/gateway", "/gateway/", "/stepflow", "/stepflow/"])
+@pytest.mark.parametrize("path", ["/", "/gateway", "/gateway/", "/stepflow", "/stepflow/", "/anymind"])
 async def test_head_is_answered_without_a_body(http: httpx.AsyncClient, path: str):
     head, get = await http.head(path), await http.get(path)
     assert (head.status_code, head.content) == (200, b"")

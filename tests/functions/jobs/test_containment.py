@@ -76,10 +76,11 @@ async def test_a_command_reaches_no_service_of_the_machine(gateway: Gateway, sta
         f"http://127.0.0.1:{ports['containers']}/subscriptions/x/providers/Microsoft.ContainerInstance/containerGroups",
         f"http://127.0.0.1:{ports['queue']}/devstoreaccount1?comp=list",
         f"http://127.0.0.1:{ports['table']}/devstoreaccount1/Tables",
-        f"http://127.0.0.1:{ports['webpubsub']}/api/health",
         f"http://10.0.2.2:{ports['host']}/admin/host/status",
     ]
     refused = [
+        f"http://127.0.0.1:{ports['webpubsub']}/api/health",
+        f"http://127.0.0.1:{ports['webpubsub']}/client/hubs/gateway",
         f"{stack.url}/admin/host/status",
         f"{stack.url}/runtime/webhooks/durabletask/instances",
         f"{stack.url}/gateway/api/health",

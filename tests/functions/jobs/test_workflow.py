@@ -145,3 +145,60 @@ def test_the_reason_of_a_check_is_handed_on_in_the_older_form_too(answer: Any):
     assert [workflow.send(answer), workflow.send(None)] == ["job_remove", "job_end"]
     expected = answer if isinstance(answer, dict) else {"reason": answer}
     assert context.values[-1] == {"id": "job-1", "kind": "tests.kind", **expected}
+
+
+PLACED = {"limit": 700, "pauses": [15], "inputs": [], "placed": True}
+
+
+@pytest.mark.parametrize(("inputs", "removes"), [([], False), (["main.py"], True)])
+def test_after_the_exit_of_a_placed_job_nothing_is_removed_but_its_input_files(inputs: list[str], removes: bool):
+    workflow = workflow_of(Context())
+    next(workflow)
+    finished, *_ = workflow.send({**PLACED, "inputs": inputs})
+    finished.is_completed, finished.result = True, True
+    if removes:
+        assert workflow.send(finished) == "job_remove"
+        finished = None
+    with pytest.raises(StopIteration):
+        workflow.send(finished)
+
+
+def test_a_job_that_has_ended_before_its_workflow_began_needs_nothing_more():
+    workflow = workflow_of(Context())
+    next(workflow)
+    with pytest.raises(StopIteration):
+        workflow.send({"ended": True})
+
+
+def test_a_cancelled_job_in_a_warm_container_is_removed_as_such():
+    context = Context()
+    workflow = workflow_of(context)
+    next(workflow)
+    _, cancel, *_ = workflow.send(PLACED)
+    assert [workflow.send(cancel), workflow.send(None)] == ["job_remove", "job_end"]
+    assert context.values[1]["placed"] is True
+
+
+def test_a_job_that_its_warm_container_never_took_starts_anew():
+    context = Context({"kind": "tests.kind", "waits": 3})
+    workflow = workflow_of(context)
+    next(workflow)
+    *_, probe = workflow.send(PLACED)
+    workflow.send(probe)
+    with pytest.raises(StopIteration):
+        workflow.send({"again": True})
+    assert context.continued == {"kind": "tests.kind", "waits": 0}
+
+
+def test_a_container_that_seems_to_have_ended_is_checked_a_second_later_and_then_as_before():
+    workflow = workflow_of(Context())
+    next(workflow)
+    waited: list[float] = []
+    _, _, check, _, probe = workflow.send(PLACED)
+    for _ in range(2):
+        waited.append(probe.seconds)
+        *_, probe = workflow.send(check)
+    waited.append(probe.seconds)
+    assert workflow.send(probe) == "job_probe"
+    *_, probe = workflow.send(None)
+    assert [*waited, probe.seconds] == [15, 1, 1, 15]

@@ -18,7 +18,7 @@ from infra.local.environment import Environment
 from shared.http.errors import Forbidden, Unauthorized, Unavailable
 from shared.sockets import Event
 from shared.workflows import WorkflowClient
-from tests.support.environments import StrictHost, another_host, connected
+from tests.support.environments import ROOT_KEY, StrictHost, another_host, connected
 from tests.support.gateway import Gateway
 from tests.support.ownpilot import BASE, data_of, refused
 from tests.support.values import UNKNOWN
@@ -95,7 +95,7 @@ class TestKeys:
             refused(answer, 403, "FORBIDDEN")
 
     async def test_an_administrator_names_another_user(self, strict_host: StrictHost, gateway: Gateway):
-        headers = {"X-API-Key": "sk-strict-root"}
+        headers = {"X-API-Key": ROOT_KEY}
         answer = await strict_host.http.get(f"{BASE}/notes", params={"userId": gateway.id}, headers=headers)
         assert {note["userId"] for note in data_of(answer)} <= {gateway.id}
 

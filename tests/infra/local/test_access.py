@@ -94,7 +94,10 @@ async def test_a_page_of_another_site_opens_no_socket(
 
 async def test_settings_allow_more_hosts_and_pages(stack: Environment, tmp_path: Path):
     more = {"RUNYARD_CORS_ORIGINS": "https://app.example, https://b.example", "RUNYARD_LOCAL_HOSTS": "box.example"}
+    more["ANYMIND_CORS_ORIGINS"] = "https://agents.example"
     async with another_host(stack, tmp_path, **more) as http:
+        answer = await http.get("/anymind/health", headers={"Origin": "https://agents.example"})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://agents.example")
         for origin in ("https://app.example", "https://b.example", "http://localhost:3000"):
             answer = await http.get("/gateway/openapi.json", headers={"Host": "box.example:80", "Origin": origin})
             assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)

@@ -4,13 +4,14 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.jobs import MAX_SKIPPED, Exit, KeptFile, SkippedFile
+from shared.jobs import MAX_SKIPPED, REPORT_BYTES, Exit, KeptFile, SkippedFile
 from tests.infra.runner.harness import App
 
 # Imported as the runner does: from the folder that `conftest` has added to the path.
@@ -21,7 +22,7 @@ runner: Any = import_module("runner")
 
 def kept(folder: Path, api: App) -> tuple[dict[str, int], dict[str, str]]:
     """Sizes of the kept files by name, and the reasons of the others; all within the bounds of the app."""
-    report = files.keep(folder, api).report
+    report = files.keep(folder, api).members
     found = [KeptFile.model_validate(file) for file in report["files"]]
     others = [SkippedFile.model_validate(file) for file in report["skipped"]]
     json.dumps(report).encode()
@@ -110,14 +111,37 @@ def test_of_very_many_files_the_first_are_kept_and_the_others_counted(
     assert list(skipped)[-1] == "and 897 more"
 
 
+@pytest.mark.parametrize(
+    ("make", "report", "skipped"),
+    [
+        (lambda path: path.write_bytes(b"a\xffb"), b"a\xffb", {}),
+        (lambda path: path.touch(), b"", {}),
+        (lambda path: None, None, {}),
+        (lambda path: path.write_bytes(b"x" * (REPORT_BYTES + 1)), None, {"report": "File is over 4194304 bytes"}),
+        (lambda path: path.mkdir(), None, {"report": "Is a directory"}),
+        (lambda path: os.mkfifo(path), None, {"report": "Not a regular file"}),
+        (lambda path: path.symlink_to("/etc/passwd"), None, {"report": "Too many levels of symbolic links"}),
+    ],
+    ids=["bytes", "empty", "absent", "too large", "folder", "pipe", "link"],
+)  # fmt: skip
+def test_a_reported_file_is_read_or_skipped_with_the_reason(
+    tmp_path: Path, make: Callable[[Path], Any], report: bytes | None, skipped: dict[str, str]
+):
+    make(tmp_path / "report")
+    found = files.Kept()
+    assert files.read_report(tmp_path / "report", "report", found) == report
+    assert {each["name"]: each["reason"] for each in found.members["skipped"]} == skipped
+
+
 def test_an_exit_that_is_refused_is_reported_again_without_files(api: App):
     api.refusals = 1
     end = {"exit_code": 3, "reason": "exited", "message": "", "size": 7, "files": [{"name": "x"}], "output": "eA=="}
+    end["report"] = "eQ=="
     runner.report_exit(end, api)
     (_, first), (_, second) = api.posts
     assert json.loads(first) == end
     bare = Exit.model_validate_json(second)
-    assert (bare.exit_code, bare.reason, bare.size, bare.files) == (3, "exited", 7, [])
+    assert (bare.exit_code, bare.reason, bare.size, bare.files, bare.report) == (3, "exited", 7, [], "eQ==")
 
 
 class Output:

@@ -1,8 +1,6 @@
 """The order that the app writes and the runner reads: one shape, and a refusal of everything else."""
 
 import json
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +9,6 @@ import pytest
 
 from shared.order import VARIABLE, InputFile, MalformedOrder, Order
 
-ROOT = Path(__file__).parents[3]
 SMALLEST = Order(url="http://127.0.0.1:1/jobs/1", token="hidden-token", command=["true"], directory="w", timeout=60)
 FULL = Order(
     url="https://app/jobs/1",
@@ -23,6 +20,7 @@ FULL = Order(
     secrets=["API_KEY"],
     environment={"A": "1"},
     keep="artifacts",
+    report="report.json",
     capture="ARTIFACT: (?P<path>.*)",
     mask_words=False,
 )
@@ -54,18 +52,6 @@ class TestOrder:
 
     def test_shows_no_secret(self):
         assert "hidden" not in repr(FULL)
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that the Dockerfile copies to `/runner/`."""
-    folder = tmp_path_factory.mktemp("image")
-    copied = re.search(r"^COPY (.+) /runner/$", (ROOT / "infra/runner/Dockerfile").read_text(), re.MULTILINE)
-    assert copied
-    for pattern in copied[1].split():
-        for path in ROOT.glob(pattern):
-            shutil.copy(path, folder)
-    return folder
 
 
 def run(image: Path, folder: Path, variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":

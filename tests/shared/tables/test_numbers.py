@@ -23,6 +23,7 @@ from shared.tables import (
     RecordNotFound,
     StorageUnavailable,
     client,
+    repeatable,
     shard,
     sweep,
 )
@@ -31,7 +32,7 @@ from shared.tables.client import client as session
 from shared.tables.counted import CountedCollection
 from shared.tables.wire import WireResponse
 from tests.shared.tables.faults import Flaky, Once, audit, flaky, rows_of
-from tests.support.records import Agent, Counting, numbered
+from tests.support.records import Agent, AscendingAgent, Counting, numbered
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -64,6 +65,9 @@ class TestIds:
         keys = [Agent.id_form.row_key(str(number)) or "" for number in numbers]
         assert Agent.id_form.texts([f"r~{key}" for key in keys]) == [str(number) for number in numbers]
         assert sorted(keys) == [Agent.id_form.row_key(str(number)) for number in sorted(numbers, reverse=True)]
+        keys = [AscendingAgent.id_form.row_key(str(number)) or "" for number in numbers]
+        assert AscendingAgent.id_form.texts([f"r~{key}" for key in keys]) == [str(number) for number in numbers]
+        assert sorted(keys) == [AscendingAgent.id_form.row_key(str(number)) for number in sorted(numbers)]
 
     def test_what_numbers_cannot_have_is_refused(self):
         with pytest.raises(ValueError, match="prefix"):
@@ -89,17 +93,83 @@ async def test_numbers_follow_each_other_and_are_not_used_again(agents: CountedC
         await agents.insert(made[0])
 
 
-async def test_lists_run_in_number_order_both_ways(agents: CountedCollection[Agent]):
+@pytest.mark.parametrize("model", [Agent, AscendingAgent])
+async def test_lists_run_in_number_order_both_ways(model: type[Agent]):
+    agents = numbered(model)
     old = datetime(2020, 1, 1, tzinfo=UTC)
-    await asyncio.gather(*(agents.insert(Agent(created_at=old - timedelta(hours=hour))) for hour in range(300)))
+    await asyncio.gather(*(agents.insert(model(created_at=old - timedelta(hours=hour))) for hour in range(300)))
     for order in ("created_at", "id"):
         assert ids((await agents.page(order=order, limit=3)).items) == [300, 299, 298]
         assert ids((await agents.page(order=order, limit=3, offset=270)).items) == [30, 29, 28]
         assert ids((await agents.page(order=order, limit=3, descending=False)).items) == [1, 2, 3]
     first = await agents.page(limit=200)
     assert ids((await agents.page(limit=200, cursor=first.cursor)).items) == [*range(100, 0, -1)]
-    assert ids([agent async for agent in agents.all()]) == [*range(300, 0, -1)]
+    first = await agents.page(limit=200, descending=False)
+    assert ids((await agents.page(limit=200, descending=False, cursor=first.cursor)).items) == [*range(201, 301)]
+    assert ids([agent async for agent in agents.all()])[:: 1 if model is AscendingAgent else -1] == [*range(1, 301)]
     assert [hour.count for hour in (await agents.history(old - timedelta(hours=2), old)).hours] == [1, 1]
+
+
+async def test_an_ascending_list_costs_the_same_however_many_records_there_are(counting: Counting):
+    agents = numbered(AscendingAgent)
+    await asyncio.gather(*(agents.insert(AscendingAgent(owner="bob")) for _ in range(20)))
+    for number in (120, 700):
+        await asyncio.gather(*(agents.insert(AscendingAgent()) for _ in range(number)))
+        counting.reset()
+        page = await agents.page({"owner": "ann"}, order="id", descending=False, limit=100, total=False)
+        assert ids(page.items) == [*range(21, 121)]
+        assert (dict(counting.calls), counting.rows) == ({"query": 1}, 101)
+        counting.reset()
+        page = await agents.page({"owner": "ann"}, order="id", descending=False, limit=100, offset=100)
+        assert ids(page.items)[0] == 121
+        assert (dict(counting.calls), page.total) == ({"query": 2}, 120 if number == 120 else 820)
+    assert (await agents.rebuild()).records == 840
+    assert len(await audit(agents)) == 840
+
+
+class TestRepeatable:
+    """Inserts in a block that is run again, as a request is whose host has died before its response."""
+
+    @pytest.mark.parametrize("prompt", ["", "long " * 10_000], ids=["short", "long"])
+    async def test_a_repeat_finds_the_record_of_the_first_run(self, agents: CountedCollection[Agent], prompt: str):
+        async def run(seed: str) -> list[Agent]:
+            with repeatable(datetime(2026, 1, 1, tzinfo=UTC), lambda: seed):
+                first = await agents.insert(Agent(name=f"{seed} name", prompt=prompt))
+                return [first, await agents.insert(Agent(prompt=prompt))]
+
+        made = await run("one")
+        assert (await run("two"))[0].id not in [agent.id for agent in made]
+        renamed = await agents.update(made[0].id, lambda agent: setattr(agent, "owner", "bob"))
+        again = await run("one")
+        assert [again[0], again[1].id] == [renamed, made[1].id]
+        assert len(await audit(agents)) == 4
+
+    async def test_two_runs_at_once_make_one_record(self, agents: CountedCollection[Agent]):
+        async def run() -> Agent:
+            with repeatable(datetime(2026, 1, 1, tzinfo=UTC), lambda: "seed"):
+                return await agents.insert(Agent())
+
+        assert len({agent.id for agent in await asyncio.gather(*(run() for _ in range(4)))}) == 1
+        assert len(await audit(agents)) == 1
+
+    async def test_a_value_that_another_record_has_is_still_refused(self, agents: CountedCollection[Agent]):
+        await agents.insert(Agent(name="taken"))
+        with repeatable(datetime(2026, 1, 1, tzinfo=UTC), lambda: "seed"), pytest.raises(RecordConflict, match="name"):
+            await agents.insert(Agent(name="taken"))
+
+    async def test_a_deleted_record_leaves_nothing_and_is_made_anew(self, agents: CountedCollection[Agent]):
+        async def run() -> Agent:
+            with repeatable(datetime(2026, 1, 1, tzinfo=UTC), lambda: "seed"):
+                return await agents.insert(Agent())
+
+        first = await run()
+        assert (await agents.rebuild()).stray == 0
+        assert (await run()).id == first.id
+        await agents.delete(first.id)
+        assert not [key for key in await rows_of(agents) if key.startswith("u~")]
+        assert (await run()).id == "2"
+        assert (await agents.clear()) == 1
+        assert not await audit(agents)
 
 
 async def test_a_declared_order_sorts_by_time():

@@ -117,6 +117,7 @@ async def test_a_header_that_does_not_end_is_refused(sent: bytes):
 async def test_pieces_of_a_header_do_not_extend_its_time():
     async with served(header=0.3) as server:
         slow = await server.connect()
+        slow.writer.write(HEADER[:-2] + b"x: ")
 
         async def trickle() -> None:
             for _ in range(1000):
@@ -141,3 +142,26 @@ async def test_a_body_that_does_not_come_is_refused():
         slow = await server.connect()
         slow.writer.write(HEADER + b"x")
         assert (await slow.rest()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_header_that_is_too_large_is_refused():
+    async with served() as server:
+        large = await server.connect()
+        large.writer.write(HEADER[:-2] + b"x: " + b"y" * 100_000)
+        assert (await large.rest()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_the_size_of_a_header_counts_anew_for_each_request():
+    async with served() as server:
+        client = await server.connect()
+        for _ in range(5):
+            client.writer.write(HEADER[:-2] + b"x: " + b"y" * 50_000 + b"\r\n\r\nmore")
+            assert (await client.answer()).endswith(b"more")
+
+
+async def test_empty_lines_do_not_keep_a_connection_open():
+    async with served(header=0.5) as server:
+        idle = await server.connect()
+        assert await idle.asks(b"once") == b"once"
+        idle.writer.write(b"\r\n")
+        assert (await idle.rest()).startswith(b"HTTP/1.1 408 ")

@@ -1,0 +1,107 @@
+"""What follows the deletion of an agent: jobs are stopped, then executions, versions, files and logs are deleted."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+import azure.durable_functions as df
+
+from functions.anymind.records import AgentVersion, Execution
+from functions.anymind.store import agents, executions, versions
+from shared import blobs, tables
+from shared.faults import Sweep
+from shared.jobs import ARTIFACTS, CANCEL, LOGS, jobs
+from shared.workflows import ACTIVE, WorkflowClient
+
+bp = df.Blueprint()
+
+WORKFLOW = "anymind_deletion"
+BATCH = 20
+"""Records of each kind that are deleted at a time."""
+
+PAUSE = timedelta(seconds=1)
+"""Time for what was stopped to end, before it is looked at again."""
+
+RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1000, max_number_of_attempts=5)
+
+
+def workflow_id(agent_id: str) -> str:
+    """Return the id of the workflow that deletes what belongs to an agent."""
+    return f"anymind-deletion-{agent_id}"
+
+
+@bp.orchestration_trigger(context_name="context")
+def anymind_deletion(ctx: df.DurableOrchestrationContext):
+    """Delete a batch of what belongs to an agent, then continue as new until nothing is left: the history stays short.
+
+    The input is the agent's id.
+    """
+    agent_id = ctx.get_input()
+    left = yield ctx.call_activity_with_retry("anymind_delete_batch", RETRY, agent_id)
+    if left == "running":
+        yield ctx.create_timer(ctx.current_utc_datetime + PAUSE)
+    if left != "nothing":
+        ctx.continue_as_new(agent_id)
+
+
+@bp.activity_trigger(input_name="agent")
+@bp.durable_client_input(client_name="client")
+async def anymind_delete_batch(agent: str, client: df.DurableOrchestrationClient) -> str:
+    """Delete some of what belongs to a deleted agent, at last the agent; return what is left: nothing, some, running.
+
+    `running` are jobs that were stopped and have not ended yet.
+    """
+    workflows = WorkflowClient(client)
+    found = [
+        *(await executions.page({"agent_id": agent}, limit=BATCH, total=False)).items,
+        *(await versions.page({"agent_id": agent}, limit=BATCH, total=False)).items,
+    ]
+    async with Sweep("deleting what belonged to an agent") as sweep:
+
+        async def delete(record: Execution | AgentVersion) -> bool:
+            with sweep.item(f"{type(record).__name__} {record.id}"):
+                if await _delete_job(record.job_id, workflows):
+                    await _delete_record(record)
+                    return True
+            return False
+
+        deleted = await asyncio.gather(*map(delete, found))
+    if found:
+        return "some" if any(deleted) else "running"
+    with contextlib.suppress(tables.RecordNotFound):
+        await agents.delete(agent)
+    return "nothing"
+
+
+async def continue_deletions(workflows: WorkflowClient) -> None:
+    """Every minute: start the workflows of deleted agents that a crash has left without one."""
+    async with Sweep("deletions of agents") as sweep:
+        async for agent in agents.all({"deleted": True}):
+            with sweep.item(f"agent {agent.id}"):
+                if await workflows.status(workflow_id(agent.id)) not in ACTIVE:
+                    await workflows.start(WORKFLOW, workflow_id(agent.id), agent.id)
+
+
+async def _delete_job(job_id: str, workflows: WorkflowClient) -> bool:
+    """Delete a job with its log and files; False while its workflow still runs, which is asked to end."""
+    if await workflows.status(job_id) in ACTIVE:
+        await workflows.signal(job_id, CANCEL)
+        return False
+    with contextlib.suppress(tables.RecordNotFound):
+        job = await jobs.get(job_id)
+        for file in (job.exit or {}).get("files", []):
+            await blobs.delete(ARTIFACTS, file["blob"])
+        await blobs.delete(LOGS, job_id)
+        await jobs.delete(job_id)
+    return True
+
+
+async def _delete_record(record: Execution | AgentVersion) -> None:
+    with contextlib.suppress(tables.RecordNotFound):
+        if isinstance(record, Execution):
+            await executions.delete(record.id)
+            return
+        for blob in (record.blob, record.ready_blob):
+            if blob is not None:
+                await blobs.delete(ARTIFACTS, blob)
+        await versions.delete(record.id)

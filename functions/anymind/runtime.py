@@ -1,0 +1,120 @@
+"""Runtime: executions of agents."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from functions.anymind.access import CurrentUser, RecordId, owned_agent, owned_execution, owned_version
+from functions.anymind.bodies import ListPart, Moment
+from functions.anymind.execution_job import KIND, spec_of
+from functions.anymind.records import AgentVersion, Execution, ExecutionStatus, VersionStatus
+from functions.anymind.store import executions, note_job, versions
+from shared import tables, warm
+from shared.http.bodies import RequestBody, ResponseBody, example
+from shared.http.errors import BadRequest
+from shared.http.paging import Digits, given
+from shared.http.routes import options, router
+from shared.jobs import CANCEL, WORKFLOW, wait_until_ended
+from shared.workflows import WorkflowClient, Workflows
+
+routes = router("/api/v1/runtime", "runtime")
+
+MAX_INPUT = 10_000_000 + 64 * 1024
+"""Bytes of a request with an input of 10 MB."""
+
+PATIENCE = 200
+"""Seconds for which a request waits for the end of its execution: the platform allows 230."""
+
+
+class HandlerInput(RequestBody):
+    """The object that the agent's handler is called with."""
+
+    model_config = example(payload={"input": "Hello, world!"})
+
+    payload: dict[str, Any]
+
+
+class NewExecution(RequestBody):
+    """A version, and the object that its handler is called with."""
+
+    model_config = example(agent_version_id=1, input_data={"input": "Hello, world!"})
+
+    agent_version_id: Annotated[int, Digits]
+    input_data: dict[str, Any]
+
+
+class ExecutionShown(ResponseBody):
+    """An execution; `output_data` is the result, `error_message` why there is none."""
+
+    id: int
+    agent_version_id: int
+    user_id: int
+    status: ExecutionStatus
+    input_data: dict[str, Any]
+    output_data: dict[str, Any] | None
+    error_message: str | None
+    created_at: Moment
+    updated_at: Moment
+
+
+@routes.post("/execute", status_code=201, response_model=ExecutionShown)
+@options(max_body=MAX_INPUT)
+async def execute_version(body: NewExecution, user: CurrentUser, workflows: Workflows) -> Execution:
+    """Call the handler of a version and wait for its end, at most 200 seconds."""
+    version = await owned_version(user, body.agent_version_id)
+    if version.status is not VersionStatus.READY:
+        raise BadRequest(f"Version {version.version} is not ready: its status is {version.status}")
+    return await _execute(version, body.input_data, workflows)
+
+
+@routes.post("/{agent_id}/execute", status_code=201, response_model=ExecutionShown)
+@options(max_body=MAX_INPUT)
+async def execute_agent(agent_id: RecordId, body: HandlerInput, user: CurrentUser, workflows: Workflows) -> Execution:
+    """Call the handler of the agent's latest ready version and wait for its end, at most 200 seconds."""
+    agent = await owned_agent(user, agent_id)
+    newest = await versions.page({"agent_id": agent.id, "status": VersionStatus.READY}, limit=1, total=False)
+    if not newest.items:
+        raise BadRequest("The agent has no ready version")
+    return await _execute(newest.items[0], body.payload, workflows)
+
+
+async def _execute(version: AgentVersion, given: dict[str, Any], workflows: WorkflowClient) -> Execution:
+    """Start an execution and wait for its end; one that takes too long is returned as it is."""
+    execution = await executions.insert(
+        Execution(agent_id=version.agent_id, agent_version_id=version.id, user_id=version.user_id, input_data=given)
+    )
+    note_job(execution)
+    await warm.place(KIND, execution.job_id, spec_of(execution, version))
+    await workflows.start_now_or_later(WORKFLOW, execution.job_id, KIND)
+    await wait_until_ended(execution.job_id, PATIENCE)
+    try:
+        return await executions.get(execution.id)
+    except tables.StorageUnavailable:  # it is accepted: an error would hide its id
+        return execution
+
+
+@routes.get("/executions", response_model=list[ExecutionShown])
+async def list_executions(
+    user: CurrentUser, part: ListPart, agent_version_id: Annotated[int | None, Query(), Digits] = None
+) -> list[Execution]:
+    """The caller's executions by id, all or those of one version."""
+    version = None if agent_version_id is None else str(agent_version_id)
+    return await part.of(executions, given(user_id=user.id, agent_version_id=version))
+
+
+@routes.get("/executions/{execution_id}", response_model=ExecutionShown)
+async def get_execution(execution_id: RecordId, user: CurrentUser) -> Execution:
+    """One execution."""
+    return await owned_execution(user, execution_id)
+
+
+@routes.post("/executions/{execution_id}/cancel", response_model=ExecutionShown)
+async def cancel_execution(execution_id: RecordId, user: CurrentUser, workflows: Workflows) -> Execution:
+    """Cancel an execution, whose process is ended; one that has ended stays as it is."""
+    execution = await owned_execution(user, execution_id)
+    if execution.status.final:
+        return execution
+    execution = await executions.update(execution, lambda execution: execution.cancel(datetime.now(UTC)))
+    await workflows.signal(execution.job_id, CANCEL)
+    return execution
