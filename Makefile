@@ -2,15 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NODE_TOOLS := infra/local/node_modules/.ready
+IDE := infra/local/ide/node_modules/.ready
+# Compiled modules are kept: each Functions host, and each process of the tests, would compile all of them anew.
+unexport PYTHONDONTWRITEBYTECODE
 WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run services demo test test-app campaign lint format bench setup clean
+.PHONY: help run services demo ide test test-app campaign lint format bench setup clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
-run: setup ## serve http://127.0.0.1:7071 until Ctrl-C; PORT=8080 chooses another port, and those after it for the services
+run: setup ## serve http://127.0.0.1:7071 until Ctrl-C; PORT=8000 chooses another port, and those after it for the services
 	@exec $(BIN)/python -m infra.local run $(if $(PORT),--port="$(PORT)")
 
 services: setup ## start all services except the Functions host, for `func start`
@@ -18,6 +21,8 @@ services: setup ## start all services except the Functions host, for `func start
 
 demo: setup ## submit one run over HTTP and print its live events, result and artifacts
 	@exec $(BIN)/python -m infra.local demo
+
+ide: setup $(IDE) ## install code-server as the editor of local workspaces; without it they have a page of our own
 
 test: setup ## run all tests
 	@exec $(BIN)/python -m pytest $(WORKERS)
@@ -45,5 +50,8 @@ setup: .venv/.ready $(NODE_TOOLS)
 $(NODE_TOOLS): infra/local/package.json infra/local/package-lock.json
 	@sh infra/local/setup.sh node
 
+$(IDE): infra/local/ide/package.json infra/local/ide/package-lock.json
+	@sh infra/local/setup.sh ide
+
 clean: ## remove what the commands above installed and stored
-	rm -rf .venv .local infra/local/node_modules
+	rm -rf .venv .local infra/local/node_modules infra/local/ide/node_modules

@@ -15,8 +15,11 @@ from typing import Any
 from bench.figures import Figure
 from infra.emulator.processes import ROOT
 
-PARTS = ("start", "requests", "runs", "anymind", "load", "records", "growth", "writers", "durable", "webpubsub")
-SHOWN = ("start", "requests", "runs", "anymind", "load")
+PARTS = (
+    "start", "requests", "runs", "anymind", "dev8", "ownpilot", "load", "records", "growth", "writers", "durable",
+    "webpubsub",
+)  # fmt: skip
+SHOWN = ("start", "requests", "runs", "anymind", "dev8", "ownpilot", "load")
 RESULTS, README = Path(__file__).with_name("results.json"), ROOT / "README.md"
 _TABLE = re.compile(r"(<!-- figures of make bench -->\n).*?(<!-- end of the figures -->)", re.DOTALL)
 

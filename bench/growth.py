@@ -77,9 +77,9 @@ async def _grown(sample: Sample, size: int) -> list[Figure]:
         year = {"start_date": (START - timedelta(days=340)).isoformat(), "end_date": (START + SPAN).isoformat()}
         operations["dashboard of a year"] = functools.partial(get_metrics, _ME, "month", **year)
     for name, operation in operations.items():
-        figures += await _measured(f"{sample.name}, {size:,}: {name}", operation, tables)
+        figures += await measured(f"{sample.name}, {size:,}: {name}", operation, tables)
     if sample is RUNS and size >= MAX_PASSED:
-        figures += await _measured(f"{sample.name}, {size:,}: updated_at, offset {DEEP:,}, refused", _refused, tables)
+        figures += await measured(f"{sample.name}, {size:,}: updated_at, offset {DEEP:,}, refused", _refused, tables)
     return figures
 
 
@@ -91,7 +91,7 @@ async def _refused() -> None:
     raise RuntimeError("a list has passed over more rows than it may")
 
 
-async def _measured(name: str, operation: Call, tables: Timed) -> list[Figure]:
+async def measured(name: str, operation: Call, tables: Timed) -> list[Figure]:
     await operation()
     counting = client().wire.transport = Counting(tables)
     await operation()

@@ -48,6 +48,9 @@ class MemoryTables:
             return self._transaction(body or b"")
         if method == "POST" and name == "Tables":
             return WireResponse(204, {}, b"")
+        if method in ("POST", "PATCH", "PUT"):
+            self._write(method, name, body or b"")
+            return WireResponse(204, {"ETag": _ETAG}, b"")
         if method != "GET":
             raise NotImplementedError(f"{method} {url}")
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
@@ -93,14 +96,17 @@ class MemoryTables:
                 answers += b"HTTP/1.1 204 No Content\r\n\r\n"
                 continue
             content = rest[: rest.index(b"\r\n--")]
-            row = orjson.loads(content)
-            plain = {key: value for key, value in row.items() if "@" not in key}
-            rows = self._partitions[name.partition("(")[0], row["PartitionKey"]].rows
-            if verb == b"PATCH":  # merges
-                plain = orjson.loads(rows[row["RowKey"]]) | plain
-            rows[row["RowKey"]] = orjson.dumps(plain)
+            self._write(verb.decode(), name, content)
             answers += b"HTTP/1.1 204 No Content\r\nETag: " + _ETAG.encode() + b"\r\n\r\n"
         return WireResponse(202, {}, answers)
+
+    def _write(self, verb: str, name: str, content: bytes) -> None:
+        row = orjson.loads(content)
+        plain = {key: value for key, value in row.items() if "@" not in key}
+        rows = self._partitions[name.partition("(")[0], row["PartitionKey"]].rows
+        if verb == "PATCH":  # merges
+            plain = orjson.loads(rows[row["RowKey"]]) | plain
+        rows[row["RowKey"]] = orjson.dumps(plain)
 
     def _delete(self, name: str) -> None:
         found = _KEY.match(name)

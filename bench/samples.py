@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import functions.dev8.records as dev8
 import functions.gateway.records as gateway
 import functions.stepflow.records as stepflow
+from functions.dev8 import store as dev8_store
 from functions.gateway import store as gateway_store
 from functions.stepflow import store as stepflow_store
 from shared.tables import Collection
@@ -92,6 +94,15 @@ def _stepflow_artifact(at: datetime, number: int) -> stepflow.Artifact:
     )  # fmt: skip
 
 
+def _environment(at: datetime, number: int) -> dev8.DevEnvironment:
+    return dev8.DevEnvironment(
+        created_at=at, user_id=f"user-{number % 4}", name="my-dev-environment",
+        status=_cycle((dev8.RUNNING, dev8.STOPPED), number),
+        cloud_provider=dev8.CloudProvider.AZURE, cloud_region="eastus", cpu_cores=2, memory_gb=4, storage_gb=20,
+        base_image="node", ip="20.185.123.45", idle_since=at, reported_at=at, in_creation=False, token_hash="0" * 64,
+    )  # fmt: skip
+
+
 def _cycle(values: Any, number: int) -> Any:
     members = list(values)
     return members[number % len(members)]
@@ -125,5 +136,9 @@ SAMPLES = [
     Sample(
         "StepFlow artifacts", stepflow_store.artifacts, _stepflow_artifact, {"execution_id": "execution-1"},
         _set("artifact_type", lambda number: _cycle(stepflow.ArtifactType, number)),
+    ),
+    Sample(
+        "Dev8 environments", dev8_store.environments, _environment, {"user_id": "user-1"},
+        _set("status", lambda number: _cycle((dev8.RUNNING, dev8.STOPPED), number)),
     ),
 ]  # fmt: skip

@@ -15,7 +15,7 @@ param location string
 param principalId string = ''
 
 @description('The APIs to serve, separated by commas. Each gets a Web PubSub hub with the name of the API.')
-param apis string = 'gateway,stepflow,anymind'
+param apis string = 'gateway,stepflow,anymind,dev8,ownpilot'
 
 @description('Origins from which browsers may call the app (CORS), separated by commas; * allows all, empty allows none.')
 param corsOrigins string = '*'
@@ -27,6 +27,13 @@ param adminKey string = ''
 @secure()
 @description('Anthropic API key for the Claude models; empty: Claude models are not available.')
 param anthropicApiKey string = ''
+
+@description('Image of the workspaces of Dev8; own: the image of infra/workspace, which the hook of azure.yaml builds.')
+param dev8Image string = 'vaibhavsing/dev8-workspace:latest'
+
+@secure()
+@description('Secret of at least 32 characters that signs the tokens of OwnPilot when OWNPILOT_AUTH is jwt; empty: there is none.')
+param ownpilotJwtSecret string = ''
 
 @secure()
 @description('Secret in the URL to which Web PubSub sends events. By default each deployment creates a new one.')
@@ -75,6 +82,12 @@ module storage 'modules/storage.bicep' = {
   params: { location: location, tags: tags, token: token }
 }
 
+module shares 'modules/shares.bicep' = {
+  name: 'shares'
+  scope: group
+  params: { location: location, tags: tags, token: token }
+}
+
 module monitoring 'modules/monitoring.bicep' = {
   name: 'monitoring'
   scope: group
@@ -103,6 +116,7 @@ module vault 'modules/vault.bicep' = {
     eventsCode: eventsCode
     adminKey: adminKey
     anthropicApiKey: anthropicApiKey
+    ownpilotJwtSecret: ownpilotJwtSecret
   }
 }
 
@@ -115,6 +129,7 @@ module access 'modules/access.bicep' = {
     developerPrincipalId: principalId
     runnerIdentityName: identities.outputs.runnerName
     storageName: storage.outputs.name
+    sharesName: shares.outputs.name
     insightsName: monitoring.outputs.insightsName
     registryName: registry.outputs.name
     webPubSubName: webPubSub.outputs.name
@@ -146,6 +161,7 @@ module app 'modules/app.bicep' = {
         RUNYARD_PUBLIC_URL: ''
         RUNYARD_WEBPUBSUB: webPubSub.outputs.endpoint
         RUNYARD_ARM_ENDPOINT: 'https://${split(environment().resourceManager, '/')[2]}' // without the trailing slash
+        RUNYARD_ARM_TIMEOUT: '20'
         RUNYARD_SUBSCRIPTION_ID: subscription().subscriptionId
         RUNYARD_RESOURCE_GROUP: group.name
         RUNYARD_LOCATION: location
@@ -186,6 +202,32 @@ module app 'modules/app.bicep' = {
         // Of the host: 110 MB, so that an upload of 100 MB has room for the form around it.
         FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '115343360'
         RUNYARD_HEALTH_FRESH: '5'
+        DEV8_AUTH_ENABLED: 'true'
+        DEV8_CORS_ORIGINS: 'http://localhost:3000'
+        DEV8_REGIONS: 'eastus,westus,westus2,centralus,northeurope,westeurope,eastasia,southeastasia'
+        DEV8_MAX_CORES: '4'
+        DEV8_MAX_MEMORY: '16'
+        DEV8_MAX_STORAGE: '100'
+        DEV8_ENVIRONMENTS: '50'
+        DEV8_USER_ENVIRONMENTS: '10'
+        DEV8_IMAGE: dev8Image == 'own' ? '${registry.outputs.loginServer}/workspace:1' : dev8Image
+        DEV8_REGISTRY_USER: ''
+        DEV8_REGISTRY_PASSWORD: ''
+        DEV8_TLS_IMAGE: 'caddy:2'
+        DEV8_TLS_CERTIFICATE: ''
+        DEV8_STORAGE_ACCOUNT: shares.outputs.name
+        DEV8_IDLE_MINUTES: '30'
+        DEV8_REPORT_SECONDS: '30'
+        DEV8_START_DEADLINE: '900'
+        DEV8_LOOK_PAUSES: '0.5,0.5,1,1,2,3,5,10'
+        DEV8_SHARE_DAYS: '7'
+        DEV8_CORE_PRICE: '0'
+        DEV8_MEMORY_PRICE: '0'
+        RUNYARD_MAX_RECORDS: '10000'
+        OWNPILOT_AUTH: 'api-key'
+        OWNPILOT_JWT_SECRET: vault.outputs.ownpilotJwtSecretReference
+        OWNPILOT_RATE_MINUTE: '500'
+        OWNPILOT_RATE_BURST: '750'
       },
       extraSettings
     )
@@ -207,6 +249,7 @@ module hub 'modules/hubs.bicep' = {
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_CONTAINER_REGISTRY_NAME string = registry.outputs.name
+output DEV8_IMAGE string = dev8Image
 output RUNYARD_APP_ID string = app.outputs.id
 output RUNYARD_URL string = app.outputs.url
 output RUNYARD_VAULT_ID string = vault.outputs.id

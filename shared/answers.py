@@ -37,7 +37,7 @@ async def answered() -> AsyncGenerator[None]:
         raise StorageUnavailable(f"{type(error).__name__}: {error}") from error
     except HttpResponseError as error:
         patience.answered()
-        if error.status_code in _BUSY:
+        if error.status_code in _BUSY or getattr(error, "error_code", "") == "ContainerBeingDeleted":
             raise StorageUnavailable(f"{error.status_code} {error.reason}") from error
         raise
     patience.answered()

@@ -5,7 +5,7 @@
 import asyncio
 import contextlib
 import io
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,10 @@ from weakref import WeakKeyDictionary
 from shared.answers import OPTIONS, answered
 from shared.credential import credential
 from shared.settings import settings
+from shared.tables.errors import StorageUnavailable
 
 if TYPE_CHECKING:
+    from azure.storage.blob import BlobBlock
     from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 CHUNK = 4 * 1024 * 1024
@@ -23,6 +25,9 @@ CHUNK = 4 * 1024 * 1024
 
 LINK_HOURS = 25
 """Hours for which a link is valid: longer than the longest job."""
+
+_LOST = {"ContainerNotFound", "InvalidBlockList"}
+"""Codes of errors for a later block of a file whose container was deleted, or deleted and created again."""
 
 _services: "WeakKeyDictionary[asyncio.AbstractEventLoop, BlobServiceClient]" = WeakKeyDictionary()
 _known: set[str] = set()
@@ -89,38 +94,53 @@ async def _blob(container: str, name: str) -> "BlobClient":
     return service.get_blob_client(container, name)
 
 
-async def put(container: str, name: str, data: bytes | AsyncIterable[bytes], content_type: str | None = None) -> None:
-    """Write a blob, replacing one of that name; a stream is sent in blocks of `CHUNK` bytes as it arrives."""
+async def _begin(container: str, name: str, write: Callable[["BlobClient"], Awaitable[object]]) -> "BlobClient":
+    """Make the first call that writes a blob; a container deleted, or lost, since it was created is created again."""
     from azure.core.exceptions import ResourceNotFoundError
 
-    try:
-        await _put(container, name, data, content_type)
-    except ResourceNotFoundError:  # the container has been deleted, or lost, since this process created it
-        _known.discard(container)
-        if not isinstance(data, bytes):  # the stream has been read
-            raise
-        await _put(container, name, data, content_type)
+    for _ in range(2):
+        blob = await _blob(container, name)
+        try:
+            async with answered():
+                await write(blob)
+            return blob
+        except ResourceNotFoundError:
+            _known.discard(container)
+    raise StorageUnavailable(f"the container {container} does not exist, although it was created")
 
 
-async def _put(container: str, name: str, data: bytes | AsyncIterable[bytes], content_type: str | None) -> None:
+async def put(container: str, name: str, data: bytes | AsyncIterable[bytes], content_type: str | None = None) -> None:
+    """Write a blob, replacing one of that name; a stream is sent in blocks of `CHUNK` bytes as it arrives.
+
+    `StorageUnavailable` when the container is lost between two blocks, too; then nothing is stored.
+    """
+    from azure.core.exceptions import HttpResponseError
     from azure.storage.blob import BlobBlock, ContentSettings
 
-    blob = await _blob(container, name)
     content: Any = ContentSettings(content_type=content_type) if content_type else None
-    blocks: list[BlobBlock] = []
-    rest = b""
-    async for block in _blocks(data):
-        if len(block) < CHUNK and not blocks:
-            rest = block
-            break
-        blocks.append(BlobBlock(f"{len(blocks):08d}"))
+    parts = _blocks(data)
+    first = await anext(parts, b"")
+    if len(first) < CHUNK:
+        await _begin(container, name, lambda blob: blob.upload_blob(first, overwrite=True, content_settings=content))
+        return
+    blocks = [BlobBlock("00000000")]
+    blob = await _begin(container, name, lambda blob: _stage(blob, blocks[0], first))
+    try:
+        async for part in parts:
+            blocks.append(BlobBlock(f"{len(blocks):08d}"))
+            async with answered():
+                await _stage(blob, blocks[-1], part)
         async with answered():
-            await blob.stage_block(blocks[-1].id, io.BytesIO(block), length=len(block))
-    async with answered():
-        if blocks:
             await blob.commit_block_list(blocks, content_settings=content)
-        else:
-            await blob.upload_blob(rest, overwrite=True, content_settings=content)
+    except HttpResponseError as error:
+        if getattr(error, "error_code", "") not in _LOST:
+            raise
+        _known.discard(container)
+        raise StorageUnavailable(f"the container {container} was lost while {name} was written") from error
+
+
+async def _stage(blob: "BlobClient", block: "BlobBlock", data: bytes) -> None:
+    await blob.stage_block(block.id, io.BytesIO(data), length=len(data))
 
 
 async def _blocks(data: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -209,19 +229,15 @@ async def append(container: str, name: str, offset: int, data: bytes) -> int:
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
     from azure.storage.blob import ContentSettings
 
-    blob = await _blob(container, name)
     content: Any = ContentSettings(content_type="text/plain; charset=utf-8")
     if offset == 0:
-        for _ in range(2):
-            try:
-                async with answered():
-                    await blob.create_append_blob(content_settings=content, match_condition=_absent())
-                break
-            except ResourceNotFoundError:  # as in `put`
-                _known.discard(container)
-                blob = await _blob(container, name)
-            except HttpResponseError:  # it exists: the append position shows what is a repeat
-                break
+        with contextlib.suppress(HttpResponseError):  # it exists: the append position shows what is a repeat
+            await _begin(
+                container,
+                name,
+                lambda blob: blob.create_append_blob(content_settings=content, match_condition=_absent()),
+            )
+    blob = await _blob(container, name)
     sent = 0
     while sent < len(data):
         block = data[sent : sent + CHUNK]

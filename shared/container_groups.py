@@ -24,12 +24,21 @@ class ShareMount:
 
 
 @dataclass(frozen=True)
+class SecretMount:
+    """Small files, by name, that a container sees in the folder `path`; the service keeps them in memory only."""
+
+    name: str
+    path: str
+    files: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """One container of a group.
 
     `name` has lower-case letters, digits and hyphens, at most 63. `command` replaces the image's entry point. `secrets`
     are environment variables whose values the service never shows. `cpu` is in cores, `memory_gb` in GB. `ports` are
-    the TCP ports on which it listens.
+    the TCP ports on which it listens. `mounts` are file shares, `secret_files` folders with files of its own.
     """
 
     name: str
@@ -41,6 +50,7 @@ class ContainerSpec:
     memory_gb: float = 1.5
     ports: Sequence[int] = ()
     mounts: Sequence[ShareMount] = ()
+    secret_files: Sequence[SecretMount] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,8 @@ class GroupSpec:
 
     `name` has lower-case letters, digits and hyphens, at most 63. `public_ports` are the TCP ports of its containers
     that are open at its public address; without any it has no address. `dns_label` makes that address
-    `<label>.<region>.azurecontainer.io` and needs a public port. `tags` are part of every listing.
+    `<label>.<region>.azurecontainer.io` and needs a public port. `tags` are part of every listing. `location` is its
+    region, None for that of the settings.
     """
 
     name: str
@@ -76,6 +87,7 @@ class GroupSpec:
     dns_label: str | None = None
     registries: Sequence[RegistryLogin] = ()
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    location: str | None = None
 
     def __post_init__(self) -> None:
         if self.dns_label and not self.public_ports:
@@ -124,6 +136,13 @@ class GroupStatus:
     ip: str | None = None
     fqdn: str | None = None
     failure: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether all of its containers run."""
+        return self.state == "Running" and all(
+            each.phase is ContainerPhase.RUNNING for each in self.containers.values()
+        )
 
     @property
     def ended(self) -> bool:

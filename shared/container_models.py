@@ -2,6 +2,7 @@
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -53,6 +54,14 @@ def group_of(spec: GroupSpec, location: str) -> "models.ContainerGroup":
                 ),
             )
             for share, name in volumes.items()
+        ]
+        + [
+            models.Volume(
+                name=mount.name,
+                secret={name: b64encode(content.encode()).decode() for name, content in mount.files.items()},
+            )
+            for container in spec.containers
+            for mount in container.secret_files
         ]
         or None,
         ip_address=models.IpAddress(
@@ -108,6 +117,7 @@ def _container_of(spec: ContainerSpec, volumes: dict[ShareMount, str]) -> "model
             models.VolumeMount(name=volumes[_share_of(mount)], mount_path=mount.path, read_only=mount.read_only)
             for mount in spec.mounts
         ]
+        + [models.VolumeMount(name=mount.name, mount_path=mount.path, read_only=True) for mount in spec.secret_files]
         or None,
     )
 

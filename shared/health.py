@@ -5,6 +5,7 @@ import importlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 
 from shared import blobs, containers, realtime, tables
 from shared.api_keys import clients
@@ -31,6 +32,7 @@ class Probe:
         self._lock = asyncio.Lock()
         self._until = 0.0
         self.passed = False
+        self.checked_at: datetime | None = None
 
     @property
     def fresh(self) -> bool:
@@ -43,6 +45,11 @@ class Probe:
             if not self.fresh:
                 self.passed = await self._succeeds(name)
                 self._until = time.monotonic() + settings().health_fresh
+                self.checked_at = datetime.now(UTC)
+
+    def forget(self) -> None:
+        """Let the next check call the service again."""
+        self._until = 0.0
 
     async def _succeeds(self, name: str) -> bool:
         try:

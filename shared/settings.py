@@ -30,6 +30,12 @@ _SERVICES = ("blob", "table", "queue")
 _PAUSES = r"^[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*$"
 """Whole seconds, separated by commas."""
 
+_SHORT_PAUSES = r"^(0\.[1-9]|[1-9][0-9]{0,4})(,(0\.[1-9]|[1-9][0-9]{0,4}))*$"
+"""Whole seconds, or tenths of one, separated by commas."""
+
+
+_REGIONS = "eastus,westus,westus2,centralus,northeurope,westeurope,eastasia,southeastasia"
+
 
 class StorageAccount(NamedTuple):
     """The addresses of one storage account; `key` is None when the app's identity is the credential."""
@@ -49,11 +55,12 @@ class Settings(BaseModel):
     storage: str = Field("UseDevelopmentStorage=true", alias="AzureWebJobsStorage")
     storage_account_name: str = Field("", alias="AzureWebJobsStorage__accountName")
     client_id: str = Field("", alias="AZURE_CLIENT_ID")
-    apis: str = Field("gateway,stepflow,anymind", alias="RUNYARD_APIS")
+    apis: str = Field("gateway,stepflow,anymind,dev8,ownpilot", alias="RUNYARD_APIS")
     public_url: str = Field("", alias="RUNYARD_PUBLIC_URL")
     website_hostname: str = Field("127.0.0.1:7071", alias="WEBSITE_HOSTNAME")
     webpubsub: str = Field("", alias="RUNYARD_WEBPUBSUB")
     arm_endpoint: str = Field("http://127.0.0.1:7072", alias="RUNYARD_ARM_ENDPOINT")
+    arm_timeout: float = Field(20, gt=0, alias="RUNYARD_ARM_TIMEOUT")
     arm_token: str = Field("", alias="RUNYARD_ARM_TOKEN", repr=False)
     subscription_id: str = Field("00000000-0000-0000-0000-000000000000", alias="RUNYARD_SUBSCRIPTION_ID")
     resource_group: str = Field("runyard", alias="RUNYARD_RESOURCE_GROUP")
@@ -92,6 +99,32 @@ class Settings(BaseModel):
     anymind_cors_origins: str = Field("http://localhost:3000,http://localhost:8000", alias="ANYMIND_CORS_ORIGINS")
     anymind_rate_minute: int = Field(600, ge=0, alias="ANYMIND_RATE_MINUTE")
     health_fresh: float = Field(5, ge=0, alias="RUNYARD_HEALTH_FRESH")
+    dev8_auth_enabled: bool = Field(False, alias="DEV8_AUTH_ENABLED")
+    dev8_cors_origins: str = Field("http://localhost:3000", alias="DEV8_CORS_ORIGINS")
+    dev8_regions: str = Field(_REGIONS, alias="DEV8_REGIONS")
+    dev8_max_cores: int = Field(4, ge=1, alias="DEV8_MAX_CORES")
+    dev8_max_memory: int = Field(16, ge=1, alias="DEV8_MAX_MEMORY")
+    dev8_max_storage: int = Field(100, ge=10, alias="DEV8_MAX_STORAGE")
+    dev8_environments: int = Field(50, ge=1, alias="DEV8_ENVIRONMENTS")
+    dev8_user_environments: int = Field(10, ge=1, alias="DEV8_USER_ENVIRONMENTS")
+    dev8_image: str = Field("vaibhavsing/dev8-workspace:latest", alias="DEV8_IMAGE")
+    dev8_registry_user: str = Field("", alias="DEV8_REGISTRY_USER")
+    dev8_registry_password: str = Field("", alias="DEV8_REGISTRY_PASSWORD", repr=False)
+    dev8_tls_image: str = Field("caddy:2", alias="DEV8_TLS_IMAGE")
+    dev8_tls_certificate: str = Field("", alias="DEV8_TLS_CERTIFICATE", repr=False)
+    dev8_storage_account: str = Field("dev8shares", alias="DEV8_STORAGE_ACCOUNT")
+    dev8_idle_minutes: float = Field(30, ge=0, alias="DEV8_IDLE_MINUTES")
+    dev8_report_seconds: int = Field(30, ge=1, alias="DEV8_REPORT_SECONDS")
+    dev8_start_deadline: int = Field(900, ge=1, alias="DEV8_START_DEADLINE")
+    dev8_look_pauses: str = Field("0.5,0.5,1,1,2,3,5,10", pattern=_SHORT_PAUSES, alias="DEV8_LOOK_PAUSES")
+    dev8_share_days: float = Field(7, ge=0, alias="DEV8_SHARE_DAYS")
+    dev8_core_price: float = Field(0, ge=0, alias="DEV8_CORE_PRICE")
+    dev8_memory_price: float = Field(0, ge=0, alias="DEV8_MEMORY_PRICE")
+    max_records: int = Field(10_000, ge=1, alias="RUNYARD_MAX_RECORDS")
+    ownpilot_auth: Literal["none", "api-key", "jwt"] = Field("none", alias="OWNPILOT_AUTH")
+    ownpilot_jwt_secret: str = Field("", alias="OWNPILOT_JWT_SECRET", repr=False)
+    ownpilot_rate_minute: int = Field(500, ge=0, alias="OWNPILOT_RATE_MINUTE")
+    ownpilot_rate_burst: int = Field(750, ge=0, alias="OWNPILOT_RATE_BURST")
 
     @property
     def account(self) -> StorageAccount:

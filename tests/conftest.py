@@ -12,6 +12,9 @@ from infra.local.environment import NODE_MODULES, Environment
 from shared.tables.client import client
 from tests.support.anthropic import Anthropic
 from tests.support.anymind import Anymind, registered
+from tests.support.arm_faults import arm_proxy
+from tests.support.dev8 import Dev8
+from tests.support.dev8 import client_of as dev8_client
 from tests.support.environments import STRICT, StrictHost, another_host, connected
 from tests.support.gateway import Gateway, register
 from tests.support.records import Counting
@@ -97,8 +100,9 @@ async def http(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
 async def strict_host(stack: Environment, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StrictHost]:
     """A second instance of the app, with settings of its own, shared by all tests of these settings."""
     state = tmp_path_factory.mktemp("strict")
-    async with another_host(stack, state, **STRICT) as http:
-        yield StrictHost(http, state / "logs/host.log")
+    async with arm_proxy(stack.app_settings["RUNYARD_ARM_ENDPOINT"]) as arm:
+        async with another_host(stack, state, **STRICT, RUNYARD_ARM_ENDPOINT=arm.url) as http:
+            yield StrictHost(http, state / "logs/host.log", arm)
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +119,13 @@ async def newcomer(stack: Environment) -> AsyncIterator[Gateway]:
     gateway = await register(stack)
     yield gateway
     await gateway.http.aclose()
+
+
+@pytest.fixture(scope="session")
+async def dev8(stack: Environment) -> AsyncIterator[Dev8]:
+    """A client of Dev8."""
+    async with dev8_client(stack) as dev8:
+        yield dev8
 
 
 @pytest.fixture(scope="session")

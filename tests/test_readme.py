@@ -78,6 +78,11 @@ async def test_a_rebuild_is_started(stack: Environment, tmp_path: Path):
     assert await run(f"{command} -sw '%{{http_code}}'", tmp_path) == "202"
 
 
+async def test_a_task_is_created_and_listed(stack: Environment, tmp_path: Path):
+    made, listed = documents(await run(block("ownpilot/api/v1/tasks").replace(ADDRESS, stack.url), tmp_path))
+    assert made["data"]["id"] in [task["id"] for task in listed["data"]]
+
+
 async def test_the_environment_of_make_services_reaches_core_tools(stack: Environment, tmp_path: Path):
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local/environment").write_text(as_exports(stack.app_settings))

@@ -25,7 +25,7 @@ def test_the_sample_has_every_local_setting():
 
 def test_the_readme_has_a_line_for_every_setting():
     section = (ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `([A-Za-z_]+)` \|", section, re.MULTILINE)) == FIELDS
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == FIELDS
 
 
 def test_the_defaults_name_the_local_services():

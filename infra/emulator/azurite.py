@@ -8,6 +8,7 @@ from pathlib import Path
 from infra.emulator.processes import Child, NotReady, listening
 
 ACCOUNT = "devstoreaccount1"
+WITHOUT_TELEMETRY = Path(__file__).with_name("without_telemetry.cjs")
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # published
 
 
@@ -39,7 +40,8 @@ async def start(
     where = ["--location", str(folder)] if folder else ["--inMemoryPersistence"]
     child = Child(
         "azurite",
-        ["node", str(script), "--silent", "--skipApiVersionCheck", "--disableTelemetry",
+        ["node", "--require", str(WITHOUT_TELEMETRY), str(script),
+         "--silent", "--skipApiVersionCheck", "--disableTelemetry",
          "--blobHost", "127.0.0.1", "--queueHost", "127.0.0.1", "--tableHost", "127.0.0.1",
          "--blobPort", str(blob), "--queuePort", str(queue), "--tablePort", str(table), *where],
         log=log,

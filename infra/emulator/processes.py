@@ -47,6 +47,9 @@ if os.getppid() == int(sys.argv[1]):
 Ready = Callable[[], Awaitable[bool]]
 
 
+NOTICE = "HOST "
+"""Begins the lines that a Functions host prints about its own processes while it serves."""
+
 REASON = re.compile(r"^(?:ERROR |python -m \S+: error: |(?=\w+Error: ))(.+)$", re.MULTILINE)
 """A line in which a child says why it cannot start, such as the last one of a traceback."""
 

@@ -73,6 +73,7 @@ async def show() -> None:
         environment = Environment.temporary(Path(folder))
         try:
             await environment.start()
+            _say(*sandbox.warnings())
             await demo.show(environment.url)
         except demo.DemoFailed as error:
             raise NotReady(f"\nFAILED: {error}\n{environment.host.tail() if environment.host else ''}") from error
@@ -128,7 +129,7 @@ async def _check_ports(ports: Mapping[str, int]) -> None:
     if taken:
         raise NotReady(
             f"Ports in use: {', '.join(taken)}. End the processes that use them (another `make run`?), "
-            "or choose other ports: make run PORT=8080"
+            "or choose other ports: make run PORT=8000"
         )
 
 
@@ -158,9 +159,9 @@ def main() -> int:
 def _ports(first: str) -> dict[str, int]:
     """Raises ArgumentTypeError for what is no port."""
     try:
-        return ports_from(int(first))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{first!r} is not a port: choose one from 1024 to 65530") from None
+        return ports_from(int(first) if first.isdecimal() else 0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{first!r} is not a port for the app: {error}") from None
 
 
 if __name__ == "__main__":

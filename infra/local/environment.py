@@ -17,6 +17,7 @@ from infra.emulator import azurite, webpubsub
 from infra.emulator.processes import ROOT, Child, free_ports, listening, python
 from infra.local import pip_settings
 from infra.local.keys import Keys, private_folder
+from infra.local.workspaces import workspace_images
 
 NODE_MODULES = ROOT / "infra/local/node_modules"
 """Where `npm ci` installs Azurite and the command lines that the runner's image holds."""
@@ -25,15 +26,21 @@ PORTS = {"host": 7071, "containers": 7072, "webpubsub": 7073, "blob": 10000, "qu
 """The ports of `make run`, which the sample settings name too."""
 
 
+USED_IN_CONTAINERS = (8080, 8443)
+"""The ports of a workspace, which could not reach the app on the same port."""
+
+
 def ports_from(first: int) -> dict[str, int]:
-    """This port for the Functions host, and those after it for the services. Raises ValueError."""
+    """This port for the Functions host, and those after it for the services. Raises ValueError with what to do."""
     ports = range(first, first + len(PORTS))
     if first < 1024 or ports[-1] > 65535:
-        raise ValueError(f"no ports from {first} on")
+        raise ValueError("choose one from 1024 to 65530")
+    if first in USED_IN_CONTAINERS:
+        raise ValueError("it is used in containers, so choose another one")
     return dict(zip(PORTS, ports, strict=True))
 
 
-SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow"}
+SOCKETS = {"/gateway/ws": "gateway", "/stepflow": "stepflow", "/stepflow/ws": "stepflow", "/ownpilot/ws": "ownpilot"}
 """The documented socket paths, and the hub to which the host forwards each of them."""
 
 WARM = "warm"
@@ -96,7 +103,8 @@ class Environment:
     async def start(self) -> None:
         """Start all services. Raises NotReady when one does not start; the others are stopped then."""
         private_folder(self.state)
-        self._write("images.json", {IMAGE: self._build_image()})
+        workspaces = workspace_images(self.state, self.url, self.settings)
+        self._write("images.json", {IMAGE: self._build_image(), **workspaces})
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.start_storage())

@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from infra.emulator.host.reload import NOTICE
-from infra.emulator.processes import Child, NotReady
+from infra.emulator.processes import NOTICE, Child, NotReady
 from infra.local.environment import Environment
 
 DEATHS, WITHIN = 3, 60.0

@@ -4,6 +4,7 @@ param runnerPrincipalId string
 param developerPrincipalId string
 param runnerIdentityName string
 param storageName string
+param sharesName string
 param insightsName string
 param registryName string
 param webPubSubName string
@@ -15,6 +16,7 @@ var roles = {
   keyVaultSecretsUser: '4633458b-17de-408a-b874-0445c86b69e6'
   managedIdentityOperator: 'f1a07417-d97a-45cb-824c-7a7467783830'
   monitoringMetricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb'
+  storageAccountContributor: '17d1049b-9a84-46fb-8f53-869881c3d3ab'
   storageBlobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
   storageQueueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
   storageTableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
@@ -28,6 +30,10 @@ var storageRoles = [
 
 resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: storageName
+}
+
+resource shares 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
+  name: sharesName
 }
 
 resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
@@ -61,6 +67,17 @@ resource appStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     }
   }
 ]
+
+// Creating and deleting file shares, and reading the key with which containers mount them; on this account only.
+resource appShares 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: shares
+  name: guid(shares.id, appPrincipalId, roles.storageAccountContributor)
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageAccountContributor)
+  }
+}
 
 resource appInsights 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: insights

@@ -12,8 +12,12 @@ param adminKey string
 @secure()
 param anthropicApiKey string
 
+@secure()
+param ownpilotJwtSecret string
+
 var hasAdminKey = !empty(adminKey)
 var hasAnthropicKey = !empty(anthropicApiKey)
+var hasJwtSecret = !empty(ownpilotJwtSecret)
 
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   name: 'kv-${token}'
@@ -45,6 +49,12 @@ resource anthropic 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasAnthr
   properties: { value: anthropicApiKey }
 }
 
+resource jwt 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasJwtSecret) {
+  parent: vault
+  name: 'ownpilot-jwt-secret'
+  properties: { value: ownpilotJwtSecret }
+}
+
 output id string = vault.id
 output name string = vault.name
 // The references include the version, so a new secret changes the setting and the app uses it at once. References
@@ -55,6 +65,9 @@ output adminKeyReference string = hasAdminKey
   : ''
 output anthropicApiKeyReference string = hasAnthropicKey
   ? '@Microsoft.KeyVault(SecretUri=${anthropic!.properties.secretUriWithVersion})'
+  : ''
+output ownpilotJwtSecretReference string = hasJwtSecret
+  ? '@Microsoft.KeyVault(SecretUri=${jwt!.properties.secretUriWithVersion})'
   : ''
 // The hook of azure.yaml makes these secrets once: a deployment that wrote them would renew them each time, and what the
 // old keys sealed or signed would be lost. Without their version: a new list of keys is read within a day.

@@ -4,19 +4,23 @@ import http.client
 import json
 import os
 import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from files import MAX_NAME, MAX_TEXT, put, readable
-from push import JobApi, Over, Pusher
+from push import APART, PATIENCE, JobApi, Over, Pusher
 
 LONGEST = 64 * 1024  # bytes of a line; longer lines are passed on without a search
 PACKED = 1 << 30  # bytes of the files in a folder that is uploaded as an archive
+AHEAD = 4 << 20  # bytes of output that are read while a file is uploaded; when there are more, the command waits
 
 
 class Capture:
     """Passes lines on to the pusher, each after the file that it names was uploaded or could not be.
 
+    A thread of its own does that, so that output which comes during an upload is known with the time at which it came.
     Paths are relative to `directory`. A path that leads out of `root`, the container's file system, also through a
     link, is not uploaded.
     """
@@ -24,11 +28,49 @@ class Capture:
     def __init__(self, pattern: str, directory: Path, root: Path, api: JobApi, pusher: Pusher):
         self._pattern = re.compile(pattern.encode())
         self._directory, self._root, self._api, self._pusher = directory, root, api, pusher
+        self._waiting: list[tuple[float, bytearray]] = []  # output that was not searched yet, and when it came
+        self._ahead, self._closed = 0, False  # bytes that wait
+        self._changed = threading.Condition()
+        self._came = 0.0  # when the output that is searched came
         self._held = bytearray()  # an unfinished line
         self._offset = 0  # bytes passed on
         self._passing = False  # in the rest of a line that is too long
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def write(self, data: bytes) -> None:
+        """Take output; waits while more than `AHEAD` bytes of it were not searched yet."""
+        now = time.monotonic()
+        with self._changed:
+            self._changed.wait_for(lambda: self._ahead < AHEAD)
+            if not self._waiting or now - self._waiting[-1][0] >= APART:
+                self._waiting.append((now, bytearray()))
+            self._waiting[-1][1].extend(data)
+            self._ahead += len(data)
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Wait until all output was passed on, also a last line without a newline."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(PATIENCE)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    break
+                self._came, data = self._waiting.pop(0)
+                self._ahead -= len(data)
+                self._changed.notify_all()
+            self._search(data)
+        if not self._passing:
+            self._look(bytes(self._held))
+        self._pass_on(len(self._held))
+
+    def _search(self, data: bytearray) -> None:
         """Pass on whole lines, and hold the start of an unfinished one."""
         self._held += data
         if self._passing:
@@ -42,15 +84,9 @@ class Capture:
             self._passing = True
             self._pass_on(len(self._held))
 
-    def finish(self) -> None:
-        """Pass on a last line without a newline."""
-        if not self._passing:
-            self._look(bytes(self._held))
-        self._pass_on(len(self._held))
-
     def _pass_on(self, size: int) -> None:
         if size:
-            self._pusher.write(bytes(self._held[:size]))
+            self._pusher.write(bytes(self._held[:size]), self._came)
             self._offset += size
             del self._held[:size]
 

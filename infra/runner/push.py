@@ -97,12 +97,12 @@ class Pusher:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def write(self, data: bytes) -> None:
-        """Add output to the buffer; waits while the buffer is full."""
+    def write(self, data: bytes, came: float | None = None) -> None:
+        """Add output, which came now or at this time of the monotonic clock; waits while the buffer is full."""
         if not data:
             return
         self.in_line = not data.endswith(b"\n")
-        now = time.monotonic()
+        now = time.monotonic() if came is None else came
         with self._changed:
             self._changed.wait_for(lambda: len(self._buffer) < BUFFER or self.over)
             if not self.over:

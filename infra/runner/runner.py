@@ -220,7 +220,7 @@ class OutputReader(threading.Thread):
         self._reading = False
 
     def run(self) -> None:
-        """Read and write; while the sink is full or uploads a file, the command waits."""
+        """Read and write; while the sink is full, the command waits."""
         while True:
             self._reading = True
             data = os.read(self._output, 1 << 16)
@@ -229,8 +229,6 @@ class OutputReader(threading.Thread):
                 break
             self._write(self._redactor.feed(data))
         self._write(self._redactor.finish())
-        if isinstance(self._sink, Capture):
-            self._sink.finish()
 
     def _write(self, data: bytes) -> None:
         """Write output up to the limit; what is over is dropped, and one line says so."""
@@ -247,6 +245,8 @@ class OutputReader(threading.Thread):
         while self.is_alive() and waited < GRACE and time.monotonic() - since < PATIENCE:
             waited += STEP if self._reading else 0.0
             self.join(STEP)
+        if isinstance(self._sink, Capture):
+            self._sink.finish()
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:

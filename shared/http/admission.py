@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -27,13 +25,9 @@ class Guard:
     identify: Callable[[Request], Awaitable[Any]]
     schemes: Mapping[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
-    def covers(self, route: APIRoute) -> bool:
+    def covers(self, route: Route) -> bool:
         """Whether a route depends on this guard."""
-        return _depends_on(route.dependant, self.identify)
-
-
-def _depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
-    return dependant.call is call or any(_depends_on(part, call) for part in dependant.dependencies)
+        return route.depends_on(self.identify)
 
 
 class Admission:
@@ -43,7 +37,7 @@ class Admission:
         self._guards, self._limit = guards, limit
         self._known: dict[int, Guard | None] = {}
 
-    def guard_of(self, route: APIRoute) -> Guard | None:
+    def guard_of(self, route: Route) -> Guard | None:
         """Return the guard of a route; None for a public route."""
         key = id(route)  # routes cannot be hashed; their ids stay unique while the API lives
         if key not in self._known:

@@ -5,13 +5,14 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -21,7 +22,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared import tables
 from shared.http import pages
 from shared.http.admission import Admission, Guard, limit_body
-from shared.http.errors import HANDLED, ApiError, BadRequest, InvalidRequest, MethodNotAllowed, NotFound, api_error
+from shared.http.errors import (
+    HANDLED,
+    ApiError,
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    api_error,
+    invalid_request,
+    reason,
+)
 from shared.http.idempotency import serve_once
 from shared.http.openapi import describe
 from shared.http.ratelimit import RateLimit
@@ -34,12 +44,14 @@ log = logging.getLogger(__name__)
 Render = Callable[[Request, ApiError], Any]
 """(request, error) -> the JSON body of an error."""
 
+ResponseHeaders = Callable[[Request], Mapping[str, str]]
+"""(request) -> headers for its response; `request.state` has `request_id` and `started`."""
+
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 _JSON = re.compile(r"application/([\w.+-]+\+)?json\b", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _VALID_PART = re.compile(rb"limit=0*[1-9][0-9]{0,11}|offset=[0-9]{1,12}|(?!limit=|offset=).*", re.DOTALL)
 _LOOPBACK = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?"
-_LOCATIONS = ("body", "query", "path", "header")
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,11 @@ class Cors:
         """Return what a setting allows: origins separated by commas; None for `none`: the platform handles them."""
         listed = [origin.strip() for origin in origins.split(",") if origin.strip()]
         return None if listed == ["none"] else cls(listed, origin_regex, credentials)
+
+    @classmethod
+    def of_settings(cls, *, credentials: bool = False) -> "Cors | None":
+        """Return what `RUNYARD_CORS_ORIGINS` allows, and pages of this machine."""
+        return cls.of(settings().cors_origins, origin_regex=_LOOPBACK, credentials=credentials)
 
     def middleware(self) -> Middleware:
         """Return the middleware that handles preflight requests and adds the headers."""
@@ -84,11 +101,17 @@ def message_only(request: Request, error: ApiError) -> Any:
 class _Unhandled:
     """Turns exceptions without a handler into a 500 in the API's shape, and logs them within the invocation.
 
-    Counts every response in `response_counts`, by method, route and status.
+    Counts every response in `response_counts`, by method, route and status; adds the headers of every response.
     """
 
-    def __init__(self, app: ASGIApp, error: Callable[[Request, ApiError], Response], response_counts: Counter[Any]):
-        self.app, self.error, self.response_counts = app, error, response_counts
+    def __init__(
+        self,
+        app: ASGIApp,
+        error: Callable[[Request, ApiError], Response],
+        response_counts: Counter[Any],
+        headers: ResponseHeaders | None,
+    ):
+        self.app, self.error, self.response_counts, self.headers = app, error, response_counts, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -99,6 +122,8 @@ class _Unhandled:
             if message["type"] == "http.response.start":
                 started = True
                 self.response_counts[scope["method"], path, message["status"]] += 1
+                if self.headers:
+                    MutableHeaders(scope=message).update(self.headers(Request(scope)))
             await send(message)
 
         try:
@@ -114,10 +139,12 @@ class Api(FastAPI):
     """Serves `routers` below `/<prefix>`, and the pages of `shared.http.pages` at paths that none of them has.
 
     - `description` says what the API is for, in Markdown.
-    - `render` gives errors their shape, `envelope` wraps the data of every other JSON response.
+    - `render` gives errors their shape, `envelope` wraps the data of every other JSON response; `headers` are those
+      of every response.
     - `guards` authenticate the caller before the body of a route that depends on one is read; `limit` is the rate limit
       of each caller, known by the id that its guard returned, or by address.
     - `cors` is what browsers may do from other origins, by default what the settings allow.
+    - `lenient_body`: an absent body counts as an empty JSON object.
     - `lenient_paging`: an invalid `limit` or `offset` is replaced by the default, instead of 400.
     - `method_not_allowed`: a known path with an unknown method gets 405 with `Allow`, instead of 404.
     - `not_found` is the message for unknown paths; `{method}` and `{path}` in it are replaced.
@@ -133,19 +160,21 @@ class Api(FastAPI):
         description: str = "",
         render: Render = message_only,
         envelope: Envelope | None = None,
+        headers: ResponseHeaders | None = None,
         guards: Sequence[Guard] = (),
         limit: RateLimit | None = None,
         cors: Cors | None = None,
+        lenient_body: bool = False,
         lenient_paging: bool = False,
         method_not_allowed: bool = False,
         not_found: str = "Resource not found",
     ):
-        self.prefix, self.envelope = prefix, envelope
+        self.prefix, self.envelope, self.lenient_body = prefix, envelope, lenient_body
         self._render, self._not_found = render, not_found
         self._lenient_paging, self._method_not_allowed = lenient_paging, method_not_allowed
         self._admission = Admission(guards, limit)
         self.response_counts: Counter[tuple[str, str, int]] = Counter()
-        cors = cors or Cors.of(settings().cors_origins, origin_regex=_LOOPBACK)
+        cors = cors or Cors.of_settings()
         super().__init__(
             title=title,
             version=version,
@@ -158,7 +187,7 @@ class Api(FastAPI):
             telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
             middleware=[
                 *([cors.middleware()] if cors else []),
-                Middleware(_Unhandled, error=self.error, response_counts=self.response_counts),
+                Middleware(_Unhandled, error=self.error, response_counts=self.response_counts, headers=headers),
             ],
         )
         # Extended, not included: an included router's routes would not carry their whole path.
@@ -225,10 +254,7 @@ class Api(FastAPI):
         found = error.errors()
         if found[0]["type"] == "json_invalid" or found[0]["loc"] == ("body",):
             return self.error(request, BadRequest(_unreadable(request, found[0])))
-        details = [{"field": _field(each["loc"]), "message": _reason(each)} for each in found]
-        first = details[0]
-        message = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
-        return self.error(request, InvalidRequest(message, details=details))
+        return self.error(request, invalid_request(found))
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of this API; it is built once."""
@@ -252,18 +278,10 @@ def _unreadable(request: Request, error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return "The request needs a JSON body"
     if error["type"] == "value_error":
-        return f"The body {_reason(error)}"
+        return f"The body {reason(error)}"
     if not _JSON.match(content_type):
         return f"Content-Type must be application/json{f', not {content_type[:100]}' if content_type else ''}"
     return "The body must be a JSON object"
-
-
-def _reason(error: dict[str, Any]) -> str:
-    return str(error["msg"]).removeprefix("Value error, ")
-
-
-def _field(location: Sequence[Any]) -> str:
-    return ".".join(map(str, location[1:] if location[0] in _LOCATIONS else location))
 
 
 def _values(scope: Scope, route: APIRoute) -> dict[str, str]:

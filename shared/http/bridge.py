@@ -15,7 +15,6 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request as HttpV2Request
-from fastapi.dependencies.models import Dependant
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -99,10 +98,6 @@ def _drop_coordinator_entry(scope: Scope) -> None:
         getattr(coordinator, "_context_references", {}).pop(invocation, None)
 
 
-def _uses_client(dependant: Dependant) -> bool:
-    return dependant.call is durable_client or any(map(_uses_client, dependant.dependencies))
-
-
 def _template(path: str) -> str:
     """Return a FastAPI path as a template of the host: `/a/{id}` -> `a/{id}`, `/{rest:path}` -> `{*rest}`."""
     return re.sub(r"\{(\w+):\w+\}", r"{\1}", re.sub(r"\{(\w+):path\}", r"{*\1}", path.strip("/")))
@@ -140,7 +135,7 @@ def _add(app: df.DFApp, api: Api, template: str, methods: list[str], name: str, 
         }
         return await LiveResponse(api, scope, req.receive).ready()
 
-    durable = route is not None and _uses_client(route.dependant)
+    durable = route is not None and route.depends_on(durable_client)
     if durable:
 
         async def handler(req: HttpV2Request, client: str, context: func.Context) -> Response:  # pyright: ignore[reportRedeclaration]

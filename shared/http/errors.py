@@ -1,6 +1,6 @@
 """Errors with a status and a code: raised where they are known, rendered once in each API's own shape."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -113,6 +113,26 @@ class Unavailable(ApiError):
     """503: temporarily unavailable; `Retry-After` says when to try again."""
 
     status, code = 503, "SERVICE_UNAVAILABLE"
+
+
+_LOCATIONS = ("body", "query", "path", "header")
+
+
+def invalid_request(errors: Sequence[Any]) -> InvalidRequest:
+    """Return the error for what pydantic found in a request; each location begins with the part of the request."""
+    details = [{"field": _field(each["loc"]), "message": reason(each)} for each in errors]
+    first = details[0]
+    message = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+    return InvalidRequest(message, details=details)
+
+
+def reason(error: Mapping[str, Any]) -> str:
+    """Return why pydantic refused a value."""
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _field(location: Sequence[Any]) -> str:
+    return ".".join(map(str, location[1:] if location[0] in _LOCATIONS else location))
 
 
 _BY_STATUS = {kind.status: kind for kind in ApiError.__subclasses__()}

@@ -68,11 +68,13 @@ class Verdict:
 class RateLimit:
     """At most `minute` requests in a caller's minute, which begins with its first request, and `second` in any second.
 
-    0 switches a limit off. While storage is unavailable, all requests are allowed.
+    0 switches a limit off. `shown` is the limit that the headers tell, when it is lower than `minute`. While storage is
+    unavailable, all requests are allowed.
     """
 
-    def __init__(self, name: str, minute: int, second: int):
+    def __init__(self, name: str, minute: int, second: int, *, shown: int | None = None):
         self.name, self.minute, self.second = name, minute, second
+        self.shown = minute if shown is None else shown
         self._lots: OrderedDict[str, _Lot] = OrderedDict()
         self._unchecked_until = 0.0
 
@@ -147,8 +149,8 @@ class RateLimit:
     def _headers(self, lot: _Lot, allowed: bool) -> dict[str, str]:
         reset = max(ceil(lot.until - time.monotonic()), 1) if lot.until else ceil(MINUTE)
         headers = {
-            "X-RateLimit-Limit": str(self.minute),
-            "X-RateLimit-Remaining": str(max(lot.tokens + lot.left, 0)),
+            "X-RateLimit-Limit": str(self.shown),
+            "X-RateLimit-Remaining": str(max(lot.tokens + lot.left - (self.minute - self.shown), 0)),
             "X-RateLimit-Reset": str(reset),
         }
         if not allowed:

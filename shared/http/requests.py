@@ -22,6 +22,15 @@ _TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 class BoundedRequest(Request):
     """A request whose JSON body has at most `MAX_MEMBERS` members and elements; more get 413."""
 
+    async def with_body(self) -> "BoundedRequest":
+        """Return this request or, when its body is absent, one with an empty JSON object as its body."""
+        if await self.body():
+            return self
+        headers = [(name, value) for name, value in self.scope["headers"] if name != b"content-type"]
+        request = BoundedRequest({**self.scope, "headers": [*headers, (b"content-type", b"application/json")]})
+        request._body = b"{}"
+        return request
+
     async def json(self) -> Any:
         """Parse the body."""
         body = await self.body()

@@ -3,70 +3,23 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, create_model
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel
 
-from shared.http.bodies import Done, RequestBody, ResponseBody
+from shared.http.bodies import Done
 from shared.http.conditions import IfMatch, show_version
-from shared.http.paging import Paging, given, paging
-from shared.tables import Collection, Page, Record
+from shared.http.operations import Resource
+from shared.http.paging import MAX_LIMIT, Paging, given, paging
+from shared.http.shapes import Answers, Deleted, Filters, Flag, Settle, Shapes, bound_of, parameter_of
+from shared.tables import Collection, Record
 from shared.tables.plain import PlainCollection
 
 R = TypeVar("R", bound=Record)
 Operation = Literal["list", "create", "get", "update", "delete"]
 
 OPERATIONS: tuple[Operation, ...] = ("list", "create", "get", "update", "delete")
-_SET_BY_APP = ("id", "created_at", "updated_at")
-
-
-class Resource(Generic[R]):
-    """The result of `resource`: the routes, and the same operations as methods."""
-
-    def __init__(self, routes: APIRouter, collection: PlainCollection[R], search: Sequence[str], order: Sequence[str]):
-        self.routes, self.collection = routes, collection
-        self._search, self._order = search, tuple(order)
-
-    async def list(
-        self,
-        owner: str,
-        where: Mapping[str, object] | None = None,
-        *,
-        text: str | None = None,
-        limit: int = 50,
-        offset: int = 0,
-        cursor: str | None = None,
-    ) -> Page[R]:
-        """Return a page of an owner's records that match `where` and contain `text` in a searched field."""
-        own = self.collection.of(owner)
-        if text:
-            return await own.search(
-                text, self._search, where, limit=limit, offset=offset, order=self._order, cursor=cursor
-            )
-        return await own.page(where, limit=limit, offset=offset, order=self._order, cursor=cursor)
-
-    async def create(self, owner: str, values: Mapping[str, Any]) -> R:
-        """Store a new record. `RecordConflict` when the value of a unique field is taken."""
-        return await self.collection.of(owner).insert(self.collection.model.model_validate(dict(values)))
-
-    async def get(self, owner: str, record_id: str) -> R:
-        """Return a record. `RecordNotFound`."""
-        return await self.collection.of(owner).get(record_id)
-
-    async def update(self, owner: str, record_id: str, values: Mapping[str, Any], *, if_match: str | None = None) -> R:
-        """Set these members of a record. `RecordNotFound`, `RecordConflict`, `RecordChanged` (`if_match`)."""
-
-        def change(record: R) -> None:
-            for name, value in values.items():
-                setattr(record, name, value)
-
-        return await self.collection.of(owner).update(record_id, change, if_match=if_match)
-
-    async def delete(self, owner: str, record_id: str) -> None:
-        """Delete a record. `RecordNotFound`."""
-        await self.collection.of(owner).delete(record_id)
 
 
 def resource(
@@ -74,22 +27,36 @@ def resource(
     collection: Collection[R],
     owner: Any,
     *,
-    filters: Mapping[str, str] | Sequence[str] = (),
+    required: Sequence[str] = (),
+    readonly: Sequence[str] = (),
+    filters: Filters = (),
+    between: tuple[str, str] | None = None,
     search: Sequence[str] = (),
     order: Sequence[str] = ("-created_at",),
+    toggles: Mapping[str, str] | None = None,
+    settle: Settle = lambda record: None,
+    answers: Answers = Answers(),
     only: Sequence[Operation] = OPERATIONS,
+    put: bool = False,
 ) -> Resource[R]:
     """Give `routes` the operations on a collection: GET and POST at its prefix; GET, PATCH and DELETE at `/{id}`.
 
     For records that a person enters (notes, tasks, addresses): the collection must be plain, and a list reads all
-    records of its owner, of which it allows 10,000. Records that a program creates (runs, logs, messages) become too
-    many for this: declare a counted collection for them and write its routes.
+    records of its owner, who may have `RUNYARD_MAX_RECORDS`. Records that a program creates (runs, logs, messages)
+    become too many for this: declare a counted collection for them and write its routes.
 
-    - `owner` is the parameter type of the caller (`CurrentClient`): each sees the records of its own `id` only.
+    - `owner` is the parameter type of the caller (`CurrentClient`): each sees the records of its own `id` only. A
+      field `user_id` of the record is set to that id.
     - The bodies follow from the record: POST requires the fields without a default; PATCH sets the members that are
-      given, and refuses null for a field that cannot be null.
-    - `filters` are the fields by which query parameters of the same name filter, or a mapping of parameters to fields;
-      `search` are the fields in which `q` is searched; `order` the fields to sort by, with `-` in descending order.
+      given, and refuses null for a field that cannot be null. `put`: so does PUT. `required` fields are required even
+      with a default, and their texts must not be blank. `readonly` fields are shown, but not set by a request.
+    - `filters` are the query parameters that filter, with the fields by which they do; each takes several values, but
+      for booleans. A `Flag` gives a boolean a default. `between` names the parameters of a range of the first field of
+      `order`: the lowest value, and the one that all are below.
+    - `search` are the fields in which the parameter `search` is looked for; `order` the fields to sort by, with `-` in
+      descending order.
+    - `toggles`: POST at `/{id}/<name>` inverts a field.
+    - `settle` is called before each write; `answers` gives the answers their shape.
     - `only` are the operations to offer. Further routes are plain handlers on the same router, declared in any order:
       the host tries a literal path before `/{id}`.
     """
@@ -99,25 +66,30 @@ def resource(
     noun = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", model.__name__).lower()
     plural = routes.prefix.rpartition("/")[2].replace("-", "_")
     words, things = noun.replace("_", " "), plural.replace("_", " ")
-    made = Resource(routes, collection, search, order)
-    fields = {name: info for name, info in model.model_fields.items() if name not in _SET_BY_APP}
-    bodies = _Bodies(model, fields, plural)
-    identifier = Annotated[str, Path(alias=f"{noun}_id")]
+    shapes = Shapes(model, plural, answers, required=required, readonly=readonly)
+    made = Resource(routes, collection, shapes, search=search, order=order, settle=settle)
     chosen = dict(filters) if isinstance(filters, Mapping) else {name: name for name in filters}
+    members = answers.items if answers.items is None else answers.items or plural
+    low, high = between or ("", "")
 
     async def list_(caller: Any, paging: Paging, **query: Any) -> Any:
-        text = query.pop("q", None)
-        where = given(**{chosen[name]: value for name, value in query.items()})
+        text, bounds = query.pop("search", None), (query.pop(low, None), query.pop(high, None))
+        where: dict[str, object] = {}
+        for name, filter_ in chosen.items():
+            field = filter_.field if isinstance(filter_, Flag) else filter_
+            default = filter_.default if isinstance(filter_, Flag) else None
+            where |= given(**{field: default if query[name] is None else query[name]})
         page = await made.list(
-            caller.id, where, text=text, limit=paging.limit, offset=paging.offset, cursor=paging.cursor
-        )
+            caller.id, where, between=bounds if any(bounds) else None, text=text,
+            limit=paging.limit, offset=paging.offset, cursor=paging.cursor,
+        )  # fmt: skip
         paging.link(page)
-        return {plural: page.items, "total": page.total}
+        return page.items if members is None else {members: page.items, answers.count: page.total}
 
     async def create(caller: Any, body: BaseModel, response: Response) -> Any:
-        record = await made.create(caller.id, body.model_dump(exclude_unset=True))
+        record = await made.create(caller.id, body)
         show_version(response, record)
-        return record
+        return {answers.item: record, "message": f"{words.capitalize()} created"} if answers.item else record
 
     async def get(caller: Any, record_id: str, response: Response) -> Any:
         record = await made.get(caller.id, record_id)
@@ -125,73 +97,71 @@ def resource(
         return record
 
     async def update(caller: Any, record_id: str, body: BaseModel, if_match: str | None, response: Response) -> Any:
-        values = {name: getattr(body, name) for name in body.model_fields_set}
-        record = await made.update(caller.id, record_id, values, if_match=if_match)
+        record = await made.change(caller.id, record_id, body, if_match=if_match)
         show_version(response, record)
         return record
 
-    async def delete(caller: Any, record_id: str) -> Done:
-        await made.delete(caller.id, record_id)
-        return Done(message=f"{words.capitalize()} deleted")
+    async def replace(caller: Any, record_id: str, body: BaseModel, if_match: str | None, response: Response) -> Any:
+        return await update(caller, record_id, body, if_match, response)
 
-    query = [(name, _optional(model.model_fields[field])) for name, field in chosen.items()]
-    query += [("q", Annotated[str | None, Query(description=f"Text to find in {', '.join(search)}")])] if search else []
-    who, answer = ("caller", owner), ("response", Response)
-    named, at = ("record_id", identifier), f"/{{{noun}_id}}"
-    plan: dict[Operation, tuple[Callable[..., Any], str, str, Any, int, str, list[tuple[str, Any]]]] = {
-        "list": (list_, "GET", "", bodies.page, 200, f"The {things} of the caller, a page at a time.",
-                 [who, ("paging", Annotated[Paging, paging()]), *query]),
-        "create": (create, "POST", "", bodies.shown, 201, f"Create a {words}.", [who, ("body", bodies.new), answer]),
-        "get": (get, "GET", at, bodies.shown, 200, f"One {words}.", [who, named, answer]),
-        "update": (update, "PATCH", at, bodies.shown, 200, f"Change the given members of a {words}.",
-                   [who, named, ("body", bodies.patch), ("if_match", IfMatch), answer]),
-        "delete": (delete, "DELETE", at, Done, 200, f"Delete a {words}.", [who, named]),
-    }  # fmt: skip
-    for operation in only:
-        handler, method, path, body, status, about, parameters = plan[operation]
-        handler.__name__ = f"{operation}_{plural if operation == 'list' else noun}"
-        handler.__doc__ = about
-        _set_signature(handler, parameters)
-        routes.add_api_route(path, handler, methods=[method], status_code=status, response_model=body)
+    async def delete(caller: Any, record_id: str) -> Done | Deleted:
+        await made.delete(caller.id, record_id)
+        return Deleted() if answers.deleted else Done(message=f"{words.capitalize()} deleted")
+
+    def toggling(field: str) -> Callable[..., Any]:
+        async def toggle(caller: Any, record_id: str) -> Any:
+            return await made.toggle(caller.id, record_id, field)
+
+        return toggle
+
+    kinds = {name: parameter_of(model, filter_) for name, filter_ in chosen.items()}
+    kinds |= dict.fromkeys(between or (), bound_of(model, order[0].removeprefix("-")) if between else None)
+    if search:
+        kinds["search"] = Annotated[str | None, Query(description=f"Text to find in {', '.join(search)}")]
+    pages = Annotated[Paging, paging(MAX_LIMIT if members is None else 50)]
+    listing, creating = {"caller": owner, "paging": pages, **kinds}, {"caller": owner, "body": shapes.new}
+    one = {"caller": owner, "record_id": Annotated[str, Path(alias=f"{noun}_id")]}
+    changing = {**one, "body": shapes.patch, "if_match": IfMatch, "response": Response}
+    at, changes = f"/{{{noun}_id}}", f"Change the given members of a {words}."
+    gone = Deleted if answers.deleted else Done
+    plan: list[tuple[str, str, Callable[..., Any], str, str, Any, int, str, dict[str, Any]]] = [
+        ("list", f"list_{plural}", list_, "GET", "", shapes.page, 200, f"The {things} of the caller, a page at a time.",
+         listing),
+        ("create", f"create_{noun}", create, "POST", "", shapes.created, 201, f"Create a {words}.",
+         {**creating, "response": Response}),
+        ("get", f"get_{noun}", get, "GET", at, shapes.shown, 200, f"One {words}.", {**one, "response": Response}),
+        ("update", f"update_{noun}", update, "PATCH", at, shapes.shown, 200, changes, changing),
+        ("delete", f"delete_{noun}", delete, "DELETE", at, gone, 200, f"Delete a {words}.", one),
+    ]  # fmt: skip
+    if put:
+        plan.append(("update", f"replace_{noun}", replace, "PUT", at, shapes.shown, 200, changes, changing))
+    for name, field in (toggles or {}).items():
+        about = f"Set {field.replace('_', ' ')} of a {words} to what it is not."
+        plan.append(
+            ("update", f"{name}_{noun}", toggling(field), "POST", f"{at}/{name}", shapes.shown, 200, about, one)
+        )
+    for operation, name, handler, method, path, body, status, about, parameters in plan:
+        if operation in only:
+            handler.__name__, handler.__doc__ = name, about
+            _set_signature(handler, parameters)
+            routes.add_api_route(
+                path, handler, methods=[method], status_code=status, response_model=body,
+                response_model_exclude_none=answers.leave_out,
+            )  # fmt: skip
     return made
 
 
-class _Bodies:
-    """The request and response bodies of one model."""
-
-    def __init__(self, model: type[Record], fields: dict[str, FieldInfo], plural: str):
-        name, create = model.__name__, cast("Any", create_model)
-        own = {key: (info.annotation, info) for key, info in fields.items()}
-        given = {key: (_constrained(info), None) for key, info in fields.items()}
-        shown = {key: (info.annotation, ...) for key, info in model.model_fields.items()}
-        self.new: Any = create(f"New{name}", __base__=RequestBody, **own)
-        self.patch: Any = create(f"{name}Patch", __base__=RequestBody, **given)
-        self.shown: Any = create(f"{name}Shown", __base__=ResponseBody, **shown)
-        members = {plural: (list[self.shown], ...), "total": (int, ...)}
-        self.page: Any = create(f"{name}Page", __base__=ResponseBody, **members)
-
-
-def _constrained(info: FieldInfo) -> Any:
-    """Return the type of a field with its constraints, without its default."""
-    return Annotated[cast("Any", info.annotation), *info.metadata] if info.metadata else info.annotation
-
-
-def _optional(info: FieldInfo) -> Any:
-    """Return the type of a query parameter that filters by a field."""
-    return Annotated[cast("Any", info.annotation) | None, Query()]
-
-
-def _set_signature(handler: Callable[..., Any], parameters: list[tuple[str, Any]]) -> None:
+def _set_signature(handler: Callable[..., Any], parameters: Mapping[str, Any]) -> None:
     """Set the signature of a handler, from which FastAPI reads its parameters; query parameters are optional."""
-    optional = {"paging", "caller", "body", "response", "record_id", "if_match"}
+    needed = {"paging", "caller", "body", "response", "record_id", "if_match"}
     cast("Any", handler).__signature__ = Signature(
         [
             Parameter(
                 name,
                 Parameter.KEYWORD_ONLY,
                 annotation=kind,
-                default=Parameter.empty if name in optional else None,
+                default=Parameter.empty if name in needed else None,
             )
-            for name, kind in parameters
+            for name, kind in parameters.items()
         ]
     )

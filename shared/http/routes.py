@@ -1,13 +1,16 @@
 """Routes of an API: FastAPI routes with typed options, wrapped in the envelope of their API."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from inspect import signature
+from typing import Any, Protocol, TypeVar, get_args
 
 from fastapi import APIRouter
+from fastapi.params import Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from shared.http.requests import BoundedRequest
 
@@ -56,7 +59,34 @@ class Envelope(Protocol):
 
 
 class Route(APIRoute):
-    """One route; each becomes a Function of its own."""
+    """One route; each becomes a Function of its own.
+
+    FastAPI analyses a route when it is declared, which takes a millisecond or more: for hundreds of routes that is most
+    of a cold start. So the analysis waits until the first request, or the description, needs its result.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any):
+        self._given: dict[str, Any] = given
+        self.path, self.endpoint = path, endpoint
+        self.name = given.get("name") or endpoint.__name__
+        self.status_code = given.get("status_code")
+        methods: Iterable[str] = given.get("methods") or ["GET"]
+        self.methods = {method.upper() for method in methods}
+        self.dependencies = [*(given.get("dependencies") or [])]
+        self.path_regex, self.path_format, self.param_convertors = compile_path(path)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute that only the analysis sets."""
+        given = self.__dict__.pop("_given", None)
+        if given is None:  # it was done
+            raise AttributeError(name)
+        super().__init__(self.path, self.endpoint, **given)
+        return getattr(self, name)
+
+    def depends_on(self, wanted: Callable[..., Any]) -> bool:
+        """Whether the handler, or a dependency of it, depends on this function."""
+        given = any(each.dependency and _depends_on(each.dependency, wanted) for each in self.dependencies)
+        return given or _depends_on(self.endpoint, wanted)
 
     @property
     def options(self) -> RouteOptions:
@@ -74,7 +104,10 @@ class Route(APIRoute):
         parse = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            return await parse(BoundedRequest(request.scope, request.receive))
+            bounded = BoundedRequest(request.scope, request.receive)
+            if self.body_field and getattr(request.app, "lenient_body", False):
+                bounded = await bounded.with_body()
+            return await parse(bounded)
 
         async def enveloped(request: Request) -> Response:
             response = await handle(request)
@@ -86,6 +119,17 @@ class Route(APIRoute):
             return response
 
         return enveloped if self.options.enveloped else handle
+
+
+def _depends_on(call: Callable[..., Any], wanted: Callable[..., Any]) -> bool:
+    """Whether a function is the wanted one or depends on it, read from signatures alone."""
+    if call is wanted:
+        return True
+    for parameter in signature(call).parameters.values():
+        for part in (*get_args(parameter.annotation)[1:], parameter.default):
+            if isinstance(part, Depends) and part.dependency and _depends_on(part.dependency, wanted):
+                return True
+    return False
 
 
 def router(prefix: str, tag: str, **given: Any) -> APIRouter:

@@ -163,7 +163,13 @@ class Collection(WritableRecords[R]):
         raise MissingIndex(f"{self.table} is a counted collection, which is not read whole: `all` gives the list view")
 
     async def search(
-        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[PageOptions]
+        self,
+        text: str,
+        fields: Sequence[str],
+        where: Filter | None = None,
+        *,
+        between: Between | None = None,
+        **part: Unpack[PageOptions],
     ) -> Page[R]:
         """A page of those records that match `where` and contain `text` in one of these fields, whatever its case.
 

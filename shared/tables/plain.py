@@ -197,17 +197,25 @@ class PlainCollection(Collection[R]):
                 yield record
 
     async def search(
-        self, text: str, fields: Sequence[str], where: Filter | None = None, **part: Unpack[PageOptions]
+        self,
+        text: str,
+        fields: Sequence[str],
+        where: Filter | None = None,
+        *,
+        between: Between | None = None,
+        **part: Unpack[PageOptions],
     ) -> Page[R]:
         if unknown := sorted({*fields} - self.columns.all.keys()):
             raise MissingIndex(f"{self.table} has no {', '.join(unknown)} to search")
-        asked, folded = Asked(**part), text.casefold()
+        asked, folded = Asked(between=between, **part), text.casefold()
         sorted_by = directions(asked.order, asked.descending)
         names = [name for name, _ in sorted_by]
         self._check_fields(names)
+        inside = within(self.columns, names[0], asked.between) if asked.between else None
         found: list[R] = []
         partial: set[str] = set()
         async for records, more in self._whole(where, {*fields, *names}, bounded=True):
+            records = [*filter(inside, records)] if inside else records
             found += [record for record in records if memory.holds(record, folded, fields)]
             partial |= more
         return await self._cut(found, partial, sorted_by, asked)

@@ -8,11 +8,11 @@ import pytest
 from infra.local.environment import Environment
 from tests.support.campaign import Campaign
 from tests.support.generated import (
-    APIS,
     HEADERS,
     ODD_VALUES,
     OPERATIONS,
     SOCKETS,
+    UPLOADING,
     credentials,
     drive,
     send_odd_forms,
@@ -44,7 +44,7 @@ async def test_each_odd_value_of_a_header_is_read_or_refused_by_each_route(
 async def test_each_odd_form_is_read_or_refused(
     stack: Environment, callers: dict[str, httpx.Headers], campaign: Campaign
 ):
-    for api in APIS.values():
+    for api in UPLOADING.values():
         await send_odd_forms(api, stack, callers, share=campaign.rounds(4, 1))
 
 

@@ -15,8 +15,14 @@ EXEMPT = {"/realtime", *(route.path for route in pages.routes.routes)}  # type: 
 BASE = re.compile(r"^/(api/)?(v\d+/)?")
 
 
+PROBES = {"": "health", "/": "health", "/live": "health", "/ready": "health"}
+"""The module of what tells whether an API runs, by the path."""
+
+
 def noun_of(path: str, slice_: str) -> str:
     """The module that a path names."""
+    if path in PROBES:
+        return PROBES[path]
     *parts, last = BASE.sub("", path).split("/")
     segments = [*parts, last]
     folder = ROOT / "functions" / slice_
@@ -53,7 +59,7 @@ def test_the_url_names_the_file(slice_: str, route: Route):
     none, it is the first word after the base, which is `/api`, `/api/v1` or nothing. A `-` is a `_` in the module's
     name. So `/api/runs/{run_id}/artifacts` is in `artifacts.py`, and `/api/runs/{run_id}/retry`, as there is no
     `retry.py`, in `runs`. The pages of an API (`/docs`, `/openapi.json`) are in `shared/http/pages.py`; `/realtime`
-    comes with `/ws`.
+    comes with `/ws`, and `/`, `/live` and `/ready` with `/health`.
     """
     expected = f"functions.{slice_}.{noun_of(route.path, slice_)}"
     found = module_of(route, slice_)

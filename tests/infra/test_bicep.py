@@ -28,7 +28,9 @@ VERSIONS = {
 }
 """The API version of each type, as published in the index of Bicep's types."""
 
-CHILDREN = {"basicPublishingCredentialsPolicies", "blobServices", "config", "containers", "managementPolicies"}
+CHILDREN = {
+    "basicPublishingCredentialsPolicies", "blobServices", "config", "containers", "fileServices", "managementPolicies",
+}  # fmt: skip
 """Types written inside the resource they belong to; its version is theirs."""
 
 FUNCTIONS = {

@@ -28,6 +28,7 @@ ROLES = {
     "keyVaultSecretsUser": "4633458b-17de-408a-b874-0445c86b69e6",
     "managedIdentityOperator": "f1a07417-d97a-45cb-824c-7a7467783830",
     "monitoringMetricsPublisher": "3913510d-42f4-4e42-8a64-420c390055eb",
+    "storageAccountContributor": "17d1049b-9a84-46fb-8f53-869881c3d3ab",
     "storageBlobDataOwner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
     "storageQueueDataContributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
     "storageTableDataContributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
@@ -40,6 +41,7 @@ OF_THE_HOST = {
     "AzureWebJobsStorage__clientId",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
 }
 """App settings that only the host reads."""
 
@@ -125,6 +127,14 @@ class TestRoles:
             template = module_file(f"modules/{name}.bicep")
             assert {door: set(values(template, door)) for door in doors} == {k: {v} for k, v in doors.items()}
 
+    def test_only_the_account_of_the_file_shares_has_keys(self):
+        shares = module_file("modules/shares.bicep")
+        assert values(shares, "allowSharedKeyAccess") == ["true"]
+        assert values(shares, "allowBlobPublicAccess") == ["false"]
+        access = module_file("modules/access.bicep").bodies("Microsoft.Authorization/roleAssignments@")
+        [given] = [body for body in access.values() if "storageAccountContributor" in body]
+        assert "scope: shares" in given
+
     def test_every_role_has_the_id_of_its_name_and_is_assigned(self):
         access = module_file("modules/access.bicep")
         assert {name: string(node) for name, node in properties(access.variables["roles"]).items()} == ROLES
@@ -176,17 +186,22 @@ class TestAzd:
         assert service and values(module_file("modules/app.bicep"), "azd-service-name") == [f"'{service[1]}'"]
 
     def test_hooks_read_existing_outputs(self, main: Template):
-        read = set(re.findall(r"\$(?:env:)?([A-Z_]+)", AZURE_YAML))
+        read = set(re.findall(r"\$\{?(?:env:)?([A-Z0-9_]+)", AZURE_YAML))
         assert read - {"AZURE_SUBSCRIPTION_ID"} <= set(main.outputs)
 
     def test_builds_the_image_that_the_app_starts(self, app_settings: dict[str, str]):
         built = set(re.findall(r"--image (\S+) --file (\S+) \.", AZURE_YAML))
         image = app_settings["RUNYARD_RUNNER_IMAGE"].rpartition("/")[2]
-        assert built == {(image, "infra/runner/Dockerfile")}
+        own = re.search(r"/(workspace:\d+)'", app_settings["DEV8_IMAGE"])
+        assert own
+        assert built == {(image, "infra/runner/Dockerfile"), (own[1], "infra/workspace/Dockerfile")}
 
-    def test_the_image_can_be_built_from_what_is_sent(self):
+    @pytest.mark.parametrize("image", ["runner", "workspace"])
+    def test_the_image_can_be_built_from_what_is_sent(self, image: str):
         sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-        copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "infra/runner/Dockerfile").read_text(), re.MULTILINE)
+        copies = re.findall(
+            r"^COPY (?!--from)(.+) \S+$", (ROOT / f"infra/{image}/Dockerfile").read_text(), re.MULTILINE
+        )
         sources = [source for copy in copies for source in copy.split()]
         assert sources
         for source in sources:
@@ -206,7 +221,9 @@ esac
 class TestKeysMadeOnce:
     """The hook makes the keys that seal and sign once: new ones would lose what the old ones sealed and signed."""
 
-    def run_hook(self, folder: Path, found: str, list_status: int = 0) -> tuple[int, list[str]]:
+    def run_hook(
+        self, folder: Path, found: str, list_status: int = 0, image: str = "vendor/image:1"
+    ) -> tuple[int, list[str]]:
         """The exit status of the hook and the calls it made, with this answer to its list."""
         (folder / "az").write_text(AZ)
         (folder / "az").chmod(0o755)
@@ -214,7 +231,7 @@ class TestKeysMadeOnce:
         environment = {
             "PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(folder), "FOUND": found, "LIST_STATUS": str(list_status),
             "RUNYARD_VAULT_ID": "/vaults/kv", "RUNYARD_APP_ID": "/sites/func", "AZURE_SUBSCRIPTION_ID": "s",
-            "AZURE_CONTAINER_REGISTRY_NAME": "r",
+            "AZURE_CONTAINER_REGISTRY_NAME": "r", "DEV8_IMAGE": image,
         }  # fmt: skip
         done = subprocess.run([hook["shell"], "-c", hook["run"]], env=environment, cwd=folder, check=False)
         return done.returncode, (folder / "calls").read_text().splitlines()
@@ -242,6 +259,14 @@ class TestKeysMadeOnce:
         assert status == 0
         assert not [call for call in calls if "put" in call.split()]
         assert calls[-1].startswith("acr build")
+
+    @pytest.mark.parametrize(
+        ("image", "images"), [("vendor/image:1", ["runner:1"]), ("own", ["runner:1", "workspace:1"])]
+    )
+    def test_the_workspace_is_built_when_it_is_chosen(self, tmp_path: Path, image: str, images: list[str]):
+        status, calls = self.run_hook(tmp_path, "1", image=image)
+        assert status == 0
+        assert re.findall(r"--image (\S+)", "".join(calls)) == images
 
     @pytest.mark.parametrize(("found", "list_status"), [("", 1), ("0", 3), ("", 0), ("2", 0)])
     def test_are_not_made_when_it_is_unknown_whether_they_exist(self, tmp_path: Path, found: str, list_status: int):

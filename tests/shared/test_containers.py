@@ -17,6 +17,7 @@ from shared.container_groups import (
     GroupSpec,
     GroupStatus,
     RegistryLogin,
+    SecretMount,
     ShareMount,
 )
 from shared.settings import settings
@@ -56,11 +57,12 @@ async def arm(stack: Environment) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def share(arm: httpx.AsyncClient) -> str:
-    """The name of a file share of the account `files`."""
-    shares = f"{RESOURCES}/Microsoft.Storage/storageAccounts/files/fileServices/default/shares"
-    assert (await arm.put(f"{shares}/work", json={})).status_code in (200, 201)
-    return "work"
+async def share(arm: httpx.AsyncClient) -> ShareMount:
+    """A file share of the account `files`."""
+    account = f"{RESOURCES}/Microsoft.Storage/storageAccounts/files"
+    assert (await arm.put(f"{account}/fileServices/default/shares/work", json={})).status_code in (200, 201)
+    key = (await arm.post(f"{account}/listKeys")).json()["keys"][0]["value"]
+    return ShareMount("work", "files", key, "/work")
 
 
 async def shown(arm: httpx.AsyncClient, name: str) -> dict[str, Any]:
@@ -86,7 +88,9 @@ def shell(command: str, name: str = "main", **more: Any) -> ContainerSpec:
 
 
 class TestCreate:
-    async def test_a_group_of_two_containers_with_every_option(self, arm: httpx.AsyncClient, name: str, share: str):
+    async def test_a_group_of_two_containers_with_every_option(
+        self, arm: httpx.AsyncClient, name: str, share: ShareMount
+    ):
         web = shell(
             'printf "%s %s" "$PLAIN" "$SECRET" > work/said; exec sleep 600',
             "web",
@@ -95,12 +99,12 @@ class TestCreate:
             cpu=0.5,
             memory_gb=0.5,
             ports=[8443, 8080],
-            mounts=[ShareMount(share, "files", "hidden-key", "/work")],
+            mounts=[share],
         )
         reader = shell(
             "until test -s work/said; do sleep 0.05; done; cat work/said; exec sleep 600",
             "reader",
-            mounts=[ShareMount(share, "files", "hidden-key", "/work", read_only=True)],
+            mounts=[dataclasses.replace(share, read_only=True)],
         )
         spec = GroupSpec(
             name=name,
@@ -118,7 +122,7 @@ class TestCreate:
         await containers.create(spec)
         group = await reach(name, "Running")
         assert (group.provisioning, group.ended, group.failure) == ("Succeeded", False, "")
-        assert (group.ip, group.fqdn) == ("127.0.0.1", f"{name}.westeurope.azurecontainer.io")
+        assert group.ip and group.ip.startswith("127.") and group.fqdn == f"{name}.westeurope.azurecontainer.io"
         assert {key: (each.phase, each.exit_code, each.restarts) for key, each in group.containers.items()} == {
             "web": (RUNNING, None, 0),
             "reader": (RUNNING, None, 0),
@@ -136,7 +140,7 @@ class TestCreate:
             {"server": "other.example.com", "username": "me"},
         ]
         assert properties["volumes"] == [
-            {"name": f"share-{number}", "azureFile": {"shareName": share, "storageAccountName": "files", **mode}}
+            {"name": f"share-{number}", "azureFile": {"shareName": share.share, "storageAccountName": "files", **mode}}
             for number, mode in enumerate([{"readOnly": False}, {"readOnly": True}])
         ]
         first, second = (container["properties"] for container in properties["containers"])
@@ -204,8 +208,26 @@ class TestCreate:
 
     async def test_a_service_that_does_not_answer_is_busy(self, name: str):
         async with connected(RUNYARD_ARM_ENDPOINT=f"http://127.0.0.1:{free_ports(1)[0]}"):
-            with pytest.raises(containers.ContainersBusy, match="does not answer: ServiceRequestError"):
+            with pytest.raises(containers.ContainersUnavailable, match="does not answer: ServiceRequestError"):
                 await containers.create(GroupSpec(name, [shell("true")]))
+
+    async def test_a_group_may_be_in_another_region_and_have_small_secret_files(
+        self, arm: httpx.AsyncClient, name: str
+    ):
+        files = SecretMount("settings", "/etc/settings", {"a.conf": "hidden = 1\n"})
+        reading = shell("cat etc/settings/a.conf; exec sleep 600", secret_files=[files])
+        assert "hidden" not in repr(files)
+        await containers.create(GroupSpec(name, [reading], location="eastus"))
+        await reach(name, "Running")
+        group = await shown(arm, name)
+        assert group["location"] == "eastus"
+        assert (group["properties"]["volumes"], "hidden" in str(group)) == ([{"name": "settings", "secret": {}}], False)
+        logs = f"{RESOURCES}/Microsoft.ContainerInstance/containerGroups/{name}/containers/main/logs"
+
+        async def printed() -> str:
+            return (await arm.get(logs)).json()["content"]
+
+        assert await eventually(printed) == "hidden = 1\n"
 
     async def test_a_missing_share_is_the_reason_of_the_failure(self, name: str):
         missing = ShareMount("missing", "files", "hidden-key", "/work")

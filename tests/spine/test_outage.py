@@ -14,7 +14,10 @@ import httpx
 import pytest
 
 from infra.local.environment import Environment
+from shared import blobs
+from shared.jobs import ARTIFACTS
 from tests.support.contract import Description, descriptions
+from tests.support.environments import connected
 from tests.support.gateway import Gateway, register
 from tests.support.values import SHORT_CLOCKS, UNKNOWN, UNLIMITED
 from tests.support.waiting import eventually
@@ -82,13 +85,58 @@ async def test_while_storage_is_down_responses_are_503_and_a_run_that_prints_los
     assert (again["status"], again["result"]) == ("completed", "after\n")
 
 
+class TestLostContainer:
+    """The container of the artifacts is deleted while the app runs, as when storage is emptied."""
+
+    async def test_before_an_upload_it_is_created_again(self, own: Own):
+        run_id, data = await self.ended_run(own), b"x" * (2 * blobs.CHUNK)
+        async with connected(**own.environment.app_settings):
+            await blobs.put(ARTIFACTS, "so that it exists", b"")
+            await artifacts_container().delete_container()
+        answer = await own.gateway.http.post(f"/gateway/api/runs/{run_id}/artifacts", files={"file": ("a", data)})
+        assert answer.status_code == 201, answer.text
+
+    async def test_in_the_middle_of_an_upload_it_is_503_and_nothing_is_stored(self, own: Own):
+        run_id = await self.ended_run(own)
+
+        async def begun() -> bool:
+            found = artifacts_container().list_blobs(f"gateway.upload/{run_id}/", include=["uncommittedblobs"])
+            return bool([blob async for blob in found])
+
+        async def form() -> AsyncIterator[bytes]:
+            yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+            yield b"x" * (blobs.CHUNK + 1)
+            await eventually(begun)
+            await artifacts_container().delete_container()
+            yield b"x" * blobs.CHUNK + b"\r\n--x--\r\n"
+
+        async with connected(**own.environment.app_settings):
+            answer = await own.gateway.http.post(
+                f"/gateway/api/runs/{run_id}/artifacts",
+                content=form(),
+                headers={"Content-Type": "multipart/form-data; boundary=x"},
+            )
+            assert (answer.status_code, answer.json()) == (503, {"error": "The storage service does not answer"})
+            assert not await begun()
+        assert "a" not in await own.gateway.artifacts(run_id)
+
+    async def ended_run(self, own: Own) -> str:
+        """The id of a run that writes nothing more."""
+        run = await own.gateway.run("true")
+        return (await own.gateway.reach(run["id"]))["id"]
+
+
+def artifacts_container() -> Any:
+    return blobs._service().get_container_client(ARTIFACTS)
+
+
 BOUND = 10.0
 """Seconds within which every request is answered, by a machine that answers those without storage at once."""
 
 ALIVE = "/gateway/health/live"
 
 WITHOUT_STORAGE = re.compile(
-    r"/(gateway/(health/live|api/models.*|api/system/info)|\w+(/(docs.*|openapi.json|ws|realtime)?)?)"
+    r"/(gateway/(health/live|api/models.*|api/system/info)|anymind/(health|auth/me)|\w+(/(docs.*|openapi.json|ws|realtime)?)?)"
 )
 """Routes that read nothing from storage but the caller's key, which may be known."""
 
@@ -115,6 +163,7 @@ async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_i
     target = (await gateway.run("true"))["id"]
     await gateway.reach(target)
     apis = {api.name: api for api in descriptions()}
+    callers = {name: await api.open(own.environment) for name, api in apis.items()}
     paths = [
         (api, f"/{api.name}{re.sub(r'{[a-z_]+}', target if 'run_id' in route.path else UNKNOWN, route.path)}")
         for api in apis.values()
@@ -134,7 +183,7 @@ async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_i
     ]
     async with own.frozen_storage():
         for _ in range(2):  # at first, and when the app knows
-            answers = await asyncio.gather(*(timed(http, "GET", path) for _, path in paths))
+            answers = await asyncio.gather(*(timed(callers[api.name], "GET", path) for api, path in paths))
             lag = next(seconds for (_, path), (_, seconds) in zip(paths, answers, strict=True) if path == ALIVE)
             for (api, path), (answer, seconds) in zip(paths, answers, strict=True):
                 assert seconds - lag < BOUND, (path, seconds, lag)
@@ -147,7 +196,7 @@ async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_i
                 assert is_refused(apis[path.split("/")[1]], answer)
 
     async def failing() -> list[str]:
-        return [path for _, path in paths if (await http.get(path)).status_code >= 500]
+        return [path for api, path in paths if (await callers[api.name].get(path)).status_code >= 500]
 
     await eventually(failing, until=lambda found: found == [])  # the results of health checks are kept for seconds
     again = [await http.post("/gateway/api/runs", json=body, headers=key) for _ in range(2)]
@@ -156,3 +205,5 @@ async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_i
     assert [run["id"] for run in runs if run["prompt"] == body["prompt"]] == [again[0].json()["id"]]
     done = await gateway.reach(printing["id"])
     assert (done["status"], done["result"]) == ("completed", "".join(f"{i}\n" for i in range(60)))
+    for caller in callers.values():
+        await caller.aclose()

@@ -1,6 +1,7 @@
 """What the contract suite needs to know of an API."""
 
 import csv
+import re
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Description(ABC):
     - `unknown_id` is an id that no record has; `odd_id` is the status for one of another form.
     - `taken` are refusals of the example of a body whose name or key exists already, or that names another record.
     - `file_name` is the name of a file that every upload accepts.
+    - `any_id` are routes, by method and path, whose parameter may be any text: a key, a name.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Description(ABC):
     odd_id: int = 404
     taken: tuple[str, ...] = ()
     file_name: str = "report.txt"
+    any_id: frozenset[str] = frozenset()
 
     def __init__(self, name: str):
         self.name = name
@@ -80,6 +83,11 @@ class Description(ABC):
     @abstractmethod
     async def open(self, environment: Environment) -> httpx.AsyncClient:
         """A client that shows a valid credential; makes the records to which examples refer."""
+
+    async def url_for(self, route: DocumentedRoute) -> str:
+        """The address at which a route succeeds."""
+        record_id = await self.id_for(route) if "{" in route.path else ""
+        return f"/{self.name}{re.sub(r'{[a-z_]+}', record_id, route.path)}"
 
     @abstractmethod
     async def id_for(self, route: DocumentedRoute) -> str:

@@ -11,9 +11,10 @@ import pytest
 
 from infra.emulator.processes import free_ports
 from infra.local.environment import Environment
-from shared import blobs, containers, deferred, outbound, realtime, tables
+from shared import blobs, containers, deferred, outbound, realtime, shares, tables
 from shared.settings import settings
 from shared.storage import connect
+from tests.support.arm_faults import ArmProxy
 from tests.support.gateway import Gateway
 
 
@@ -32,7 +33,7 @@ async def connected(**values: str) -> AsyncIterator[None]:
 async def _forget_settings() -> None:
     """Settings are read again, and connections made again, when they are needed next."""
     settings.cache_clear()
-    for part in (tables, blobs, containers, deferred, outbound, realtime):
+    for part in (tables, blobs, containers, deferred, outbound, realtime, shares):
         await part.close()
 
 
@@ -42,6 +43,8 @@ class StrictHost:
 
     http: httpx.AsyncClient
     log: Path
+    arm: ArmProxy
+    """What stands between it and the management API."""
 
     async def run(self, client: Gateway, prompt: str, model: str = "bash") -> dict[str, Any]:
         """Create a run of a client that was registered elsewhere; answers it as it was accepted."""
@@ -51,8 +54,17 @@ class StrictHost:
         return answer.json()
 
 
+ROOT_KEY = "sk-the-key-of-the-first-administrator"
+
 STRICT = {
-    "RUNYARD_APIS": "gateway,anymind",
+    "RUNYARD_APIS": "gateway,anymind,dev8,ownpilot",
+    "RUNYARD_ADMIN_KEY": ROOT_KEY,
+    "RUNYARD_ARM_TIMEOUT": "1",
+    "DEV8_AUTH_ENABLED": "true",
+    "DEV8_USER_ENVIRONMENTS": "2",
+    "DEV8_CORE_PRICE": "0.04",
+    "DEV8_MEMORY_PRICE": "0.0045",
+    "OWNPILOT_AUTH": "api-key",
     "RUNYARD_ARTIFACT_LIMIT": "1000000",
     "RUNYARD_METRICS_OPEN": "false",
     "RUNYARD_KEY_CACHE": "1",

@@ -26,6 +26,17 @@ async def groups(environment: Environment) -> list[str]:
         return [group["name"] for group in (await answer.json())["value"]]
 
 
+async def group_body(environment: Environment, name: str) -> dict[str, Any]:
+    """A container group as the container service shows it."""
+    url = (
+        f"{environment.app_settings['RUNYARD_ARM_ENDPOINT']}/subscriptions/00000000-0000-0000-0000-000000000000"
+        f"/resourceGroups/runyard/providers/Microsoft.ContainerInstance/containerGroups/{name}?api-version=2023-05-01"
+    )
+    async with aiohttp.ClientSession(headers=authorization(environment)) as session, session.get(url) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.json()
+
+
 async def removed(environment: Environment, job_id: str) -> bool:
     """Whether the container of a job does not exist."""
     return f"job-{job_id}" not in await groups(environment)

@@ -137,7 +137,7 @@ async def cancel_run(run_id: str, client: CurrentClient, workflows: Workflows) -
 async def _status_changed(run: Run, workflows: WorkflowClient) -> None:
     """Act on a status that a client has set: stop the job of an ended run, publish the status, raise the alert."""
     if run.status.final:
-        await workflows.signal(run.id, CANCEL)
+        await workflows.signal_now_or_later(run.id, CANCEL)
     await updates.publish_status(run)
     if run.status is RunStatus.FAILED:
         await run_failed(run)

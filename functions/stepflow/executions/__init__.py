@@ -97,7 +97,7 @@ async def get_execution(execution_id: str) -> ExecutionDetail:
 async def cancel_execution(execution_id: str, workflows: Workflows) -> Done:
     """Cancel a pending or running execution; its container is stopped and removed."""
     execution = await executions.update(execution_id, Execution.cancel)
-    if not await workflows.signal(execution.id, CANCEL) or execution.settled:
+    if not await workflows.signal_now_or_later(execution.id, CANCEL) or execution.settled:
         await publish_end(execution)
     return Done(message="Execution cancelled")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.emulator.containers import sandbox, shares, ways
+from infra.emulator.containers.addresses import PublicPorts
 from infra.emulator.containers.bodies import Json
 from infra.emulator.containers.plans import ContainerPlan, GroupPlan, NetworkPlan
 from infra.emulator.containers.process import remove
@@ -42,11 +43,15 @@ class Rules:
     reachable: tuple[str, ...] = ()  # private IPv4 networks that containers with outgoing traffic reach all the same
 
 
-def start_supervisor(group: ContainerGroup, images: Images, files: shares.Shares, rules: Rules) -> None:
+def start_supervisor(
+    group: ContainerGroup, images: Images, files: shares.Shares, rules: Rules, public: PublicPorts
+) -> None:
     """Start a supervisor for the group and wait until it reports that it is ready; blocks for some milliseconds.
 
+    It inherits the sockets of `public`.
+
     Raises:
-        OSError: the supervisor did not start, or a file share does not exist.
+        OSError: the supervisor did not start, a file share does not exist, or the key of its account is wrong.
         KeyError: an image is not in `images`.
     """
     for name in ("logs", "roots", "volumes"):
@@ -55,7 +60,7 @@ def start_supervisor(group: ContainerGroup, images: Images, files: shares.Shares
     for name in ("control", "status.json"):
         (group.folder / name).unlink(missing_ok=True)
     os.mkfifo(group.folder / "control", 0o600)
-    plan = _group_plan(group, images, files, rules)
+    plan = _group_plan(group, images, files, rules, public)
     lock = _lock(group)
     with os.fdopen(lock), (group.folder / "supervisor.log").open("ab") as errors:
         group.process = subprocess.Popen(
@@ -65,7 +70,8 @@ def start_supervisor(group: ContainerGroup, images: Images, files: shares.Shares
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            pass_fds=[lock],  # the supervisor holds the lock until it ends
+            # The supervisor holds the lock until it ends.
+            pass_fds=[lock, *(one.fileno() for one in public.sockets.values())],
             start_new_session=True,
         )
         os.ftruncate(lock, 0)
@@ -94,10 +100,12 @@ def _lock(group: ContainerGroup) -> int:
     return lock
 
 
-def _group_plan(group: ContainerGroup, images: Images, files: shares.Shares, rules: Rules) -> GroupPlan:
+def _group_plan(
+    group: ContainerGroup, images: Images, files: shares.Shares, rules: Rules, public: PublicPorts
+) -> GroupPlan:
     properties = group.body["properties"]
     sources = {volume["name"]: _volume(group, volume, files) for volume in properties.get("volumes") or []}
-    network = _network_plan(group, images, rules)
+    network = _network_plan(group, images, rules, public)
 
     def plan(container: Json) -> ContainerPlan:
         waits = network is not None and network["outgoing"] is not None
@@ -108,22 +116,22 @@ def _group_plan(group: ContainerGroup, images: Images, files: shares.Shares, rul
         init=[plan(one) for one in properties.get("initContainers") or []],
         containers=[plan(one) for one in properties["containers"]],
         network=network,
+        problems=public.problems,
         grace=rules.grace,
         restart_delay=rules.restart_delay,
     )
 
 
-def _network_plan(group: ContainerGroup, images: Images, rules: Rules) -> NetworkPlan | None:
+def _network_plan(group: ContainerGroup, images: Images, rules: Rules, public: PublicPorts) -> NetworkPlan | None:
     if not sandbox.bubblewrap():
         return None
     used = [images[name] for name in group.images]
     outgoing = sandbox.outgoing() if any(image.get("internet") for image in used) else None
-    ports = (group.body["properties"].get("ipAddress") or {}).get("ports") or []
     return NetworkPlan(
         service=f"../../{ways.SOCKET}",
         group=group.folder.name,
         ways=sorted({ways.port(way) for image in used for way in image.get("ways_out", [])}),
-        ports=[one["port"] for one in ports if one.get("protocol", "TCP").upper() == "TCP"],
+        doors=[(port, one.fileno()) for port, one in public.sockets.items()],
         outgoing={**outgoing, "reachable": list(rules.reachable)} if outgoing else None,
     )
 
@@ -135,14 +143,19 @@ def _container_plan(
     image = images[properties["image"]]
     resources = properties.get("resources") or {"requests": {"cpu": 1, "memoryInGB": 1}}
     limits = {**resources["requests"], **(resources.get("limits") or {})}
-    variables = properties.get("environmentVariables") or []
+    variables = {
+        one["name"]: one.get("secureValue") or one.get("value") or ""
+        for one in properties.get("environmentVariables") or []
+    }
+    if group.address and not sandbox.bubblewrap():
+        variables["LOCAL_ADDRESS"] = group.address  # its network is the machine's, so it listens there itself
     return sandbox.plan(
         group.folder,
         container["name"],
         group.name,
         image,
         properties.get("command") or image["entrypoint"],
-        {one["name"]: one.get("secureValue") or one.get("value") or "" for one in variables},
+        variables,
         [
             sandbox.Mount(
                 source=str(sources[mount["name"]][0]),
@@ -163,7 +176,8 @@ def _container_plan(
 def _volume(group: ContainerGroup, volume: Json, files: shares.Shares) -> tuple[Path, bool]:
     """The folder of a volume, and whether it is read-only."""
     if share := volume.get("azureFile"):
-        return files.folder(share["storageAccountName"], share["shareName"]), bool(share.get("readOnly"))
+        account, key = share["storageAccountName"], share.get("storageAccountKey") or ""
+        return files.mounted(account, share["shareName"], key), bool(share.get("readOnly"))
     folder = group.folder / "volumes" / volume["name"]
     folder.mkdir(mode=0o700)
     for name, value in (volume.get("secret") or {}).items():

@@ -4,7 +4,8 @@ The supervisor enters the namespace, and its containers inherit it. What must st
 
 - connections to a way out are accepted on sockets of the namespace, and carried to a Unix socket of the machine, where
   the service checks every request;
-- connections to a port of the group are accepted on sockets of the machine, and carried into the namespace.
+- connections to a public port of the group are accepted on sockets of the machine, which the supervisor inherits, and
+  carried into the namespace.
 
 Outgoing traffic takes a second namespace, the router, between the group and slirp4netns, which carries packets to the
 machine's network. The router has no route to private addresses. Such routes in the group's own namespace would not do:
@@ -19,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import signal
 import socket
 import struct
 
@@ -69,15 +71,13 @@ class Network:
 
     def __init__(self, plan: NetworkPlan):
         """Enter a new namespace. Raises OSError where the system refuses it."""
-        self.problems: list[str] = []
-        """Why ports of the group cannot be reached from the machine."""
         self.ready: int | None = None
         """A pipe that ends when outgoing traffic is possible, or will not be; None when it is not allowed.
 
         Before, it holds a byte from the moment on at which packets wait for that instead of being refused.
         """
         self.channel, outside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        doors = self.doors(plan["ports"])
+        doors = {port: socket.socket(fileno=file) for port, file in plan["doors"]}
         if plan["ways"] or plan["outgoing"]:
             fork(lambda: serve_outside(plan, outside), outside, 2)
         machine = addresses() if plan["outgoing"] else []
@@ -85,8 +85,7 @@ class Network:
         ways = [listening(port) for port in plan["ways"]]
         if ways:
             socket.send_fds(self.channel, [b"ways"], [way.fileno() for way in ways])
-        if doors:
-            fork(lambda: serve_inside(doors, outside), outside, 2, *doors.values())
+        self.porter = fork(lambda: serve_inside(doors, outside), outside, 2, *doors.values()) if doors else None
         outside.close()
         for one in (*ways, *doors.values()):
             one.close()
@@ -95,15 +94,11 @@ class Network:
             fork(lambda: route(outgoing, machine, self.channel, done), self.channel, done, 2)
             os.close(done)
 
-    def doors(self, ports: list[int]) -> dict[int, socket.socket]:
-        """Sockets of the machine for the ports of the group."""
-        found: dict[int, socket.socket] = {}
-        for port in ports:
-            try:
-                found[port] = listening(port)
-            except OSError as error:  # another program or group uses it, or the user may not use it
-                self.problems.append(f"Port {port} cannot be reached at 127.0.0.1: {error.strerror}")
-        return found
+    def close(self) -> None:
+        """Close the public ports at once: else the next start of the group might still find them in use."""
+        if self.porter:
+            os.kill(self.porter, signal.SIGKILL)
+            os.waitpid(self.porter, 0)
 
 
 def isolate() -> None:
@@ -138,12 +133,16 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
-def listening(port: int) -> socket.socket:
-    """A socket that listens on this port of the present namespace's loopback interface."""
+def listening(port: int, address: str = "127.0.0.1") -> socket.socket:
+    """A socket that listens on this port of an address of the present namespace's loopback interface."""
     one = socket.socket()
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    one.bind(("127.0.0.1", port))
-    one.listen(128)
+    try:
+        one.bind((address, port))
+        one.listen(128)
+    except OSError:
+        one.close()
+        raise
     return one
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.emulator.containers import sandbox
+from infra.emulator.containers.addresses import open_ports
 from infra.emulator.containers.bodies import TYPE, ArmError, Json, check, fixed, invalid, not_found
 from infra.emulator.containers.launch import Rules, forget, start_supervisor
 from infra.emulator.containers.process import remove
@@ -271,8 +272,12 @@ class ContainerGroups:
                 return
             try:
                 await group.stop(self.patience)
-                start = functools.partial(start_supervisor, group, self.images(), self.shares, self.rules)
-                await asyncio.get_running_loop().run_in_executor(self.starters, start)
+                public = open_ports(group, self.groups.values())
+                start = functools.partial(start_supervisor, group, self.images(), self.shares, self.rules, public)
+                try:
+                    await asyncio.get_running_loop().run_in_executor(self.starters, start)
+                finally:
+                    public.close()  # the supervisor has them now
             except (OSError, KeyError, ValueError) as error:
                 log.warning("%s cannot be started: %s", group.name, error)
                 group.failure = [event("Failed", str(error), "Warning")]

@@ -39,7 +39,7 @@ class NetworkPlan(TypedDict):
     service: str  # the Unix socket of the ways out, relative to the group's folder
     group: str  # names the group there
     ways: list[int]  # ports of the group's loopback interface whose connections go to that socket
-    ports: list[int]  # ports of the machine's loopback interface whose connections go to the same ports of the group
+    doors: list[tuple[int, int]]  # ports of the group, and the inherited files of the sockets that listen for them
     outgoing: OutgoingPlan | None
 
 
@@ -50,5 +50,6 @@ class GroupPlan(TypedDict):
     init: list[ContainerPlan]
     containers: list[ContainerPlan]
     network: NetworkPlan | None  # None without a sandbox: the network is the machine's
+    problems: list[str]  # why ports of the group cannot be reached
     grace: float  # seconds between SIGTERM and SIGKILL
     restart_delay: float  # seconds before the first restart, doubled for each further one

@@ -102,7 +102,7 @@ def outgoing() -> OutgoingPlan | None:
         warn(f"{NO_OUTGOING}: {'ip (iproute2)' if slirp4netns else 'slirp4netns'} is not installed")
         return None
     plan = OutgoingPlan(slirp4netns=slirp4netns, ip=ip, reachable=[])
-    if reason := refused(json.dumps(NetworkPlan(service="", group="", ways=[], ports=[], outgoing=plan))):
+    if reason := refused(json.dumps(NetworkPlan(service="", group="", ways=[], doors=[], outgoing=plan))):
         warn(f"{NO_OUTGOING}: {reason}")
         return None
     return plan

@@ -23,6 +23,7 @@ class ContainerGroup:
         self.body = body
         self.wanted = "running"  # or stopped, or deleted
         self.pending = True  # accepted, but its supervisor does not run yet
+        self.address: str | None = None  # its public one, from its first start on
         self.failure: list[Json] = []  # the event that says why its supervisor could not be started
         self.changing = asyncio.Lock()
         self.removal: asyncio.Task[None] | None = None
@@ -44,6 +45,12 @@ class ContainerGroup:
         return {one["properties"]["image"] for one in containers}
 
     @property
+    def public_ports(self) -> list[int]:
+        """Its TCP ports that are open at its public address."""
+        ports = (self.body["properties"].get("ipAddress") or {}).get("ports") or []
+        return [one["port"] for one in ports if one.get("protocol", "TCP").upper() == "TCP"]
+
+    @property
     def label(self) -> tuple[str | None, str]:
         """Its DNS name label (None without one) and the location in which the label must be unique."""
         address = self.body["properties"].get("ipAddress") or {}
@@ -55,14 +62,14 @@ class ContainerGroup:
         new = self.folder / "group.json.new"
         names = {"subscription": self.subscription, "resource_group": self.resource_group, "name": self.name}
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump({**names, "wanted": self.wanted, "body": self.body}, file)
+            json.dump({**names, "wanted": self.wanted, "address": self.address, "body": self.body}, file)
         new.replace(self.folder / "group.json")
 
     @classmethod
     def load(cls, folder: Path) -> "ContainerGroup":
         kept = json.loads((folder / "group.json").read_text())
         group = cls(folder, kept["subscription"], kept["resource_group"], kept["name"], kept["body"])
-        group.wanted, group.pending = kept["wanted"], False
+        group.wanted, group.address, group.pending = kept["wanted"], kept.get("address"), False
         return group
 
     @property
@@ -134,7 +141,8 @@ class ContainerGroup:
         properties.setdefault("sku", "Standard")
         properties["provisioningState"] = self.provisioning_state(status)
         if address := properties.get("ipAddress"):
-            address["ip"] = "127.0.0.1"
+            if self.address:
+                address["ip"] = self.address
             if label := address.get("dnsNameLabel"):
                 address["fqdn"] = f"{label}.{body['location']}.azurecontainer.io"
         if instance:

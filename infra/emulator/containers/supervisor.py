@@ -51,7 +51,7 @@ def event(name: str, message: str, kind: str = "Normal") -> dict[str, Any]:
 class Container:
     """One container with all its restarts; `view` is its instance view in the JSON of the service."""
 
-    def __init__(self, plan: ContainerPlan, policy: str, delay: float, network: Network | None):
+    def __init__(self, plan: ContainerPlan, policy: str, delay: float, network: Network | None, problems: list[str]):
         self.plan, self.policy, self.first_delay, self.delay = plan, policy, delay, delay
         self.network = network
         self.process: ContainerProcess | None = None
@@ -66,7 +66,7 @@ class Container:
             "currentState": {"state": "Waiting", "detailStatus": ""},
             "events": [],
         }
-        for problem in network.problems if network else []:
+        for problem in problems:
             self.note("Failed", problem, "Warning")
 
     def note(self, name: str, message: str, kind: str = "Normal") -> None:
@@ -169,10 +169,11 @@ class Supervisor:
 
     def __init__(self, plan: GroupPlan, network: Network | None):
         once = "Never" if plan["policy"] == "Never" else "OnFailure"
-        delay = plan["restart_delay"]
+        delay, problems = plan["restart_delay"], plan["problems"]
         self.grace = plan["grace"]
-        self.init = [Container(one, once, delay, network) for one in plan["init"]]
-        self.containers = [Container(one, plan["policy"], delay, network) for one in plan["containers"]]
+        self.init = [Container(one, once, delay, network, problems) for one in plan["init"]]
+        policy = plan["policy"]
+        self.containers = [Container(one, policy, delay, network, problems) for one in plan["containers"]]
         self.all = self.init + self.containers
         # A step starts after the one before has succeeded: the init containers one by one, then all others.
         self.waiting = [[one] for one in self.init] + [self.containers]
@@ -268,7 +269,8 @@ def main() -> NoReturn:
     control = os.open(
         "control", os.O_RDWR | os.O_NONBLOCK
     )  # opened for writing too, so that it never reports an end of file
-    supervisor = Supervisor(plan, Network(plan["network"]) if plan["network"] else None)
+    network = Network(plan["network"]) if plan["network"] else None
+    supervisor = Supervisor(plan, network)
     supervisor.write()
     try:
         os.write(1, b"ready\n")
@@ -278,4 +280,6 @@ def main() -> NoReturn:
     os.dup2(null, 0)
     os.dup2(null, 1)
     supervisor.run(control)
+    if network:
+        network.close()
     sys.exit(0)

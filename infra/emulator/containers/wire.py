@@ -25,7 +25,8 @@ RESOURCE_GROUP = SUBSCRIPTION + "/resourceGroups/{resource_group}"
 PROVIDER = "/providers/Microsoft.ContainerInstance"
 GROUP = RESOURCE_GROUP + PROVIDER + "/containerGroups/{name}"
 LOCATION = SUBSCRIPTION + PROVIDER + "/locations/{location}"
-SHARES = RESOURCE_GROUP + "/providers/Microsoft.Storage/storageAccounts/{account}/fileServices/default/shares"
+ACCOUNT = RESOURCE_GROUP + "/providers/Microsoft.Storage/storageAccounts/{account}"
+SHARES = ACCOUNT + "/fileServices/default/shares"
 
 POLL = {"x-ms-retry-after-ms": "50"}
 """The poll interval of long-running operations; the service's half minute would be long for a local machine."""
@@ -192,6 +193,10 @@ class ArmApi:
             return web.Response(status=204)
         return web.Response(status=202, headers={"Location": str(request.url), **POLL})
 
+    @route("POST", ACCOUNT + "/listKeys")
+    async def list_keys(self, request: web.Request, path: dict[str, str]) -> web.Response:
+        return web.json_response({"keys": self.service.shares.keys(path["account"])})
+
     @route("PUT", SHARES + "/{share}")
     async def create_share(self, request: web.Request, path: dict[str, str]) -> web.Response:
         properties = (await json_body(request)).get("properties") or {}
@@ -204,16 +209,21 @@ class ArmApi:
 
     @route("GET", SHARES)
     async def list_shares(self, request: web.Request, path: dict[str, str]) -> web.Response:
+        if unknown := sorted(request.query.keys() - {"api-version"}):
+            raise not_implemented(f"The parameter {', '.join(unknown)} of the list of shares")
         names = self.service.shares.names(path["account"])
         return web.json_response({"value": [self.share(path, name) for name in names]})
 
     @route("DELETE", SHARES + "/{share}")
     async def delete_share(self, request: web.Request, path: dict[str, str]) -> web.Response:
-        return web.Response(status=200 if self.service.shares.delete(path["account"], path["share"]) else 204)
+        existed = await asyncio.to_thread(self.service.shares.delete, path["account"], path["share"])
+        return web.Response(status=200 if existed else 204)
 
     def share(self, path: dict[str, str], name: str) -> Json:
         properties = self.service.shares.properties(path["account"], name, path["resource_group"])
-        return {"id": SHARES.format(**path) + f"/{name}", "name": name, "type": shares.TYPE, "properties": properties}
+        kind, version = shares.TYPE, shares.etag(properties)
+        identity = SHARES.format(**path) + f"/{name}"
+        return {"id": identity, "name": name, "type": kind, "etag": version, "properties": properties}
 
     @route("PUT", "/local/limits")
     async def set_limits(self, request: web.Request, path: dict[str, str]) -> web.Response:

@@ -17,12 +17,11 @@ import azurefunctions.extensions.http.fastapi  # noqa: F401
 import infra.emulator.host.durable  # noqa: F401
 from infra.emulator.host.host import Options
 from infra.emulator.host.process import GO, LOADED, STOP, serve
+from infra.emulator.processes import NOTICE
 
 POLL_SECONDS = 0.2
 # Short, so that open streams do not delay the next version.
 DRAIN_SECONDS = 2
-# Begins the lines that this process prints.
-NOTICE = "HOST "
 # The pause before a process that crashed is started again, and how many such ends within how many seconds are too many.
 RESTART_SECONDS = 1.0
 CRASHES, WITHIN = 3, 60.0

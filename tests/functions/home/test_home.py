@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from functions.anymind import api as anymind
+from functions.dev8 import api as dev8
 from functions.gateway import api as gateway
 from functions.stepflow import api as stepflow
 from infra.local.environment import Environment
@@ -19,7 +20,12 @@ async def test_the_page_names_each_api_with_its_addresses_and_the_two_commands(
 ):
     page = await http.get("/")
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    for api, health in ((gateway, "/health"), (stepflow, "/api/health"), (anymind, "/health")):
+    for api, health in (
+        (gateway, "/health"),
+        (stepflow, "/api/health"),
+        (anymind, "/health"),
+        (dev8, "/health"),
+    ):
         for text in (api.title, api.description, f"{stack.url}/{api.prefix}<"):
             assert text in page.text
         for path in ("/docs", "/openapi.json", health):
@@ -30,7 +36,7 @@ async def test_the_page_names_each_api_with_its_addresses_and_the_two_commands(
 
 async def test_every_link_of_the_page_leads_somewhere_on_this_server(http: httpx.AsyncClient):
     links = LINK.findall((await http.get("/")).text)
-    assert len(links) == 9
+    assert len(links) == 16
     for link in links:
         assert link.startswith("/")
         assert (await http.get(link)).status_code == 200

@@ -147,6 +147,26 @@ async def test_a_page_of_a_long_log_costs_two_reads_at_any_offset(stepflow: Step
         assert len([r for r in caplog.records if r.getMessage().startswith("Request URL")]) == 2
 
 
+async def test_an_artifact_is_never_older_than_its_step(stack: Environment, stepflow: StepFlow):
+    """The files are stored before the push of the lines that name them; that push says only how old its lines are."""
+    pusher = await runner(stack)
+    lines = [b"STEP_START: a\n", b"ARTIFACT: x\n", b"STEP_START: b\n", b"a line\n", b"ARTIFACT: y\n"]
+    assert await pusher.push(0, b"") == 200
+    for number in (1, 4):
+        start = len(b"".join(lines[:number]))
+        report = {"line": start, "end": start + len(lines[number]), "path": "xy"[number == 4], "reason": "Not there"}
+        assert (await pusher.http.post(f"/jobs/{pusher.id}/captures", json=report)).status_code == 200
+    assert await pusher.push(0, b"".join(lines)) == 200  # without ages: all was printed when it arrived
+    await pusher.end()
+    found = await stepflow.data(f"/api/executions/{pusher.id}")
+    began = {step["id"]: step["started_at"] for step in found["steps"]}
+    assert [artifact["name"] for artifact in found["artifacts"]] == ["x", "y"]
+    for artifact in found["artifacts"]:
+        assert artifact["created_at"] >= began[artifact["step_id"]]
+    assert [*began.values()] == sorted(began.values())
+    await pusher.http.aclose()
+
+
 async def test_steps_of_a_command_with_a_single_push_have_the_times_at_which_they_were_printed(
     stack: Environment, stepflow: StepFlow
 ):

@@ -116,6 +116,14 @@ class TestRun:
         await process.communicate()
 
 
+def test_commands_keep_compiled_modules():
+    """Else each Functions host and each process of the tests compiles all of them anew."""
+    command = ["make", "--no-print-directory", "--eval", "show: ; @echo [$$PYTHONDONTWRITEBYTECODE]", "show"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 class TestSettings:
     def test_settings_copied_from_the_sample_do_not_replace_the_keys_made_here(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

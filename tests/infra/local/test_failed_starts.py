@@ -73,15 +73,21 @@ def test_a_port_in_use_is_named(tmp_path: Path):
     with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", PORTS["containers"])):
         said = failed(local("run"), tmp_path)
         assert said.startswith("Ports in use: ") and "7072 (containers)" in said
-        assert said.endswith("(another `make run`?), or choose other ports: make run PORT=8080")
+        assert said.endswith("(another `make run`?), or choose other ports: make run PORT=8000")
 
 
-@pytest.mark.parametrize("port", ["80", "65531", "many"])
-def test_what_is_no_port_is_named(port: str):
+ROOM = "choose one from 1024 to 65530"
+
+
+@pytest.mark.parametrize(
+    ("port", "reason"),
+    [("80", ROOM), ("65531", ROOM), ("many", ROOM), ("8080", "it is used in containers, so choose another one")],
+)
+def test_what_is_no_port_is_named(port: str, reason: str):
     done = subprocess.run(local("run", f"--port={port}"), capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (
         2,
-        f"python -m infra.local run: error: argument --port: {port!r} is not a port: choose one from 1024 to 65530\n",
+        f"python -m infra.local run: error: argument --port: {port!r} is not a port for the app: {reason}\n",
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from infra.emulator.processes import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-PYTHON, NODE = ".venv/.ready", "infra/local/node_modules/.ready"
+PYTHON, NODE, IDE = ".venv/.ready", "infra/local/node_modules/.ready", "infra/local/ide/node_modules/.ready"
 CLOSED = "http://127.0.0.1:9/"
 """An address at which no server listens."""
 
@@ -24,7 +24,8 @@ def tree(tmp_path: Path) -> Path:
     """A source tree without installed packages, in a folder whose name must be quoted."""
     tree = tmp_path / "it's a tree"
     for name in ("Makefile", "infra/local/setup.sh", "requirements.txt", "requirements-dev.txt",
-                 "infra/local/package.json", "infra/local/package-lock.json"):  # fmt: skip
+                 "infra/local/package.json", "infra/local/package-lock.json",
+                 "infra/local/ide/package.json", "infra/local/ide/package-lock.json"):  # fmt: skip
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tree / name)
     return tree
@@ -49,7 +50,7 @@ def empty_index() -> Iterator[str]:
 def make(tree: Path, target: str, *programs: str, python: str = "python3", **environment: str) -> tuple[int, str]:
     """Make a target with only these programs on the PATH; returns the exit code and what it says."""
     path = tree / "bin"
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     for program in ("sh", "touch", "sed", "cat", "mktemp", "rm", *programs):
         (path / program).symlink_to(shutil.which(program) or "/nonexistent")
     done = subprocess.run(
@@ -81,6 +82,32 @@ def test_an_old_python(tree: Path):
     assert make(tree, PYTHON, python=old) == (
         2, "Python 3.8.1 is too old: install Python 3.11 or newer, or run make PYTHON=/path/to/python3.11"
     )  # fmt: skip
+
+
+class TestCodeServer:
+    def test_another_node(self, tree: Path):
+        a_node(tree, "22")
+        assert make(tree, IDE) == (2, "code-server 4.100.3 needs Node.js 20, and this is v22")
+
+    def test_no_compiler(self, tree: Path):
+        a_node(tree, "20")
+        said = "c++ is missing: code-server has modules in C++ that are built here"
+        assert make(tree, IDE) == (2, said)
+
+    def test_no_headers(self, tree: Path):
+        a_node(tree, "20")
+        said = "The headers of Node.js are missing: /nowhere/include/node/node.h"
+        assert make(tree, IDE, "c++", "make", "python3") == (2, said)
+
+
+def a_node(tree: Path, version: str) -> None:
+    """A program that stands for Node.js of this version, whose headers are nowhere."""
+    node = tree / "bin/node"
+    node.parent.mkdir()
+    node.write_text(
+        f"#!/bin/sh\ncase $1 in --version) echo v{version} ;; -e) [ {version} = 20 ] ;; -p) echo /nowhere ;; esac\n"
+    )
+    node.chmod(0o755)
 
 
 class TestPythonPackages:

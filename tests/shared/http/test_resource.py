@@ -9,9 +9,19 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.http.errors import BadRequest
 from shared.http.resource import resource
 from shared.http.routes import router
+from shared.settings import settings
 from shared.tables import Collection, Record
+from tests.support.records import Counting
+
+
+class Thing(Record):
+    """Anything."""
+
+    title: str
+
 
 SAMPLE = Path(__file__).parent / "sample/function_app.py"
 
@@ -31,7 +41,7 @@ async def create(sample: httpx.AsyncClient, me: dict[str, str], **members: Any) 
 def test_the_declaration_is_at_most_fifteen_lines():
     tree = ast.parse(SAMPLE.read_text())
     calls = [node for node in tree.body if isinstance(node, ast.Assign) and "resource(" in ast.unparse(node)]
-    assert len(calls) == 2
+    assert len(calls) == 3
     assert all((node.end_lineno or 0) - node.lineno + 1 <= 15 for node in calls)
 
 
@@ -117,15 +127,15 @@ class TestList:
         assert await titles() == ["n1", "n4", "n3", "n2", "n0"]
         assert await titles(kind="errand") == ["n1", "n3"]
         assert await titles(kind="errand", pinned="false") == ["n3"]
-        assert await titles(q="GRÖSSE") == ["n1", "n4", "n2"]
-        assert await titles(q="n2", kind="errand") == []
+        assert await titles(search="GRÖSSE") == ["n1", "n4", "n2"]
+        assert await titles(search="n2", kind="errand") == []
         assert await titles(limit=2, offset=1) == ["n4", "n3"]
         assert (await sample.get("/notes", params={"kind": "poem"}, headers=me)).status_code == 400
 
     async def test_the_link_keeps_filter_and_search(self, sample: httpx.AsyncClient, me: dict[str, str]):
         for _ in range(3):
             await create(sample, me, title="same")
-        first = await sample.get("/notes", params={"q": "same", "limit": 2}, headers=me)
+        first = await sample.get("/notes", params={"search": "same", "limit": 2}, headers=me)
         link = first.headers["link"].partition(">")[0].removeprefix("</sample")
         second = await sample.get(link, headers=me)
         assert (first.json()["data"]["total"], len(second.json()["data"]["notes"])) == (3, 1)
@@ -169,6 +179,103 @@ class TestDelete:
         note = await create(sample, me)
         assert (await sample.delete(f"/notes/{note['id']}", headers=me)).json()["data"] == {"message": "Note deleted"}
         assert (await sample.delete(f"/notes/{note['id']}", headers=me)).status_code == 404
+
+
+class TestChoices:
+    """What a declaration may ask for beyond the usual."""
+
+    async def aim(self, sample: httpx.AsyncClient, me: dict[str, str], **members: Any) -> dict[str, Any]:
+        response = await sample.post("/aims", json={"name": "a", **members}, headers=me)
+        assert response.status_code == 201, response.text
+        assert response.json()["data"]["message"] == "Aim created"
+        return response.json()["data"]["goal"]
+
+    async def names(self, sample: httpx.AsyncClient, me: dict[str, str], **query: Any) -> list[str]:
+        data = (await sample.get("/aims", params=query, headers=me)).json()["data"]
+        assert set(data) == {"goals", "found"}
+        return [aim["name"] for aim in data["goals"]]
+
+    async def test_members_have_the_names_and_the_owner_of_the_declaration(
+        self, sample: httpx.AsyncClient, me: dict[str, str]
+    ):
+        aim = await self.aim(sample, me, isDone=True, doneTimes=9, userId="x", rank="00")
+        assert aim | {"id": "", "createdAt": "", "updatedAt": ""} == {
+            "id": "", "createdAt": "", "updatedAt": "", "userId": me["X-Key"], "name": "a", "level": 5, "isDone": True,
+            "isHidden": False, "doneTimes": 1,
+        }  # fmt: skip
+        deleted = await sample.delete(f"/aims/{aim['id']}", headers=me)
+        assert deleted.json()["data"] == {"deleted": True}
+
+    @pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": " "}, {"name": None}])
+    async def test_a_required_text_must_be_given_and_not_be_blank(
+        self, sample: httpx.AsyncClient, me: dict[str, str], body: dict[str, Any]
+    ):
+        aim = await self.aim(sample, me)
+        responses = [await sample.post("/aims", json=body, headers=me)]
+        if body:
+            responses += [
+                await sample.request(m, f"/aims/{aim['id']}", json=body, headers=me) for m in ("PUT", "PATCH")
+            ]
+        assert {response.status_code for response in responses} == {400}
+
+    async def test_put_changes_the_given_members_as_patch_does(self, sample: httpx.AsyncClient, me: dict[str, str]):
+        aim = await self.aim(sample, me, note="n")
+        changed = await sample.put(f"/aims/{aim['id']}", json={"level": 7}, headers=me)
+        assert changed.json()["data"] == {**aim, "level": 7, "updatedAt": changed.json()["data"]["updatedAt"]}
+
+    async def test_a_toggle_inverts_each_time_also_at_the_same_moment(
+        self, sample: httpx.AsyncClient, me: dict[str, str]
+    ):
+        path = f"/aims/{(await self.aim(sample, me))['id']}"
+        assert (await sample.post(f"{path}/done", headers=me)).json()["data"]["isDone"] is True
+        await asyncio.gather(*(sample.post(f"{path}/done", headers=me) for _ in range(4)))
+        assert (await sample.get(path, headers=me)).json()["data"]["isDone"] is True
+
+    async def test_a_flag_has_a_default_and_filters_take_several_values(
+        self, sample: httpx.AsyncClient, me: dict[str, str]
+    ):
+        for name, note, hidden in (("a", "x", False), ("b", "y", False), ("c", "z", False), ("d", "x", True)):
+            await self.aim(sample, me, name=name, note=note, isHidden=hidden)
+        assert await self.names(sample, me) == ["c", "b", "a"]
+        assert await self.names(sample, me, hidden="true") == ["d"]
+        assert await self.names(sample, me, note=["x", "y"]) == ["b", "a"]
+        assert await self.names(sample, me, note="") == ["c", "b", "a"]
+
+    async def test_a_range_holds_the_lowest_value_and_those_below_the_other(
+        self, sample: httpx.AsyncClient, me: dict[str, str]
+    ):
+        for level in (1, 2, 3, 4):
+            await self.aim(sample, me, name=f"n{level}", level=level)
+        assert await self.names(sample, me, least=2, below=4) == ["n2", "n3"]
+        assert await self.names(sample, me, below=3) == ["n1", "n2"]
+        assert await self.names(sample, me, least=2, search="N") == ["n2", "n3", "n4"]
+
+    async def test_what_settles_a_record_may_refuse_it(self, sample: httpx.AsyncClient, me: dict[str, str]):
+        aim = await self.aim(sample, me)
+        created = await sample.post("/aims", json={"name": "impossible"}, headers=me)
+        changed = await sample.patch(f"/aims/{aim['id']}", json={"name": "impossible"}, headers=me)
+        assert (created.status_code, changed.status_code) == (409, 409)
+        assert await self.names(sample, me) == ["a"]
+
+
+@pytest.mark.usefixtures("account")
+class TestLimit:
+    async def test_an_owner_may_have_so_many_records(self, monkeypatch: pytest.MonkeyPatch, counting: Counting):
+        monkeypatch.setenv("RUNYARD_MAX_RECORDS", "3")
+        settings.cache_clear()
+        made = resource(router("/limits", "limits"), Collection("LimitedThings", Thing, plain=True), Any)
+        first = await made.create("me", {"title": "a"})
+        await made.create("me", {"title": "b"})
+        counting.reset()
+        await made.create("me", {"title": "c"})
+        assert counting.calls == {"write": 1}, "they are counted once a minute"
+        with pytest.raises(BadRequest) as refusal:
+            await made.create("me", {"title": "d"})
+        assert refusal.value.code == "LIMIT_REACHED"
+        await made.create("another", {"title": "a"})
+        await made.delete("me", first.id)
+        await made.create("me", {"title": "e"})
+        settings.cache_clear()
 
 
 class TestDeclaration:

@@ -15,6 +15,7 @@ from azure.core.credentials import AccessToken, AzureKeyCredential
 from azure.core.pipeline.policies import AzureKeyCredentialPolicy
 from azure.mgmt.containerinstance.aio import ContainerInstanceManagementClient
 from azure.mgmt.containerinstance.models import (
+    AzureFileVolume,
     Container,
     ContainerGroup,
     ContainerPropertiesInstanceView,
@@ -23,6 +24,8 @@ from azure.mgmt.containerinstance.models import (
     ResourceRequests,
     ResourceRequirements,
 )
+from azure.mgmt.storage.aio import StorageManagementClient
+from azure.mgmt.storage.models import FileShare, FileShareProperties
 
 from infra.emulator.processes import Child, free_ports, listening, python
 
@@ -72,6 +75,9 @@ class Groups:
             NoCredential(), SUBSCRIPTION, base_url=self.url, authentication_policy=policy
         )
         self.sdk = self.client.container_groups
+        self.storage: Any = StorageManagementClient(
+            cast(Any, NoCredential()), SUBSCRIPTION, base_url=self.url, authentication_policy=policy
+        )
 
     async def __aenter__(self) -> "Groups":
         self.http = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {TOKEN}"})
@@ -79,6 +85,7 @@ class Groups:
 
     async def __aexit__(self, *_: object) -> None:
         await self.client.close()
+        await self.storage.close()
         await self.http.close()
 
     async def create(self, group: ContainerGroup, name: str = "", resource_group: str = "tests") -> str:
@@ -125,6 +132,13 @@ class Groups:
 
     async def delete(self, name: str) -> None:
         await (await self.sdk.begin_delete("tests", name)).wait()
+
+    async def share(self, name: str, account: str = "files", **properties: Any) -> AzureFileVolume:
+        """Create a file share, or change it; returns the volume with which a group mounts it."""
+        body = FileShare(file_share_properties=FileShareProperties(**properties))
+        await self.storage.file_shares.create("tests", account, name, body)
+        key, _ = (await self.storage.storage_accounts.list_keys("tests", account)).keys_property
+        return AzureFileVolume(share_name=name, storage_account_name=account, storage_account_key=key.value)
 
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Call an operation of the management API by its path; returns status and body."""

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from azure.mgmt.containerinstance.models import ContainerPort, IpAddress, Port
 
 from infra.emulator.containers import network
 from infra.emulator.processes import ROOT, NotReady, free_ports
@@ -19,7 +18,6 @@ from tests.infra.emulator.containers.harness import (
     Groups,
     connected,
     container,
-    eventually,
     group,
     sandboxed,
 )
@@ -211,27 +209,6 @@ class TestNetwork:
         name = await groups.run("python3", "-c", ATTEMPTS, str(port), str(port), "0.5", "127.0.0.1")
         assert await groups.logs(name) == "tried\n"
         await groups.delete(server)
-
-    async def test_a_public_port_is_reached_from_the_machine(self, groups: Groups):
-        (port,) = free_ports(1)
-        serve = f"echo hello > index.html; exec python3 -m http.server {port} --bind 127.0.0.1"
-        name = await groups.create(
-            group(
-                container(serve, ports=[ContainerPort(port=port)]),
-                ip_address=IpAddress(ports=[Port(port=port)], type="Public"),
-            )
-        )
-
-        async def asked() -> bytes:
-            try:
-                with socket.create_connection(("127.0.0.1", port), 5) as one:
-                    one.sendall(b"GET /index.html HTTP/1.0\r\n\r\n")
-                    return b"".join(iter(lambda: one.recv(1000), b""))
-            except OSError:
-                return b""
-
-        assert b"hello" in await eventually(asked, lambda answer: b"200 OK" in answer)
-        await groups.delete(name)
 
 
 class TestProcesses:

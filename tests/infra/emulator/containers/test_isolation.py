@@ -1,13 +1,15 @@
 """What a container can reach of the machine and of other containers, with and without a sandbox."""
 
+import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from azure.mgmt.containerinstance.models import Volume, VolumeMount
+from azure.mgmt.containerinstance.models import ContainerPort, IpAddress, Port, Volume, VolumeMount
 
 from infra.emulator.processes import ROOT
 from tests.infra.emulator.containers.harness import (
@@ -46,6 +48,15 @@ async def plain(plain_machine: EmulatorProcess) -> AsyncIterator[Groups]:
 @pytest.fixture(params=["sandbox", "plain"])
 def either(request: pytest.FixtureRequest, groups: Groups, plain: Groups) -> Groups:
     return groups if request.param == "sandbox" else plain
+
+
+async def answers(address: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        (await asyncio.open_connection(address, port))[1].close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 class TestEither:
@@ -120,6 +131,23 @@ class TestPlain:
         name = await plain.create(group(reader, volumes=[volume]))
         await plain.ended(name)
         assert await plain.logs(name) == "hidden"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has more than one loopback address")
+    async def test_a_group_listens_on_its_own_address_itself(self, plain: Groups):
+        serve = container(
+            'echo "on $LOCAL_ADDRESS"; exec python3 -m http.server 8082 --bind $LOCAL_ADDRESS',
+            ports=[ContainerPort(port=8082)],
+        )
+        names = [
+            await plain.create(group(serve, ip_address=IpAddress(ports=[Port(port=8082)], type="Public")))
+            for _ in range(2)
+        ]
+        for name in names:
+            address = (await plain.get(name)).ip_address
+            assert address and address.ip
+            assert await plain.said(name, f"on {address.ip}")
+            await eventually(lambda ip=address.ip: answers(ip, 8082), lambda found: found)
+        await asyncio.gather(*map(plain.delete, names))
 
     async def test_exit_codes_are_those_of_a_shell(self, plain: Groups, tmp_path: Path):
         script = tmp_path / "script"

@@ -3,10 +3,7 @@
 import itertools
 
 from azure.mgmt.containerinstance.models import (
-    ContainerPort,
     InitContainerDefinition,
-    IpAddress,
-    Port,
     Volume,
     VolumeMount,
 )
@@ -103,15 +100,3 @@ class TestSeveralContainers:
         assert await groups.ended(name) == "Failed"
         assert (await groups.last(name, "bad")).exit_code == 6
         assert (await groups.last(name)).state == "Waiting"
-
-
-class TestAddress:
-    async def test_a_public_address_is_this_machine(self, groups: Groups):
-        (port,) = free_ports(1)
-        serve = container("true", ports=[ContainerPort(port=port)])
-        address = IpAddress(ports=[Port(port=port)], type="Public", dns_name_label="my-label")
-        name = await groups.create(group(serve, ip_address=address))
-        seen = (await groups.get(name)).ip_address
-        assert seen and (seen.ip, seen.fqdn) == ("127.0.0.1", "my-label.westeurope.azurecontainer.io")
-        assert [one.port for one in seen.ports] == [port]
-        await groups.delete(name)

@@ -1,20 +1,19 @@
 """Volumes of container groups, and file shares."""
 
+from typing import Any
+
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure.mgmt.containerinstance.models import AzureFileVolume, GitRepoVolume, Volume, VolumeMount
+from azure.mgmt.containerinstance.models import GitRepoVolume, Volume, VolumeMount
 
-from tests.infra.emulator.containers.harness import SUBSCRIPTION, EmulatorProcess, Groups, container, group, sandboxed
-
-ACCOUNT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/tests/providers/Microsoft.Storage/storageAccounts/files"
-SHARES = f"{ACCOUNT}/fileServices/default/shares"
+from tests.infra.emulator.containers.harness import EmulatorProcess, Groups, container, group, sandboxed
 
 # Paths are relative, because without a sandbox volumes are in the working directory of the command.
 
 
-def mounted(command: str, volume: Volume, *, read_only: bool = False, name: str = "main"):
+def mounted(command: str, volume: Volume, *, read_only: bool = False, **more: Any):
     return container(
-        command, name=name, volume_mounts=[VolumeMount(name=volume.name, mount_path="/mnt/it", read_only=read_only)]
+        command, volume_mounts=[VolumeMount(name=volume.name, mount_path="/mnt/it", read_only=read_only)], **more
     )
 
 
@@ -44,9 +43,7 @@ class TestSecret:
 
 class TestAzureFile:
     async def test_a_share_outlives_the_groups_that_use_it(self, groups: Groups, emulator: EmulatorProcess):
-        await groups.call("PUT", f"{SHARES}/kept", {"properties": {"shareQuota": 1}})
-        share = AzureFileVolume(share_name="kept", storage_account_name="files", storage_account_key="hidden-key")
-        volume = Volume(name="work", azure_file=share)
+        volume = Volume(name="work", azure_file=await groups.share("kept"))
         first = await groups.create(group(mounted("echo data > mnt/it/file", volume), volumes=[volume]))
         await groups.ended(first)
         shown = (await groups.get(first)).as_dict()["volumes"]
@@ -57,25 +54,49 @@ class TestAzureFile:
         assert await groups.logs(second) == "data\n"
         assert (emulator.state / "shares/files/kept/file").read_text() == "data\n"
 
+    async def test_its_files_and_the_secure_values_survive_stop_start_and_restart(self, groups: Groups):
+        volume = Volume(name="work", azure_file=await groups.share("lasting"))
+        append = mounted("echo $SECRET >> mnt/it/file; cat mnt/it/file; exec sleep 600", volume, secure={"SECRET": "x"})
+        name = await groups.create(group(append, volumes=[volume]))
+        assert await groups.said(name, "x") == "x\n"
+        await groups.sdk.stop("tests", name)
+        await (await groups.sdk.begin_start("tests", name)).wait()
+        assert await groups.said(name, "x\nx") == "x\nx\n"
+        await (await groups.sdk.begin_restart("tests", name)).wait()
+        assert await groups.said(name, "x\nx\nx") == "x\nx\nx\n"
+        await groups.delete(name)
+
     @sandboxed
     async def test_read_only_is_kept(self, groups: Groups):
-        await groups.call("PUT", f"{SHARES}/fixed", {})
-        volume = Volume(name="work", azure_file=AzureFileVolume(share_name="fixed", storage_account_name="files"))
+        volume = Volume(name="work", azure_file=await groups.share("fixed"))
         name = await groups.create(group(mounted("touch mnt/it/file", volume, read_only=True), volumes=[volume]))
         assert await groups.ended(name) == "Failed"
         assert "Read-only file system" in await groups.logs(name)
 
     async def test_a_missing_share_fails_the_deployment(self, groups: Groups):
-        volume = Volume(name="work", azure_file=AzureFileVolume(share_name="missing", storage_account_name="files"))
+        share = await groups.share("missing")
+        await groups.storage.file_shares.delete("tests", "files", "missing")
+        volume = Volume(name="work", azure_file=share)
         with pytest.raises(HttpResponseError, match="The share 'missing'"):
             await groups.create(group(mounted("true", volume), volumes=[volume]), "without-share")
         seen = (await groups.get("without-share")).as_dict()
         assert (seen["provisioning_state"], seen["instance_view"]["state"]) == ("Failed", "Failed")
         assert [one["name"] for one in seen["instance_view"]["events"]] == ["Failed"]
-        await groups.call("PUT", f"{SHARES}/missing", {})
+        await groups.share("missing")
         await groups.create(group(mounted("true", volume), volumes=[volume]), "without-share")
         assert await groups.ended("without-share") == "Succeeded"
         await groups.delete("without-share")
+
+    @pytest.mark.parametrize("wrong", [None, "", "bm90IHRoZSBrZXk=", "größer", "of-another"])
+    async def test_a_wrong_key_fails_the_deployment(self, groups: Groups, wrong: str | None):
+        share = await groups.share("locked")
+        share.storage_account_key = (
+            (await groups.share("locked", "others")).storage_account_key if wrong == "of-another" else wrong
+        )
+        volume = Volume(name="work", azure_file=share)
+        with pytest.raises(HttpResponseError, match="The key of the storage account 'files' is wrong"):
+            await groups.create(group(mounted("true", volume), volumes=[volume]), "locked-out")
+        await groups.delete("locked-out")
 
 
 async def test_a_git_repository_is_not_supported(groups: Groups):
@@ -86,19 +107,44 @@ async def test_a_git_repository_is_not_supported(groups: Groups):
 
 
 class TestShares:
-    async def test_from_its_creation_to_its_deletion(self, groups: Groups):
-        status, share = await groups.call("PUT", f"{SHARES}/one", {"properties": {"shareQuota": 7}})
-        assert (status, share["name"], share["properties"]) == (201, "one", {"shareQuota": 7})
-        assert share["id"] == f"{SHARES}/one"
-        assert (await groups.call("PUT", f"{SHARES}/one", {"properties": {"shareQuota": 8}}))[0] == 200
-        assert (await groups.call("GET", f"{SHARES}/one"))[1]["properties"] == {"shareQuota": 8}
-        assert "one" in [one["name"] for one in (await groups.call("GET", SHARES))[1]["value"]]
-        assert (await groups.call("DELETE", f"{SHARES}/one"))[0] == 200
-        assert (await groups.call("DELETE", f"{SHARES}/one"))[0] == 204
-        status, error = await groups.call("GET", f"{SHARES}/one")
-        assert (status, error["error"]["code"]) == (404, "ResourceNotFound")
+    async def test_a_change_keeps_what_it_does_not_name(self, groups: Groups):
+        await groups.share("changed", share_quota=7)
+        before = await groups.storage.file_shares.get("tests", "files", "changed")
+        await groups.share("changed", metadata={"owner": "one"})
+        after = await groups.storage.file_shares.get("tests", "files", "changed")
+        assert after.file_share_properties.share_quota == 7 and after.file_share_properties.metadata == {"owner": "one"}
+        assert after.etag != before.etag
 
-    @pytest.mark.parametrize("name", ["Upper", "a..b", "a"])
-    async def test_invalid_names_are_errors(self, groups: Groups, name: str):
-        status, error = await groups.call("PUT", f"{SHARES}/{name}", {})
-        assert (status, error["error"]["code"]) == (400, "InvalidResourceName")
+    async def test_nothing_is_left_of_a_deleted_one(self, groups: Groups, emulator: EmulatorProcess):
+        await groups.share("short")
+        (emulator.state / "shares/files/short/file").write_text("data")
+        await groups.storage.file_shares.delete("tests", "files", "short")
+        assert not [one for one in (emulator.state / "shares/files").iterdir() if one.name.startswith("short")]
+
+    @pytest.mark.parametrize(
+        ("name", "properties", "code"),
+        [
+            ("Upper", {}, "InvalidResourceName"),
+            ("two--hyphens", {}, "InvalidResourceName"),
+            ("a", {}, "InvalidResourceName"),
+            ("good", {"share_quota": 0}, "InvalidValue"),
+            ("good", {"share_quota": 102_401}, "InvalidValue"),
+            ("good", {"metadata": {"a-b": "c"}}, "InvalidMetadata"),
+        ],
+    )
+    async def test_an_invalid_one_is_an_error(self, groups: Groups, name: str, properties: dict[str, Any], code: str):
+        with pytest.raises(HttpResponseError) as refused:
+            await groups.share(name, **properties)
+        assert refused.value.status_code == 400 and refused.value.error and refused.value.error.code == code
+
+    async def test_a_filter_of_the_list_is_not_supported(self, groups: Groups):
+        with pytest.raises(HttpResponseError, match="NotImplemented"):
+            [one async for one in groups.storage.file_shares.list("tests", "files", filter="startswith(name, a)")]
+
+    async def test_an_account_without_a_valid_name_has_no_keys(self, groups: Groups):
+        with pytest.raises(HttpResponseError, match="AccountNameInvalid"):
+            await groups.storage.storage_accounts.list_keys("tests", "no_account")
+
+    async def test_only_the_owner_can_read_what_the_keys_are_made_from(self, groups: Groups, emulator: EmulatorProcess):
+        await groups.share("any")
+        assert (emulator.state / "shares/secret").stat().st_mode & 0o777 == 0o600

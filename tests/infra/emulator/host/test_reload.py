@@ -54,6 +54,7 @@ async def test_a_saved_change_is_served_and_no_request_fails_meanwhile(serve: Se
     async def ask() -> None:
         while seen[-1] < 3:
             seen.append(await version(served))
+            await asyncio.sleep(0.005)  # leaves time to load the new version
 
     asking = [asyncio.create_task(ask()) for _ in range(3)]
     for number in (2, 3):

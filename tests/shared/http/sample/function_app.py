@@ -11,7 +11,8 @@ import azure.durable_functions as df
 import azure.functions as func
 from fastapi import Depends, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from functions.maintenance import deferred as deferred_trigger
 from shared import deferred, tables
@@ -24,6 +25,7 @@ from shared.http.multipart import Part, read_form
 from shared.http.paging import Paging, paging
 from shared.http.resource import resource
 from shared.http.routes import options, router
+from shared.http.shapes import Answers, Flag
 from shared.storage import connect
 from shared.tables import Collection, Record
 
@@ -91,6 +93,38 @@ class Tag(Record):
 tags = resource(
     router("/tags", "tags"), Collection("SampleTags", Tag, plain=True, unique=["name"]), KeyCaller,
     only=("list", "create"),
+)  # fmt: skip
+
+
+class Aim(Record):
+    """Something a person wants; another API than the notes' would call its members otherwise."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+
+    user_id: str = ""
+    name: str = "nameless"
+    level: int = Field(5, ge=1, le=10)
+    is_done: bool = False
+    is_hidden: bool = False
+    done_times: int = 0
+    note: str | None = None
+    rank: str = Field("", exclude=True)
+
+    def settle(self) -> None:
+        """Count how often it was done, and refuse a name."""
+        if self.name == "impossible":
+            raise Conflict("name: this is impossible")
+        self.done_times += self.is_done
+        self.rank = f"{10 - self.level:02d}"
+
+
+aims = resource(
+    router("/aims", "aims"), Collection("SampleAims", Aim, plain=True), KeyCaller,
+    required=("name",), readonly=("done_times",),
+    filters={"note": "note", "done": "is_done", "hidden": Flag("is_hidden", default=False)},
+    between=("least", "below"), search=("name",), order=("level", "-created_at"), toggles={"done": "is_done"},
+    settle=Aim.settle, answers=Answers(items="goals", count="found", item="goal", deleted=True, leave_out=True),
+    put=True,
 )  # fmt: skip
 
 
@@ -283,7 +317,7 @@ register(
         "sample",
         "Sample",
         "1.0",
-        [notes.routes, tags.routes, routes, raising, lists, events],
+        [notes.routes, tags.routes, aims.routes, routes, raising, lists, events],
         render=failure,
         envelope=SampleEnvelope(),
         guards=[Guard(by_token, {"token": {"type": "apiKey", "in": "header", "name": "X-Token"}}),

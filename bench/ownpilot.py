@@ -1,0 +1,129 @@
+"""OwnPilot: what its operations on records cost, its envelope, and what it adds to the app's start."""
+
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+from starlette.requests import Request
+
+from bench.figures import Call, Figure, processor_times
+from bench.growth import Timed, measured
+from bench.memory_tables import MemoryTables
+from functions.ownpilot.core.audit_log import Subject, events, record_event
+from functions.ownpilot.core.envelope import OwnpilotEnvelope
+from functions.ownpilot.notes import Note, notes
+from infra.emulator import azurite
+from infra.emulator.processes import ROOT
+from shared.tables import close
+from shared.tables.client import client
+from tests.support.environments import connected
+
+LISTS = {100: (1, 10), 2_000: (2, 80), 10_000: (10, 400)}
+"""Records of a list, and the most calls and milliseconds of processor time that it may take."""
+
+EVENTS = (100, *([100_000] if os.environ.get("FULL") else []))
+"""100,000 only when asked for: to make them takes minutes."""
+
+_START = """
+import function_app, resource, time
+from shared.slices import add_slice
+function_app.app.get_functions()
+start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import functions.ownpilot
+add_slice(function_app.app, "ownpilot", functions.ownpilot.SLICE)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(time.process_time() - start, (after - before) / 1024)
+"""
+"""Measures what this API adds to the import of the others: two whole starts differ by more than that."""
+
+
+async def run() -> list[Figure]:
+    """Measure everything, with tables in memory."""
+    figures: list[Figure] = []
+    async with connected(AzureWebJobsStorage=azurite.connection_string(1, 2, 3)):
+        for size in LISTS:
+            figures += await _kept(size)
+        for size in EVENTS:
+            figures += await _audit(size)
+        figures += await _wire_format()
+    return [*figures, *_start()]
+
+
+async def _fresh() -> Timed:
+    await close()
+    await client().wire.transport.close()
+    client().wire.transport = timed = Timed(MemoryTables())
+    return timed
+
+
+async def _kept(size: int) -> list[Figure]:
+    timed, owner = await _fresh(), f"owner {size}"
+    own = notes.collection.of(owner)
+    made = [await own.insert(Note(title=f"n{number}", content="c" * 100, tags=["a"])) for number in range(size)]
+    last = made[-1].id
+    figures: list[Figure] = []
+    if size == min(LISTS):
+        operations: dict[str, tuple[Call, int]] = {
+            "create": (lambda: notes.create(owner, {"title": "t", "content": "c"}), 1),
+            "get": (lambda: notes.get(owner, last), 1),
+            "change": (lambda: notes.toggle(owner, last, "is_pinned"), 2),
+        }
+        for name, (operation, calls) in operations.items():
+            figures += _bounded(await measured(f"a note: {name}", operation, timed), calls, None)
+    found = await measured(f"list of {size:,} notes", lambda: notes.list(owner, limit=1000), timed)
+    return figures + _bounded(found, *LISTS[size])
+
+
+def _bounded(figures: list[Figure], calls: int, milliseconds: float | None) -> list[Figure]:
+    """The same figures, with these goals."""
+    for figure in figures:
+        figure.at_most = {"calls": calls, "ms": milliseconds}.get(figure.unit)
+    return figures
+
+
+async def _audit(size: int) -> list[Figure]:
+    timed, tool = await _fresh(), Subject("tool", "calculate")
+    for number in range(size):
+        await record_event("bench", "tool.error" if number % 10 == 0 else "tool.success", tool)
+    page = await measured(f"page of {size:,} events", lambda: events.of("bench").page(limit=100), timed)
+    where = {"type": "tool.error"}
+    filtered = await measured(f"filtered page of {size:,} events", lambda: events.of("bench").page(where), timed)
+    return _bounded([*page, *filtered], 2, None)
+
+
+async def _wire_format() -> list[Figure]:
+    """Making the JSON of 1,000 notes, and the envelope around an answer."""
+    shown: TypeAdapter[Any] = TypeAdapter(list[notes.shapes.shown])
+    rows = [Note(title=f"n{number}", content="c" * 100, tags=["a"]) for number in range(1000)]
+    state = {"request_id": "bench", "started": time.perf_counter()}
+    request, envelope = Request({"type": "http", "headers": [], "state": state}), OwnpilotEnvelope()
+
+    async def dump() -> None:
+        shown.dump_json(shown.validate_python(rows), by_alias=True, exclude_none=True)
+
+    async def wrap() -> None:
+        orjson.loads(envelope.wrap(request, 200, b"{}"))
+
+    taken = await processor_times(5, 20, dump=dump, wrap=wrap)
+    return [
+        Figure("JSON of 1,000 notes: processor time", 1000 * min(taken["dump"]), "ms", at_most=15),
+        Figure("envelope: processor time", 1000 * min(taken["wrap"]), "ms", at_most=0.2),
+    ]
+
+
+def _start() -> list[Figure]:
+    """What this API adds to import and indexing: the best of five processes."""
+    samples: list[tuple[float, float]] = []
+    for _ in range(5):
+        command, environment = [sys.executable, "-c", _START], {"RUNYARD_APIS": "gateway,stepflow"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        seconds, memory = map(float, done.stdout.split())
+        samples.append((seconds, memory))
+    return [
+        Figure("import of OwnPilot after the others", min(s for s, _ in samples), "s", at_most=0.12),
+        Figure("import of OwnPilot: growth of memory", min(m for _, m in samples), "MiB"),
+    ]

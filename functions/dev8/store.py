@@ -1,0 +1,15 @@
+"""Dev8's collections."""
+
+from functions.dev8.records import DevEnvironment, Orphan, Slot
+from shared.tables import Collection
+
+environments = Collection(
+    "Dev8Environments",
+    DevEnvironment,
+    indexes=["user_id", "status"],
+    counters=["user_id"],
+    orders=["idle_since"],
+    view=[name for name in DevEnvironment.model_fields if name not in ("id", "token_hash", "failure")],
+)
+places = Collection("Dev8Places", Slot, plain=True)
+orphans = Collection("Dev8Orphans", Orphan, plain=True)

@@ -1,0 +1,63 @@
+"""The OwnPilot API: a personal assistant."""
+
+from functions.ownpilot import (
+    audit,
+    bookmarks,
+    calendar,
+    config_services,
+    contacts,
+    debug,
+    health,
+    notes,
+    summary,
+    tasks,
+    ws,
+)
+from functions.ownpilot import settings as settings_room
+from functions.ownpilot.config_services import entries
+from functions.ownpilot.core.debug_log import purge_debug_log
+from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
+from functions.ownpilot.core.owner import CALLERS
+from shared.http.api import Api, Cors
+from shared.http.ratelimit import RateLimit
+from shared.settings import settings
+from shared.slices import Slice
+
+config = settings()
+
+api = Api(
+    "ownpilot",
+    "OwnPilot",
+    health.VERSION,
+    [
+        health.probe,
+        health.routes,
+        settings_room.routes,
+        config_services.routes,
+        entries.routes,
+        audit.routes,
+        debug.routes,
+        tasks.routes,
+        notes.routes,
+        bookmarks.routes,
+        calendar.routes,
+        contacts.routes,
+        summary.routes,
+        ws.routes,
+    ],
+    description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, settings and keys.",
+    render=error_body,
+    envelope=OwnpilotEnvelope(),
+    headers=headers,
+    guards=[CALLERS],
+    limit=RateLimit(
+        "ownpilot", max(config.ownpilot_rate_burst, config.ownpilot_rate_minute), 0, shown=config.ownpilot_rate_minute
+    )
+    if config.ownpilot_rate_minute
+    else None,
+    cors=Cors.of_settings(credentials=True),
+    lenient_body=True,
+    lenient_paging=True,
+    not_found="Route not found: {method} {path}",
+)
+SLICE = Slice(api=api, dialogue=ws.handle_event, every_hour=[purge_debug_log])

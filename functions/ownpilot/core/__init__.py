@@ -1,0 +1,1 @@
+"""What the rooms of the assistant share, and is no noun of a path."""

@@ -1,0 +1,75 @@
+"""The base of what is kept for a person, and of bodies: camelCase and milliseconds on the wire, snake_case inside."""
+
+import re
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from shared.http.bodies import RequestBody, ResponseBody
+from shared.http.shapes import Answers
+from shared.tables import Record
+
+CAMEL = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}.*)?", re.DOTALL)
+
+
+def moment(given: Any) -> Any:
+    """Return the moment in UTC; a date is its midnight, and a time without a zone is one of UTC. ValueError."""
+    if isinstance(given, datetime):
+        return given
+    if not isinstance(given, str) or not _DATE.fullmatch(given):
+        raise ValueError("must be a date or a time in ISO 8601, such as 2026-01-31T09:00:00Z")
+    try:
+        found = datetime.fromisoformat(given)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a date or a time that exists, such as 2026-01-31T09:00:00Z") from None
+
+
+def iso(at: datetime) -> str:
+    """Return a moment as clients see it: UTC, with milliseconds and `Z`."""
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(moment),
+    PlainSerializer(iso, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A moment on the wire."""
+
+
+def days(first: int = 0, last: int | None = None) -> tuple[datetime, datetime]:
+    """Return the range of moments of these days (UTC), the last one included; 0 is today, 1 tomorrow."""
+    midnight = datetime.combine(datetime.now(UTC).date(), time(), UTC)
+    return midnight + timedelta(days=first), midnight + timedelta(days=1 + (first if last is None else last))
+
+
+class Entry(Record):
+    """Something that is kept for a person, in the person's own partition."""
+
+    model_config = CAMEL
+
+    user_id: str = "default"
+    created_at: Moment = Field(default_factory=Record.model_fields["created_at"].default_factory)  # type: ignore[arg-type]
+    updated_at: Moment = Field(default_factory=Record.model_fields["updated_at"].default_factory)  # type: ignore[arg-type]
+
+
+class Given(RequestBody):
+    """A body that a client sends."""
+
+    model_config = CAMEL
+
+
+class Shown(ResponseBody):
+    """A body that a client receives."""
+
+    model_config = CAMEL
+
+
+PERSONAL = Answers(items=None, deleted=True, leave_out=True)
+"""The answers about personal things: lists are bare arrays, and members without a value are left out."""

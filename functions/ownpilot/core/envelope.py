@@ -1,0 +1,67 @@
+"""What is around every answer of the assistant: envelope, errors, headers."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from functions.ownpilot.core.entry import iso
+from shared.http.errors import ApiError
+
+
+class OwnpilotEnvelope:
+    """`{"success": true, "data": ..., "meta": {"requestId", "timestamp", "processingTime"}}`; the time is in ms."""
+
+    def wrap(self, request: Request, status: int, data: bytes) -> bytes:
+        """Return the whole body; `data` is JSON already."""
+        return b'{"success":true,"data":%b,"meta":%b}' % (data, orjson.dumps(_meta(request)))
+
+    def schema(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the JSON schema of the whole body; `data` is the schema of the data."""
+        meta = {"requestId": "string", "timestamp": "string", "processingTime": "number"}
+        return {
+            "type": "object",
+            "required": ["success", "data", "meta"],
+            "properties": {
+                "success": {"type": "boolean"},
+                "data": data,
+                "meta": {
+                    "type": "object",
+                    "required": [*meta],
+                    "properties": {name: {"type": kind} for name, kind in meta.items()},
+                },
+            },
+        }
+
+
+def error_body(request: Request, error: ApiError) -> dict[str, Any]:
+    """Return the body of an error; `details` is there when the error has some."""
+    shown: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.details is not None:
+        shown["details"] = error.details
+    return {"success": False, "error": shown, "meta": _meta(request)}
+
+
+def headers(request: Request) -> dict[str, str]:
+    """Return the headers of every answer: request id, time, and what browsers may do with it."""
+    return {
+        "X-Request-ID": request.state.request_id,
+        "X-Response-Time": f"{_milliseconds(request):.2f}ms",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "SAMEORIGIN",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
+def _meta(request: Request) -> dict[str, Any]:
+    return {
+        "requestId": request.state.request_id,
+        "timestamp": iso(datetime.now(UTC)),
+        "processingTime": round(_milliseconds(request), 2),
+    }
+
+
+def _milliseconds(request: Request) -> float:
+    return (time.perf_counter() - request.state.started) * 1000

@@ -1,0 +1,104 @@
+"""Settings of a person as rows by key: values that clients set, the keys of providers (sealed), and the app's own."""
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+from functions.ownpilot.core.entry import Entry
+from shared import sealing, tables
+from shared.sealing import Context
+from shared.tables import Collection
+
+API_KEY = "api_key:"
+INTERNAL = "internal:"
+DEFAULT_PROVIDER = "default_provider"
+DEFAULT_MODEL = "default_model"
+
+_RESERVED = (API_KEY, INTERNAL, "oauth_state:", "gateway_", "google_oauth_client_secret")
+
+
+class Setting(Entry):
+    """One row: `value`, or a text that is sealed."""
+
+    key: str
+    value: Any = None
+    sealed: str | None = None
+
+
+stored_settings = Collection("OwnpilotSettings", Setting, plain=True, unique=["key"])
+sealing.declare(stored_settings, "sealed")
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a key, in any case and however often it is encoded, is one that `/settings/{key}` must not reach."""
+    for _ in range(10):
+        plain = unicodedata.normalize("NFKC", key).casefold().strip()
+        if plain.startswith(_RESERVED):
+            return True
+        key, before = unquote(plain), plain
+        if key == before:
+            return False
+    return True  # encoded ten times: nobody does that by accident
+
+
+async def read(owner: str, key: str) -> Any:
+    """Return the value of a key, None when there is none. 2 point reads."""
+    try:
+        return (await stored_settings.of(owner).find("key", key)).value
+    except tables.RecordNotFound:
+        return None
+
+
+async def write(owner: str, key: str, value: Any) -> None:
+    """Set the value of a key."""
+    await change(owner, key, lambda setting: setattr(setting, "value", value))
+
+
+async def change(owner: str, key: str, how: Callable[[Setting], None]) -> Setting:
+    """Change the row of a key, which is made when there is none. 2 or 3 calls."""
+    return await stored_settings.of(owner).put("key", key, how, lambda: Setting(user_id=owner, key=key))
+
+
+async def remove(owner: str, key: str) -> bool:
+    """Delete the row of a key; return whether there was one."""
+    own = stored_settings.of(owner)
+    try:
+        await own.delete((await own.find("key", key)).id)
+    except tables.RecordNotFound:
+        return False
+    return True
+
+
+async def all_of(owner: str) -> dict[str, Setting]:
+    """Return all rows of a person by key, the oldest first. 1 query for each 1,000."""
+    found = [setting async for setting in stored_settings.of(owner).all()]
+    return {setting.key: setting for setting in reversed(found)}
+
+
+async def seal_key(owner: str, provider: str, api_key: str) -> None:
+    """Store the API key of a provider, sealed."""
+
+    def seal(setting: Setting) -> None:
+        setting.sealed = sealing.seal(api_key, Context(stored_settings.table, setting.id, "sealed"))
+
+    await change(owner, API_KEY + provider, seal)
+
+
+async def has_key(owner: str, provider: str) -> bool:
+    """Whether a provider has an API key. 2 point reads, 1 when there is none."""
+    return await _sealed_key(owner, provider) is not None
+
+
+async def api_key_of(owner: str, provider: str) -> str | None:
+    """Return the API key of a provider, None when there is none. `SealBroken`."""
+    found = await _sealed_key(owner, provider)
+    return sealing.unseal(found.sealed or "", Context(stored_settings.table, found.id, "sealed")) if found else None
+
+
+async def _sealed_key(owner: str, provider: str) -> Setting | None:
+    try:
+        found = await stored_settings.of(owner).find("key", API_KEY + provider)
+    except tables.RecordNotFound:
+        return None
+    return found if found.sealed else None

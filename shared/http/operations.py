@@ -1,0 +1,135 @@
+"""The operations on what a person keeps, under the rules that requests have: for routes, and for other code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ValidationError
+
+from shared.http.errors import BadRequest, invalid_request
+from shared.http.shapes import Settle, Shapes
+from shared.recent import RecentValues
+from shared.settings import settings
+from shared.tables import Page, Record
+from shared.tables.page import Order
+from shared.tables.plain import PlainCollection
+from shared.tables.ranges import Between
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass
+class _Kept:
+    """How many records an owner has, as far as this instance knows."""
+
+    records: int
+
+
+class Resource(Generic[R]):
+    """The result of `resource`: the routes, and the same operations under the same rules as methods.
+
+    The methods take and check the values that a request would send. `InvalidRequest` says what is wrong with them.
+    """
+
+    def __init__(
+        self,
+        routes: APIRouter,
+        collection: PlainCollection[R],
+        shapes: Shapes,
+        *,
+        search: Sequence[str],
+        order: Sequence[str],
+        settle: Settle,
+    ):
+        self.routes, self.collection = routes, collection
+        self.shapes, self._search, self._order, self._settle = shapes, search, tuple(order), settle
+        self._kept: RecentValues[str, _Kept] = RecentValues(seconds=60)
+        # Instances count apart, so there may be more records than one of them allows; a list must still show them.
+        collection.max_records = max(collection.max_records, 2 * settings().max_records)
+
+    async def list(
+        self,
+        owner: str,
+        where: Mapping[str, object] | None = None,
+        *,
+        between: Between | None = None,
+        text: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        order: Order | None = None,
+        cursor: str | None = None,
+    ) -> Page[R]:
+        """Return a page of an owner's records that match `where` and contain `text` in a searched field.
+
+        `between` is a range of the first field of `order`, as in `Collection.page`.
+        """
+        own, order = self.collection.of(owner), order or self._order
+        if text:
+            return await own.search(
+                text, self._search, where, between=between, limit=limit, offset=offset, order=order, cursor=cursor
+            )
+        return await own.page(where, between=between, limit=limit, offset=offset, order=order, cursor=cursor)
+
+    async def create(self, owner: str, values: Mapping[str, Any] | BaseModel) -> R:
+        """Store a new record. `RecordConflict` when the value of a unique field is taken; `BadRequest`.
+
+        `BadRequest` LIMIT_REACHED when the owner has `RUNYARD_MAX_RECORDS` of them. These are counted once a minute.
+        """
+        body = _checked(self.shapes.new, values)
+        kept = await self._kept.get(owner, lambda: self._count(owner))
+        if kept.records >= settings().max_records:
+            raise BadRequest(f"There are {kept.records} records already: delete some first", code="LIMIT_REACHED")
+        members: dict[str, Any] = {name: getattr(body, name) for name in body.model_fields_set}
+        if "user_id" in self.collection.model.model_fields:
+            members["user_id"] = owner
+        record = self.collection.model(**members)
+        self._settle(record)
+        record = await self.collection.of(owner).insert(record)
+        kept.records += 1
+        return record
+
+    async def get(self, owner: str, record_id: str) -> R:
+        """Return a record. `RecordNotFound`."""
+        return await self.collection.of(owner).get(record_id)
+
+    async def change(
+        self, owner: str, record_id: str, values: Mapping[str, Any] | BaseModel, *, if_match: str | None = None
+    ) -> R:
+        """Set these members of a record. `RecordNotFound`, `RecordConflict`, `RecordChanged` (`if_match`)."""
+        body = _checked(self.shapes.patch, values)
+
+        def change(record: R) -> None:
+            for name in body.model_fields_set:
+                setattr(record, name, getattr(body, name))
+            self._settle(record)
+
+        return await self.collection.of(owner).update(record_id, change, if_match=if_match)
+
+    async def toggle(self, owner: str, record_id: str, field: str) -> R:
+        """Make a field that is true false, or one that is false true. `RecordNotFound`."""
+
+        def flip(record: R) -> None:
+            setattr(record, field, not getattr(record, field))
+            self._settle(record)
+
+        return await self.collection.of(owner).update(record_id, flip)
+
+    async def delete(self, owner: str, record_id: str) -> None:
+        """Delete a record. `RecordNotFound`."""
+        await self.collection.of(owner).delete(record_id)
+        if kept := self._kept.peek(owner):
+            kept.records -= 1
+
+    async def _count(self, owner: str) -> _Kept:
+        return _Kept(await self.collection.of(owner).count())
+
+
+def _checked(model: type[BaseModel], values: Mapping[str, Any] | BaseModel) -> BaseModel:
+    """Return the values as the body of a request. `InvalidRequest`."""
+    if isinstance(values, BaseModel):
+        return values
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise invalid_request([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error

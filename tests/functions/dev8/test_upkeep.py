@@ -1,0 +1,232 @@
+"""The timers: idle environments, interrupted orders, and records that do not agree with what exists."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from functions.dev8 import layout
+from functions.dev8.reconciliation import reconcile
+from functions.dev8.records import (
+    CREATING,
+    DELETING,
+    STARTING,
+    CloudProvider,
+    DevEnvironment,
+    EnvironmentStatus,
+    Orphan,
+)
+from functions.dev8.settle import look
+from functions.dev8.store import environments, orphans
+from functions.dev8.timers import settle_interrupted, stop_idle
+from infra.local.environment import Environment
+from shared import containers, shares
+from shared.container_groups import ContainerSpec, GroupSpec
+from shared.workflows import WorkflowClient
+from tests.support.dev8 import Dev8, share_folder
+from tests.support.environments import connected
+from tests.support.groups import groups
+from tests.support.waiting import eventually
+
+ACCOUNT = "dev8shares"
+LONG_AGO = datetime.now(UTC) - timedelta(hours=2)
+
+
+@pytest.fixture(autouse=True)
+async def here(app: None) -> AsyncIterator[None]:
+    """This process is a part of the app."""
+    yield
+
+
+class Inline(WorkflowClient):
+    """Runs the workflow of an order in this process; `started` are the orders."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.running: list[asyncio.Task[None]] = []
+
+    async def status(self, instance_id: str) -> str | None:
+        return None
+
+    async def start(self, name: str, instance_id: str, value: Any = None) -> None:
+        self.started.append(value["id"])
+        self.running.append(asyncio.create_task(self.run(value)))
+
+    async def run(self, order: dict[str, Any]) -> None:
+        async with asyncio.timeout(60):
+            while not await look(order["id"], order["order"]):
+                await asyncio.sleep(0.2)
+
+    async def ended(self) -> None:
+        await asyncio.gather(*self.running)
+
+
+@pytest.fixture
+async def alerts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is reported to people."""
+    messages: list[str] = []
+
+    async def report(cause: str, message: str) -> None:
+        messages.append(message)
+
+    monkeypatch.setattr("shared.faults.reporters", [report])
+    return messages
+
+
+async def change(environment_id: str, **members: Any) -> None:
+    def apply(record: DevEnvironment) -> None:
+        for name, value in members.items():
+            setattr(record, name, value)
+
+    await environments.update(environment_id, apply)
+
+
+async def inserted(status: EnvironmentStatus, **members: Any) -> DevEnvironment:
+    given: dict[str, Any] = {"cpu_cores": 1, "memory_gb": 1, "storage_gb": 10, "base_image": "x", "name": "x"}
+    record = DevEnvironment(
+        **given, cloud_provider=CloudProvider.AZURE, cloud_region="eastus", status=status, moved_at=LONG_AGO, **members
+    )
+    return await environments.insert(record)
+
+
+class TestIdle:
+    async def test_an_environment_without_connections_for_long_is_stopped_and_others_are_not(self, dev8: Dev8):
+        idle, used, silent = await asyncio.gather(*(dev8.running() for _ in range(3)))
+        await dev8.report(idle["id"])
+        await dev8.report(used["id"], ide=1)
+        await stop_idle(early := Inline())
+        assert idle["id"] not in early.started
+        await change(idle["id"], idle_since=datetime.now(UTC) - timedelta(minutes=30, seconds=1))
+        async with connected(DEV8_IDLE_MINUTES="0"):
+            assert await stop_idle(early) is None
+        done = await stop_idle(workflows := Inline())
+        assert (done, workflows.started) == ("stopped 1 idle environments", [idle["id"]])
+        await workflows.ended()
+        statuses = [(await dev8.get(each["id"]))["status"] for each in (idle, used, silent)]
+        assert statuses == ["STOPPED", "RUNNING", "RUNNING"]
+        await asyncio.gather(*(dev8.drop(each["id"]) for each in (idle, used, silent)))
+
+
+class TestInterrupted:
+    async def test_a_creation_without_a_group_ends_in_an_error(self, alerts: list[str]):
+        made = await inserted(CREATING)
+        await settle_interrupted(workflows := Inline())
+        assert made.id in workflows.started
+        await workflows.ended()
+        found = await environments.get(made.id)
+        assert (found.status, found.failure.partition(":")[0]) == (
+            "ERROR",
+            "its creation was interrupted before the container service had accepted it",
+        )
+        assert [message for message in alerts if made.id in message]
+        await environments.delete(made.id)
+
+    async def test_a_young_order_is_left_to_its_request(self):
+        made = await inserted(CREATING)
+        await change(made.id, moved_at=datetime.now(UTC))
+        await settle_interrupted(workflows := Inline())
+        assert made.id not in workflows.started
+        assert not await look(made.id, made.order)
+        await environments.delete(made.id)
+
+    async def test_an_order_whose_workflow_has_ended_is_seen_through_by_the_timer(self, dev8: Dev8):
+        made = await dev8.running()
+        await change(made["id"], status=DELETING, moved_at=LONG_AGO)  # the order whose workflow has just ended
+        answer = await dev8.http.post(dev8.http.base_url.join("/admin/functions/maintenance_minute"), json={})
+        assert answer.status_code == 202
+        await dev8.reach(made["id"], "gone")
+
+    async def test_a_start_that_leads_to_nothing_leaves_it_stopped(self, dev8: Dev8, alerts: list[str]):
+        made = await dev8.stopped()
+        await change(made["id"], status=STARTING, moved_at=LONG_AGO, order=9)
+        assert await look(made["id"], 9)
+        found = await environments.get(made["id"])
+        assert (found.status, found.failure) == ("STOPPED", "its containers have ended")
+        assert [message for message in alerts if made["id"] in message]
+        await dev8.order(made["id"], "start")
+        await dev8.reach(made["id"], "RUNNING")
+        await dev8.drop(made["id"])
+
+    async def test_a_creation_that_never_runs_ends_in_an_error_without_its_group(self, stack: Environment, dev8: Dev8):
+        made = await dev8.running()
+        await containers.stop(made["id"])
+        await change(made["id"], status=CREATING, moved_at=LONG_AGO, order=9)
+
+        async def looked() -> bool:
+            return await look(made["id"], 9)
+
+        await eventually(looked)
+        assert (await dev8.get(made["id"]))["status"] == "ERROR"
+        assert made["id"] not in await groups(stack)
+        assert not share_folder(stack, made["id"]).exists()
+        await dev8.drop(made["id"])
+
+
+class TestReconcile:
+    async def test_records_follow_what_the_platform_or_somebody_else_has_done(
+        self, stack: Environment, dev8: Dev8, alerts: list[str]
+    ):
+        deleted, halted, moved, woken = await asyncio.gather(*(dev8.running() for _ in range(4)))
+        await asyncio.gather(containers.remove(deleted["id"]), containers.stop(halted["id"]))
+        await change(moved["id"], ip="127.8.255.1")
+        await change(woken["id"], status="STOPPED")
+
+        async def left() -> list[str]:
+            return await groups(stack)
+
+        await eventually(left, until=lambda found: deleted["id"] not in found)
+        await reconcile(Inline())
+        assert (await dev8.get(deleted["id"]))["status"] == "ERROR"
+        assert (await dev8.get(halted["id"]))["status"] == "STOPPED"
+        assert (await dev8.get(moved["id"]))["aciPublicIp"] == moved["aciPublicIp"]
+        state = await containers.state(woken["id"])
+        assert state and state.state == "Stopped"
+        assert share_folder(stack, deleted["id"]).exists()
+        for each in (deleted, halted, woken):
+            assert len([message for message in alerts if each["id"] in message]) == 1, each["id"]
+        await asyncio.gather(*(dev8.drop(each["id"]) for each in (deleted, halted, moved, woken)))
+
+    async def test_groups_and_shares_without_a_record_are_removed_late_and_foreign_ones_never(
+        self, stack: Environment, alerts: list[str]
+    ):
+        mine, foreign = await inserted(CREATING), await inserted(CREATING)
+        for each in (mine, foreign):
+            own = layout.deployment() if each is mine else "another"
+            container = ContainerSpec("main", stack.app_settings["RUNYARD_RUNNER_IMAGE"], command=["sleep", "600"])
+            await containers.create(GroupSpec(each.id, [container], tags={**layout.tags(each), "deployment": own}))
+            await shares.create(ACCOUNT, each.share, 10, {**layout.share_metadata(each), "deployment": own})
+            await environments.delete(each.id)
+
+        async def exist() -> list[bool]:
+            names, folders = await groups(stack), [share_folder(stack, each.id) for each in (mine, foreign)]
+            return [mine.id in names, foreign.id in names, *(folder.exists() for folder in folders)]
+
+        async def age(**since: timedelta) -> None:
+            async for orphan in orphans.all():
+                for start, time in since.items():
+                    if orphan.name.startswith(start):
+                        change = {"since": datetime.now(UTC) - time}
+                        await orphans.update(orphan.id, lambda orphan, change=change: orphan.model_copy(update=change))
+
+        await reconcile(Inline())
+        assert await exist() == [True] * 4
+        await age(env=timedelta(minutes=59), workspace=timedelta(days=6))
+        await reconcile(Inline())
+        assert await exist() == [True] * 4
+        await age(env=timedelta(hours=1))
+        await reconcile(Inline())
+        await eventually(exist, until=lambda found: found == [False, True, True, True])
+        await age(workspace=timedelta(days=7))
+        await reconcile(Inline())
+        assert await exist() == [False, True, False, True]
+        assert len([message for message in alerts if mine.id in message]) == 2
+        assert not [message for message in alerts if foreign.id in message]
+        await containers.remove(foreign.id)
+        await shares.delete(ACCOUNT, foreign.share)
+
+    async def test_it_forgets_those_that_are_gone(self):
+        gone = await orphans.insert(Orphan(name="env-gone", since=LONG_AGO))
+        await reconcile(Inline())
+        assert gone.id not in [orphan.id async for orphan in orphans.all()]

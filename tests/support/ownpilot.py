@@ -1,0 +1,63 @@
+"""A client of OwnPilot."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+BASE = "/ownpilot/api/v1"
+
+
+@dataclass
+class OwnPilot:
+    """A client with a user of its own, so that no other test sees what it keeps."""
+
+    http: httpx.AsyncClient
+    user: str = field(default_factory=lambda: f"user {uuid.uuid4()}")
+
+    async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The response to a request about this user's things."""
+        target = httpx.URL(f"{BASE}{path}").copy_merge_params({"userId": self.user, **options.pop("params", {})})
+        return await self.http.request(method, target, **options)
+
+    async def data(self, method: str, path: str, **options: Any) -> Any:
+        """The data of a successful response."""
+        answer = await self.send(method, path, **options)
+        assert answer.status_code in (200, 201), answer.text
+        return data_of(answer)
+
+    async def get(self, path: str, **query: Any) -> Any:
+        """The data of a GET."""
+        return await self.data("GET", path, params=query)
+
+    async def post(self, path: str, **members: Any) -> Any:
+        """The data of a POST with this body."""
+        return await self.data("POST", path, json=members)
+
+
+def data_of(answer: httpx.Response) -> Any:
+    """The data of an enveloped response."""
+    envelope = answer.json()
+    assert set(envelope) == {"success", "data", "meta"} and envelope["success"] is True
+    check_meta(answer)
+    return envelope["data"]
+
+
+def check_meta(answer: httpx.Response) -> None:
+    """Check what every response tells of itself."""
+    meta = answer.json()["meta"]
+    assert set(meta) == {"requestId", "timestamp", "processingTime"}
+    assert meta["requestId"] == answer.headers["x-request-id"]
+    assert len(meta["timestamp"]) == 24 and meta["timestamp"].endswith("Z")
+
+
+def refused(answer: httpx.Response, status: int, code: str | None = None) -> str:
+    """The message of a refusal."""
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert set(body) == {"success", "error", "meta"} and body["success"] is False
+    assert {"code", "message"} <= set(body["error"]) <= {"code", "message", "details"}
+    assert code is None or body["error"]["code"] == code, body
+    check_meta(answer)
+    return body["error"]["message"]
