@@ -36,7 +36,7 @@ async def test_the_page_names_each_api_with_its_addresses_and_the_two_commands(
 
 async def test_every_link_of_the_page_leads_somewhere_on_this_server(http: httpx.AsyncClient):
     links = LINK.findall((await http.get("/")).text)
-    assert len(links) == 12
+    assert len(links) == 16
     for link in links:
         assert link.startswith("/")
         assert (await http.get(link)).status_code == 200
