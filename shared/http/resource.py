@@ -80,7 +80,7 @@ def resource(
             default = filter_.default if isinstance(filter_, Flag) else None
             where |= given(**{field: default if query[name] is None else query[name]})
         page = await made.list(
-            caller.id, where, between=bounds if any(bounds) else None, text=text,
+            caller.id, where, between=None if bounds == (None, None) else bounds, text=text,
             limit=paging.limit, offset=paging.offset, cursor=paging.cursor,
         )  # fmt: skip
         paging.link(page)

@@ -248,6 +248,7 @@ class TestChoices:
             await self.aim(sample, me, name=f"n{level}", level=level)
         assert await self.names(sample, me, least=2, below=4) == ["n2", "n3"]
         assert await self.names(sample, me, below=3) == ["n1", "n2"]
+        assert await self.names(sample, me, below=0) == [], "0 is a bound too"
         assert await self.names(sample, me, least=2, search="N") == ["n2", "n3", "n4"]
 
     async def test_what_settles_a_record_may_refuse_it(self, sample: httpx.AsyncClient, me: dict[str, str]):

@@ -103,7 +103,7 @@ class Aim(Record):
 
     user_id: str = ""
     name: str = "nameless"
-    level: int = Field(5, ge=1, le=10)
+    level: int = Field(5, ge=0, le=10)
     is_done: bool = False
     is_hidden: bool = False
     done_times: int = 0
