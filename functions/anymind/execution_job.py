@@ -53,7 +53,9 @@ class AnymindExecution(JobKind):
             return None
         try:
             version = await versions.get(execution.agent_version_id)
-        except tables.RecordNotFound:  # the agent is deleted
+        except tables.RecordNotFound:  # the agent was deleted when this was inserted, and nothing else would delete it
+            with contextlib.suppress(tables.RecordNotFound):
+                await executions.delete(execution.id)
             return None
         return spec_of(execution, version)
 

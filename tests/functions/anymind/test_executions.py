@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.anymind import runtime
-from functions.anymind.execution_job import ExecutionReport, outcome
+from functions.anymind.execution_job import AnymindExecution, ExecutionReport, outcome
 from functions.anymind.records import Execution, ExecutionStatus
 from functions.anymind.store import executions, versions
 from infra.local.environment import Environment
@@ -185,6 +185,14 @@ class TestList:
             body = {"agent_version_id": version, "input_data": {}}
             answer = await stranger.http.post(f"{BASE}/runtime/execute", json=body)
             assert refused(answer, 404) == "Agent version not found"
+
+
+async def test_one_that_comes_while_its_agent_is_deleted_leaves_nothing(app: None):
+    late = Execution(agent_id="1", agent_version_id="900000000", user_id="1", input_data={})
+    late = await executions.insert(late)
+    assert await AnymindExecution().prepare(late.job_id) is None
+    with pytest.raises(tables.RecordNotFound):
+        await executions.get(late.id)
 
 
 class TestCancel:
