@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import HttpUrl, StringConstraints, TypeAdapter, ValidationError
@@ -134,12 +135,14 @@ def mask(secret: Any) -> Any:
     return f"{secret[:4]}...{secret[-4:]}" if isinstance(secret, str) and len(secret) >= 8 else "****"
 
 
-_URL = TypeAdapter[Any](HttpUrl)
+@cache
+def _url() -> TypeAdapter[Any]:
+    return TypeAdapter(HttpUrl)
 
 
 def _is_url(value: Any) -> bool:
     try:
-        return isinstance(value, str) and bool(_URL.validate_python(value))
+        return isinstance(value, str) and bool(_url().validate_python(value))
     except ValidationError:
         return False
 

@@ -1,5 +1,6 @@
 """Who may call: nobody is asked, or an API key, or a JSON web token is needed, as a setting says."""
 
+import asyncio
 import json
 import re
 import time
@@ -60,11 +61,14 @@ def another_address() -> dict[str, str]:
 
 async def matrix(http: httpx.AsyncClient) -> None:
     """Send to every route without a credential: only the open ones answer otherwise than 401."""
-    for method, path in [*CLOSED, *sorted(OPEN)]:
+
+    async def check(method: str, path: str) -> None:
         target = f"/ownpilot{re.sub(r'{[a-z_]+}', UNKNOWN, path)}".removesuffix("/")
         headers = {"Content-Type": "application/json", **another_address()}
         answer = await http.request(method, target, content=b"{", headers=headers)
         assert (answer.status_code == 401) is ((method, path) not in OPEN), (method, path, answer.text)
+
+    await asyncio.gather(*(check(*route) for route in [*CLOSED, *sorted(OPEN)]))
 
 
 class TestKeys:
