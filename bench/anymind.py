@@ -80,7 +80,7 @@ async def _calls(user: Anymind, recorder: Recorder) -> list[Figure]:
         recorder.passed.clear()
         await execute(user, agent)
         await recorder.quiet()
-        # The container's own download of the agent is none of the app's calls.
+        # The download of the agent by the container is not a call of the app.
         recorder.passed[:] = [p for p in recorder.passed if not (p.method == "GET" and "/anymind.build/" in p.path)]
         found.append(recorder.counts())
     return [

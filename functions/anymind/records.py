@@ -87,7 +87,7 @@ class Agent(Record, numbered="ascending"):
     """An agent of a user.
 
     `current_version_id` is the newest version whose build succeeded, `newest_version_id` that of the last upload.
-    `deleted` is true from the deletion on, until everything that belongs to the agent has gone.
+    `deleted` is true from the deletion on, until everything that belongs to the agent is deleted.
     """
 
     user_id: str

@@ -138,7 +138,7 @@ def _proxy(environment: DevEnvironment) -> ContainerSpec:
 
 
 def _registries(image: str) -> list[RegistryLogin]:
-    """Return how the workspace's image is pulled: by user and password, by the runner's identity, or by nobody."""
+    """Return how the workspace's image is pulled: by password, by the runner's identity, or without a login."""
     config = settings()
     server = image.split("/")[0]
     if config.dev8_registry_user:

@@ -129,7 +129,7 @@ class _Orphaned:
         return now - (await orphans.insert(orphan)).since
 
     async def forget_others(self) -> None:
-        """Forget those that are gone, or have a record again."""
+        """Forget those that no longer exist, or have a record again."""
         async for orphan in orphans.all():
             if orphan.name not in self._seen:
                 await orphans.delete(orphan.id)

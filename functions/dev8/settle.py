@@ -34,7 +34,7 @@ bp = df.Blueprint()
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=5000, max_number_of_attempts=5)
 
 ABANDONED = timedelta(minutes=2)
-"""After this time the request that creates an environment is gone: it may not call the service for so long."""
+"""After this time the request that creates an environment has ended: it may not call the service for so long."""
 
 GRACE = timedelta(seconds=15)
 """How long a group may show the state of before an order that was given."""
@@ -150,7 +150,7 @@ def _start_failure(environment: DevEnvironment, group: GroupStatus) -> str:
 
 async def _start(environment: DevEnvironment, group: GroupStatus | None) -> bool:
     if group is None:
-        await rest(environment, ERROR, "its container group is gone")
+        await rest(environment, ERROR, "its container group no longer exists")
         return True
     if group.running and group.ip:
         await rest(environment, RUNNING, group=group)
@@ -166,7 +166,7 @@ async def _start(environment: DevEnvironment, group: GroupStatus | None) -> bool
 
 async def _stop(environment: DevEnvironment, group: GroupStatus | None) -> bool:
     if group is None:
-        await rest(environment, ERROR, "its container group is gone")
+        await rest(environment, ERROR, "its container group no longer exists")
         return True
     if group.state in STILL:
         await rest(environment, STOPPED)

@@ -190,7 +190,7 @@ class ValueShown(Shown):
 
 
 class ValueDeleted(Shown):
-    """The value is gone."""
+    """The value was deleted."""
 
     key: str
     deleted: bool = True

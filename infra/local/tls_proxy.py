@@ -54,7 +54,7 @@ async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -
     try:
         await forward(client, to_client)
     except (OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
-        pass  # one of the two has gone
+        pass  # one of the two has closed the connection
     except ValueError:
         to_client.write(refusal(HTTPStatus.BAD_REQUEST))
     finally:
