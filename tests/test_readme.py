@@ -54,7 +54,7 @@ def documents(text: str) -> list[Any]:
 
 
 def test_every_block_of_commands_has_a_test_here():
-    known = ("make ", "KEY=", "API=", "curl ", "azd ", "az ", "cp ")
+    known = ("make ", "KEY=", "API=", "mkdir ", "curl ", "azd ", "az ", "cp ")
     assert [block for block in BLOCKS if not block.strip().startswith(known)] == []
 
 
@@ -66,11 +66,15 @@ async def test_a_run_is_created_awaited_and_read(stack: Environment, tmp_path: P
     assert {artifact["filename"] for artifact in artifacts["artifacts"]} == {"now.txt", "claude.log"}
 
 
-async def test_a_user_of_anymind_makes_a_key_and_an_agent(stack: Environment, tmp_path: Path):
-    commands = block("AGENT=").replace(ADDRESS, stack.url)
-    user, agent = documents(await run(f"{commands}\necho $AGENT", tmp_path))
+async def test_a_user_of_anymind_makes_a_key_and_an_agent_which_is_built_and_executed(
+    stack: Environment, tmp_path: Path
+):
+    commands = (block("AGENT=") + block("mkdir my-agent")).replace(ADDRESS, stack.url)
+    user, version, agent, execution, logs = documents(await run(commands, tmp_path))
     assert user["username"] == "me"
-    assert agent > 0
+    assert (version["version"], agent["status"]) == ("v1", "ready")
+    assert execution["output_data"] == {"said": "HELLO"}
+    assert "asked" in [entry["message"] for entry in logs]
 
 
 async def test_a_rebuild_is_started(stack: Environment, tmp_path: Path):

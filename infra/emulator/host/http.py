@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi.encoders import jsonable_encoder
@@ -16,12 +15,6 @@ from infra.emulator.host.routes import RouteTable
 
 log = logging.getLogger("host")
 
-STARTS = 16
-"""Requests of one function that start at a time, so that a burst of them does not hold up the other functions."""
-
-STARTING = 0.5
-"""Seconds after which a request that waits counts as started."""
-
 
 class HttpFunctions:
     """An ASGI app that serves the routes of a route table.
@@ -32,7 +25,6 @@ class HttpFunctions:
     def __init__(self, routes: RouteTable, invoker: Invoker, *, body_limit: int, response_timeout: float | None):
         self.routes, self.invoker = routes, invoker
         self.body_limit, self.response_timeout = body_limit, response_timeout
-        self._starts: dict[str, asyncio.Semaphore] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         found = self.routes.match(scope["method"], scope["raw_path"].decode("ascii"))
@@ -41,27 +33,13 @@ class HttpFunctions:
         exchange = Exchange(receive, send, self.body_limit)
         if int(dict(scope["headers"]).get(b"content-length", b"0")) > self.body_limit:
             return await exchange.refuse(413, "the request body is too large")
-        async with self._turn(found[0]):
-            if self.response_timeout is None:
-                return await self._answer(*found, scope, exchange)
-            late = asyncio.create_task(self._give_up(self.response_timeout, exchange))
-            try:
-                await self._answer(*found, scope, exchange)
-            finally:
-                late.cancel()
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, function: Function) -> AsyncIterator[None]:
-        """Wait until a request of this function may start; its place is free again after `STARTING`, or its end."""
-        places = self._starts.setdefault(function.name, asyncio.Semaphore(STARTS))
-        await places.acquire()
-        started = asyncio.get_running_loop().call_later(STARTING, places.release)
+        if self.response_timeout is None:
+            return await self._answer(*found, scope, exchange)
+        late = asyncio.create_task(self._give_up(self.response_timeout, exchange))
         try:
-            yield
+            await self._answer(*found, scope, exchange)
         finally:
-            if asyncio.get_running_loop().time() < started.when() and not started.cancelled():
-                started.cancel()
-                places.release()
+            late.cancel()
 
     async def _answer(self, function: Function, values: dict[str, str], scope: Any, exchange: "Exchange") -> None:
         headers = [(name, value) for name, value in scope["headers"] if name != b"x-ms-invocation-id"]

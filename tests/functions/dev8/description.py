@@ -8,6 +8,7 @@ from functions.dev8 import api
 from infra.local.environment import Environment
 from tests.support.contract import Description, DocumentedRoute
 from tests.support.dev8 import NEW, Dev8, refused
+from tests.support.values import UNKNOWN
 
 PATH = "/api/v1/environments"
 
@@ -18,6 +19,7 @@ class Dev8Description(Description):
     api = api
     undocumented = frozenset({("POST", f"{PATH}/start"), ("POST", f"{PATH}/stop"), ("DELETE", PATH)})
     unknown_method = 405
+    unknown_id = f"env-{UNKNOWN.replace('-', '')}"
     base: str
     running: str
 

@@ -132,6 +132,9 @@ class TestReports:
         url = f"ws://127.0.0.1:{stack.ports['host']}/gateway/ws"
         async with connect(url, proxy=None) as socket:
             await socket.send(json.dumps({"type": "auth", "api_key": gateway.key}))
+            await socket.send(json.dumps({"type": "ping"}))
+            while json.loads(await socket.recv())["type"] != "pong":  # then the socket gets all updates
+                pass
             assert (await runner.post("exit", exit_with(6, b"hello\n", ages="0:0.1", ran=0.25))).status_code == 200
             told: list[Any] = []
             while told[-2:] != ["completed", "completed"]:

@@ -28,8 +28,10 @@ async def test_the_handler_ends_when_its_client_leaves(sample: httpx.AsyncClient
         return (await sample.get(f"{path}/closed")).json()["data"]["id"]
 
     async with sample.stream("GET", path) as response:
-        async for line in response.aiter_lines():
+        lines = response.aiter_lines()  # with its last reference, the connection would be closed
+        async for line in lines:
             if line.startswith("data: "):
                 break
         assert await is_closed() == "False"
+        del lines
     await eventually(is_closed, until=lambda text: text == "True")

@@ -70,26 +70,6 @@ async def nothing(req: Request) -> Response:
     return None
 
 
-running, most, over = 0, 0, asyncio.Event()
-
-@app.route(route="crowd", methods=["GET"])
-async def crowd(req: Request) -> dict:
-    """The largest number of its requests that ran at a time; with `wait`, it runs until the crowd is over."""
-    global running, most
-    running += 1
-    most = max(most, running)
-    await (over.wait() if "wait" in req.query_params else asyncio.sleep(0.01))
-    running -= 1
-    return {"most": most}
-
-
-@app.route(route="crowd-over", methods=["GET"])
-async def crowd_over(req: Request) -> dict:
-    if running == int(req.query_params["when"]):
-        over.set()
-    return {"running": running}
-
-
 @app.route(route="broken", methods=["GET"])
 async def broken(req: Request) -> Response:
     raise ValueError("the reason")
@@ -231,19 +211,6 @@ class TestRequests:
     async def test_plain_functions_run_at_the_same_time(self, web: ServedApp):
         answers = await asyncio.gather(*(web.http.get("/api/meet") for _ in range(4)))
         assert [answer.status_code for answer in answers] == [200] * 4
-
-    async def test_a_burst_of_one_function_starts_a_few_requests_at_a_time(self, web: ServedApp):
-        answers = await asyncio.gather(*(web.http.get("/api/crowd") for _ in range(80)))
-        assert max(answer.json()["most"] for answer in answers) < 80
-
-    async def test_requests_that_wait_do_not_hold_up_others(self, web: ServedApp):
-        waiting = [asyncio.create_task(web.http.get("/api/crowd?wait")) for _ in range(40)]
-
-        async def all_wait() -> bool:
-            return (await web.http.get("/api/crowd-over?when=40")).json()["running"] == 40
-
-        await eventually(all_wait)
-        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
 
 
 class TestResponses:
