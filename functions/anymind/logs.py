@@ -96,6 +96,8 @@ async def _tail(job_id: str) -> str:
     """Return the last lines of a job's log; "" when it has none."""
     try:
         size = (await blobs.info(LOGS, job_id)).size
+        if not size:  # it was made for the first output, which is being written
+            return ""
         start = max(0, size - TAIL)
         data = b"".join([chunk async for chunk in blobs.stream(LOGS, job_id, start, size - start)])
     except blobs.BlobNotFound:

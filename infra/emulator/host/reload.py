@@ -8,7 +8,9 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
+from importlib.util import cache_from_source
 from pathlib import Path
 
 # Imported here so that the forked processes do not have to load them again.
@@ -45,6 +47,16 @@ def watched_files(app: Path) -> Files:
                     continue
                 found[path] = (status.st_mtime_ns, status.st_size)
     return found
+
+
+def drop_compiled(sources: Iterable[str]) -> None:
+    """Delete the compiled modules of these sources.
+
+    Python takes a compiled module for current when the source has the same size, and the same time in whole seconds.
+    """
+    for source in sources:
+        if source.endswith(".py"):
+            Path(cache_from_source(source)).unlink(missing_ok=True)
 
 
 class Version:
@@ -143,12 +155,13 @@ def supervise(options: Options, listener: socket.socket) -> int:
         if len(crashes) == CRASHES and crashes[-1] - crashes[0] < WITHIN:
             _notice("The processes of the app end again and again.")
             break
-        changed = watched_files(options.app)
-        if changed != files:
-            files = changed
+        present = watched_files(options.app)
+        if present != files:
             _notice("A file changed; loading the app again.")
             if loading:
                 loading.kill()
+            drop_compiled(path for path in present if present[path] != files.get(path))
+            files = present
             loading = Version(options, listener)
     if loading:
         loading.kill()

@@ -9,6 +9,8 @@ import pytest
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus, VersionStatus
 from functions.anymind.store import executions, versions
 from infra.local.environment import Environment
+from shared import blobs
+from shared.jobs import LOGS
 from tests.support.agents import CODE, agent_of, execute, logs, ready, running
 from tests.support.anymind import BASE, Anymind, refused, registered
 from tests.support.waiting import eventually
@@ -65,6 +67,14 @@ class TestExecutionLogs:
         assert found == [("INFO", "begun")]
         await anymind.ok("POST", f"/runtime/executions/{execution}/cancel")
         assert (await waiting)["status"] == "cancelled"
+
+    async def test_a_log_that_was_made_and_is_still_empty_shows_nothing(self, anymind: Anymind, agent: int, app: None):
+        execution = await executions.insert(
+            Execution(agent_id=str(agent), agent_version_id="1", user_id=str(anymind.id), input_data={})
+        )
+        await blobs.append(LOGS, execution.job_id, 0, b"")
+        assert await anymind.ok("GET", f"/logs/executions/{execution.id}/logs") == []
+        await executions.delete(execution.id)
 
     async def test_a_line_of_another_form_is_shown_as_it_is(self, anymind: Anymind, agent: int, app: None):
         execution = await executions.insert(

@@ -64,6 +64,20 @@ async def test_a_saved_change_is_served_and_no_request_fails_meanwhile(serve: Se
     assert seen == sorted(seen)
 
 
+async def test_a_change_of_the_same_size_within_the_same_second_is_served(serve: Serve):
+    """Python takes the compiled module of the version before for that of this one."""
+    served = await serve(VERSION.format(version=1), "--reload", env={"PYTHONDONTWRITEBYTECODE": ""})
+    assert await version(served) == 1
+    source, changed = served.app / "function_app.py", served.app / "changed"
+    before = source.stat().st_mtime_ns
+    changed.write_text(source.read_text().replace('"version": 1', '"version": 2').replace("version 1", "version 2"))
+    assert changed.stat().st_size == source.stat().st_size
+    same_second = before // 10**9 * 10**9
+    os.utime(changed, ns=(before, same_second + (1 if before != same_second + 1 else 2)))
+    changed.replace(source)
+    await becomes(served, 2)
+
+
 async def test_an_app_that_does_not_load_is_reported_and_the_old_code_still_serves(serve: Serve):
     served = await serve(VERSION.format(version=1), "--reload")
     write_app(served.app, "def broken(")
