@@ -23,7 +23,7 @@ RECONCILE_MINUTES = 5
 
 
 async def stop_idle(workflows: WorkflowClient) -> str | None:
-    """Every minute: stop the environments to which nobody has been connected for `DEV8_IDLE_MINUTES`.
+    """Every minute: stop the environments without a connection for `DEV8_IDLE_MINUTES`.
 
     Cost: 1 query that returns those, and a stop for each.
     """

@@ -174,7 +174,7 @@ async def _was_not_taken(job: Job) -> bool:
 
 
 async def _was_left(job: Job) -> bool:
-    """Whether the job's worker waits for the next job, or runs it, although nobody has reported this one's exit."""
+    """Whether the job's worker waits for the next job, or runs it, although the exit of this one was not reported."""
     try:
         worker = await warm.workers.get(job.worker)
     except tables.RecordNotFound:

@@ -15,7 +15,7 @@ def _not_found(name: str) -> NotFound:
 
 
 async def service_of(owner: str, name: str) -> ConfigService:
-    """Return a service. `NotFound`. 2 point reads, 1 for a service of the start that nobody has changed."""
+    """Return a service. `NotFound`. 2 point reads, 1 for a service of the start that was never changed."""
     try:
         found = await config_services.of(owner).find("name", name)
     except tables.RecordNotFound:
