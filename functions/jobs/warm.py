@@ -130,7 +130,7 @@ def _is_spare(worker: Worker) -> bool:
 
 
 async def keep_pool(workflows: WorkflowClient) -> None:
-    """Every minute: end workers that are too many, too old or stuck, forget those that ended long ago, and start missing ones."""
+    """Every minute: end workers that are too many, too old or stuck, delete records of ended ones, start others."""
     spare = 0
     async with Sweep("the pool of warm containers") as sweep:
         async for worker in workers.all():
