@@ -36,6 +36,7 @@ class WarmWorker(JobKind):
         """Return the worker's program, with the address of the hub and a token for it."""
         config = settings()
         if not await self.wanted(job_id):
+            await forget(job_id)  # dismissed before it began
             return None
         if not (url := realtime.client_url(warm.HUB)):
             raise Unstartable("RUNYARD_WEBPUBSUB is not set, so warm containers cannot be reached")
