@@ -6,8 +6,8 @@ it the container. It also ends when its connection does, after `RUNYARD_WARM_IDL
 once it is `RUNYARD_WARM_AGE` seconds old; a job that it runs is ended first by itself.
 
 It says `ready`, `accepted` or `refused` to an order, and `done` when it can take the next one, with `reported`: whether
-the runner has reported the job's exit. It obeys `order`, `stop` and `end`. All are JSON objects with their `type`, and
-the job's id as `job`.
+the runner has reported the job's exit, and `first`: whether it was the first job of its owner. It obeys `order`, `stop`
+and `end`. All are JSON objects with their `type`, and the job's id as `job`.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ class WarmContainer:
         self._folder = root / os.environ.pop("RUNYARD_WARM_FOLDER")
         self._idle, self._age = (float(os.environ.pop(f"RUNYARD_WARM_{name}")) for name in ("IDLE", "AGE"))
         self._born = self._used = time.monotonic()
-        self._owner, self._job, self._ending = "", "", False
+        self._owner, self._job, self._first, self._ending = "", "", False, False
         self._stop_by: float | None = None
         self._ahead = self._prepare()
 
@@ -113,9 +113,9 @@ class WarmContainer:
         if self._job or self._is_over() or self._owner not in ("", owner):
             self._say("refused", job)
             return
-        first, self._owner, self._job = not self._owner, owner, job
+        self._first, self._owner, self._job = not self._owner, owner, job
         self._ahead.run(job, str(news["order"]))
-        self._say("accepted", job, first=first)
+        self._say("accepted", job)
 
     def _finish(self) -> None:
         """Clean up after the job, and be ready for the next one."""
@@ -126,7 +126,7 @@ class WarmContainer:
         if not self._ending:
             self._ahead = self._prepare()
             self._used = time.monotonic()
-            self._say("done", job, reported=reported)
+            self._say("done", job, reported=reported, first=self._first)
 
     def _prepare(self) -> Ahead:
         """Remove the folder of the last job, and start the interpreter for the next one."""

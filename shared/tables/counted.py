@@ -106,10 +106,11 @@ class CountedCollection(Collection[R]):
 
     def rewrite(self, stored: Stored[R] | None, new: R, row: Row, generation: int) -> Write:
         """The operations, the record's first, that bring a record from what is stored to a new state."""
+        row.pop(GENERATION, None)  # of an attempt before this one
         if generation:
-            row = {**row, GENERATION: str(generation)}
+            row[GENERATION] = str(generation)
         if stored and ORIGIN in stored.row:
-            row = {**row, ORIGIN: stored.row[ORIGIN]}
+            row[ORIGIN] = stored.row[ORIGIN]
         record = self.record_operation(stored, row)
         columns = {name: value for name, value in row.items() if name != "RowKey"}
         old = stored.state if stored else None
