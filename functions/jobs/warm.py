@@ -104,8 +104,8 @@ async def handle_event(event: Event, workflows: WorkflowClient) -> Reply:
             warm.ends.give(job_id)
             if not message.get("reported"):
                 await workflows.signal(job_id, CHECK)
-            if message.get("first"):
-                await fill_pool(workflows)
+        case "taken":
+            await fill_pool(workflows)
         case "disconnected":
             worker = await change_worker(worker_id, Worker.leave)
             if worker and worker.job and await _runs(worker):
