@@ -110,7 +110,7 @@ def parameter_of(model: type[Record], filter_: str | Flag) -> Any:
         return Annotated[bool | None, Query()]
     one = _without_none(_constrained(info))
     many = cast("Any", list)[one]
-    return Annotated[many | None, BeforeValidator(_not_empty), Query(description="Repeat it for several values")]
+    return Annotated[many | None, EMPTY_IS_ABSENT, Query(description="Repeat it for several values")]
 
 
 def bound_of(model: type[Record], field: str) -> Any:
@@ -121,6 +121,10 @@ def bound_of(model: type[Record], field: str) -> Any:
 def _not_empty(given: Any) -> Any:
     """Drop empty values: forms send them for filters that are not set."""
     return [value for value in cast("list[Any]", given) if value != ""] or None if isinstance(given, list) else given
+
+
+EMPTY_IS_ABSENT = BeforeValidator(_not_empty)
+"""Annotation of a query parameter with several values, of which empty ones do not count."""
 
 
 def _base(kind: type[BaseModel], model: type[Record]) -> type[BaseModel]:
