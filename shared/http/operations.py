@@ -1,6 +1,6 @@
 """The operations on what a person keeps, under the rules that requests have: for routes, and for other code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,8 @@ from shared.tables.plain import PlainCollection
 from shared.tables.ranges import Between
 
 R = TypeVar("R", bound=Record)
+BeforeDelete = Callable[[str, str], Awaitable[None]]
+"""Called with the owner and the id of a record that is about to be deleted, or that does not exist."""
 
 
 @dataclass
@@ -41,9 +43,11 @@ class Resource(Generic[R]):
         search: Sequence[str],
         order: Sequence[str],
         settle: Settle,
+        before_delete: BeforeDelete | None = None,
     ):
         self.routes, self.collection = routes, collection
         self.shapes, self._search, self._order, self._settle = shapes, search, tuple(order), settle
+        self._before_delete = before_delete
         self._kept: RecentValues[str, _Kept] = RecentValues(seconds=60)
         # Instances count apart, so there may be more records than one of them allows; a list must still show them.
         collection.max_records = max(collection.max_records, 2 * settings().max_records)
@@ -116,7 +120,9 @@ class Resource(Generic[R]):
         return await self.collection.of(owner).update(record_id, flip)
 
     async def delete(self, owner: str, record_id: str) -> None:
-        """Delete a record. `RecordNotFound`."""
+        """Delete a record, and before it what belongs to it. `RecordNotFound`."""
+        if self._before_delete:
+            await self._before_delete(owner, record_id)
         await self.collection.of(owner).delete(record_id)
         if kept := self._kept.peek(owner):
             kept.records -= 1

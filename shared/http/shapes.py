@@ -63,7 +63,8 @@ class Deleted(ResponseBody):
 class Shapes:
     """The bodies of one model: `new` and `patch` of requests; `shown`, `page` and `created` of responses.
 
-    A field with `exclude=True` is the app's own: clients neither see nor set it. `readonly` fields are seen only.
+    A field with `exclude=True` is the app's own: clients neither see nor set it. `readonly` fields and the model's
+    computed fields are seen only.
     """
 
     def __init__(
@@ -85,11 +86,12 @@ class Shapes:
         new = {key: (types[key], ...) if key in required else (info.annotation, info) for key, info in given.items()}
         patch = {key: (kind, None) for key, kind in types.items()}
         shown = {key: (_serialized(info), ...) for key, info in visible.items()}
+        shown |= {key: (info.return_type, ...) for key, info in model.model_computed_fields.items()}
         request, response = _base(RequestBody, model), _base(ResponseBody, model)
         self.new: Any = create(f"New{name}", __base__=request, **new)
         self.patch: Any = create(f"{name}Patch", __base__=request, **patch)
         if answers.leave_out:
-            shown = {key: (kind, None if _nullable(visible[key]) else ...) for key, (kind, _) in shown.items()}
+            shown |= {key: (shown[key][0], None) for key, info in visible.items() if _nullable(info)}
         self.shown: Any = create(f"{name}Shown", __base__=response, **shown)
         self.page, self.created = self._list(name, plural, answers), self.shown
         if answers.item:

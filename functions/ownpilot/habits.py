@@ -1,0 +1,229 @@
+"""Habits: what a person wants to do again and again, and how often it was done."""
+
+import asyncio
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import create_model
+
+from functions.ownpilot.core.dates import AskedSpan, Day, Span, today
+from functions.ownpilot.core.entry import Given, Moment, Shown
+from functions.ownpilot.core.habit_records import Count, Habit, HabitLog, log_id, logs_of, rate
+from functions.ownpilot.core.owner import Owner, routes_for
+from shared import tables
+from shared.http.bodies import example
+from shared.http.errors import InvalidRequest
+from shared.http.paging import Paging, paging
+from shared.http.resource import resource
+from shared.http.shapes import Answers, Flag
+from shared.tables import Collection
+
+routes = routes_for("habits")
+WEEK = 7
+MONTH = 30
+FIRST = "1970-01-01"
+"""The first day that a log may be of."""
+
+
+async def _delete_logs(owner: str, habit_id: str) -> None:
+    await logs_of(owner, habit_id).clear()
+
+
+habits = resource(
+    routes, Collection("OwnpilotHabits", Habit, plain=True), Owner,
+    required=("name",), readonly=("streak_longest", "total_completions"),
+    filters={"category": "category", "archived": Flag("is_archived", default=False)},
+    settle=Habit.settle, before_delete=_delete_logs, only=("list", "create", "update", "delete"),
+    answers=Answers(count="count", item="habit", leave_out=True),
+)  # fmt: skip
+HabitShown = habits.shapes.shown
+
+
+class HabitLogShown(Shown):
+    """What was done on one day."""
+
+    id: str
+    habit_id: str
+    date: str
+    count: int
+    notes: str | None = None
+    created_at: Moment
+    updated_at: Moment
+
+
+class HabitLogs(Shown):
+    """Part of the logs, the latest day first; `count` is the number of all that match."""
+
+    logs: list[HabitLogShown]
+    count: int
+
+
+class Completion(Given):
+    """What was done, by default once and today."""
+
+    model_config = example(count=1, notes="Two chapters")
+
+    date: Day | None = None
+    count: Count = 1
+    notes: str | None = None
+
+
+class HabitLine(Shown):
+    """One habit in numbers."""
+
+    id: str
+    name: str
+    streak_current: int
+    streak_longest: int
+    total_completions: int
+    due_today: bool
+    completed_today: bool
+
+
+class HabitStats(Shown):
+    """All habits in numbers; `completion_rate` is the part of those due today that was reached, in whole percent."""
+
+    total: int
+    active: int
+    archived: int
+    completed_today: int
+    completion_rate: int
+    best_streak: int
+    habits: list[HabitLine]
+
+
+HabitDetails: Any = create_model(
+    "HabitDetails", __base__=Shown, habit=(HabitShown, ...), weekly_completions=(int, ...),
+    monthly_completions=(int, ...), completion_rate=(int, ...), recent_logs=(list[HabitLogShown], ...),
+)  # fmt: skip
+HabitCompleted: Any = create_model(
+    "HabitCompleted", __base__=Shown, log=(HabitLogShown, ...), habit=(HabitShown, ...), message=(str, ...)
+)
+
+
+async def complete(owner: str, habit_id: str, done: Completion) -> tuple[HabitLog, Habit]:
+    """Add to what was done on a day, then count the habit's figures from all of its logs. `RecordNotFound`.
+
+    The log comes first, and the figures are stored only if no other completion has stored some since the logs were
+    read. So they are right however many come at once, and the next one makes good for one that was interrupted.
+    4 calls, 5 when the day has a log already; and one more for each 1,000 days with logs.
+    """
+    day = done.date or today().isoformat()
+    if not FIRST <= day <= (today() + timedelta(days=1)).isoformat():
+        raise InvalidRequest(f"date: must be from {FIRST} to tomorrow")
+    collection, logs = habits.collection.of(owner), logs_of(owner, habit_id)
+
+    async def read() -> tuple[Habit, dict[str, int]]:
+        habit, counts = await asyncio.gather(habits.get(owner, habit_id), _counts(owner, habit_id))
+        return habit, counts
+
+    habit, counts = await read()
+    log = await _add(logs, HabitLog(
+        id=log_id(day), created_at=datetime.now(UTC), user_id=owner, habit_id=habit.id, date=day, count=done.count,
+        notes=done.notes,
+    ), exists=day in counts)  # fmt: skip
+    counts[day] = log.count
+    try:
+        while True:
+            try:
+                return log, await collection.update(habit, partial(Habit.recount, counts=counts), if_match=habit.etag)
+            except tables.RecordChanged:
+                habit, counts = await read()
+    except tables.RecordNotFound:  # deleted in between, so nobody would find the log again
+        await logs.clear()
+        raise
+
+
+async def _add(logs: Collection[HabitLog], log: HabitLog, *, exists: bool) -> HabitLog:
+    def add(stored: HabitLog) -> None:
+        stored.count += log.count
+        stored.notes = log.notes or stored.notes
+
+    while True:
+        if exists:
+            try:
+                return await logs.update(log.id, add)
+            except tables.RecordNotFound:  # deleted with its habit
+                exists = False
+        try:
+            return await logs.insert(log)
+        except tables.RecordConflict:  # another completion was the first of this day
+            exists = True
+
+
+async def _counts(owner: str, habit_id: str) -> dict[str, int]:
+    """Return how much was done on each day. A query for each 1,000 days."""
+    return {log.date: log.count async for log in logs_of(owner, habit_id).all()}
+
+
+@routes.get("/{habit_id}", response_model=HabitDetails, response_model_exclude_none=True)
+async def get_habit(habit_id: str, owner: Owner) -> dict[str, Any]:
+    """A habit with the logs of the last 30 days.
+
+    `completionRate` is the part of the target days in these 30 days that was reached; those before the habit's first
+    day do not count, and today does only when it was reached.
+    """
+    last = today()
+    first = last - timedelta(days=MONTH - 1)
+    span = Span(first.isoformat(), None)
+    habit, page = await asyncio.gather(
+        habits.get(owner.id, habit_id),
+        logs_of(owner.id, habit_id).page(between=span.between, order="-date", limit=2 * MONTH),
+    )
+    counts = {log.date: log.count for log in page.items}
+    week = (last - timedelta(days=WEEK - 1)).isoformat()
+    begun = min([habit.created_at.date().isoformat(), *counts])
+    return {
+        "habit": habit,
+        "weekly_completions": sum(count for day, count in counts.items() if day >= week),
+        "monthly_completions": sum(counts.values()),
+        "completion_rate": rate(
+            counts, habit, max(first, date.fromisoformat(begun)), last if habit.is_reached else last - timedelta(days=1)
+        ),
+        "recent_logs": page.items,
+    }
+
+
+@routes.get("/{habit_id}/history", response_model_exclude_none=True)
+async def list_habit_logs(
+    habit_id: str, owner: Owner, span: AskedSpan, paging: Annotated[Paging, paging(30)]
+) -> HabitLogs:
+    """What was done from `startDate` to `endDate`, the latest day first."""
+    _, page = await asyncio.gather(
+        habits.get(owner.id, habit_id),
+        logs_of(owner.id, habit_id).page(
+            between=span.between, order="-date", limit=paging.limit, offset=paging.offset, cursor=paging.cursor
+        ),
+    )
+    paging.link(page)
+    return HabitLogs(logs=[HabitLogShown.model_validate(log) for log in page.items], count=page.total)
+
+
+@routes.post("/{habit_id}/complete", response_model=HabitCompleted, response_model_exclude_none=True)
+async def complete_habit(habit_id: str, body: Completion, owner: Owner) -> dict[str, Any]:
+    """Note that a habit was done. What is done on the same day adds up."""
+    log, habit = await complete(owner.id, habit_id, body)
+    reached = log.count >= habit.target_count
+    message = f"{log.count} of {habit.target_count} on {log.date}" if not reached else f"Done on {log.date}"
+    return {"log": log, "habit": habit, "message": message}
+
+
+@routes.get("/stats")
+async def get_habit_stats(owner: Owner) -> HabitStats:
+    """All habits in numbers, and a line for each that is not archived. A query for each 1,000 habits."""
+    found = [habit async for habit in habits.collection.of(owner.id).all()]
+    active = [habit for habit in found if not habit.is_archived]
+    due, reached = [habit for habit in active if habit.is_due], [habit for habit in active if habit.is_reached]
+    return HabitStats(
+        total=len(found), active=len(active), archived=len(found) - len(active), completed_today=len(reached),
+        completion_rate=round(100 * len(reached) / len(due)) if due else 0,
+        best_streak=max((habit.streak_longest for habit in found), default=0),
+        habits=[
+            HabitLine(
+                id=habit.id, name=habit.name, streak_current=habit.streak_current, streak_longest=habit.streak_longest,
+                total_completions=habit.total_completions, due_today=habit.is_due, completed_today=habit.is_reached,
+            )
+            for habit in active
+        ],
+    )  # fmt: skip
