@@ -119,8 +119,8 @@ class PomodoroSettingsShown(PomodoroSettings):
 
 def shown(session: PomodoroSession) -> SessionShown:
     """Return a session as clients see it."""
-    given = session.model_dump(include={*SessionShown.model_fields}, exclude_none=True)
-    return SessionShown(started_at=session.created_at, **given)
+    members = session.model_dump(include={*SessionShown.model_fields}, exclude_none=True)
+    return SessionShown(started_at=session.created_at, **members)
 
 
 @routes.get("/session", response_model_exclude_unset=True)

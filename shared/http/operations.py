@@ -17,6 +17,7 @@ from shared.tables.plain import PlainCollection
 from shared.tables.ranges import Between
 
 R = TypeVar("R", bound=Record)
+B = TypeVar("B", bound=BaseModel)
 BeforeDelete = Callable[[str, str], Awaitable[None]]
 """Called with the owner and the id of a record that is about to be deleted, or that does not exist."""
 
@@ -80,7 +81,7 @@ class Resource(Generic[R]):
 
         `BadRequest` LIMIT_REACHED when the owner has `RUNYARD_MAX_RECORDS` of them. These are counted once a minute.
         """
-        body = _checked(self.shapes.new, values)
+        body = checked(self.shapes.new, values)
         kept = await self._kept.get(owner, lambda: self._count(owner))
         if kept.records >= settings().max_records:
             raise BadRequest(f"There are {kept.records} records already: delete some first", code="LIMIT_REACHED")
@@ -101,7 +102,7 @@ class Resource(Generic[R]):
         self, owner: str, record_id: str, values: Mapping[str, Any] | BaseModel, *, if_match: str | None = None
     ) -> R:
         """Set these members of a record. `RecordNotFound`, `RecordConflict`, `RecordChanged` (`if_match`)."""
-        body = _checked(self.shapes.patch, values)
+        body = checked(self.shapes.patch, values)
 
         def change(record: R) -> None:
             for name in body.model_fields_set:
@@ -131,7 +132,7 @@ class Resource(Generic[R]):
         return _Kept(await self.collection.of(owner).count())
 
 
-def _checked(model: type[BaseModel], values: Mapping[str, Any] | BaseModel) -> BaseModel:
+def checked(model: type[B], values: Mapping[str, Any] | B) -> B:
     """Return the values as the body of a request. `InvalidRequest`."""
     if isinstance(values, BaseModel):
         return values

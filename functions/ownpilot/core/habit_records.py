@@ -12,7 +12,6 @@ from functions.ownpilot.core.entry import Entry
 from functions.ownpilot.core.streaks import WEEK, Streaks, streaks, weekday
 from shared.http.bodies import example
 from shared.http.errors import InvalidRequest
-from shared.tables import Collection
 from shared.tables.plain import PlainCollection
 
 WORKDAYS = (1, 2, 3, 4, 5)
@@ -106,12 +105,12 @@ class HabitLog(Entry):
     notes: str | None = None
 
 
-_logs = Collection("OwnpilotHabitLogs", HabitLog, plain=True)
+_logs = PlainCollection("OwnpilotHabitLogs", HabitLog, plain=True)
 
 
 def logs_of(owner: str, habit_id: str) -> PlainCollection[HabitLog]:
     """Return the logs of one habit, which have a partition of their own."""
-    return _logs.of(f"{owner} {habit_id}")  # type: ignore[return-value]
+    return _logs.of(f"{owner} {habit_id}")
 
 
 def log_id(day: str) -> str:

@@ -1,0 +1,202 @@
+"""Captures: thoughts that a person jots down, to be made a task, a note or a bookmark of later."""
+
+import contextlib
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import Query
+from pydantic import create_model
+
+from functions.ownpilot.bookmarks import bookmarks
+from functions.ownpilot.core.capture_kinds import CaptureType, kind_of, link_in
+from functions.ownpilot.core.entry import Entry, Given, Moment, Shown
+from functions.ownpilot.core.owner import Owner, routes_for
+from functions.ownpilot.notes import notes
+from functions.ownpilot.tasks import tasks
+from shared import tables
+from shared.http.bodies import example
+from shared.http.errors import Conflict, InvalidRequest
+from shared.http.operations import Resource
+from shared.http.paging import Paging, given, paging
+from shared.http.resource import resource
+from shared.http.shapes import EMPTY_IS_ABSENT, Answers
+from shared.tables import Collection, Page
+
+routes = routes_for("captures")
+TITLE = 100
+"""Characters of the title of what a capture becomes."""
+
+
+class ProcessedAs(StrEnum):
+    """What became of a capture."""
+
+    NOTE = "note"
+    TASK = "task"
+    BOOKMARK = "bookmark"
+    DISCARDED = "discarded"
+
+
+class Capture(Entry, prefix="cap_"):
+    """A thought; `processed_as_id` is the task, note or bookmark that it became."""
+
+    model_config = example(content="What if the garden had a pond?", tags=["garden"])
+
+    content: str
+    type: CaptureType | None = None
+    tags: list[str] = []
+    source: str | None = None
+    url: str | None = None
+    processed: bool = False
+    processed_as_type: ProcessedAs | None = None
+    processed_as_id: str | None = None
+    processed_at: Moment | None = None
+
+    def settle(self) -> None:
+        """Find out its type and its address, unless they are given."""
+        self.type = self.type or kind_of(self.content)
+        self.url = self.url or link_in(self.content)
+
+
+captures = resource(
+    routes, Collection("OwnpilotCaptures", Capture, plain=True), Owner,
+    required=("content",), readonly=("processed", "processed_as_type", "processed_as_id", "processed_at"),
+    settle=Capture.settle, only=("get", "update", "delete"), answers=Answers(leave_out=True),
+)  # fmt: skip
+CaptureShown = captures.shapes.shown
+
+
+class NewCapture(Given):
+    """A thought to keep; type and address are found out when they are absent."""
+
+    model_config = example(content="What if the garden had a pond?", tags=["garden"])
+
+    content: str
+    type: CaptureType | None = None
+    tags: list[str] = []
+    source: str | None = None
+    url: str | None = None
+
+
+class Processing(Given):
+    """What a capture is to become."""
+
+    model_config = example(processedAsType="note")
+
+    processed_as_type: ProcessedAs
+
+
+CapturesShown: Any = create_model(
+    "CapturesShown", __base__=Shown, captures=(list[CaptureShown], ...), count=(int, ...), limit=(int, ...),
+    offset=(int, ...),
+)  # fmt: skip
+CaptureCreated: Any = create_model(
+    "CaptureCreated", __base__=Shown, capture=(CaptureShown, ...), inbox_count=(int, ...), message=(str, ...)
+)
+CaptureProcessed: Any = create_model(
+    "CaptureProcessed", __base__=Shown, capture=(CaptureShown, ...), message=(str, ...)
+)
+
+
+class _Target(NamedTuple):
+    """Where a capture goes, and as what."""
+
+    resource: Resource[Any]
+    values: dict[str, Any]
+
+
+def _target(capture: Capture, wanted: ProcessedAs) -> _Target | None:
+    """Return what a capture becomes, None for one that is discarded. `InvalidRequest`: a bookmark needs an address."""
+    content, tags = capture.content, capture.tags
+    title = next(line.strip() for line in content.splitlines() if line.strip())[:TITLE]
+    match wanted:
+        case ProcessedAs.NOTE:
+            return _Target(notes, {"title": title, "content": content, "tags": tags})
+        case ProcessedAs.TASK:
+            return _Target(tasks, {"title": title, "description": None if title == content else content, "tags": tags})
+        case ProcessedAs.BOOKMARK:
+            if not capture.url:
+                raise InvalidRequest("processedAsType: this capture has no address, which a bookmark needs")
+            about = None if title == content else content
+            return _Target(bookmarks, {"url": capture.url, "title": title, "description": about, "tags": tags})
+        case ProcessedAs.DISCARDED:
+            return None
+
+
+async def process(owner: str, capture_id: str, wanted: ProcessedAs) -> Capture:
+    """Make a task, a note or a bookmark of a capture, or discard it. `RecordNotFound`; `Conflict` when it was done.
+
+    The new record comes first; its id follows from the capture, so a repeat after a crash finds it instead of making
+    another one. 3 calls.
+    """
+    capture = await captures.get(owner, capture_id)
+    _check_open(capture)
+    target, made = _target(capture, wanted), None
+    if target:
+        with tables.repeatable(capture.created_at, lambda: capture.id):
+            made = await target.resource.create(owner, target.values)
+
+    def mark(it: Capture) -> None:
+        if it.processed and target and made and it.processed_as_id != made.id:
+            raise _Lost
+        _check_open(it)
+        it.processed, it.processed_as_type, it.processed_at = True, wanted, datetime.now(UTC)
+        it.processed_as_id = made.id if made else None
+
+    try:
+        return await captures.collection.of(owner).update(capture, mark)
+    except _Lost:  # another request has made something else of it in the meantime
+        assert target and made
+        with contextlib.suppress(tables.RecordNotFound):
+            await target.resource.delete(owner, made.id)
+        raise _was_processed() from None
+
+
+class _Lost(Exception):
+    """The capture has become something else."""
+
+
+def _was_processed() -> Conflict:
+    return Conflict("This capture was processed already")
+
+
+def _check_open(capture: Capture) -> None:
+    if capture.processed:
+        raise _was_processed()
+
+
+async def find(owner: str, where: dict[str, object], tag: str | None, limit: int, offset: int) -> Page[Capture]:
+    """Return a page of the captures that match and have this tag, the newest first. A query for each 1,000."""
+    if not tag:
+        return await captures.list(owner, where, limit=limit, offset=offset)
+    found = [each async for each in captures.collection.of(owner).scan(where) if tag in each.tags]
+    return Page(found[offset : offset + limit], total=len(found))
+
+
+@routes.get("", response_model=CapturesShown, response_model_exclude_none=True)
+async def list_captures(
+    owner: Owner,
+    paging: Annotated[Paging, paging(20)],
+    type_: Annotated[list[CaptureType] | None, EMPTY_IS_ABSENT, Query(alias="type")] = None,
+    tag: str | None = None,
+    processed: bool | None = None,
+) -> dict[str, Any]:
+    """The captures that match, the newest first; `count` is the number of all of them."""
+    page = await find(owner.id, given(type=type_, processed=processed), tag, paging.limit, paging.offset)
+    return {"captures": page.items, "count": page.total, "limit": paging.limit, "offset": paging.offset}
+
+
+@routes.post("", status_code=201, response_model=CaptureCreated, response_model_exclude_none=True)
+async def create_capture(body: NewCapture, owner: Owner) -> dict[str, Any]:
+    """Keep a thought. `inboxCount` is the number of those that are not processed."""
+    capture = await captures.create(owner.id, body.model_dump(exclude_unset=True))
+    count = await captures.collection.of(owner.id).count({"processed": False})
+    return {"capture": capture, "inbox_count": count, "message": f"Captured as {capture.type}"}
+
+
+@routes.post("/{capture_id}/process", response_model=CaptureProcessed, response_model_exclude_none=True)
+async def process_capture(capture_id: str, body: Processing, owner: Owner) -> dict[str, Any]:
+    """Make a task, a note or a bookmark of a capture, or discard it."""
+    capture = await process(owner.id, capture_id, body.processed_as_type)
+    done = body.processed_as_type
+    return {"capture": capture, "message": "Discarded" if done is ProcessedAs.DISCARDED else f"It is a {done} now"}
