@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Body
-from pydantic import Field
 
-from functions.ownpilot.core.entry import Given, Moment, Shown
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.core.profile_store import (
     QUICK,
