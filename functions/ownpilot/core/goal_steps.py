@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -35,12 +36,12 @@ class GoalStep(Entry, prefix="step_"):
 
     model_config = example(title="Read the first chapter")
 
-    user_id: str = Field("", exclude=True)
+    user_id: Annotated[str, Field(exclude=True)] = ""
     goal_id: str
     title: str
     description: str | None = None
     status: StepStatus = StepStatus.PENDING
-    order_num: int = Field(0, ge=0, le=1_000_000_000)
+    order_num: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     dependencies: list[str] = []
     result: str | None = None
     completed_at: Moment | None = None
