@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Query
-from pydantic import create_model
 
 from functions.ownpilot.bookmarks import bookmarks
 from functions.ownpilot.core.capture_kinds import CaptureType, kind_of, link_in
@@ -63,19 +62,8 @@ captures = resource(
     required=("content",), readonly=("processed", "processed_as_type", "processed_as_id", "processed_at"),
     settle=Capture.settle, only=("get", "update", "delete"), answers=Answers(leave_out=True),
 )  # fmt: skip
+NewCapture = captures.shapes.new
 CaptureShown = captures.shapes.shown
-
-
-class NewCapture(Given):
-    """A thought to keep; type and address are found out when they are absent."""
-
-    model_config = example(content="What if the garden had a pond?", tags=["garden"])
-
-    content: str
-    type: CaptureType | None = None
-    tags: list[str] = []
-    source: str | None = None
-    url: str | None = None
 
 
 class Processing(Given):
@@ -86,16 +74,28 @@ class Processing(Given):
     processed_as_type: ProcessedAs
 
 
-CapturesShown: Any = create_model(
-    "CapturesShown", __base__=Shown, captures=(list[CaptureShown], ...), count=(int, ...), limit=(int, ...),
-    offset=(int, ...),
-)  # fmt: skip
-CaptureCreated: Any = create_model(
-    "CaptureCreated", __base__=Shown, capture=(CaptureShown, ...), inbox_count=(int, ...), message=(str, ...)
-)
-CaptureProcessed: Any = create_model(
-    "CaptureProcessed", __base__=Shown, capture=(CaptureShown, ...), message=(str, ...)
-)
+class Captures(Shown):
+    """Part of the captures, the newest first; `count` is the number of all that match."""
+
+    captures: list[CaptureShown]
+    count: int
+    limit: int
+    offset: int
+
+
+class Captured(Shown):
+    """The new capture, and the number of all that are not processed."""
+
+    capture: CaptureShown
+    inbox_count: int
+    message: str
+
+
+class Processed(Shown):
+    """The capture, with what it has become."""
+
+    capture: CaptureShown
+    message: str
 
 
 class _Target(NamedTuple):
@@ -173,30 +173,29 @@ async def find(owner: str, where: dict[str, object], tag: str | None, limit: int
     return Page(found[offset : offset + limit], total=len(found))
 
 
-@routes.get("", response_model=CapturesShown, response_model_exclude_none=True)
+@routes.get("", response_model_exclude_none=True)
 async def list_captures(
     owner: Owner,
     paging: Annotated[Paging, paging(20)],
     type_: Annotated[list[CaptureType] | None, EMPTY_IS_ABSENT, Query(alias="type")] = None,
     tag: str | None = None,
     processed: bool | None = None,
-) -> dict[str, Any]:
-    """The captures that match, the newest first; `count` is the number of all of them."""
+) -> Captures:
+    """The captures that match, the newest first."""
     page = await find(owner.id, given(type=type_, processed=processed), tag, paging.limit, paging.offset)
-    return {"captures": page.items, "count": page.total, "limit": paging.limit, "offset": paging.offset}
+    return Captures(captures=page.items, count=page.total, limit=paging.limit, offset=paging.offset)
 
 
-@routes.post("", status_code=201, response_model=CaptureCreated, response_model_exclude_none=True)
-async def create_capture(body: NewCapture, owner: Owner) -> dict[str, Any]:
-    """Keep a thought. `inboxCount` is the number of those that are not processed."""
-    capture = await captures.create(owner.id, body.model_dump(exclude_unset=True))
+@routes.post("", status_code=201, response_model_exclude_none=True)
+async def create_capture(body: NewCapture, owner: Owner) -> Captured:
+    """Keep a thought. Its type and its address are found out when they are absent."""
+    capture = await captures.create(owner.id, body)
     count = await captures.collection.of(owner.id).count({"processed": False})
-    return {"capture": capture, "inbox_count": count, "message": f"Captured as {capture.type}"}
+    return Captured(capture=capture, inbox_count=count, message=f"Captured: {capture.type}")
 
 
-@routes.post("/{capture_id}/process", response_model=CaptureProcessed, response_model_exclude_none=True)
-async def process_capture(capture_id: str, body: Processing, owner: Owner) -> dict[str, Any]:
+@routes.post("/{capture_id}/process", response_model_exclude_none=True)
+async def process_capture(capture_id: str, body: Processing, owner: Owner) -> Processed:
     """Make a task, a note or a bookmark of a capture, or discard it."""
     capture = await process(owner.id, capture_id, body.processed_as_type)
-    done = body.processed_as_type
-    return {"capture": capture, "message": "Discarded" if done is ProcessedAs.DISCARDED else f"It is a {done} now"}
+    return Processed(capture=capture, message=f"Processed: {body.processed_as_type}")

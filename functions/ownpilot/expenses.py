@@ -1,10 +1,10 @@
 """Expenses: what a person spends, and how much of it a month's budgets allow."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
-from pydantic import StringConstraints, create_model
+from pydantic import StringConstraints
 
 from functions.ownpilot.core.dates import AskedSpan, Span, today
 from functions.ownpilot.core.entry import Given, Shown
@@ -82,15 +82,32 @@ class Months(CategoriesShown):
     expense_count: int
 
 
-ExpensesShown: Any = create_model(
-    "ExpensesShown", __base__=CategoriesShown, expenses=(list[ExpenseShown], ...), total=(int, ...), limit=(int, ...),
-    offset=(int, ...),
-)  # fmt: skip
-ExpenseDeleted: Any = create_model("ExpenseDeleted", __base__=Shown, deleted=(ExpenseShown, ...))
-Figures: Any = create_model("ExpenseFigures", __base__=SummaryFigures, biggest_expenses=(list[ExpenseShown], ...))
-Summary: Any = create_model(
-    "ExpenseSummary", __base__=CategoriesShown, period=(PeriodShown, ...), summary=(Figures, ...)
-)
+class Expenses(CategoriesShown):
+    """Part of the expenses, the latest day first; `total` is the number of all that match."""
+
+    expenses: list[ExpenseShown]
+    total: int
+    limit: int
+    offset: int
+
+
+class ExpenseDeleted(Shown):
+    """The expense that was deleted."""
+
+    deleted: ExpenseShown
+
+
+class ExpenseFigures(SummaryFigures):
+    """Figures of a period, with its five largest expenses."""
+
+    biggest_expenses: list[ExpenseShown]
+
+
+class ExpenseSummary(CategoriesShown):
+    """What was spent in a period."""
+
+    period: PeriodShown
+    summary: ExpenseFigures
 
 
 async def _within(owner: str, span: Span) -> list[Expense]:
@@ -98,14 +115,14 @@ async def _within(owner: str, span: Span) -> list[Expense]:
     return [each async for each in expenses.collection.of(owner).all(order="date", between=span.between)]
 
 
-@routes.get("", response_model=ExpensesShown, response_model_exclude_none=True)
+@routes.get("", response_model_exclude_none=True)
 async def list_expenses(
     owner: Owner,
     paging: Annotated[Paging, paging(100)],
     span: AskedSpan,
     category: Annotated[list[ExpenseCategory] | None, EMPTY_IS_ABSENT, Query()] = None,
     search: str | None = None,
-) -> dict[str, Any]:
+) -> Expenses:
     """The expenses that match, the latest day first."""
     page, categories = await asyncio.gather(
         expenses.list(
@@ -115,36 +132,34 @@ async def list_expenses(
         categories_of(owner.id),
     )  # fmt: skip
     paging.link(page)
-    return {
-        "expenses": page.items, "total": page.total, "limit": paging.limit, "offset": paging.offset,
-        "categories": categories,
-    }  # fmt: skip
+    return Expenses(
+        expenses=page.items, total=page.total, limit=paging.limit, offset=paging.offset, categories=categories
+    )
 
 
-@routes.delete("/{expense_id}", response_model=ExpenseDeleted, response_model_exclude_none=True)
-async def delete_expense(expense_id: str, owner: Owner) -> dict[str, Expense]:
+@routes.delete("/{expense_id}", response_model_exclude_none=True)
+async def delete_expense(expense_id: str, owner: Owner) -> ExpenseDeleted:
     """Delete an expense; the answer shows it once more."""
     expense = await expenses.get(owner.id, expense_id)
     await expenses.delete(owner.id, expense_id)
-    return {"deleted": expense}
+    return ExpenseDeleted(deleted=expense)
 
 
-@routes.get("/summary", response_model=Summary, response_model_exclude_none=True)
+@routes.get("/summary", response_model_exclude_none=True)
 async def get_expense_summary(
     owner: Owner, asked: AskedSpan, period: PeriodName = PeriodName.THIS_MONTH
-) -> dict[str, Any]:
+) -> ExpenseSummary:
     """What was spent in a period, or from `startDate` to `endDate`. A query for each 1,000 expenses, and one more."""
     now, custom = today(), asked != Span(None, None)
     span = asked if custom else span_of(period, now)
     found, categories = await asyncio.gather(_within(owner.id, span), categories_of(owner.id))
     days = [each.date for each in found] or [now.isoformat()]
-    return {
-        "period": PeriodShown(
-            name="custom" if custom else period, start_date=span.first or min(days), end_date=span.last or max(days)
-        ),
-        "summary": {**dict(summary_of(found, categories)), "biggest_expenses": biggest_of(found)},
-        "categories": categories,
-    }
+    name = "custom" if custom else period
+    return ExpenseSummary(
+        period=PeriodShown(name=name, start_date=span.first or min(days), end_date=span.last or max(days)),
+        summary=ExpenseFigures(**dict(summary_of(found, categories)), biggest_expenses=biggest_of(found)),
+        categories=categories,
+    )
 
 
 @routes.get("/monthly", response_model_exclude_none=True)

@@ -3,9 +3,7 @@
 import asyncio
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any
-
-from pydantic import create_model
+from typing import Annotated
 
 from functions.ownpilot.core.dates import AskedSpan, Day, Span, today
 from functions.ownpilot.core.entry import Given, Moment, Shown
@@ -93,13 +91,25 @@ class HabitStats(Shown):
     habits: list[HabitLine]
 
 
-HabitDetails: Any = create_model(
-    "HabitDetails", __base__=Shown, habit=(HabitShown, ...), weekly_completions=(int, ...),
-    monthly_completions=(int, ...), completion_rate=(int, ...), recent_logs=(list[HabitLogShown], ...),
-)  # fmt: skip
-HabitCompleted: Any = create_model(
-    "HabitCompleted", __base__=Shown, log=(HabitLogShown, ...), habit=(HabitShown, ...), message=(str, ...)
-)
+class HabitDetails(Shown):
+    """A habit with what was done in the last 30 days, and how often in 7 and in 30 days.
+
+    `completion_rate` is the part of the target days of these 30 days that was reached, in whole percent.
+    """
+
+    habit: HabitShown
+    weekly_completions: int
+    monthly_completions: int
+    completion_rate: int
+    recent_logs: list[HabitLogShown]
+
+
+class HabitCompleted(Shown):
+    """What was done on the day, and the habit with its figures."""
+
+    log: HabitLogShown
+    habit: HabitShown
+    message: str
 
 
 async def complete(owner: str, habit_id: str, done: Completion) -> tuple[HabitLog, Habit]:
@@ -157,12 +167,11 @@ async def _counts(owner: str, habit_id: str) -> dict[str, int]:
     return {log.date: log.count async for log in logs_of(owner, habit_id).all()}
 
 
-@routes.get("/{habit_id}", response_model=HabitDetails, response_model_exclude_none=True)
-async def get_habit(habit_id: str, owner: Owner) -> dict[str, Any]:
-    """A habit with the logs of the last 30 days.
+@routes.get("/{habit_id}", response_model_exclude_none=True)
+async def get_habit(habit_id: str, owner: Owner) -> HabitDetails:
+    """A habit with what was done in the last 30 days.
 
-    `completionRate` is the part of the target days in these 30 days that was reached; those before the habit's first
-    day do not count, and today does only when it was reached.
+    Target days before the habit's first day do not count for the rate, and today does only when it was reached.
     """
     last = today()
     first = last - timedelta(days=MONTH - 1)
@@ -174,15 +183,13 @@ async def get_habit(habit_id: str, owner: Owner) -> dict[str, Any]:
     counts = {log.date: log.count for log in page.items}
     week = (last - timedelta(days=WEEK - 1)).isoformat()
     begun = min([habit.created_at.date().isoformat(), *counts])
-    return {
-        "habit": habit,
-        "weekly_completions": sum(count for day, count in counts.items() if day >= week),
-        "monthly_completions": sum(counts.values()),
-        "completion_rate": rate(
-            counts, habit, max(first, date.fromisoformat(begun)), last if habit.is_reached else last - timedelta(days=1)
-        ),
-        "recent_logs": page.items,
-    }
+    until = last if habit.is_reached else last - timedelta(days=1)
+    return HabitDetails(
+        habit=habit, weekly_completions=sum(count for day, count in counts.items() if day >= week),
+        monthly_completions=sum(counts.values()),
+        completion_rate=rate(counts, habit, max(first, date.fromisoformat(begun)), until),
+        recent_logs=[HabitLogShown.model_validate(log) for log in page.items],
+    )  # fmt: skip
 
 
 @routes.get("/{habit_id}/history", response_model_exclude_none=True)
@@ -200,13 +207,13 @@ async def list_habit_logs(
     return HabitLogs(logs=[HabitLogShown.model_validate(log) for log in page.items], count=page.total)
 
 
-@routes.post("/{habit_id}/complete", response_model=HabitCompleted, response_model_exclude_none=True)
-async def complete_habit(habit_id: str, body: Completion, owner: Owner) -> dict[str, Any]:
+@routes.post("/{habit_id}/complete", response_model_exclude_none=True)
+async def complete_habit(habit_id: str, body: Completion, owner: Owner) -> HabitCompleted:
     """Note that a habit was done. What is done on the same day adds up."""
     log, habit = await complete(owner.id, habit_id, body)
-    reached = log.count >= habit.target_count
-    message = f"{log.count} of {habit.target_count} on {log.date}" if not reached else f"Done on {log.date}"
-    return {"log": log, "habit": habit, "message": message}
+    return HabitCompleted(
+        log=HabitLogShown.model_validate(log), habit=habit, message=f"{log.count} of {habit.target_count} on {log.date}"
+    )
 
 
 @routes.get("/stats")
