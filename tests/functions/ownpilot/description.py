@@ -16,7 +16,7 @@ from tests.support.ownpilot import OwnPilot, data_of, refused
 
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
-    "summary", "ws",
+    "summary", "ws", "expenses", "pomodoro", "habits", "captures", "profile",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -25,6 +25,9 @@ NEW: dict[str, dict[str, Any]] = {
     "bookmarks": {"title": "t", "url": "https://example.com"},
     "calendar": {"title": "t", "startTime": "2030-01-01"},
     "contacts": {"name": "n"},
+    "expenses": {"amount": 1, "category": "food", "description": "d"},
+    "habits": {"name": "n"},
+    "captures": {"content": "c"},
 }
 BODIES: dict[str, dict[str, Any]] = {
     "/settings/api-key/{}": {"apiKey": "sk-some-key"},
@@ -33,6 +36,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/settings/default-model": {"model": "some"},
     "/settings/{}": {"value": 1},
     "/config-services/{}/entries": {"data": {"api_key": "a"}},
+    "/expenses/categories": {"category": "food", "budget": 1},
+    "/pomodoro/session/start": {"type": "work", "durationMinutes": 25},
+    "/captures/{}/process": {"processedAsType": "discarded"},
+    "/profile/data": {"category": "identity", "key": "name", "value": "n"},
+    "/profile/import": {"entries": []},
 }
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
@@ -68,13 +76,10 @@ def read(file: str) -> list[DocumentedRoute]:
             continue
         path = REGISTERED.get((row["method"], shape(row["path"])), row["path"])
         keys = row["data_keys"]
-        if keys in ("as PATCH", "task", "[]task") or " (toggles" in keys:
+        if keys in ("as PATCH", "task", "[]task", "expense") or " (toggles" in keys:
             keys = "id"
-        found.append(
-            DocumentedRoute(
-                row["method"], path, row.get("auth", "optional"), int(row.get("status", 200)), keys_of(keys)
-            )
-        )
+        status = int(row.get("status") or (201 if " 201 " in keys else 200))
+        found.append(DocumentedRoute(row["method"], path, row.get("auth", "optional"), status, keys_of(keys)))
     return found
 
 
@@ -90,6 +95,8 @@ class OwnPilotDescription(Description):
             "DELETE /api/v1/settings/api-key/{provider}",
             "DELETE /api/v1/settings/api-keys/{provider}",
             "POST /api/v1/settings/{key}",
+            "GET /api/v1/profile/{category}",
+            "PUT /api/v1/profile/{category}",
         }
     )
     client: OwnPilot
@@ -103,13 +110,23 @@ class OwnPilotDescription(Description):
         http = httpx.AsyncClient(base_url=environment.url, timeout=60, trust_env=False)
         async with httpx.AsyncClient(base_url=environment.url, timeout=60, trust_env=False) as own:
             self.client = OwnPilot(own, "default")
-            self.ids = {noun: (await self.client.post(f"/{noun}", **body))["id"] for noun, body in NEW.items()}
+            self.ids = {noun: await self._make(noun) for noun in NEW}
+            await self.client.post(f"/captures/{self.ids['captures']}/process", processedAsType="discarded")
             for due in ("2020-01-01", iso(datetime.now(UTC))):
                 await self.client.post("/tasks", title="t", dueDate=due)
             await self._make_service("contract")
             self.ids["entries"] = await self._make_entry()
         self.client = OwnPilot(http, "default")
         return http
+
+    async def _make(self, noun: str) -> str:
+        made = await self.client.post(f"/{noun}", **NEW[noun])
+        return (made if "id" in made else made[noun.removesuffix("s")])["id"]
+
+    async def _make_session(self, *, running: bool) -> None:
+        await self.client.send("POST", "/pomodoro/session/stop")
+        if running:
+            await self.client.post("/pomodoro/session/start", **BODIES["/pomodoro/session/start"])
 
     async def _make_service(self, name: str) -> str:
         body = {"name": name, "displayName": name, "category": "other", "configSchema": SCHEMA, "multiEntry": True}
@@ -124,12 +141,18 @@ class OwnPilotDescription(Description):
         path = route.path
         if "config-services/{name}/" in path:
             path = path.replace("{name}", "contract")
+        if "/pomodoro/session/" in path:
+            await self._make_session(running=not path.endswith("start"))
+        if path.endswith("/profile/data"):
+            await self.client.post("/profile/data", **BODIES["/profile/data"])
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
 
     async def id_for(self, route: DocumentedRoute) -> str:
-        noun, gone = segment(route.path), route.method == "DELETE"
+        noun, gone = segment(route.path), route.method == "DELETE" or route.path.endswith("/process")
         if noun in NEW:
-            return (await self.client.post(f"/{noun}", **NEW[noun]))["id"] if gone else self.ids[noun]
+            return await self._make(noun) if gone else self.ids[noun]
+        if noun == "profile":
+            return "identity"
         if "{entry_id}" in route.path:
             return await self._make_entry() if gone else self.ids["entries"]
         if noun == "config-services":
@@ -145,7 +168,8 @@ class OwnPilotDescription(Description):
             return {"json": {"name": "contract_new", "displayName": "x", "category": "x"}}
         if noun in NEW and route.method == "POST" and "{" not in path:
             return {"json": NEW[noun]}
-        return {"json": BODIES.get(path, {})} if route.method in ("POST", "PUT", "PATCH") else {}
+        has_body = route.method in ("POST", "PUT", "PATCH") or path == "/profile/data"
+        return {"json": BODIES.get(path, {})} if has_body else {}
 
     def data_of(self, answer: httpx.Response) -> dict[str, Any]:
         if "success" not in answer.json():  # the probes have no envelope
