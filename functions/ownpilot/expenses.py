@@ -61,7 +61,7 @@ class BudgetChanged(CategoriesShown):
     """The category that was changed, and all categories."""
 
     category: ExpenseCategory
-    budget: Money | None
+    budget: Money | None = None
     color: str
 
 
@@ -180,7 +180,7 @@ async def get_expense_categories(owner: Owner) -> CategoriesShown:
     return CategoriesShown(categories=await categories_of(owner.id))
 
 
-@routes.post("/categories")
+@routes.post("/categories", response_model_exclude_none=True)
 async def set_expense_category(body: BudgetChange, owner: Owner) -> BudgetChanged:
     """Change the budget or the colour of a category."""
     changed = body.model_fields_set - {"category"}

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
-from functions.ownpilot.core.dates import AskedSpan, Day, Span, today
+from functions.ownpilot.core.dates import AskedSpan, Day, today
 from functions.ownpilot.core.entry import Given, Moment, Shown
-from functions.ownpilot.core.habit_records import Count, Habit, HabitLog, log_id, logs_of, rate
+from functions.ownpilot.core.habit_records import Count, Habit, HabitLog, counts_of, log_id, logs_of, rate
 from functions.ownpilot.core.owner import Owner, routes_for
 from shared import tables
 from shared.http.bodies import example
@@ -122,14 +122,14 @@ async def complete(owner: str, habit_id: str, done: Completion) -> tuple[HabitLo
     day = done.date or today().isoformat()
     if not FIRST <= day <= (today() + timedelta(days=1)).isoformat():
         raise InvalidRequest(f"date: must be from {FIRST} to tomorrow")
-    collection, logs = habits.collection.of(owner), logs_of(owner, habit_id)
+    collection, own = habits.collection.of(owner), logs_of(owner, habit_id)
 
     async def read() -> tuple[Habit, dict[str, int]]:
-        habit, counts = await asyncio.gather(habits.get(owner, habit_id), _counts(owner, habit_id))
-        return habit, counts
+        habit, logs = await asyncio.gather(habits.get(owner, habit_id), _logs(owner, habit_id))
+        return habit, counts_of(logs)
 
     habit, counts = await read()
-    log = await _add(logs, HabitLog(
+    log = await _add(own, HabitLog(
         id=log_id(day), created_at=datetime.now(UTC), user_id=owner, habit_id=habit.id, date=day, count=done.count,
         notes=done.notes,
     ), exists=day in counts)  # fmt: skip
@@ -141,7 +141,7 @@ async def complete(owner: str, habit_id: str, done: Completion) -> tuple[HabitLo
             except tables.RecordChanged:
                 habit, counts = await read()
     except tables.RecordNotFound:  # deleted in between, so nobody would find the log again
-        await logs.clear()
+        await own.clear()
         raise
 
 
@@ -162,9 +162,9 @@ async def _add(logs: Collection[HabitLog], log: HabitLog, *, exists: bool) -> Ha
             exists = True
 
 
-async def _counts(owner: str, habit_id: str) -> dict[str, int]:
-    """Return how much was done on each day. A query for each 1,000 days."""
-    return {log.date: log.count async for log in logs_of(owner, habit_id).all()}
+async def _logs(owner: str, habit_id: str) -> list[HabitLog]:
+    """Return all logs of a habit, the latest day first. A query for each 1,000 days."""
+    return [log async for log in logs_of(owner, habit_id).all()]
 
 
 @routes.get("/{habit_id}", response_model_exclude_none=True)
@@ -174,21 +174,17 @@ async def get_habit(habit_id: str, owner: Owner) -> HabitDetails:
     Target days before the habit's first day do not count for the rate, and today does only when it was reached.
     """
     last = today()
-    first = last - timedelta(days=MONTH - 1)
-    span = Span(first.isoformat(), None)
-    habit, page = await asyncio.gather(
-        habits.get(owner.id, habit_id),
-        logs_of(owner.id, habit_id).page(between=span.between, order="-date", limit=2 * MONTH),
-    )
-    counts = {log.date: log.count for log in page.items}
-    week = (last - timedelta(days=WEEK - 1)).isoformat()
-    begun = min([habit.created_at.date().isoformat(), *counts])
-    until = last if habit.is_reached else last - timedelta(days=1)
+    week, month = (last - timedelta(days=number - 1) for number in (WEEK, MONTH))
+    habit, logs = await asyncio.gather(habits.get(owner.id, habit_id), _logs(owner.id, habit_id))
+    recent = [log for log in logs if log.date >= month.isoformat()]
+    begun = date.fromisoformat(min([habit.created_at.date().isoformat(), *(log.date for log in logs)]))
     return HabitDetails(
-        habit=habit, weekly_completions=sum(count for day, count in counts.items() if day >= week),
-        monthly_completions=sum(counts.values()),
-        completion_rate=rate(counts, habit, max(first, date.fromisoformat(begun)), until),
-        recent_logs=[HabitLogShown.model_validate(log) for log in page.items],
+        habit=habit, monthly_completions=sum(log.count for log in recent),
+        weekly_completions=sum(log.count for log in recent if log.date >= week.isoformat()),
+        completion_rate=rate(
+            counts_of(recent), habit, max(month, begun), last if habit.is_reached else last - timedelta(days=1)
+        ),
+        recent_logs=[HabitLogShown.model_validate(log) for log in recent],
     )  # fmt: skip
 
 

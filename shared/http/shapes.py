@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
 from fastapi import Query
 from pydantic import (
@@ -86,7 +86,8 @@ class Shapes:
         new = {key: (types[key], ...) if key in required else (info.annotation, info) for key, info in given.items()}
         patch = {key: (kind, None) for key, kind in types.items()}
         shown = {key: (_serialized(info), ...) for key, info in visible.items()}
-        shown |= {key: (info.return_type, ...) for key, info in model.model_computed_fields.items()}
+        for key, computed in model.model_computed_fields.items():
+            shown[key] = (get_type_hints(computed.wrapped_property.fget)["return"], ...)
         request, response = _base(RequestBody, model), _base(ResponseBody, model)
         self.new: Any = create(f"New{name}", __base__=request, **new)
         self.patch: Any = create(f"{name}Patch", __base__=request, **patch)

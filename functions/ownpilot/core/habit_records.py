@@ -52,8 +52,8 @@ class Habit(Entry, prefix="hab_"):
     is_archived: bool = False
     streak_longest: int = 0
     total_completions: int = 0
-    streak: int = Field(0, exclude=True)
-    reached_on: str | None = Field(None, exclude=True)
+    streak: int = Field(default=0, exclude=True)
+    reached_on: str | None = Field(default=None, exclude=True)
 
     @computed_field
     @property
@@ -111,6 +111,11 @@ _logs = PlainCollection("OwnpilotHabitLogs", HabitLog, plain=True)
 def logs_of(owner: str, habit_id: str) -> PlainCollection[HabitLog]:
     """Return the logs of one habit, which have a partition of their own."""
     return _logs.of(f"{owner} {habit_id}")
+
+
+def counts_of(logs: Iterable[HabitLog]) -> dict[str, int]:
+    """Return how much was done on each day."""
+    return {log.date: log.count for log in logs}
 
 
 def log_id(day: str) -> str:

@@ -173,7 +173,7 @@ class TestBudgets:
         second = await me.post("/expenses/categories", category="food", budget=12.34)
         assert second["categories"]["food"] == {"budget": 12.34, "color": "#000000"}
         third = await me.post("/expenses/categories", category="food", budget=None, color=None)
-        assert (third["budget"], "budget" in third["categories"]["food"]) == (None, False)
+        assert "budget" not in third and "budget" not in third["categories"]["food"]
         assert third["color"] != "#000000"
         assert (await me.get("/expenses/categories"))["categories"] == third["categories"]
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.ownpilot.core.dates import today
@@ -185,6 +185,7 @@ class TestFigures:
 
 
 class TestStreaks:
+    @settings(deadline=None)
     @given(
         st.sets(st.integers(min_value=0, max_value=40)), st.sets(st.integers(min_value=0, max_value=6), min_size=1),
         st.integers(min_value=0, max_value=42),

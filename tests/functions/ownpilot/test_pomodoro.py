@@ -103,11 +103,12 @@ class TestSettings:
 @pytest.mark.usefixtures("account")
 class TestStats:
     async def keep(self, owner: str, ended: datetime, type_: str, status: str, minutes: int = 25) -> None:
-        at = "completed_at" if status == "completed" else "interrupted_at"
+        done = status == "completed"
         await sessions.of(owner).insert(
             PomodoroSession(
                 created_at=ended - timedelta(minutes=minutes), type=SessionType(type_), status=SessionStatus(status),
-                duration_minutes=minutes, running=None, **{at: ended},
+                duration_minutes=minutes, running=None, completed_at=ended if done else None,
+                interrupted_at=None if done else ended,
             )
         )  # fmt: skip
 
