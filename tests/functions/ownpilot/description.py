@@ -2,6 +2,7 @@
 
 import csv
 import re
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tests.support.ownpilot import OwnPilot, data_of, refused
 
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
-    "summary", "ws",
+    "summary", "ws", "custom-data", "memories", "goals",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -25,7 +26,10 @@ NEW: dict[str, dict[str, Any]] = {
     "bookmarks": {"title": "t", "url": "https://example.com"},
     "calendar": {"title": "t", "startTime": "2030-01-01"},
     "contacts": {"name": "n"},
+    "memories": {"type": "fact", "content": "c"},
+    "goals": {"title": "t"},
 }
+TABLE = {"displayName": "t", "columns": [{"name": "title", "type": "text"}]}
 BODIES: dict[str, dict[str, Any]] = {
     "/settings/api-key/{}": {"apiKey": "sk-some-key"},
     "/settings/api-keys": {"provider": "some", "apiKey": "sk-some-key"},
@@ -33,6 +37,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/settings/default-model": {"model": "some"},
     "/settings/{}": {"value": 1},
     "/config-services/{}/entries": {"data": {"api_key": "a"}},
+    "/custom-data/tables": {"name": "contract_new", **TABLE},
+    "/custom-data/tables/{}/records": {"data": {"title": "t"}},
+    "/custom-data/tables/{}/records/{}": {"data": {"title": "t"}},
+    "/custom-data/tables/{}/search": {"query": "t"},
+    "/custom-data/records/{}": {"data": {"title": "t"}},
+    "/memories/search": {"query": "t"},
+    "/goals/{}/steps": {"title": "t"},
 }
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
@@ -68,7 +79,7 @@ def read(file: str) -> list[DocumentedRoute]:
             continue
         path = REGISTERED.get((row["method"], shape(row["path"])), row["path"])
         keys = row["data_keys"]
-        if keys in ("as PATCH", "task", "[]task") or " (toggles" in keys:
+        if keys in ("as PATCH", "task", "[]task") or keys.startswith(("record ", "[]record ")) or " (toggles" in keys:
             keys = "id"
         found.append(
             DocumentedRoute(
@@ -103,13 +114,34 @@ class OwnPilotDescription(Description):
         http = httpx.AsyncClient(base_url=environment.url, timeout=60, trust_env=False)
         async with httpx.AsyncClient(base_url=environment.url, timeout=60, trust_env=False) as own:
             self.client = OwnPilot(own, "default")
-            self.ids = {noun: (await self.client.post(f"/{noun}", **body))["id"] for noun, body in NEW.items()}
+            self.ids = {noun: await self._make(noun) for noun in NEW}
+            self.ids["steps"] = await self._make_step()
+            await self._make_table("contract")
+            self.ids["records"] = await self._make_record()
             for due in ("2020-01-01", iso(datetime.now(UTC))):
                 await self.client.post("/tasks", title="t", dueDate=due)
             await self._make_service("contract")
             self.ids["entries"] = await self._make_entry()
         self.client = OwnPilot(http, "default")
         return http
+
+    async def _make(self, noun: str) -> str:
+        made = await self.client.post(f"/{noun}", **self._new(noun))
+        return made.get("goal", made.get("memory", made))["id"]
+
+    def _new(self, noun: str) -> dict[str, Any]:
+        return {**NEW[noun], "content": str(uuid.uuid4())} if noun == "memories" else NEW[noun]
+
+    async def _make_step(self) -> str:
+        return (await self.client.post(f"/goals/{self.ids['goals']}/steps", title="t"))["steps"][0]["id"]
+
+    async def _make_table(self, name: str) -> str:
+        answer = await self.client.send("POST", "/custom-data/tables", json={"name": name, **TABLE})
+        assert answer.status_code == 201 or "exists already" in answer.text, answer.text
+        return name
+
+    async def _make_record(self) -> str:
+        return (await self.client.post("/custom-data/tables/contract/records", data={"title": "t"}))["id"]
 
     async def _make_service(self, name: str) -> str:
         body = {"name": name, "displayName": name, "category": "other", "configSchema": SCHEMA, "multiEntry": True}
@@ -124,12 +156,24 @@ class OwnPilotDescription(Description):
         path = route.path
         if "config-services/{name}/" in path:
             path = path.replace("{name}", "contract")
+        if path.endswith(("_id}", "/records", "/search")):
+            path = path.replace("{table}", "contract")
+        if "{step_id}" in path:
+            path = path.replace("{goal_id}", self.ids["goals"])
+        if route.method == "POST" and path.endswith("/memories"):
+            path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
 
     async def id_for(self, route: DocumentedRoute) -> str:
         noun, gone = segment(route.path), route.method == "DELETE"
+        if "{step_id}" in route.path:
+            return await self._make_step() if gone else self.ids["steps"]
+        if noun == "custom-data":
+            if "{record_id}" in route.path:
+                return await self._make_record() if gone else self.ids["records"]
+            return await self._make_table("unwanted" if gone else "contract")
         if noun in NEW:
-            return (await self.client.post(f"/{noun}", **NEW[noun]))["id"] if gone else self.ids[noun]
+            return await self._make(noun) if gone else self.ids[noun]
         if "{entry_id}" in route.path:
             return await self._make_entry() if gone else self.ids["entries"]
         if noun == "config-services":
@@ -143,8 +187,10 @@ class OwnPilotDescription(Description):
         path, noun = shape(route.path.removeprefix("/api/v1")), segment(route.path)
         if path == "/config-services" and route.method == "POST":
             return {"json": {"name": "contract_new", "displayName": "x", "category": "x"}}
-        if noun in NEW and route.method == "POST" and "{" not in path:
-            return {"json": NEW[noun]}
+        if route.path.endswith("/tables/{table}/search") and route.method == "GET":
+            return {"params": {"q": "t"}}
+        if route.method == "POST" and path == f"/{noun}" and noun in NEW:
+            return {"json": self._new(noun)}
         return {"json": BODIES.get(path, {})} if route.method in ("POST", "PUT", "PATCH") else {}
 
     def data_of(self, answer: httpx.Response) -> dict[str, Any]:
