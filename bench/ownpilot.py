@@ -14,7 +14,10 @@ from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
 from functions.ownpilot.core.audit_log import Subject, events, record_event
+from functions.ownpilot.core.custom_records import add_record, list_records, search_records
+from functions.ownpilot.core.custom_tables import create_table
 from functions.ownpilot.core.envelope import OwnpilotEnvelope
+from functions.ownpilot.memories import Memory, MemoryType, find_memories, memories
 from functions.ownpilot.notes import Note, notes
 from infra.emulator import azurite
 from infra.emulator.processes import ROOT
@@ -27,6 +30,9 @@ LISTS = {100: (1, 10), 2_000: (2, 80), 10_000: (10, 400)}
 
 EVENTS = (100, *([100_000] if os.environ.get("FULL") else []))
 """100,000 only when asked for: to make them takes minutes."""
+
+OWN_ROWS = (100, 10_000)
+MEMORIES = 2_000
 
 _START = """
 import function_app, time
@@ -50,6 +56,9 @@ async def run() -> list[Figure]:
             figures += await _kept(size)
         for size in EVENTS:
             figures += await _audit(size)
+        for size in OWN_ROWS:
+            figures += await _own_table(size)
+        figures += await _memories()
         figures += await _wire_format()
     return [*figures, *_start()]
 
@@ -94,6 +103,31 @@ async def _audit(size: int) -> list[Figure]:
     where = {"type": "tool.error"}
     filtered = await measured(f"filtered page of {size:,} events", lambda: events.of("bench").page(where), timed)
     return _bounded([*page, *filtered], 2, None)
+
+
+async def _own_table(size: int) -> list[Figure]:
+    """A page of an own table with its total, and a search that reads the whole table."""
+    timed, owner = await _fresh(), f"owner {size}"
+    columns = [{"name": "title", "type": "text"}, {"name": "servings", "type": "number"}]
+    table = await create_table(owner, {"name": "recipes", "displayName": "Recipes", "columns": columns})
+    for number in range(size):
+        await add_record(owner, table, {"title": f"Recipe {number}", "servings": number % 10})
+    page = await measured(f"page of {size:,} rows of an own table", lambda: list_records(owner, table), timed)
+    search = lambda: search_records(owner, table, "recipe 7")  # noqa: E731
+    return [*_bounded(page, 2, None), *await measured(f"search in {size:,} rows of an own table", search, timed)]
+
+
+async def _memories() -> list[Figure]:
+    timed = await _fresh()
+    own = memories.collection.of("bench")
+    for number in range(MEMORIES):
+        memory = Memory(type=MemoryType.FACT, content=f"Fact {number}: {'c' * 100} word", tags=["a"])
+        memory.settle()
+        await own.insert(memory)
+    found = await measured(
+        f"search in {MEMORIES:,} memories", lambda: find_memories("bench", "word fact 7"), timed
+    )  # fmt: skip
+    return _bounded(found, 2, 80)
 
 
 async def _wire_format() -> list[Figure]:

@@ -83,7 +83,7 @@ class Captures(Shown):
     offset: int
 
 
-class Captured(Shown):
+class CaptureKept(Shown):
     """The new capture, and the number of all that are not processed."""
 
     capture: CaptureShown
@@ -91,7 +91,7 @@ class Captured(Shown):
     message: str
 
 
-class Processed(Shown):
+class CaptureProcessed(Shown):
     """The capture, with what it has become."""
 
     capture: CaptureShown
@@ -138,21 +138,21 @@ async def process(owner: str, capture_id: str, wanted: ProcessedAs) -> Capture:
 
     def mark(it: Capture) -> None:
         if it.processed and target and made and it.processed_as_id != made.id:
-            raise _Lost
+            raise _BecameAnother
         _check_open(it)
         it.processed, it.processed_as_type, it.processed_at = True, wanted, datetime.now(UTC)
         it.processed_as_id = made.id if made else None
 
     try:
         return await captures.collection.of(owner).update(capture, mark)
-    except _Lost:  # another request has made something else of it in the meantime
+    except _BecameAnother:  # another request has made something else of it in the meantime
         assert target and made
         with contextlib.suppress(tables.RecordNotFound):
             await target.resource.delete(owner, made.id)
         raise _was_processed() from None
 
 
-class _Lost(Exception):
+class _BecameAnother(Exception):
     """The capture has become something else."""
 
 
@@ -187,15 +187,15 @@ async def list_captures(
 
 
 @routes.post("", status_code=201, response_model_exclude_none=True)
-async def create_capture(body: NewCapture, owner: Owner) -> Captured:
+async def create_capture(body: NewCapture, owner: Owner) -> CaptureKept:
     """Keep a thought. Its type and its address are found out when they are absent."""
     capture = await captures.create(owner.id, body)
     count = await captures.collection.of(owner.id).count({"processed": False})
-    return Captured(capture=capture, inbox_count=count, message=f"Captured: {capture.type}")
+    return CaptureKept(capture=capture, inbox_count=count, message=f"Captured: {capture.type}")
 
 
 @routes.post("/{capture_id}/process", response_model_exclude_none=True)
-async def process_capture(capture_id: str, body: Processing, owner: Owner) -> Processed:
+async def process_capture(capture_id: str, body: Processing, owner: Owner) -> CaptureProcessed:
     """Make a task, a note or a bookmark of a capture, or discard it."""
     capture = await process(owner.id, capture_id, body.processed_as_type)
-    return Processed(capture=capture, message=f"Processed: {body.processed_as_type}")
+    return CaptureProcessed(capture=capture, message=f"Processed: {body.processed_as_type}")

@@ -54,7 +54,7 @@ class Memory(Entry):
     accessed_count: int = 0
     accessed_at: Moment | None = None
     metadata: dict[str, Any] = {}
-    fingerprint: str = Field("", exclude=True)
+    fingerprint: Annotated[str, Field(exclude=True)] = ""
 
     def settle(self) -> None:
         """Set what follows from type and content."""

@@ -32,7 +32,7 @@ routes = routes_for("pomodoro")
 SETTINGS = f"{settings_store.INTERNAL}pomodoro"
 
 
-class Stop(Given):
+class SessionStop(Given):
     """Why a session is stopped."""
 
     model_config = example(reason="The telephone rang")
@@ -138,7 +138,7 @@ async def start_session(body: NewSession, owner: Owner) -> Changed:
 
 
 @routes.post("/session/stop", response_model_exclude_unset=True)
-async def stop_session(body: Stop, owner: Owner) -> Changed:
+async def stop_session(body: SessionStop, owner: Owner) -> Changed:
     """Stop the session that runs before its end: it counts as an interruption."""
     session = await end(owner.id, SessionStatus.INTERRUPTED, body.reason)
     return Changed(session=shown(session), message="The session was stopped")

@@ -17,7 +17,7 @@ PACKED = 1 << 30  # bytes of the files in a folder that is uploaded as an archiv
 AHEAD = 4 << 20  # bytes of output that are read while a file is uploaded; when there are more, the command waits
 
 
-class Capture:
+class LineCapture:
     """Passes lines on to the pusher, each after the file that it names was uploaded or could not be.
 
     A thread of its own does that, so that output which comes during an upload is known with the time at which it came.

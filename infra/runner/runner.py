@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from capture import Capture
+from capture import LineCapture
 from files import MAX_TEXT, Kept, keep, read_report, readable
 from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
 from push import PATIENCE, JobApi, Over, Pusher, connect
@@ -85,9 +85,9 @@ def work(order: Order) -> int | None:
         pusher = Pusher(JobApi(order.url, order.token))
     else:
         pusher = Pusher(JobApi(order.url, order.token))
-        sink: Pusher | Capture = pusher
+        sink: Pusher | LineCapture = pusher
         if order.capture:
-            sink = Capture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
+            sink = LineCapture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
         variables = {**os.environ, HOME: str(Path(__file__).parent), **order.environment, "PYTHONUNBUFFERED": "1"}
         killed = kills_for_memory()
         end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink, order.log_limit)
@@ -165,7 +165,7 @@ def run(
     timeout: float,
     redactor: Redactor,
     pusher: Pusher,
-    sink: "Pusher | Capture",
+    sink: "Pusher | LineCapture",
     log_limit: int | None = None,
 ) -> dict[str, Any]:
     """Run the command in its own process group, its output going through `sink` to `pusher`; return how it ended.
@@ -211,7 +211,7 @@ class OutputReader(threading.Thread):
     """Reads a command's output to its end, masks secrets in it and writes it to a sink."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | Capture", limit: int | None
+        self, process: "subprocess.Popen[bytes]", redactor: Redactor, sink: "Pusher | LineCapture", limit: int | None
     ):
         super().__init__(daemon=True)
         assert process.stdout
@@ -245,7 +245,7 @@ class OutputReader(threading.Thread):
         while self.is_alive() and waited < GRACE and time.monotonic() - since < PATIENCE:
             waited += STEP if self._reading else 0.0
             self.join(STEP)
-        if isinstance(self._sink, Capture):
+        if isinstance(self._sink, LineCapture):
             self._sink.finish()
 
 

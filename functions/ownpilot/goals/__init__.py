@@ -61,9 +61,9 @@ class Goal(Entry, prefix="goal_"):
     progress: Annotated[int, within(0, 100)] = 0
     completed_at: Moment | None = None
     metadata: dict[str, Any] = {}
-    parent: str = Field(ROOTS, exclude=True)
+    parent: Annotated[str, Field(exclude=True)] = ROOTS
     """By which lists are filtered: the parent's id, or `ROOTS`."""
-    steps: list[GoalStep] = Field([], exclude=True)
+    steps: Annotated[list[GoalStep], Field(exclude=True)] = []
 
     def settle(self) -> None:
         """Set what follows from status, parent and steps."""

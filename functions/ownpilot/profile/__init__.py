@@ -32,14 +32,14 @@ from functions.ownpilot.core.profile_words import (
     values_in,
 )
 from functions.ownpilot.profile.bodies import (
-    CategoryShown,
     EntryName,
-    EntryShown,
     Export,
     Import,
     Imported,
     Object,
+    ProfileCategory,
     ProfileChange,
+    ProfileEntryShown,
     ProfileMeta,
     ProfileShown,
     QuickDone,
@@ -68,12 +68,12 @@ def _shown(profile: Profile) -> ProfileShown:
     return ProfileShown.model_validate({"userId": profile.owner, "meta": meta, **both})
 
 
-def _category(profile: Profile, category: str, limit: int, offset: int) -> CategoryShown:
+def _category(profile: Profile, category: str, limit: int, offset: int) -> ProfileCategory:
     name = naming_of(category)
     own = [entry for entry in profile.in_order if name(entry.place)[0] == category]
-    return CategoryShown(
+    return ProfileCategory(
         category=category, data=shown(profile.values(), [category], name)[category], count=len(own),
-        entries=[EntryShown.model_validate(entry) for entry in own[offset : offset + limit]],
+        entries=[ProfileEntryShown.model_validate(entry) for entry in own[offset : offset + limit]],
     )  # fmt: skip
 
 
@@ -131,10 +131,10 @@ async def get_profile_summary(owner: Owner) -> SummaryShown:
 
 
 @routes.post("/data", status_code=201)
-async def set_profile_entry(body: NewEntry, owner: Owner) -> EntryShown:
+async def set_profile_entry(body: NewEntry, owner: Owner) -> ProfileEntryShown:
     """Store one entry, in place of the one with the same category and key."""
     (entry,) = await put_entries(await profile_of(owner.id), [body])
-    return EntryShown.model_validate(entry)
+    return ProfileEntryShown.model_validate(entry)
 
 
 @routes.delete("/data")
@@ -149,7 +149,9 @@ async def export_profile(owner: Owner) -> Export:
     """All entries, in the form that an import takes."""
     found = (await profile_of(owner.id)).in_order
     return Export(
-        entries=[EntryShown.model_validate(entry) for entry in found], count=len(found), exported_at=datetime.now(UTC)
+        entries=[ProfileEntryShown.model_validate(entry) for entry in found],
+        count=len(found),
+        exported_at=datetime.now(UTC),
     )
 
 
@@ -176,7 +178,7 @@ async def set_up_profile(body: QuickSetup, owner: Owner) -> QuickDone:
 @routes.get("/{category}")
 async def get_profile_category(
     category: str, owner: Owner, paging: Annotated[Paging, paging(MAX_LIMIT)]
-) -> CategoryShown:
+) -> ProfileCategory:
     """One category, in the vocabulary that has it."""
     return _category(await profile_of(owner.id), _known(category), paging.limit, paging.offset)
 
@@ -184,7 +186,7 @@ async def get_profile_category(
 @routes.put("/{category}")
 async def replace_profile_category(
     category: str, body: Annotated[Object, Body(examples=[{"name": "Ann"}])], owner: Owner
-) -> CategoryShown:
+) -> ProfileCategory:
     """Replace one category, in the vocabulary that has it."""
     change = checked(ProfileChange, {_known(category): body})
     profile = await _change(owner.id, change.given(), replace=True)

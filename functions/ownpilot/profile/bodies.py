@@ -69,7 +69,7 @@ class SummaryShown(Shown):
     summary: str
 
 
-class EntryShown(Shown):
+class ProfileEntryShown(Shown):
     """One entry, as an import takes it."""
 
     id: str
@@ -85,12 +85,12 @@ class EntryShown(Shown):
     updated_at: Moment
 
 
-class CategoryShown(Shown):
+class ProfileCategory(Shown):
     """A category: all of it as one object, part of its entries, and the number of all of them."""
 
     category: str
     data: Object
-    entries: list[EntryShown]
+    entries: list[ProfileEntryShown]
     count: int
 
 
@@ -106,7 +106,7 @@ class EntryName(Given):
 class Export(Shown):
     """All entries."""
 
-    entries: list[EntryShown]
+    entries: list[ProfileEntryShown]
     count: int
     exported_at: Moment
 
