@@ -269,13 +269,16 @@ class TestImport:
         entries = [
             {"category": "work", "key": f"k{number}", "value": number, "data": None, "confidence": 1, "source": "x",
              "sensitive": False, "id": "x", "userId": "x", "createdAt": "2026-01-01", "updatedAt": "2026-01-01"}
-            for number in range(2500)
+            for number in range(2100)
         ]  # fmt: skip
         assert (await me.post("/profile/import", entries=[*entries, entries[0] | {"value": "last"}]))[
             "imported"
-        ] == 2500
+        ] == 2100
+        too_many = await me.send("POST", "/profile/import", json={"entries": [0] * 200_001})
+        refused(too_many, 413, "PAYLOAD_TOO_LARGE")
+        refused(await me.send("POST", "/profile/import", json={"entries": [{}] * 10_001}), 400)
         work = (await me.get("/profile"))["work"]
-        assert (len(work), work["k0"], work["k2499"]) == (2500, "last", 2499)
+        assert (len(work), work["k0"], work["k2099"]) == (2100, "last", 2099)
 
     async def test_a_wrong_entry_is_named_and_nothing_is_stored(self, me: OwnPilot):
         right = {"category": "work", "key": "a", "value": 1}
