@@ -36,7 +36,7 @@ class ProcessedAs(StrEnum):
     DISCARDED = "discarded"
 
 
-class Capture(Entry, prefix="cap_"):
+class QuickCapture(Entry, prefix="cap_"):
     """A thought; `processed_as_id` is the task, note or bookmark that it became."""
 
     model_config = example(content="What if the garden had a pond?", tags=["garden"])
@@ -58,9 +58,9 @@ class Capture(Entry, prefix="cap_"):
 
 
 captures = resource(
-    routes, Collection("OwnpilotCaptures", Capture, plain=True), Owner,
+    routes, Collection("OwnpilotCaptures", QuickCapture, plain=True), Owner,
     required=("content",), readonly=("processed", "processed_as_type", "processed_as_id", "processed_at"),
-    settle=Capture.settle, only=("get", "update", "delete"), answers=Answers(leave_out=True),
+    settle=QuickCapture.settle, only=("get", "update", "delete"), answers=Answers(leave_out=True),
 )  # fmt: skip
 NewCapture = captures.shapes.new
 CaptureShown = captures.shapes.shown
@@ -105,7 +105,7 @@ class _Target(NamedTuple):
     values: dict[str, Any]
 
 
-def _target(capture: Capture, wanted: ProcessedAs) -> _Target | None:
+def _target(capture: QuickCapture, wanted: ProcessedAs) -> _Target | None:
     """Return what a capture becomes, None for one that is discarded. `InvalidRequest`: a bookmark needs an address."""
     content, tags = capture.content, capture.tags
     title = next(line.strip() for line in content.splitlines() if line.strip())[:TITLE]
@@ -123,7 +123,7 @@ def _target(capture: Capture, wanted: ProcessedAs) -> _Target | None:
             return None
 
 
-async def process(owner: str, capture_id: str, wanted: ProcessedAs) -> Capture:
+async def process(owner: str, capture_id: str, wanted: ProcessedAs) -> QuickCapture:
     """Make a task, a note or a bookmark of a capture, or discard it. `RecordNotFound`; `Conflict` when it was done.
 
     The new record comes first; its id follows from the capture, so a repeat after a crash finds it instead of making
@@ -136,7 +136,7 @@ async def process(owner: str, capture_id: str, wanted: ProcessedAs) -> Capture:
         with tables.repeatable(capture.created_at, lambda: capture.id):
             made = await target.resource.create(owner, target.values)
 
-    def mark(it: Capture) -> None:
+    def mark(it: QuickCapture) -> None:
         if it.processed and target and made and it.processed_as_id != made.id:
             raise _BecameAnother
         _check_open(it)
@@ -160,12 +160,12 @@ def _was_processed() -> Conflict:
     return Conflict("This capture was processed already")
 
 
-def _check_open(capture: Capture) -> None:
+def _check_open(capture: QuickCapture) -> None:
     if capture.processed:
         raise _was_processed()
 
 
-async def find(owner: str, where: dict[str, object], tag: str | None, limit: int, offset: int) -> Page[Capture]:
+async def find(owner: str, where: dict[str, object], tag: str | None, limit: int, offset: int) -> Page[QuickCapture]:
     """Return a page of the captures that match and have this tag, the newest first. A query for each 1,000."""
     if not tag:
         return await captures.list(owner, where, limit=limit, offset=offset)

@@ -1,6 +1,5 @@
 """Uploading the files that lines of output name, at the moment when the line is read."""
 
-import http.client
 import json
 import os
 import re
@@ -17,7 +16,7 @@ PACKED = 1 << 30  # bytes of the files in a folder that is uploaded as an archiv
 AHEAD = 4 << 20  # bytes of output that are read while a file is uploaded; when there are more, the command waits
 
 
-class LineCapture:
+class Capture:
     """Passes lines on to the pusher, each after the file that it names was uploaded or could not be.
 
     A thread of its own does that, so that output which comes during an upload is known with the time at which it came.
@@ -108,7 +107,7 @@ class LineCapture:
         try:
             try:
                 report["file"] = self._put(os.fsdecode(raw.strip()), path)
-            except (OSError, ValueError, http.client.HTTPException) as error:
+            except (OSError, ValueError) as error:
                 report["reason"] = readable(getattr(error, "strerror", None) or str(error))[:MAX_TEXT]
             self._api.post("/captures", json.dumps(report).encode(), "application/json")
         except Over:

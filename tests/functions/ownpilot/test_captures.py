@@ -75,7 +75,7 @@ class TestCaptures:
         changed = await me.data("PATCH", f"/captures/{capture['id']}", json=body)
         assert (changed["content"], changed["tags"], changed["processed"]) == ("y", ["z"], False)
         assert await me.get(f"/captures/{capture['id']}") == changed
-        assert await me.data("DELETE", f"/captures/{capture['id']}") == {"message": "Capture deleted"}
+        assert await me.data("DELETE", f"/captures/{capture['id']}") == {"message": "Quick capture deleted"}
 
     async def test_another_person_sees_none_of_it(self, me: OwnPilot):
         capture = (await me.post("/captures", content="x"))["capture"]

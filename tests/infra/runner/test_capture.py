@@ -47,7 +47,7 @@ def app(uploads: str) -> SlowApp:
 
 
 def capture_to(app: App, pusher: Pusher, folder: Path) -> Any:
-    return capture.LineCapture(PATTERN, folder, folder, app, pusher)
+    return capture.Capture(PATTERN, folder, folder, app, pusher)
 
 
 def test_output_that_comes_during_an_upload_is_passed_on_after_it_with_its_own_time(app: SlowApp, tmp_path: Path):
