@@ -167,6 +167,8 @@ class MemoriesFound(Shown):
 class Boost(Given):
     """How much more important a memory becomes."""
 
+    model_config = example(amount=0.2)
+
     amount: Annotated[float, Field(gt=0, le=1)] = STEP
 
 
