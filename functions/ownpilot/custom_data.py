@@ -157,8 +157,8 @@ async def list_custom_records(
         offset=paging.offset, cursor=paging.cursor,
     )  # fmt: skip
     paging.link(page)
-    more = bool(page.cursor) or paging.offset + len(page.items) < page.total
-    return Records(records=page.items, total=page.total, limit=paging.limit, offset=paging.offset, has_more=more)  # type: ignore[arg-type]
+    part = {"limit": paging.limit, "offset": paging.offset, "has_more": page.cursor is not None}
+    return {"records": page.items, "total": page.total, **part}
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -219,7 +219,11 @@ async def find_custom_records(
 ) -> list[CustomRecord]:
     """The same with the text in the query, as a bare array."""
     found = await table_of(owner.id, table)
-    return (await search_records(owner.id, found, q, limit=paging.limit, offset=paging.offset)).items
+    page = await search_records(
+        owner.id, found, q, limit=paging.limit, offset=paging.offset, cursor=paging.cursor
+    )  # fmt: skip
+    paging.link(page)
+    return page.items
 
 
 @routes.put("/records/{record_id}", response_model=RecordShown)

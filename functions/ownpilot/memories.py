@@ -88,7 +88,7 @@ async def remember(owner: str, values: Mapping[str, Any] | BaseModel) -> tuple[M
     `BadRequest` as in `create`. 2 or 3 calls, and one a minute that counts.
     """
     memory = memories.make(owner, values)
-    await memories.admit(owner)
+    kept = await memories.admit(owner)
 
     def strengthen(stored: Memory) -> None:
         if stored is not memory:
@@ -96,7 +96,9 @@ async def remember(owner: str, values: Mapping[str, Any] | BaseModel) -> tuple[M
 
     own = memories.collection.of(owner)
     stored = await own.put("fingerprint", memory.fingerprint, strengthen, lambda: memory)
-    return stored, stored.id == memory.id
+    is_new = stored.id == memory.id
+    kept.records += is_new
+    return stored, is_new
 
 
 async def recall(owner: str, memory_id: str) -> Memory:
@@ -164,6 +166,8 @@ class MemoriesFound(Shown):
 
 class Boost(Given):
     """How much more important a memory becomes."""
+
+    model_config = example(amount=0.2)
 
     amount: Annotated[float, Field(gt=0, le=1)] = STEP
 

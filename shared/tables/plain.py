@@ -12,7 +12,7 @@ from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import WITHOUT, R
-from shared.tables.errors import BadCursor, MissingIndex, RefusedWrite, ServiceRefused, TooManyRecords
+from shared.tables.errors import MissingIndex, RefusedWrite, ServiceRefused, TooManyRecords
 from shared.tables.page import Asked, Filter, Page, PageOptions, Place, directions
 from shared.tables.ranges import Between, bounds, moments, within
 from shared.tables.reading import Reader
@@ -141,12 +141,7 @@ class PlainCollection(Collection[R]):
 
     async def _cut(self, found: list[R], partial: set[str], fields: list[tuple[str, bool]], asked: Asked) -> Page[R]:
         """The part of these records that is asked for, sorted by these fields, with their long texts."""
-        offset, limit = asked.offset, asked.limit
-        if asked.cursor:
-            place = Place.parse(asked.cursor)
-            if place.start:
-                raise BadCursor(f"{asked.cursor!r} is a cursor of another list")
-            offset = place.offset
+        offset, limit = Place.offset_of(asked.cursor) if asked.cursor else asked.offset, asked.limit
         memory.sort(found, fields)
         items = found[offset : offset + limit]
         await self.complete(items, [place for place, record in enumerate(items) if record.id in partial])

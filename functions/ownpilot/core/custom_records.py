@@ -11,6 +11,7 @@ from functions.ownpilot.core.entry import Entry
 from shared import tables
 from shared.deferred import defer
 from shared.tables import Collection, Page
+from shared.tables.page import Place
 
 SLICE = 300
 """Seconds after which the deletion of records is continued in another call: no Function runs longer than 600."""
@@ -84,22 +85,26 @@ async def list_records(
         own = custom_records.of(owner)
         return await own.page({"table_id": table.id}, limit=limit, offset=offset, cursor=cursor)
     wanted = table.criteria(equal)
-    return await _chosen(
-        owner, table, lambda data: all(_same(data.get(name), value) for name, value in wanted.items()), limit, offset
-    )
+
+    def fits(data: dict[str, Any]) -> bool:
+        return all(_same(data.get(name), value) for name, value in wanted.items())
+
+    return await _chosen(owner, table, fits, limit, offset, cursor)
 
 
 async def search_records(
-    owner: str, table: CustomTable, text: str, *, limit: int = 20, offset: int = 0
+    owner: str, table: CustomTable, text: str, *, limit: int = 20, offset: int = 0, cursor: str | None = None
 ) -> Page[CustomRecord]:
     """Return a page of the records in which a text is found, in any value and whatever its case; the newest first.
 
     The table is read whole, a thousand records a query.
     """
     folded = text.casefold()
-    return await _chosen(
-        owner, table, lambda data: any(folded in _text(value) for value in data.values()), limit, offset
-    )
+
+    def fits(data: dict[str, Any]) -> bool:
+        return any(folded in _text(value) for value in data.values())
+
+    return await _chosen(owner, table, fits, limit, offset, cursor)
 
 
 async def delete_table(owner: str, table: str) -> None:
@@ -128,21 +133,28 @@ async def clear_custom_table(value: dict[str, str]) -> None:
 
 
 async def _chosen(
-    owner: str, table: CustomTable, fits: Callable[[dict[str, Any]], bool], limit: int, offset: int
+    owner: str,
+    table: CustomTable,
+    fits: Callable[[dict[str, Any]], bool],
+    limit: int,
+    offset: int,
+    cursor: str | None,
 ) -> Page[CustomRecord]:
     """Return a page of the records of a table whose data fits."""
-    own, total, cursor = custom_records.of(owner), 0, None
+    own, total, behind = custom_records.of(owner), 0, None
+    offset = Place.offset_of(cursor) if cursor else offset
     items: list[CustomRecord] = []
     while True:
-        page = await own.page({"table_id": table.id}, limit=_READ, total=False, cursor=cursor)
+        page = await own.page({"table_id": table.id}, limit=_READ, total=False, cursor=behind)
         for record in page.items:
             if fits(record.data):
                 if offset <= total < offset + limit:
                     items.append(record)
                 total += 1
-        cursor = page.cursor
-        if not cursor:
-            return Page(items, total=total)
+        behind = page.cursor
+        if not behind:
+            end = offset + len(items)
+            return Page(items, str(Place(offset=end)) if items and end < total else None, total=total)
 
 
 def _same(one: Any, other: Any) -> bool:

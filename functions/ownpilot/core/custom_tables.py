@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
@@ -132,6 +133,14 @@ class CustomTable(Entry, prefix="table_"):
 custom_tables = Collection("OwnpilotTables", CustomTable, plain=True, unique=["name"])
 
 
+def _differ(columns: list[Column]) -> list[Column]:
+    """ValueError when two columns have the same name."""
+    names = Counter(column.name for column in columns)
+    if repeated := [name for name, times in names.items() if times > 1]:
+        raise ValueError(f"{repeated[0]} is there twice")
+    return columns
+
+
 class NewTable(Given):
     """A table to create. Its name is taken in lower case, with `_` for what is no letter from a to z, digit or `_`."""
 
@@ -144,14 +153,7 @@ class NewTable(Given):
     name: Annotated[Name, AfterValidator(name_of)]
     display_name: Name
     description: str | None = None
-    columns: Annotated[list[Column], Field(min_length=1, max_length=MAX_COLUMNS)]
-
-    @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        names = [column.name for column in self.columns]
-        if repeated := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"columns: {repeated} is there twice")
-        return self
+    columns: Annotated[list[Column], Field(min_length=1, max_length=MAX_COLUMNS), AfterValidator(_differ)]
 
 
 async def create_table(owner: str, values: Mapping[str, Any] | NewTable) -> CustomTable:

@@ -41,8 +41,7 @@ def within(low: int, high: int) -> BeforeValidator:
     """Round a number to a whole one; one below or above the range counts as its nearest end."""
 
     def nearest(given: Any) -> Any:
-        is_number = isinstance(given, int | float) and not isinstance(given, bool)
-        return round(min(max(given, low), high)) if is_number else given
+        return round(min(max(given, low), high)) if isinstance(given, int | float) else given
 
     return BeforeValidator(nearest)
 

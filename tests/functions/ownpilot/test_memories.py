@@ -165,7 +165,7 @@ class TestSearch:
         assert ranked(known, "a b", [other.id, whole.id]) == [whole, other, first, second]
         assert merged(["a", "b"]) == ["a", "b"]
 
-    @given(st.text(max_size=30), st.integers(0, 30), st.integers(1, 10))
+    @given(st.text(" \t\naBßÄİé", max_size=30), st.integers(0, 30), st.integers(1, 10))
     def test_a_part_of_the_content_is_always_a_hit(self, content: str, start: int, length: int):
         query = content[start : start + length]
         stored = memory(content)
