@@ -64,8 +64,8 @@ api = Api(
         steps.routes,
         ws.routes,
     ],
-    description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, habits, "
-    "a profile, tables of its user's own, settings and keys.",
+    description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
+    "habits, a profile, tables of its user's own, settings and keys.",
     render=error_body,
     envelope=OwnpilotEnvelope(),
     headers=headers,
