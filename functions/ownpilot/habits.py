@@ -12,7 +12,7 @@ from functions.ownpilot.core.owner import Owner, routes_for
 from shared import tables
 from shared.http.bodies import example
 from shared.http.errors import InvalidRequest
-from shared.http.paging import Paging, paging
+from shared.http.paging import MAX_LIMIT, Paging, paging
 from shared.http.resource import resource
 from shared.http.shapes import Answers, Flag
 from shared.tables import Collection
@@ -80,7 +80,10 @@ class HabitLine(Shown):
 
 
 class HabitStats(Shown):
-    """All habits in numbers; `completion_rate` is the part of those due today that was reached, in whole percent."""
+    """All habits in numbers, and part of the lines of the `active` ones.
+
+    `completion_rate` is the part of those due today that was reached, in whole percent.
+    """
 
     total: int
     active: int
@@ -213,7 +216,7 @@ async def complete_habit(habit_id: str, body: Completion, owner: Owner) -> Habit
 
 
 @routes.get("/stats")
-async def get_habit_stats(owner: Owner) -> HabitStats:
+async def get_habit_stats(owner: Owner, paging: Annotated[Paging, paging(MAX_LIMIT)]) -> HabitStats:
     """All habits in numbers, and a line for each that is not archived. A query for each 1,000 habits."""
     found = [habit async for habit in habits.collection.of(owner.id).all()]
     active = [habit for habit in found if not habit.is_archived]
@@ -227,6 +230,6 @@ async def get_habit_stats(owner: Owner) -> HabitStats:
                 id=habit.id, name=habit.name, streak_current=habit.streak_current, streak_longest=habit.streak_longest,
                 total_completions=habit.total_completions, due_today=habit.is_due, completed_today=habit.is_reached,
             )
-            for habit in active
+            for habit in active[paging.offset : paging.offset + paging.limit]
         ],
     )  # fmt: skip

@@ -166,17 +166,18 @@ async def put_values(profile: Profile, given: Iterable[tuple[Path, Any]], replac
             continue
         old = by_place.get(place, [])
         gone |= {entry.id for entry in old}
-        category, key = place[0], ".".join(place[1:])
         if value is not None and place in _LIST_OF:
-            if not isinstance(value, list):
-                raise InvalidRequest(f"{'.'.join(place)}: must be an array")
+            if not isinstance(value, list) or None in value:
+                raise InvalidRequest(f"{'.'.join(place)}: must be an array, without null in it")
+            secret = {_text(entry.value) for entry in old if entry.sensitive}
             for number, item in enumerate(cast("list[Any]", value)):
-                entry = _entry(profile.owner, _LIST_OF[place], f"item_{number:05}", now, now, value=item)
+                category, key, sensitive = _LIST_OF[place], f"item_{number:05}", _text(item) in secret
+                entry = _entry(profile.owner, category, key, now, now, value=item, sensitive=sensitive)
                 new[entry.id] = entry
         elif value is not None:
             kept = {"sensitive": old[0].sensitive} if old else {}
             created_at = old[0].created_at if old else now
-            entry = _entry(profile.owner, category, key, created_at, now, value=value, **kept)
+            entry = _entry(profile.owner, place[0], ".".join(place[1:]), created_at, now, value=value, **kept)
             new[entry.id] = entry
     await _store(profile, new, gone - new.keys())
 

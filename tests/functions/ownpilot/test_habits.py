@@ -180,6 +180,8 @@ class TestFigures:
         }  # fmt: skip
         assert {lines[each["id"]]["completedToday"] for each in (idle, resting)} == {False}
         assert (lines[resting["id"]]["dueToday"], lines[reached["id"]]["streakCurrent"]) == (False, 2)
+        part = await me.get("/habits/stats", limit=1, offset=1)
+        assert (len(part["habits"]), part["active"]) == (1, 3)
         empty = await OwnPilot(me.http).get("/habits/stats")
         assert (empty["completionRate"], empty["bestStreak"], empty["habits"]) == (0, 0, [])
 

@@ -134,7 +134,8 @@ class TestProfile:
     @pytest.mark.parametrize(
         "body",
         [{"identity": []}, {"location": {"home": "Rome"}}, {"identity": {"": 1}}, {"identity": {"x" * 300: 1}},
-         {"aiPreferences": {"boundaries": "none"}}, {"preferences": {"social": 1}}, {"work": None}],
+         {"aiPreferences": {"boundaries": "none"}}, {"preferences": {"social": 1}}, {"work": None},
+         {"aiPreferences": {"boundaries": ["x", None]}}],
     )  # fmt: skip
     async def test_what_cannot_be_kept_is_refused_as_a_whole(self, me: OwnPilot, body: dict[str, Any]):
         answer = await me.send("PUT", "/profile", json={"goals": {"shortTerm": ["x"]}, **body})
@@ -221,7 +222,10 @@ class TestEntries:
             "Identity name: Ann Lee", "Communication humor: yes", "Identity birthday: 1990-02-29",
             "Lifestyle hobbies: chess, go", "Work skills: main: tea",
         ]  # fmt: skip
-        await me.data("PATCH", "/profile", json={"health": {"illness": "cold"}})
+        changed = {"health": {"illness": "cold"}, "preferences": {"boundaries": ["shown", "hidden"]}}
+        await me.data("PATCH", "/profile", json=changed)
+        after = (await me.get("/profile/summary"))["summary"]
+        assert "shown" in after and "hidden" not in after
         assert "cold" not in (await me.get("/profile/summary"))["summary"]
         assert (await me.get("/profile"))["health"] == {"illness": "cold"}
 
