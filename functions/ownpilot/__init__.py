@@ -4,20 +4,30 @@ from functions.ownpilot import (
     audit,
     bookmarks,
     calendar,
+    captures,
     config_services,
     contacts,
+    custom_data,
     debug,
+    expenses,
+    goals,
+    habits,
     health,
+    memories,
     notes,
+    pomodoro,
+    profile,
     summary,
     tasks,
     ws,
 )
 from functions.ownpilot import settings as settings_room
 from functions.ownpilot.config_services import entries
+from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.owner import CALLERS
+from functions.ownpilot.goals import steps
 from shared.http.api import Api, Cors
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
@@ -42,10 +52,20 @@ api = Api(
         bookmarks.routes,
         calendar.routes,
         contacts.routes,
+        expenses.routes,
+        pomodoro.routes,
+        habits.routes,
+        captures.routes,
+        profile.routes,
         summary.routes,
+        custom_data.routes,
+        memories.routes,
+        goals.routes,
+        steps.routes,
         ws.routes,
     ],
-    description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, settings and keys.",
+    description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
+    "habits, a profile, tables of its user's own, settings and keys.",
     render=error_body,
     envelope=OwnpilotEnvelope(),
     headers=headers,
@@ -60,4 +80,4 @@ api = Api(
     lenient_paging=True,
     not_found="Route not found: {method} {path}",
 )
-SLICE = Slice(api=api, dialogue=ws.handle_event, every_hour=[purge_debug_log])
+SLICE = Slice(api=api, dialogue=ws.handle_event, every_hour=[purge_debug_log], deferred=[clear_custom_table])
