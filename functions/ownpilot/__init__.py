@@ -6,8 +6,11 @@ from functions.ownpilot import (
     calendar,
     config_services,
     contacts,
+    costs,
     debug,
     health,
+    local_providers,
+    media_settings,
     notes,
     summary,
     tasks,
@@ -18,6 +21,7 @@ from functions.ownpilot.config_services import entries
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.owner import CALLERS
+from functions.ownpilot.local_providers import models as local_models
 from shared.http.api import Api, Cors
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
@@ -43,6 +47,10 @@ api = Api(
         calendar.routes,
         contacts.routes,
         summary.routes,
+        local_providers.routes,
+        local_models.routes,
+        costs.routes,
+        media_settings.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, settings and keys.",
