@@ -58,9 +58,9 @@ def _openai(*models: tuple[str, str]) -> MediaProvider:
 
 _FLUX = tuple(
     MediaModel(f"accounts/fireworks/models/{id_}", name)
-    for id_, name in (
-        ("flux-1-schnell-fp8", "FLUX.1 schnell"), ("flux-1-dev-fp8", "FLUX.1 dev"), ("flux-kontext-pro", "FLUX Kontext"),
-    )
+    for id_, name in {
+        "flux-1-schnell-fp8": "FLUX.1 schnell", "flux-1-dev-fp8": "FLUX.1 dev", "flux-kontext-pro": "FLUX Kontext",
+    }.items()
 )  # fmt: skip
 
 KINDS: dict[MediaCapability, MediaKind] = {
