@@ -228,6 +228,7 @@ module app 'modules/app.bicep' = {
         OWNPILOT_JWT_SECRET: vault.outputs.ownpilotJwtSecretReference
         OWNPILOT_RATE_MINUTE: '500'
         OWNPILOT_RATE_BURST: '750'
+        MODELS_DEV_URL: 'https://models.dev/api.json'
         OWNPILOT_PRIVATE_PROVIDERS: 'false'
       },
       extraSettings

@@ -125,6 +125,7 @@ class Settings(BaseModel):
     ownpilot_jwt_secret: str = Field("", alias="OWNPILOT_JWT_SECRET", repr=False)
     ownpilot_rate_minute: int = Field(500, ge=0, alias="OWNPILOT_RATE_MINUTE")
     ownpilot_rate_burst: int = Field(750, ge=0, alias="OWNPILOT_RATE_BURST")
+    models_dev_url: str = Field("https://models.dev/api.json", alias="MODELS_DEV_URL")
     ownpilot_private_providers: bool = Field(False, alias="OWNPILOT_PRIVATE_PROVIDERS")
 
     @property

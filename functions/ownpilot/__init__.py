@@ -11,7 +11,10 @@ from functions.ownpilot import (
     health,
     local_providers,
     media_settings,
+    model_configs,
+    models,
     notes,
+    providers,
     summary,
     tasks,
     ws,
@@ -22,6 +25,10 @@ from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.owner import CALLERS
 from functions.ownpilot.local_providers import models as local_models
+from functions.ownpilot.model_configs import providers as merged_providers
+from functions.ownpilot.model_configs import sync as catalogue_sync
+from functions.ownpilot.models import of_providers
+from functions.ownpilot.settings import api_keys, defaults, sandbox, values
 from shared.http.api import Api, Cors
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
@@ -37,6 +44,16 @@ api = Api(
         health.probe,
         health.routes,
         settings_room.routes,
+        api_keys.routes,
+        defaults.routes,
+        sandbox.routes,
+        values.routes,
+        models.routes,
+        of_providers.routes,
+        model_configs.routes,
+        merged_providers.routes,
+        catalogue_sync.routes,
+        providers.routes,
         config_services.routes,
         entries.routes,
         audit.routes,

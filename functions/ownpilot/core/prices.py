@@ -8,7 +8,10 @@ from functions.ownpilot.core.usage import Price
 
 
 class PricedModel(TypedDict):
-    """A model with its prices in USD for a million tokens; windows are tokens, 0 when unknown."""
+    """A model with its prices in USD for a million tokens; windows are tokens, 0 when unknown.
+
+    `updatedAt` is the day of its release, as the catalogue knows no other; empty when unknown.
+    """
 
     provider: str
     modelId: str

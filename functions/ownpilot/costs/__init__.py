@@ -159,4 +159,4 @@ async def set_budget(body: NewBudget, owner: Owner) -> CostBudgetChanged:
 async def list_pricing(owner: Owner, provider: str | None = None) -> Pricing:
     """The prices of all models, or of those of one provider, in USD for a million tokens."""
     models = await priced_models(owner.id, provider or None)
-    return Pricing(models=models, providers=sorted({model.provider for model in models}))
+    return Pricing(models=models, providers=sorted({model["provider"] for model in models}))

@@ -1,35 +1,14 @@
 """What clients send and see of local providers and their models."""
 
-import re
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from functions.ownpilot.core.discovery import LONGEST
-from functions.ownpilot.core.entry import Given, Moment, Shown
+from functions.ownpilot.core.entry import BaseUrl, Given, Moment, NotBlank, Shown
 from functions.ownpilot.core.local_store import LocalModel, LocalProvider, LocalType
 from shared.http.bodies import example
-from shared.http.json import not_blank
 
-
-def _base_url(text: str) -> str:
-    wrong = ValueError("must be an address such as http://192.168.0.7:11434, without user name, query or fragment")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise wrong from None
-    is_plain = not ("@" in parts.netloc or parts.query or parts.fragment)
-    if not re.fullmatch(r"https?://[!-~]+", text) or not parts.hostname or port == 0 or not is_plain:
-        raise wrong
-    return text.rstrip("/")
-
-
-Name = Annotated[str, StringConstraints(max_length=200), AfterValidator(not_blank)]
-BaseUrl = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_base_url)]
 Path = Annotated[str, StringConstraints(pattern=r'^/[!"$->@-~]*$', max_length=500)]
-ModelId = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(not_blank)]
 Tokens = Annotated[int, Field(ge=1, le=10**9)]
 
 
@@ -47,7 +26,7 @@ class NewLocalProvider(ProviderMembers):
 
     model_config = example(name="My Ollama", providerType="ollama", baseUrl="http://127.0.0.1:11434")
 
-    name: Name
+    name: NotBlank
     provider_type: LocalType
     base_url: BaseUrl
 
@@ -57,7 +36,7 @@ class LocalProviderChange(ProviderMembers):
 
     model_config = example(baseUrl="http://127.0.0.1:11434", isEnabled=True)
 
-    name: Name = ""
+    name: NotBlank = ""
     provider_type: LocalType = "custom"
     base_url: BaseUrl = ""
 
@@ -75,9 +54,9 @@ class NewLocalModel(Given):
 
     model_config = example(modelId="llama3.2:3b", displayName="Llama 3.2 3B", contextWindow=131072)
 
-    model_id: ModelId
-    display_name: Name | None = None
-    capabilities: Annotated[list[Name], Field(max_length=20)] = ["chat", "streaming"]
+    model_id: NotBlank
+    display_name: NotBlank | None = None
+    capabilities: Annotated[list[NotBlank], Field(max_length=20)] = ["chat", "streaming"]
     context_window: Tokens = 4096
     max_output: Tokens = 4096
     is_enabled: bool = True
