@@ -6,8 +6,11 @@ from functions.ownpilot import (
     calendar,
     config_services,
     contacts,
+    costs,
     debug,
     health,
+    local_providers,
+    media_settings,
     model_configs,
     models,
     notes,
@@ -21,6 +24,7 @@ from functions.ownpilot.config_services import entries
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.owner import CALLERS
+from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
 from functions.ownpilot.models import of_providers
@@ -60,6 +64,10 @@ api = Api(
         calendar.routes,
         contacts.routes,
         summary.routes,
+        local_providers.routes,
+        local_models.routes,
+        costs.routes,
+        media_settings.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, settings and keys.",

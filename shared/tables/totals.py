@@ -40,18 +40,37 @@ class Totals:
 
     def by(self, *fields: str) -> Counter[Any]:
         """Records by value of a declared counter, by tuple of values when it has several fields; 0 for other values."""
+        found = self.amounts(*fields).items()
+        return Counter({key if len(fields) > 1 else key[0]: int(amounts.get("n", 0)) for key, amounts in found})
+
+    def amounts(self, *fields: str) -> dict[tuple[Any, ...], dict[str, int | float]]:
+        """What is known of each tuple of values of a declared counter: the number of records as `n`, and its sums."""
         group = self._group(set(fields))
-        counts: Counter[Any] = Counter()
-        cell = f"{','.join(group.closed)}=" if group.closed else "n"
+        head = f"{','.join(group.closed)}=" if group.closed else ""
+        decoders: list[dict[str, Any]] = [
+            {keys.encode(value): value for value in [*(self._columns[name].values or []), None]}
+            for name in group.closed
+        ]
+        found: dict[tuple[Any, ...], dict[str, int | float]] = {}
         for prefix, (values, cells) in self._rows.items():
             if len(values) != len(group.open) or not (prefix.startswith(group.prefix) or not group.open):
                 continue
+            known = dict(zip(group.open, values, strict=True))
             for name, amount in cells.items():
-                if name == cell or (group.closed and name.startswith(cell)):
-                    found = dict(zip(group.open, values, strict=True)) | self._known(group, name)
-                    key = tuple(found[field] for field in fields)
-                    counts[key if len(fields) > 1 else key[0]] += int(amount)
-        return counts
+                field, cell = _parts(name)
+                if not cell.startswith(head) or bool(cell) != bool(head):
+                    continue
+                if cell:
+                    texts = cell[len(head) :].split(",")
+                    known |= {
+                        name: names.get(text, text)
+                        for name, names, text in zip(group.closed, decoders, texts, strict=True)
+                    }
+                found.setdefault(tuple(known[name] for name in fields), {})[field] = self._plain(field, amount)
+        return found
+
+    def _plain(self, field: str, amount: Number) -> int | float:
+        return float(amount) if field != "n" and self._columns[field].edm == "Edm.Double" else int(amount)
 
     def sum(self, field: str, **where: object) -> float | int:
         """The sum of a field of `sums`; with `where`, for one value of each field of a declared `sums_by`."""
@@ -59,8 +78,7 @@ class Totals:
         cell = group.cell_of([where[name] for name in group.closed])
         prefix = group.row_of(where[name] for name in group.open)
         rows = [prefix] if group.open else [key for key, (values, _) in self._rows.items() if not values]
-        total = sum(self._cell(key, f"+{field}|{cell}" if cell else f"+{field}") for key in rows)
-        return total if isinstance(total, int) and self._columns[field].edm != "Edm.Double" else float(total)
+        return self._plain(field, sum(self._cell(key, f"+{field}|{cell}" if cell else f"+{field}") for key in rows))
 
     def matching(self, where: dict[str, list[object]]) -> int:
         """The number of records that have one of these values in each of these fields, by which a counter counts."""
@@ -78,15 +96,13 @@ class Totals:
                 return group
         raise MissingIndex(f"{self._table}: nothing is declared that counts by {', '.join(sorted(fields))}")
 
-    def _known(self, group: Group, cell: str) -> dict[str, Any]:
-        """The values of the closed fields that a cell's name contains."""
-        if not group.closed:
-            return {}
-        texts = cell.partition("=")[2].split(",")
-        known = {name: self._columns[name].values or [] for name in group.closed}
-        decoded = {name: {keys.encode(value): value for value in values} for name, values in known.items()}
-        none = {".n": None}
-        return {name: (decoded[name] | none).get(text, text) for name, text in zip(group.closed, texts, strict=True)}
+
+def _parts(cell: str) -> tuple[str, str]:
+    """The field that a cell sums up, `n` when it counts, and for which values it does; the cell `m3` is for itself."""
+    if cell.startswith("+"):
+        field, _, values = cell[1:].partition("|")
+        return field, values
+    return "n", "" if cell == "n" else cell
 
 
 class History(Totals):

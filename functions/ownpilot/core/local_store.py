@@ -2,17 +2,35 @@
 
 import asyncio
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from functions.ownpilot.core import settings_store
+from functions.ownpilot.core.discovery import PATHS, discover
 from functions.ownpilot.core.entry import Entry, Moment
 from shared import sealing
+from shared.http.errors import BadRequest
 from shared.sealing import Context
-from shared.tables import Collection
+from shared.settings import settings
+from shared.tables import Collection, RecordConflict, RecordNotFound
 
 LocalType = Literal["lmstudio", "ollama", "localai", "vllm", "custom"]
+
+ENDPOINTS: dict[LocalType, str] = {
+    "lmstudio": "/v1/models", "ollama": "/api/tags", "localai": "/v1/models", "vllm": "/v1/models",
+    "custom": "/v1/models",
+}  # fmt: skip
+"""Where each kind lists its models."""
+
+ADDRESSES = 3
+"""How many addresses of a provider are asked for its models."""
+
+MOST_PROVIDERS = 100
+"""Local providers of one person."""
+
+_AT_ONCE = 50
 
 DEFAULT = f"{settings_store.INTERNAL}default_local_provider"
 """The setting that holds the id of the default local provider: one row, so there is one default at any moment."""
@@ -105,17 +123,87 @@ async def default_of(owner: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-async def delete_provider(owner: str, provider_id: str) -> None:
-    """Delete a local provider and its models. `RecordNotFound`.
+async def delete_provider(owner: str, provider_id: str) -> LocalProvider:
+    """Delete a local provider and its models, and return it. `RecordNotFound`.
 
     The provider goes last, so that a repeat finishes what was interrupted.
     """
-    await local_providers.of(owner).get(provider_id)
-    await local_models.of(owner).clear({"local_provider_id": provider_id})
-    await local_providers.of(owner).delete(provider_id)
-
-
-async def find_model(owner: str, provider_id: str, model_id: str) -> LocalModel:
-    """Return a model of a local provider. `RecordNotFound` when there is no such provider or model. 2 point reads."""
     provider = await local_providers.of(owner).get(provider_id)
-    return await local_models.of(owner).get(id_of_model(provider, model_id))
+    await local_models.of(owner).clear({"local_provider_id": provider.id})
+    await local_providers.of(owner).delete(provider.id)
+    return provider
+
+
+async def find_model(owner: str, provider_id: str, model: str) -> LocalModel:
+    """Return a model of a local provider, by its id there or by that of its record. `RecordNotFound`.
+
+    2 point reads; by the id of the record 1 more.
+    """
+    provider, own = await local_providers.of(owner).get(provider_id), local_models.of(owner)
+    try:
+        return await own.get(id_of_model(provider, model))
+    except RecordNotFound:
+        found = await own.get(model)
+    if found.local_provider_id != provider.id:
+        raise RecordNotFound("LocalModel", model)
+    return found
+
+
+async def add_model(provider: LocalProvider, *, model_id: str, **members: Any) -> LocalModel:
+    """Store a new model of a provider. `RecordConflict` when there is one. 1 call."""
+    record = LocalModel(
+        id=id_of_model(provider, model_id), created_at=datetime.now(UTC), user_id=provider.user_id,
+        local_provider_id=provider.id, model_id=model_id, **members,
+    )  # fmt: skip
+    return await local_models.of(provider.user_id).insert(record)
+
+
+async def check_room(owner: str, more: int = 1) -> None:
+    """`BadRequest` LIMIT_REACHED when a person cannot have so many more models. 1 query for each 1,000."""
+    if await local_models.of(owner).count() + more > settings().max_records:
+        raise BadRequest("There are too many local models: delete some first", code="LIMIT_REACHED")
+
+
+class FoundModels(NamedTuple):
+    """The address that listed models, those models in its order, and how many of them were new."""
+
+    url: str
+    models: list[LocalModel]
+    new: int
+
+
+async def discover_models(owner: str, provider_id: str) -> FoundModels:
+    """Ask a local provider for its models, and store the new ones. `RecordNotFound`, `BadGateway`, `BadRequest`.
+
+    Of two that do so at once, each counts the models as new that it has stored itself.
+    """
+    provider = await local_providers.of(owner).get(provider_id)
+    endpoint = provider.discovery_endpoint or ENDPOINTS[provider.provider_type]
+    found = await discover(
+        provider.base_url, provider.api_key, paths=[endpoint, *PATHS][:ADDRESSES], user_given=is_guarded()
+    )
+    known = {model.model_id: model for model in await models_of(owner, provider.id)}
+    new = [model_id for model_id in found.models if model_id not in known]
+    if new:
+        await check_room(owner, len(new))
+    stored = 0
+    for first in range(0, len(new), _AT_ONCE):
+        part = new[first : first + _AT_ONCE]
+        made = await asyncio.gather(*(_add_if_new(provider, model_id) for model_id in part))
+        stored += sum(is_new for _, is_new in made)
+        known |= {model.model_id: model for model, _ in made}
+    now = datetime.now(UTC)
+    await local_providers.of(owner).update(provider.id, lambda it: setattr(it, "last_discovered_at", now))
+    return FoundModels(found.url, [known[model_id] for model_id in found.models], stored)
+
+
+async def _add_if_new(provider: LocalProvider, model_id: str) -> tuple[LocalModel, bool]:
+    try:
+        return await add_model(provider, model_id=model_id, display_name=model_id), True
+    except RecordConflict:  # another discovery has stored it
+        return await local_models.of(provider.user_id).get(id_of_model(provider, model_id)), False
+
+
+def is_guarded() -> bool:
+    """Whether the address of a local provider must be public, or named by RUNYARD_PRIVATE_HOSTS."""
+    return not settings().ownpilot_private_providers

@@ -7,9 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from infra.emulator.providers import KEY
-from infra.emulator.providers.state import MODELS, Answer, Model, State
+from infra.emulator.providers.state import MODELS, SetAnswer, OfferedModel, ProvidersState
 
-STATE = web.AppKey("state", State)
+STATE = web.AppKey("state", ProvidersState)
 
 
 async def list_catalogue(request: web.Request) -> web.Response:
@@ -22,7 +22,7 @@ async def list_catalogue(request: web.Request) -> web.Response:
     return web.json_response({provider["id"]: provider})
 
 
-def _entry(model: Model) -> dict[str, Any]:
+def _entry(model: OfferedModel) -> dict[str, Any]:
     return {
         "id": model.id, "name": model.name, "attachment": "image" in model.inputs, "reasoning": model.reasoning,
         "tool_call": True, "temperature": True, "release_date": model.created, "last_updated": model.created,
@@ -62,7 +62,7 @@ async def get_openai_model(request: web.Request) -> web.Response:
     return web.json_response(_openai(found))
 
 
-def _openai(model: Model) -> dict[str, Any]:
+def _openai(model: OfferedModel) -> dict[str, Any]:
     return {"id": model.id, "object": "model", "created": int(_time(model).timestamp()), "owned_by": "stand-in"}
 
 
@@ -71,7 +71,7 @@ async def list_ollama_models(request: web.Request) -> web.Response:
     return web.json_response({"models": [*map(_ollama, MODELS)]})
 
 
-def _ollama(model: Model) -> dict[str, Any]:
+def _ollama(model: OfferedModel) -> dict[str, Any]:
     details = {
         "parent_model": "", "format": "gguf", "family": "stand-in", "families": ["stand-in"],
         "parameter_size": "7B", "quantization_level": "Q4_0",
@@ -82,7 +82,7 @@ def _ollama(model: Model) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _time(model: Model) -> datetime:
+def _time(model: OfferedModel) -> datetime:
     return datetime.fromisoformat(model.created).replace(tzinfo=UTC)
 
 
@@ -98,7 +98,7 @@ async def set_answers(request: web.Request) -> web.Response:
     """
     try:
         body: dict[str, Any] = await request.json()
-        request.app[STATE].answers = {path: Answer(**answer) for path, answer in body.items()}
+        request.app[STATE].answers = {path: SetAnswer(**answer) for path, answer in body.items()}
     except (ValueError, TypeError, AttributeError) as error:
         return web.Response(status=400, text=f"{error}\n")
     return web.Response(status=204)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Model:
+class OfferedModel:
     """One model: tokens of its context and of its longest answer, USD for a million tokens in and out."""
 
     id: str
@@ -18,14 +18,14 @@ class Model:
 
 
 MODELS = (
-    Model("stand-in-small", "Stand-in Small", 16_000, 4_000, (0.1, 0.4)),
-    Model("stand-in-large", "Stand-in Large", 200_000, 32_000, (2.5, 10), ("text", "image"), reasoning=True),
-    Model("org/stand-in:7b", "Stand-in 7B", 32_000, 8_000, (0, 0)),
+    OfferedModel("stand-in-small", "Stand-in Small", 16_000, 4_000, (0.1, 0.4)),
+    OfferedModel("stand-in-large", "Stand-in Large", 200_000, 32_000, (2.5, 10), ("text", "image"), reasoning=True),
+    OfferedModel("org/stand-in:7b", "Stand-in 7B", 32_000, 8_000, (0, 0)),
 )
 
 
 @dataclass(frozen=True)
-class Answer:
+class SetAnswer:
     """What a path answers instead of what it would; `size` makes the body so many spaces longer."""
 
     status: int = 200
@@ -34,8 +34,8 @@ class Answer:
     size: int = 0
 
 
-class State:
+class ProvidersState:
     """What the emulator remembers until it ends: the `answers` by path."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, SetAnswer] = {}

@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from infra.emulator.origins import Origins
 from infra.emulator.providers import operations
-from infra.emulator.providers.state import Answer, State
+from infra.emulator.providers.state import SetAnswer, ProvidersState
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def guard(origins: Origins) -> Middleware:
     return check
 
 
-async def _send(request: web.Request, answer: Answer) -> web.StreamResponse:
+async def _send(request: web.Request, answer: SetAnswer) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
     await response.prepare(request)
     await response.write(answer.text.encode())
@@ -63,7 +63,7 @@ async def _send(request: web.Request, answer: Answer) -> web.StreamResponse:
 async def serving(port: int, *, origins: Origins | None = None) -> AsyncIterator[None]:
     """Serve on a loopback port."""
     app = web.Application(middlewares=[guard(origins or Origins())])
-    app[operations.STATE] = State()
+    app[operations.STATE] = ProvidersState()
     app.router.add_routes(routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()

@@ -76,7 +76,7 @@ def test_a_port_in_use_is_named(tmp_path: Path):
         assert said.endswith("(another `make run`?), or choose other ports: make run PORT=8000")
 
 
-ROOM = "choose one from 1024 to 65530"
+ROOM = "choose one from 1024 to 65529"
 
 
 @pytest.mark.parametrize(
