@@ -147,14 +147,14 @@ class ProviderWithModels(ListedProvider):
     models: list[MergedModel]
 
 
-class Removed(Shown):
+class DeletedConfig(Shown):
     """What was deleted."""
 
     message: str
     deleted: Literal[True] = True
 
 
-class Switched(Shown):
+class SwitchedConfig(Shown):
     """Whether it is enabled now."""
 
     enabled: bool

@@ -170,7 +170,7 @@ def generated(chance: random.Random) -> tuple[Catalogue, OwnRows]:
 
     ids = ["openai", "togetherai", "groq", "together", "fal", "mine", "p"]
     providers = [
-        Provider(id_, chance.choice("abAB"), "openai", "https://a.example", "KEY", None, tuple(map(model, some(CHANCE_MODELS))))
+        Provider(id_, chance.choice("abAB"), "openai", "https://a.example", "KEY", None, (*map(model, some(CHANCE_MODELS)),))
         for id_ in some(["openai", "togetherai", "groq", "p"])
     ]  # fmt: skip
     server = LocalProvider(
