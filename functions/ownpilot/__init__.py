@@ -27,7 +27,7 @@ from functions.ownpilot.core.owner import CALLERS
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
-from functions.ownpilot.models import of_providers
+from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
 from shared.http.api import Api, Cors
 from shared.http.ratelimit import RateLimit
@@ -49,11 +49,11 @@ api = Api(
         sandbox.routes,
         values.routes,
         models.routes,
-        of_providers.routes,
         model_configs.routes,
         merged_providers.routes,
         catalogue_sync.routes,
         providers.routes,
+        provider_models.routes,
         config_services.routes,
         entries.routes,
         audit.routes,

@@ -46,13 +46,14 @@ def iso(at: datetime) -> str:
 
 def web_address(text: str) -> str:
     """Return an address of http or https without a slash at its end. ValueError, also when it holds a credential."""
+    invalid = ValueError("must be an address that begins with http:// or https://")
     try:
         parts = urlsplit(text.strip())
-        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 80) > 0
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_valid = False
+        raise invalid from None
     if not is_valid or not re.fullmatch(r"[!-~]{1,500}", text.strip()):
-        raise ValueError("must be an address that begins with http:// or https://")
+        raise invalid
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must be an address without user name, query and fragment")
     return parts.geturl().rstrip("/")

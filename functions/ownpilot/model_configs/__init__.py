@@ -15,11 +15,11 @@ from functions.ownpilot.core.envelope import beside_data, encoded
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.model_configs.bodies import (
     CapabilityShown,
+    DeletedConfig,
     ModelChange,
     ModelRowShown,
     NewModel,
-    Removed,
-    Switched,
+    SwitchedConfig,
     model_row,
 )
 from shared.http.errors import BadRequest
@@ -90,23 +90,27 @@ async def update_model_config(provider: str, model: str, body: ModelChange, owne
 
 
 @routes.delete("/{provider}/{model}")
-async def delete_model_config(request: Request, provider: str, model: str, owner: Owner) -> Removed:
+async def delete_model_config(request: Request, provider: str, model: str, owner: Owner) -> DeletedConfig:
     """Delete a model of your own, or what you have changed of another one."""
     found = (await model_of(owner.id, provider, model))[1]
     if not await rows.delete_model(owner.id, provider, model):
         raise BadRequest(f"{found['displayName']} is not yours, and you have changed nothing of it", code="NO_OVERRIDE")
     what = "The model" if found["source"] == "custom" else "What was changed of the model"
-    shown = Removed(message=f"{what} was deleted")
+    shown = DeletedConfig(message=f"{what} was deleted")
     beside_data(request, message=shown.message)
     return shown
 
 
 @routes.patch("/{provider}/{model}/toggle")
-async def toggle_model_config(request: Request, provider: str, model: str, body: Switch, owner: Owner) -> Switched:
+async def toggle_model_config(
+    request: Request, provider: str, model: str, body: Switch, owner: Owner
+) -> SwitchedConfig:
     """Use a model, or do not."""
     await model_of(owner.id, provider, model)
     await rows.change_model(owner.id, provider, model, lambda row: setattr(row, "is_enabled", body.enabled))
-    shown = Switched(enabled=body.enabled, message=f"The model is {'enabled' if body.enabled else 'disabled'} now")
+    shown = SwitchedConfig(
+        enabled=body.enabled, message=f"The model is {'enabled' if body.enabled else 'disabled'} now"
+    )
     beside_data(request, enabled=shown.enabled, message=shown.message)
     return shown
 

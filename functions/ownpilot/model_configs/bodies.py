@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints
 
 from functions.ownpilot.core.catalogue.facts import Capability, ProviderType
 from functions.ownpilot.core.catalogue.rows import ModelRow, ProviderRow
@@ -79,12 +79,9 @@ class ModelRowShown(Shown):
     updated_at: Moment
 
 
-class OwnProviderChange(Given):
-    """The members of a provider that change; null makes one what it was at first."""
+class OwnProviderMembers(Given):
+    """The members of a provider that need not be given."""
 
-    model_config = example(displayName="My server", apiBaseUrl="https://models.example.com/v1")
-
-    display_name: NotBlank | None = None
     api_base_url: BaseUrl | None = None
     provider_type: ProviderType | None = None
     api_key_env: NotBlank | None = None
@@ -94,22 +91,25 @@ class OwnProviderChange(Given):
     def apply(self, row: ProviderRow) -> None:
         """Set the given members of a row."""
         names = {"api_base_url": "base_url", "api_key_env": "key_name"}
-        for name in self.model_fields_set & OwnProviderChange.model_fields.keys():
+        for name in self.model_fields_set - {"provider_id"}:
             setattr(row, names.get(name, name), getattr(self, name))
 
 
-class NewOwnProvider(OwnProviderChange):
-    """A provider of the person's own, which needs a name; with the id of an aggregator, that is enabled."""
+class OwnProviderChange(OwnProviderMembers):
+    """The members of a provider that change; null makes one what it was at first."""
+
+    model_config = example(displayName="My server", apiBaseUrl="https://models.example.com/v1")
+
+    display_name: NotBlank | None = None
+
+
+class NewOwnProvider(OwnProviderMembers):
+    """A provider of the person's own; with the id of an aggregator, that is enabled."""
 
     model_config = example(providerId="my-server", displayName="My server", apiBaseUrl="https://models.example.com/v1")
 
     provider_id: ProviderId
-
-    @model_validator(mode="after")
-    def _check_name(self) -> "NewOwnProvider":
-        if self.display_name is None:
-            raise ValueError("needs a displayName")
-        return self
+    display_name: NotBlank
 
 
 class ProviderRowShown(Shown):
@@ -147,14 +147,14 @@ class ProviderWithModels(ListedProvider):
     models: list[MergedModel]
 
 
-class Removed(Shown):
+class DeletedConfig(Shown):
     """What was deleted."""
 
     message: str
     deleted: Literal[True] = True
 
 
-class Switched(Shown):
+class SwitchedConfig(Shown):
     """Whether it is enabled now."""
 
     enabled: bool

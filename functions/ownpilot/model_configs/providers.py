@@ -15,6 +15,7 @@ from functions.ownpilot.core.discovery import discover
 from functions.ownpilot.core.envelope import beside_data
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from functions.ownpilot.model_configs.bodies import (
+    DeletedConfig,
     DiscoveredModel,
     Discovery,
     ListedProvider,
@@ -22,8 +23,7 @@ from functions.ownpilot.model_configs.bodies import (
     OwnProviderChange,
     ProviderRowShown,
     ProviderWithModels,
-    Removed,
-    Switched,
+    SwitchedConfig,
     listed,
     provider_row,
 )
@@ -93,7 +93,7 @@ async def update_merged_provider(provider_id: str, body: OwnProviderChange, owne
 
 
 @routes.delete("/{provider_id}")
-async def delete_own_provider(request: Request, provider_id: str, owner: Owner) -> Removed:
+async def delete_own_provider(request: Request, provider_id: str, owner: Owner) -> DeletedConfig:
     """Delete a provider of your own with its models, or disable an aggregator."""
     found = await provider_of(owner.id, provider_id)
     _check_not_local(found)
@@ -101,18 +101,20 @@ async def delete_own_provider(request: Request, provider_id: str, owner: Owner) 
         raise BadRequest(f"{found.name} is built in: it can be disabled, but not deleted")
     await rows.delete_provider(owner.id, provider_id, with_models=True)
     await record_change(owner, "provider", provider_id, "delete")
-    shown = Removed(message="The provider was deleted")
+    shown = DeletedConfig(message="The provider was deleted")
     beside_data(request, message=shown.message)
     return shown
 
 
 @routes.patch("/{provider_id}/toggle")
-async def toggle_merged_provider(request: Request, provider_id: str, body: Switch, owner: Owner) -> Switched:
+async def toggle_merged_provider(request: Request, provider_id: str, body: Switch, owner: Owner) -> SwitchedConfig:
     """Use a provider, or do not."""
     _check_not_local(await provider_of(owner.id, provider_id))
     row = await rows.change_provider(owner.id, provider_id, lambda row: setattr(row, "is_enabled", body.enabled))
     await record_change(owner, "provider", provider_id, f"set enabled {row.is_enabled}")
-    shown = Switched(enabled=body.enabled, message=f"The provider is {'enabled' if body.enabled else 'disabled'} now")
+    shown = SwitchedConfig(
+        enabled=body.enabled, message=f"The provider is {'enabled' if body.enabled else 'disabled'} now"
+    )
     beside_data(request, enabled=shown.enabled, message=shown.message)
     return shown
 

@@ -1,6 +1,7 @@
 """Facts about providers and their models, and the packed form in which a catalogue of them is stored."""
 
 import gzip
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -91,7 +92,7 @@ class Catalogue:
         try:
             found: Any = orjson.loads(gzip.decompress(packed))
             return cls(_provider(each) for each in found["providers"])
-        except (OSError, EOFError, KeyError, TypeError) as error:
+        except (OSError, EOFError, zlib.error, KeyError, TypeError) as error:
             raise ValueError("this is no packed catalogue") from error
 
 

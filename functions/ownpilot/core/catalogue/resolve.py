@@ -32,7 +32,7 @@ class Target:
     is_local: bool = False
 
 
-class Defaults(NamedTuple):
+class UsedDefaults(NamedTuple):
     """The provider and the model that are used when none is named; None when no provider can be called."""
 
     provider: str | None
@@ -64,7 +64,7 @@ async def model_of(owner: str, provider_id: str, model_id: str) -> tuple[MergedP
     raise NotFound(f"There is no provider {provider_id[:100]}", code="PROVIDER_NOT_FOUND")
 
 
-async def defaults_of(owner: str, view: View | None = None) -> Defaults:
+async def defaults_of(owner: str, view: View | None = None) -> UsedDefaults:
     """Return the saved provider if it can be called, else the default local one, else that of the oldest key.
 
     The model is the saved one if that provider has it, else the provider's default.
@@ -78,9 +78,9 @@ async def defaults_of(owner: str, view: View | None = None) -> Defaults:
     ]  # fmt: skip
     provider = next((usable[id_] for id_ in wanted if id_ in usable), None)
     if provider is None:
-        return Defaults(None, None)
+        return UsedDefaults(None, None)
     model = settings_store.text(saved, settings_store.DEFAULT_MODEL)
-    return Defaults(provider.id, model if model in provider.models else provider.default_model)
+    return UsedDefaults(provider.id, model if model in provider.models else provider.default_model)
 
 
 async def resolve(owner: str, provider_id: str = "", model_id: str = "") -> Target:
