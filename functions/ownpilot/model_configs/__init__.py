@@ -21,6 +21,7 @@ from functions.ownpilot.model_configs.bodies import (
     NewModel,
     SwitchedConfig,
     model_row,
+    switched,
 )
 from shared.http.errors import BadRequest
 from shared.http.paging import Limit, Offset

@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,15 +162,17 @@ def generated(chance: random.Random) -> tuple[Catalogue, OwnRows]:
     """A catalogue and the rows of a person, in which ids meet that are the same."""
 
     def model(id_: str) -> Model:
-        numbers = [chance.choice([None, 1, 5]) for _ in range(4)]
-        return Model(id_, id_.upper(), *numbers, tuple(chance.sample([*CAPABILITIES], 2)), "2026-01-01")
+        context, output, price = (chance.choice([None, 1, 5]) for _ in range(3))
+        return Model(
+            id_, id_.upper(), context, output, price, price, tuple(chance.sample([*CAPABILITIES], 2)), "2026-01-01"
+        )
 
     def some(ids: list[str]) -> list[str]:
         return chance.sample(ids, chance.randrange(len(ids) + 1))
 
     ids = ["openai", "togetherai", "groq", "together", "fal", "mine", "p"]
     providers = [
-        Provider(id_, chance.choice("abAB"), "openai", "https://a.example", "KEY", None, (*map(model, some(CHANCE_MODELS)),))
+        Provider(id_, chance.choice("abAB"), "openai", "https://a.b", "KEY", None, (*map(model, some(CHANCE_MODELS)),))
         for id_ in some(["openai", "togetherai", "groq", "p"])
     ]  # fmt: skip
     server = LocalProvider(
@@ -203,7 +205,7 @@ def generated(chance: random.Random) -> tuple[Catalogue, OwnRows]:
 def reference(catalogue: Catalogue, own: OwnRows) -> list[tuple[Any, ...]]:
     """The merged view as plainly as it can be said: (provider, its name, enabled, source, models) in order."""
     rows = {row.provider_id: row for row in own.providers}
-    sources: list[tuple[str, str, str, bool, list[tuple[str, str, float | None, list[str], bool]]]] = []
+    sources: list[tuple[str, str, str, bool, Sequence[tuple[str, str, float | None, Sequence[str], bool]]]] = []
     for each in catalogue.providers.values():
         models = [(m.id, m.name, m.input_price, [*m.capabilities], True) for m in each.models]
         sources.append((each.id, "builtin", each.name, True, models))
