@@ -109,9 +109,7 @@ async def toggle_model_config(
     """Use a model, or do not."""
     await model_of(owner.id, provider, model)
     await rows.change_model(owner.id, provider, model, lambda row: setattr(row, "is_enabled", body.enabled))
-    shown = SwitchedConfig(
-        enabled=body.enabled, message=f"The model is {'enabled' if body.enabled else 'disabled'} now"
-    )
+    shown = switched("model", body.enabled)
     beside_data(request, enabled=shown.enabled, message=shown.message)
     return shown
 

@@ -26,6 +26,7 @@ from functions.ownpilot.model_configs.bodies import (
     SwitchedConfig,
     listed,
     provider_row,
+    switched,
 )
 from shared.http.errors import BadRequest
 from shared.http.paging import Limit, Offset
@@ -112,9 +113,7 @@ async def toggle_merged_provider(request: Request, provider_id: str, body: Switc
     _check_not_local(await provider_of(owner.id, provider_id))
     row = await rows.change_provider(owner.id, provider_id, lambda row: setattr(row, "is_enabled", body.enabled))
     await record_change(owner, "provider", provider_id, f"set enabled {row.is_enabled}")
-    shown = SwitchedConfig(
-        enabled=body.enabled, message=f"The provider is {'enabled' if body.enabled else 'disabled'} now"
-    )
+    shown = switched("provider", body.enabled)
     beside_data(request, enabled=shown.enabled, message=shown.message)
     return shown
 
