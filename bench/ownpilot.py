@@ -1,9 +1,11 @@
 """OwnPilot: what its operations on records cost, its envelope, and what it adds to the app's start."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -14,7 +16,10 @@ from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
 from functions.ownpilot.core.audit_log import Subject, events, record_event
+from functions.ownpilot.core.budget import budget_of, spans_of_budgets
 from functions.ownpilot.core.envelope import OwnpilotEnvelope
+from functions.ownpilot.core.usage import Price, UsageDays, read_usage, record_usage
+from functions.ownpilot.costs.reports import Report, status_of, summary_of
 from functions.ownpilot.notes import Note, notes
 from infra.emulator import azurite
 from infra.emulator.processes import ROOT
@@ -27,6 +32,8 @@ LISTS = {100: (1, 10), 2_000: (2, 80), 10_000: (10, 400)}
 
 EVENTS = (100, *([100_000] if os.environ.get("FULL") else []))
 """100,000 only when asked for: to make them takes minutes."""
+
+CALLS = (1_000, *([100_000] if os.environ.get("FULL") else []))
 
 _START = """
 import function_app, time
@@ -51,6 +58,8 @@ async def run() -> list[Figure]:
         for size in EVENTS:
             figures += await _audit(size)
         figures += await _wire_format()
+        for size in CALLS:
+            figures += await _usage(size)
     return [*figures, *_start()]
 
 
@@ -94,6 +103,32 @@ async def _audit(size: int) -> list[Figure]:
     where = {"type": "tool.error"}
     filtered = await measured(f"filtered page of {size:,} events", lambda: events.of("bench").page(where), timed)
     return _bounded([*page, *filtered], 2, None)
+
+
+async def _usage(size: int) -> list[Figure]:
+    """The costs of a year with so many calls of 5 models, on its last day."""
+    timed, begin, today = await _fresh(), datetime(2026, 1, 1, tzinfo=UTC), date(2026, 12, 31)
+    year, price = UsageDays.of("year", today), Price(2.5, 10)
+
+    async def call(number: int = 0) -> None:
+        at = begin + timedelta(days=365 * number / size)
+        await record_usage("bench", f"p{number % 2}", f"m{number % 5}", price=price, input_tokens=number, at=at)
+
+    async def costs() -> None:
+        budget, usage = await asyncio.gather(budget_of("bench"), read_usage("bench", year, *spans_of_budgets(today)))
+        summary_of(usage.total(year), year)
+        status_of(budget, usage, today)
+
+    async def shares() -> None:
+        Report("year", await read_usage("bench", year, models=True), today).by_model()
+
+    for number in range(size):
+        await call(number)
+    return [
+        *_bounded(await measured(f"{size:,} calls: one more", call, timed), 1, None),
+        *_bounded(await measured(f"{size:,} calls: costs of the year", costs, timed), 13, 60),
+        *_bounded(await measured(f"{size:,} calls: shares of models", shares, timed), 13, 60),
+    ]
 
 
 async def _wire_format() -> list[Figure]:

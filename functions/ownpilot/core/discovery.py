@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
-from urllib.parse import urlsplit
 
 from shared import outbound
 from shared.http.errors import BadGateway
@@ -36,8 +35,8 @@ async def discover(
 ) -> Discovered:
     """Ask the addresses of a provider in turn, until one lists models.
 
-    `user_given` refuses private addresses that RUNYARD_PRIVATE_HOSTS does not name. `BadGateway` when no address lists
-    a model; its details are `{"triedUrls": [...], "reasons": [...]}`, which hold no key.
+    `base_url` has no user name and no query. `user_given` refuses private addresses that RUNYARD_PRIVATE_HOSTS does not
+    name. `BadGateway` when no address lists a model; its details are `{"triedUrls": [...], "reasons": [...]}`.
     """
     root = base_url.rstrip("/").removesuffix("/v1")
     headers = {"Accept": "application/json", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
@@ -45,7 +44,7 @@ async def discover(
     reasons: list[str] = []
     for path in dict.fromkeys(paths):
         url = f"{root}{path}"
-        tried.append(bare(url))
+        tried.append(url)
         try:
             async with (
                 asyncio.timeout(SECONDS),
@@ -55,20 +54,14 @@ async def discover(
         except outbound.OutboundError as error:
             reasons.append(str(error))
         except TimeoutError:
-            reasons.append(f"GET {bare(url)}: no answer within {SECONDS} s")
+            reasons.append(f"GET {url}: no answer within {SECONDS} s")
         else:
             if models := _ids(listed):
-                return Discovered(bare(url), models)
-            reasons.append(f"GET {bare(url)}: status {answer.status}{' without a list of models' if listed else ''}")
+                return Discovered(url, models)
+            reasons.append(f"GET {url}: status {answer.status}{' without models' if answer.status == 200 else ''}")
     raise BadGateway(
         "No models were found at the addresses of this provider", details={"triedUrls": tried, "reasons": reasons}
     )
-
-
-def bare(url: str) -> str:
-    """Return an address without what may hold a secret: user name, query and fragment."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _ids(listed: Any) -> list[str]:

@@ -12,7 +12,7 @@ from functions.ownpilot.core.discovery import PATHS, discover
 from functions.ownpilot.core.entry import Entry, Moment
 from shared import sealing
 from shared.http.errors import BadRequest
-from shared.sealing import Context
+from shared.sealing import Context, SealBroken
 from shared.settings import settings
 from shared.tables import Collection, RecordConflict, RecordNotFound
 
@@ -29,6 +29,9 @@ ADDRESSES = 3
 
 MOST_PROVIDERS = 100
 """Local providers of one person."""
+
+MOST_MODELS = 2000
+"""Local models of one person."""
 
 _AT_ONCE = 50
 
@@ -159,9 +162,9 @@ async def add_model(provider: LocalProvider, *, model_id: str, **members: Any) -
 
 
 async def check_room(owner: str, more: int = 1) -> None:
-    """`BadRequest` LIMIT_REACHED when a person cannot have so many more models. 1 query for each 1,000."""
-    if await local_models.of(owner).count() + more > settings().max_records:
-        raise BadRequest("There are too many local models: delete some first", code="LIMIT_REACHED")
+    """`BadRequest` LIMIT_REACHED when a person may not have so many more models. 1 query for each 1,000."""
+    if await local_models.of(owner).count() + more > MOST_MODELS:
+        raise BadRequest(f"A person has at most {MOST_MODELS} local models: delete some first", code="LIMIT_REACHED")
 
 
 class FoundModels(NamedTuple):
@@ -177,11 +180,15 @@ async def discover_models(owner: str, provider_id: str) -> FoundModels:
 
     Of two that do so at once, each counts the models as new that it has stored itself.
     """
-    provider = await local_providers.of(owner).get(provider_id)
+    own = local_providers.of(owner)
+    provider = await own.get(provider_id)
+    try:
+        api_key = provider.api_key
+    except SealBroken as error:
+        message = f"The API key of {provider.name} cannot be read: set it again"
+        raise BadRequest(message, code="NO_API_KEY") from error
     endpoint = provider.discovery_endpoint or ENDPOINTS[provider.provider_type]
-    found = await discover(
-        provider.base_url, provider.api_key, paths=[endpoint, *PATHS][:ADDRESSES], user_given=is_guarded()
-    )
+    found = await discover(provider.base_url, api_key, paths=[endpoint, *PATHS][:ADDRESSES], user_given=is_guarded())
     known = {model.model_id: model for model in await models_of(owner, provider.id)}
     new = [model_id for model_id in found.models if model_id not in known]
     if new:
@@ -193,7 +200,11 @@ async def discover_models(owner: str, provider_id: str) -> FoundModels:
         stored += sum(is_new for _, is_new in made)
         known |= {model.model_id: model for model, _ in made}
     now = datetime.now(UTC)
-    await local_providers.of(owner).update(provider.id, lambda it: setattr(it, "last_discovered_at", now))
+    try:
+        await own.update(provider.id, lambda it: setattr(it, "last_discovered_at", now))
+    except RecordNotFound:  # deleted meanwhile: its models must not stay
+        await local_models.of(owner).clear({"local_provider_id": provider.id})
+        raise
     return FoundModels(found.url, [known[model_id] for model_id in found.models], stored)
 
 

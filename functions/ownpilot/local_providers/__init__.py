@@ -36,13 +36,7 @@ _TEMPLATES: dict[LocalType, tuple[str, int, str]] = {
     "vllm": ("vLLM", 8000, "A fast server for one model on graphics cards"),
     "custom": ("Custom Local Server", 8080, "Any other server that speaks OpenAI's protocol"),
 }
-TEMPLATES = [
-    Template(
-        id=kind, name=name, provider_type=kind, base_url=f"http://localhost:{port}",
-        discovery_endpoint=store.ENDPOINTS[kind], description=about,
-    )
-    for kind, (name, port, about) in _TEMPLATES.items()
-]  # fmt: skip
+"""The name of each kind, the port at which it usually listens, and what it is."""
 
 
 async def audit(owner: Person, provider: LocalProvider, action: str) -> None:
@@ -60,7 +54,13 @@ async def _shown(owner: Person, provider: LocalProvider) -> LocalProviderShown:
 @routes.get("/templates")
 async def list_templates(owner: Owner) -> list[Template]:
     """Where the usual local providers listen."""
-    return TEMPLATES
+    return [
+        Template(
+            id=kind, name=name, provider_type=kind, base_url=f"http://localhost:{port}",
+            discovery_endpoint=store.ENDPOINTS[kind], description=about,
+        )
+        for kind, (name, port, about) in _TEMPLATES.items()
+    ]  # fmt: skip
 
 
 @routes.get("", response_model_exclude_none=True)
@@ -94,11 +94,8 @@ async def create_local_provider(body: NewLocalProvider, owner: Owner) -> LocalPr
 @routes.get("/{local_provider_id}", response_model_exclude_none=True)
 async def get_local_provider(local_provider_id: str, owner: Owner) -> LocalProviderWhole:
     """A local provider with its models, those by name."""
-    provider, models, default = await asyncio.gather(
-        store.local_providers.of(owner.id).get(local_provider_id),
-        store.models_of(owner.id, local_provider_id.lower()),
-        store.default_of(owner.id),
-    )
+    provider = await store.local_providers.of(owner.id).get(local_provider_id)
+    models, default = await asyncio.gather(store.models_of(owner.id, provider.id), store.default_of(owner.id))
     return LocalProviderWhole(**members_of(provider, default), models=[*map(model_shown, models)])
 
 
@@ -130,7 +127,7 @@ async def toggle_local_provider(local_provider_id: str, body: LocalSwitch, owner
     """Enable or disable a local provider."""
 
     def switch(provider: LocalProvider) -> None:
-        provider.is_enabled = not provider.is_enabled if body.enabled is None else body.enabled
+        provider.is_enabled = body.of(provider.is_enabled)
 
     provider = await store.local_providers.of(owner.id).update(local_provider_id, switch)
     return Switched(id=provider.id, name=provider.name, is_enabled=provider.is_enabled)

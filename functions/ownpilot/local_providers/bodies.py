@@ -48,6 +48,10 @@ class LocalSwitch(Given):
 
     enabled: bool | None = None
 
+    def of(self, is_on: bool) -> bool:
+        """Return what is to be in place of this state."""
+        return not is_on if self.enabled is None else self.enabled
+
 
 class NewLocalModel(Given):
     """A new model; its display name is its id when none is given."""

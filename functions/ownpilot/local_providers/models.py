@@ -53,7 +53,7 @@ async def toggle_local_model(local_provider_id: str, model_id: str, body: LocalS
     """Enable or disable a model, which `model_id` names by its id at the provider or by that of its record."""
 
     def switch(model: LocalModel) -> None:
-        model.is_enabled = not model.is_enabled if body.enabled is None else body.enabled
+        model.is_enabled = body.of(model.is_enabled)
 
     found = await store.find_model(owner.id, local_provider_id, model_id)
     model = await store.local_models.of(owner.id).update(found, switch)

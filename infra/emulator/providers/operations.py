@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from infra.emulator.providers import KEY
-from infra.emulator.providers.state import MODELS, SetAnswer, OfferedModel, ProvidersState
+from infra.emulator.providers.state import MODELS, OfferedModel, ProvidersState, SetAnswer
 
 STATE = web.AppKey("state", ProvidersState)
 

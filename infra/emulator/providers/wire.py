@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from infra.emulator.origins import Origins
 from infra.emulator.providers import operations
-from infra.emulator.providers.state import SetAnswer, ProvidersState
+from infra.emulator.providers.state import ProvidersState, SetAnswer
 
 log = logging.getLogger(__name__)
 

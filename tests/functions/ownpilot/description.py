@@ -2,6 +2,7 @@
 
 import csv
 import re
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tests.support.ownpilot import OwnPilot, data_of, refused
 
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
-    "summary", "ws",
+    "summary", "ws", "local-providers", "costs", "media-settings",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -33,6 +34,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/settings/default-model": {"model": "some"},
     "/settings/{}": {"value": 1},
     "/config-services/{}/entries": {"data": {"api_key": "a"}},
+    "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
+    "/media-settings/{}": {"provider": "openai"},
 }
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
@@ -90,10 +93,15 @@ class OwnPilotDescription(Description):
             "DELETE /api/v1/settings/api-key/{provider}",
             "DELETE /api/v1/settings/api-keys/{provider}",
             "POST /api/v1/settings/{key}",
+            "GET /api/v1/media-settings/{capability}",
+            "POST /api/v1/media-settings/{capability}",
+            "DELETE /api/v1/media-settings/{capability}",
         }
     )
     client: OwnPilot
     ids: dict[str, str]
+    models_at: str
+    """The address of a server that offers models."""
 
     def __init__(self, name: str):
         self.name = name
@@ -108,6 +116,9 @@ class OwnPilotDescription(Description):
                 await self.client.post("/tasks", title="t", dueDate=due)
             await self._make_service("contract")
             self.ids["entries"] = await self._make_entry()
+            self.models_at = f"http://127.0.0.1:{environment.ports['providers']}"
+            self.ids["local-providers"] = await self._make_provider()
+            await self.client.post("/settings/openai_api_key", value="sk-some-key")
         self.client = OwnPilot(http, "default")
         return http
 
@@ -120,10 +131,22 @@ class OwnPilotDescription(Description):
     async def _make_entry(self) -> str:
         return (await self.client.post("/config-services/contract/entries", data={"api_key": "a"}))["id"]
 
+    def _new_provider(self) -> dict[str, Any]:
+        return {"name": f"provider {uuid.uuid4()}", "providerType": "ollama", "baseUrl": self.models_at}
+
+    async def _make_provider(self) -> str:
+        return (await self.client.post("/local-providers", **self._new_provider()))["id"]
+
+    async def _make_model(self) -> str:
+        path = f"/local-providers/{self.ids['local-providers']}/models"
+        return (await self.client.post(path, modelId=str(uuid.uuid4())))["id"]
+
     async def url_for(self, route: DocumentedRoute) -> str:
         path = route.path
         if "config-services/{name}/" in path:
             path = path.replace("{name}", "contract")
+        if "{model_id}" in path:
+            path = path.replace("{local_provider_id}", self.ids["local-providers"])
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
 
     async def id_for(self, route: DocumentedRoute) -> str:
@@ -132,6 +155,12 @@ class OwnPilotDescription(Description):
             return (await self.client.post(f"/{noun}", **NEW[noun]))["id"] if gone else self.ids[noun]
         if "{entry_id}" in route.path:
             return await self._make_entry() if gone else self.ids["entries"]
+        if noun == "local-providers":
+            if "{model_id}" in route.path:
+                return await self._make_model()
+            return await self._make_provider() if gone else self.ids[noun]
+        if noun == "media-settings":
+            return "image_generation"
         if noun == "config-services":
             return await self._make_service("unwanted" if gone else "contract")
         if route.path.endswith("/settings/{key}"):
@@ -143,6 +172,10 @@ class OwnPilotDescription(Description):
         path, noun = shape(route.path.removeprefix("/api/v1")), segment(route.path)
         if path == "/config-services" and route.method == "POST":
             return {"json": {"name": "contract_new", "displayName": "x", "category": "x"}}
+        if path == "/local-providers":
+            return {"json": self._new_provider()} if route.method == "POST" else {}
+        if path == "/local-providers/{}/models" and route.method == "POST":
+            return {"json": {"modelId": str(uuid.uuid4())}}
         if noun in NEW and route.method == "POST" and "{" not in path:
             return {"json": NEW[noun]}
         return {"json": BODIES.get(path, {})} if route.method in ("POST", "PUT", "PATCH") else {}
