@@ -100,7 +100,7 @@ class TestResolve:
         await configured(me, "openai", "anthropic", "google")
         found = await resolve(me.user, "openai", "gpt-4o")
         assert (found.wire, found.base_url, found.api_key) == ("openai", "https://api.openai.com/v1", KEY)
-        assert found.model["pricingInput"] == 2.5 and KEY not in repr(found) and not found.is_local
+        assert found.model.get("pricingInput") == 2.5 and KEY not in repr(found) and not found.is_local
         model = (await me.get("/models/anthropic"))["models"][0]["id"]
         assert (await resolve(me.user, "anthropic", model)).wire == "anthropic"
         model = (await me.get("/models/google"))["models"][0]["id"]
