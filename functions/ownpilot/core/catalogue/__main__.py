@@ -1,0 +1,8 @@
+"""Make the snapshot that the app ships: `python -m functions.ownpilot.core.catalogue api.json`, a file of models.dev."""
+
+import sys
+from pathlib import Path
+
+from functions.ownpilot.core.catalogue.models_dev import SNAPSHOT, make_snapshot
+
+SNAPSHOT.write_bytes(make_snapshot(Path(sys.argv[1]).read_bytes()).pack())
