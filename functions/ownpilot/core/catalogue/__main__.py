@@ -1,4 +1,4 @@
-"""Make the snapshot that the app ships: `python -m functions.ownpilot.core.catalogue api.json`, a file of models.dev."""
+"""Make the snapshot that the app ships from a file of models.dev: `python -m functions.ownpilot.core.catalogue FILE`."""
 
 import sys
 from pathlib import Path
