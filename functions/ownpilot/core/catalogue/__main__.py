@@ -1,4 +1,4 @@
-"""Make the snapshot that the app ships from a file of models.dev: `python -m functions.ownpilot.core.catalogue FILE`."""
+"""Make the snapshot that the app ships from a file of models.dev: `python -m <this package> api.json`."""
 
 import sys
 from pathlib import Path
