@@ -2,8 +2,9 @@
 
 import pytest
 
-from functions.ownpilot.core.catalogue.resolve import resolve
-from functions.ownpilot.core.settings_store import stored_settings
+from functions.ownpilot.core import settings_store
+from functions.ownpilot.core.catalogue import resolve, rows
+from functions.ownpilot.core.catalogue.resolve import Target
 from shared.http.errors import ApiError
 from tests.support.ownpilot import OwnPilot, refused
 
@@ -91,27 +92,32 @@ class TestCatalogue:
 class TestResolve:
     """The way to a model that the chat takes; there is no route for it."""
 
+    async def reach(self, me: OwnPilot, *wanted: str) -> Target:
+        rows.forget(me.user)  # as 5 seconds after the last request: this process is an instance of its own
+        settings_store.forget(me.user)
+        return await resolve.resolve(me.user, *wanted)
+
     async def code(self, me: OwnPilot, *wanted: str) -> tuple[int, str]:
         with pytest.raises(ApiError) as caught:
-            await resolve(me.user, *wanted)
+            await self.reach(me, *wanted)
         return caught.value.status, caught.value.code
 
     async def test_it_gives_wire_address_key_and_facts(self, me: OwnPilot):
         await configured(me, "openai", "anthropic", "google")
-        found = await resolve(me.user, "openai", "gpt-4o")
+        found = await self.reach(me, "openai", "gpt-4o")
         assert (found.wire, found.base_url, found.api_key) == ("openai", "https://api.openai.com/v1", KEY)
         assert found.model.get("pricingInput") == 2.5 and KEY not in repr(found) and not found.is_local
         model = (await me.get("/models/anthropic"))["models"][0]["id"]
-        assert (await resolve(me.user, "anthropic", model)).wire == "anthropic"
+        assert (await self.reach(me, "anthropic", model)).wire == "anthropic"
         model = (await me.get("/models/google"))["models"][0]["id"]
-        found = await resolve(me.user, "google", model)
+        found = await self.reach(me, "google", model)
         assert (found.wire, found.base_url.endswith("/v1beta/openai")) == ("openai", True)
 
     async def test_another_address_and_type_take_effect(self, me: OwnPilot):
         await configured(me, "openai")
         changes = {"baseUrl": "https://proxy.example/v1/", "providerType": "anthropic"}
         await me.data("PUT", "/providers/openai/config", json=changes)
-        found = await resolve(me.user, "openai", "gpt-4o")
+        found = await self.reach(me, "openai", "gpt-4o")
         assert (found.wire, found.base_url) == ("anthropic", "https://proxy.example/v1")
 
     async def test_a_local_provider_needs_no_key_and_speaks_below_v1(self, me: OwnPilot):
@@ -119,20 +125,20 @@ class TestResolve:
             body = {"name": name, "providerType": "custom", "baseUrl": given, "apiKey": KEY if name == "b" else ""}
             local = await me.post("/local-providers", **body)
             await me.post(f"/local-providers/{local['id']}/models", modelId="m")
-            found = await resolve(me.user, local["id"], "m")
+            found = await self.reach(me, local["id"], "m")
             expected = "http://localhost:1/v1" if name == "a" else given
             assert (found.base_url, found.is_local, found.api_key) == (expected, True, KEY if name == "b" else None)
 
     async def test_without_names_it_takes_the_defaults(self, me: OwnPilot):
         assert await self.code(me) == (400, "NO_PROVIDER")
         await configured(me, "groq", "openai")
-        found = await resolve(me.user)
+        found = await self.reach(me)
         assert found.provider == "groq" and found.model["isDefault"]
-        assert (await resolve(me.user, "default", "default")).provider == "groq"
+        assert (await self.reach(me, "default", "default")).provider == "groq"
         await me.post("/settings/defaults", provider="openai", model="gpt-4o")
-        found = await resolve(me.user)
+        found = await self.reach(me)
         assert (found.provider, found.model["modelId"]) == ("openai", "gpt-4o")
-        found = await resolve(me.user, "groq")
+        found = await self.reach(me, "groq")
         assert (found.provider, found.model["isDefault"]) == ("groq", True), "the saved model is one of openai"
 
     async def test_it_says_why_a_model_cannot_be_called(self, me: OwnPilot):
@@ -151,9 +157,9 @@ class TestResolve:
 
     async def test_a_key_that_does_not_open_is_as_good_as_none(self, me: OwnPilot):
         await configured(me, "openai")
-        rows = stored_settings.of(me.user)
-        stored = await rows.find("key", "api_key:openai")
-        await rows.update(stored.id, lambda row: setattr(row, "sealed", f"old{row.sealed}"))
+        own = settings_store.stored_settings.of(me.user)
+        stored = await own.find("key", "api_key:openai")
+        await own.update(stored.id, lambda row: setattr(row, "sealed", f"old{row.sealed}"))
         assert await self.code(me, "openai", "gpt-4o") == (400, "NO_API_KEY")
 
     async def test_each_person_has_a_way_of_their_own(self, me: OwnPilot):
@@ -162,4 +168,4 @@ class TestResolve:
         assert await self.code(other, "openai", "gpt-4o") == (400, "NO_API_KEY")
         await me.post("/model-configs", providerId="openai", modelId="mine")
         assert await self.code(other, "openai", "mine") == (404, "MODEL_NOT_FOUND")
-        assert (await resolve(me.user, "openai", "mine")).model["source"] == "custom"
+        assert (await self.reach(me, "openai", "mine")).model["source"] == "custom"
