@@ -44,7 +44,10 @@ class Totals:
         return Counter({key if len(fields) > 1 else key[0]: int(amounts.get("n", 0)) for key, amounts in found})
 
     def amounts(self, *fields: str) -> dict[tuple[Any, ...], dict[str, int | float]]:
-        """What is known of each tuple of values of a declared counter: the number of records as `n`, and its sums."""
+        """What is known of each tuple of values of a declared counter: the number of its records as `n`, and its sums.
+
+        A sum that is 0 may be missing.
+        """
         group = self._group(set(fields))
         head = f"{','.join(group.closed)}=" if group.closed else ""
         decoders: list[dict[str, Any]] = [

@@ -19,12 +19,12 @@ from functions.ownpilot.costs.bodies import (
     CostsByModel,
     CostsByProvider,
     Estimate,
+    EstimateRequest,
     NewBudget,
     Pricing,
     StatusShown,
     Timeline,
     UsageReport,
-    Wanted,
 )
 from functions.ownpilot.costs.reports import Report, formatted, status_of, summary_of, usage_shown, usd, used_of
 from shared.http.paging import Paging, paging
@@ -118,7 +118,7 @@ async def get_breakdown(owner: Owner, period: Period = "month") -> Breakdown:
 
 
 @routes.post("/estimate")
-async def estimate_cost(body: Wanted, owner: Owner) -> Estimate:
+async def estimate_cost(body: EstimateRequest, owner: Owner) -> Estimate:
     """What a call would cost. The provider need not be configured; a model without a known price costs nothing."""
     price = await price_of(owner.id, body.provider, body.model)
     tokens = ceil(len(body.text) / 4) if body.input_tokens is None else body.input_tokens

@@ -182,7 +182,7 @@ class Breakdown(Shown):
     daily: list[DayCosts]
 
 
-class Wanted(Given):
+class EstimateRequest(Given):
     """A call to estimate: its tokens, or its text, of which four characters count as a token."""
 
     model_config = example(provider="openai", model="gpt-4o", text="How are you?", outputTokens=200)

@@ -61,7 +61,8 @@ class TestOpenAI:
 
 class TestOllama:
     async def test_models_are_listed(self, url: str):
-        listed = await ollama.AsyncClient(host=url, trust_env=False).list()
+        async with ollama.AsyncClient(host=url, trust_env=False) as client:
+            listed = await client.list()
         assert [model.model for model in listed.models] == IDS
         assert all(model.details and model.digest and model.modified_at for model in listed.models)
 
