@@ -358,6 +358,9 @@ def group_name(job_id: str) -> str:
     return f"job-{job_id}"
 
 
+FIRST_LOOK = 0.1
+"""Seconds until the first look at a job's record; a job in a warm container has often ended by then."""
+
 ended_jobs = Notices()
 """The news that the kind of a job has recorded its end, by the job's id."""
 
@@ -368,7 +371,7 @@ async def wait_until_ended(job_id: str, seconds: float) -> bool:
     An end that this process has recorded is known at once, one that another process has recorded by looking at the
     records. The job needs no record yet.
     """
-    return await ended_jobs.wait(job_id, seconds, lambda: _end_is_recorded(job_id))
+    return await ended_jobs.wait(job_id, seconds, lambda: _end_is_recorded(job_id), FIRST_LOOK)
 
 
 async def _end_is_recorded(job_id: str) -> bool:

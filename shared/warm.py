@@ -106,8 +106,9 @@ words = Notices()
 ends = Notices()
 """The news that a worker has finished with a job, by the job's id."""
 
-_idle: dict[str, Worker] = {}
-"""Idle workers as this process has read or written them last: to claim one of these needs no read."""
+MAX_KNOWN = 1000
+_known: dict[str, Worker] = {}
+"""Workers as this process has written them last, at most `MAX_KNOWN`: to change one of these needs no read."""
 
 
 async def place(kind: str, job_id: str, spec: JobSpec | None = None) -> bool:
@@ -184,12 +185,17 @@ async def _expect(worker: Worker, earlier: str | None, new: Job, spec: JobSpec) 
 async def claim(pool: str, owner: str, job_id: str) -> Worker | None:
     """Claim an idle worker for a job, if possible one that this owner has already; None when there is none."""
     async for worker in _candidates(pool, owner):
-        _idle.pop(worker.id, None)
-        try:
-            return await workers.update(worker, lambda record: record.claim(owner, job_id))
-        except (Unclaimable, tables.RecordNotFound):
-            continue
+        _known.pop(worker.id, None)
+        with contextlib.suppress(Unclaimable, tables.RecordNotFound):
+            return _remember(await workers.update(worker, lambda record: record.claim(owner, job_id)))
     return None
+
+
+def _remember(worker: Worker) -> Worker:
+    if len(_known) >= MAX_KNOWN:
+        _known.clear()
+    _known[worker.id] = worker
+    return worker
 
 
 async def _candidates(pool: str, owner: str) -> AsyncIterator[Worker]:
@@ -197,11 +203,12 @@ async def _candidates(pool: str, owner: str) -> AsyncIterator[Worker]:
     tried: set[str] = set()
 
     def suitable(found: list[Worker]) -> list[Worker]:
-        fitting = [one for one in found if one.pool == pool and one.owner in ("", owner) and one.id not in tried]
+        idle = (one for one in found if one.state is WorkerState.IDLE)
+        fitting = [one for one in idle if one.pool == pool and one.owner in ("", owner) and one.id not in tried]
         tried.update(one.id for one in fitting)
         return sorted(fitting, key=lambda one: (one.owner != owner, one.id))
 
-    for worker in suitable([*_idle.values()]):
+    for worker in suitable([*_known.values()]):
         yield worker
     for worker in suitable([one async for one in workers.all({"state": WorkerState.IDLE})]):
         yield worker
@@ -214,20 +221,16 @@ async def hand_back(worker: Worker) -> None:
 
 
 async def change_worker(worker_id: str, change: Callable[[Worker], None]) -> Worker | None:
-    """Change a worker's record and remember it while it is idle; None when there is no such worker."""
-    _idle.pop(worker_id, None)
+    """Change a worker's record; None when there is no such worker."""
     try:
-        worker = await workers.update(worker_id, change)
+        return _remember(await workers.update(_known.pop(worker_id, worker_id), change))
     except tables.RecordNotFound:
         return None
-    if worker.state is WorkerState.IDLE:
-        _idle[worker.id] = worker
-    return worker
 
 
 async def forget(worker_id: str) -> None:
     """Delete the record of a worker that has ended."""
-    _idle.pop(worker_id, None)
+    _known.pop(worker_id, None)
     with contextlib.suppress(tables.RecordNotFound):
         await workers.delete(worker_id)
 

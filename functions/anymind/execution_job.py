@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from functions.anymind.build_job import PROGRAMS, memory_megabytes
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus
-from functions.anymind.store import executions, record_of, versions
+from functions.anymind.store import awaited, executions, record_of, versions
 from shared import blobs, tables
 from shared.http.json import plain
 from shared.jobs import ARTIFACTS, REPORT_BYTES, BlobInput, Exit, Job, JobKind, JobSpec, Stop, in_words
@@ -102,7 +102,7 @@ class AnymindExecution(JobKind):
 def spec_of(execution: Execution, version: AgentVersion) -> JobSpec:
     """Return the call of a version's handler with the execution's input."""
     return JobSpec(
-        ["python3", "boot.py", "call", str(memory_megabytes())],
+        ["python3", "-S", "boot.py", "call", str(memory_megabytes())],
         TIMEOUT,
         inputs={
             "boot.py": PROGRAMS["boot.py"],
@@ -118,9 +118,11 @@ def spec_of(execution: Execution, version: AgentVersion) -> JobSpec:
 
 async def _change(job_id: str, change: Callable[[Execution], None]) -> None:
     """Change the execution of a job; one that is deleted is no error."""
-    if execution := await record_of(executions, job_id):
+    if execution := awaited.get(job_id) or await record_of(executions, job_id):
         with contextlib.suppress(tables.RecordNotFound):
-            await executions.update(execution, change)
+            execution = await executions.update(execution, change)
+            if job_id in awaited:
+                awaited[job_id] = execution
 
 
 def _report_of(end: Exit) -> ExecutionReport:

@@ -1,5 +1,6 @@
 """Runtime: executions of agents."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ from functions.anymind.access import CurrentUser, RecordId, owned_agent, owned_e
 from functions.anymind.bodies import ListPart, Moment
 from functions.anymind.execution_job import KIND, spec_of
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus, VersionStatus
-from functions.anymind.store import executions, note_job, versions
+from functions.anymind.store import awaited, executions, note_job, versions
 from shared import tables, warm
 from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.errors import BadRequest
@@ -72,8 +73,8 @@ async def execute_version(body: NewExecution, user: CurrentUser, workflows: Work
 @options(max_body=MAX_INPUT)
 async def execute_agent(agent_id: RecordId, body: HandlerInput, user: CurrentUser, workflows: Workflows) -> Execution:
     """Call the handler of the agent's latest ready version and wait for its end, at most 200 seconds."""
-    agent = await owned_agent(user, agent_id)
-    newest = await versions.page({"agent_id": agent.id, "status": VersionStatus.READY}, limit=1, total=False)
+    where = {"agent_id": str(agent_id), "status": VersionStatus.READY}
+    _, newest = await asyncio.gather(owned_agent(user, agent_id), versions.page(where, limit=1, total=False))
     if not newest.items:
         raise BadRequest("The agent has no ready version")
     return await _execute(newest.items[0], body.payload, workflows)
@@ -84,14 +85,19 @@ async def _execute(version: AgentVersion, given: dict[str, Any], workflows: Work
     execution = await executions.insert(
         Execution(agent_id=version.agent_id, agent_version_id=version.id, user_id=version.user_id, input_data=given)
     )
+    job_id = execution.job_id
     note_job(execution)
-    await warm.place(KIND, execution.job_id, spec_of(execution, version))
-    await workflows.start_now_or_later(WORKFLOW, execution.job_id, KIND)
-    await wait_until_ended(execution.job_id, PATIENCE)
+    awaited[job_id] = execution
     try:
-        return await executions.get(execution.id)
+        await warm.place(KIND, job_id, spec_of(execution, version))
+        await workflows.start_now_or_later(WORKFLOW, job_id, KIND)
+        await wait_until_ended(job_id, PATIENCE)
+        execution = awaited[job_id]
+        return execution if execution.status.final else await executions.get(execution.id)
     except tables.StorageUnavailable:  # it is accepted: an error would hide its id
         return execution
+    finally:
+        del awaited[job_id]
 
 
 @routes.get("/executions", response_model=list[ExecutionShown])

@@ -34,6 +34,9 @@ MAX_KNOWN = 10_000
 _known: dict[str, str] = {}
 """The ids of records by the ids of their jobs, which never change; at most `MAX_KNOWN` of them."""
 
+awaited: dict[str, Execution] = {}
+"""The executions whose end a request of this process waits for, by their jobs, as this process has written them."""
+
 R = TypeVar("R", AgentVersion, Execution)
 
 

@@ -154,12 +154,17 @@ async def push_output(
     return Received(offset=end, stop=stop)
 
 
-async def _append(job: Job, offset: int, data: bytes) -> int:
-    """Append output that begins at this byte to the job's log; return the offset at which it ends."""
+async def _append(job: Job, offset: int, data: bytes, *, whole: bool = False) -> int:
+    """Append output that begins at this byte to the job's log; return the offset at which it ends.
+
+    `whole` is whether it is all that the log will ever hold: that needs 1 call in place of 2.
+    """
     end = offset + len(data)
     if end > settings().log_limit + LOG_MARGIN:
         raise TooLarge(f"Output is over {settings().log_limit} bytes")
-    if data:
+    if data and whole:
+        await blobs.put(LOGS, job.id, data, "text/plain; charset=utf-8")
+    elif data:
         await blobs.append(LOGS, job.id, offset, data)
     return end
 
@@ -207,7 +212,7 @@ async def push_exit(arrived: Arrived, job: CurrentJob, body: Report, workflows: 
     rest = body.size - len(body.output)
     if not 0 <= rest <= job.size <= body.size:
         raise Conflict(f"The app has {job.size} bytes of output, not {rest}")
-    await _append(job, rest, body.output)
+    await _append(job, rest, body.output, whole=rest == 0)
     own = f"{job.kind}/{job.id}/"
     body.files = [file for file in body.files if file.blob.startswith(own)]
     body.at = arrived

@@ -1,5 +1,6 @@
 """The pool of warm containers: the kind of job that a worker is, what workers say, and how many there are."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +25,9 @@ LATE = timedelta(minutes=5)
 """How long a worker may take for what it should do within a minute, until it is ended."""
 
 IDLE, STARTING, BUSY, GONE = WorkerState.IDLE, WorkerState.STARTING, WorkerState.BUSY, WorkerState.GONE
+
+
+_filling = asyncio.Lock()
 
 
 class WarmWorker(JobKind):
@@ -93,8 +97,6 @@ async def handle_event(event: Event, workflows: WorkflowClient) -> Reply:
                 return Reply({"type": "end"})
         case "accepted":
             await warm.accepted(worker_id, job_id)
-            if message.get("first"):
-                await fill_pool(workflows)
         case "refused":
             warm.words.give(job_id, good=False)
         case "done":
@@ -102,6 +104,8 @@ async def handle_event(event: Event, workflows: WorkflowClient) -> Reply:
             warm.ends.give(job_id)
             if not message.get("reported"):
                 await workflows.signal(job_id, CHECK)
+        case "taken":
+            await fill_pool(workflows)
         case "disconnected":
             worker = await change_worker(worker_id, Worker.leave)
             if worker and worker.job and await _runs(worker):
@@ -113,12 +117,13 @@ async def handle_event(event: Event, workflows: WorkflowClient) -> Reply:
 
 async def fill_pool(workflows: WorkflowClient) -> None:
     """Start as many workers as are missing to the number that `RUNYARD_WARM` wants without an owner."""
-    missing = wanted_workers()
-    if missing:
-        missing -= len([worker async for worker in workers.all() if _is_spare(worker)])
-    for _ in range(missing):
-        worker = await workers.insert(Worker())
-        await workflows.start_now_or_later(WORKFLOW, worker.id, warm.KIND)
+    async with _filling:  # else each of several calls at once would start all that are missing
+        missing = wanted_workers()
+        if missing:
+            missing -= len([worker async for worker in workers.all() if _is_spare(worker)])
+        for _ in range(missing):
+            worker = await workers.insert(Worker())
+            await workflows.start_now_or_later(WORKFLOW, worker.id, warm.KIND)
 
 
 def wanted_workers() -> int:

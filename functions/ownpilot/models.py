@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from functions.ownpilot.core.catalogue import sync
 from functions.ownpilot.core.catalogue.facts import Capability
 from functions.ownpilot.core.catalogue.resolve import provider_of, view_of
-from functions.ownpilot.core.catalogue.shapes import Features, features_of
+from functions.ownpilot.core.catalogue.shapes import ALL, Features, features_of
 from functions.ownpilot.core.catalogue.view import MergedModel, MergedProvider
 from functions.ownpilot.core.entry import Given, Shown
 from functions.ownpilot.core.envelope import encoded
@@ -114,7 +114,7 @@ def models_shown(provider: MergedProvider) -> list[ModelShown]:
 async def list_models(
     owner: Owner,
     enabled_only: Annotated[bool, Query(alias="enabledOnly")] = True,
-    limit: Limit | None = None,
+    limit: Limit = ALL,
     offset: Offset = 0,
 ) -> Response:
     """The models of providers that have a key, and of local ones; all of them unless `limit` is given."""
@@ -127,7 +127,7 @@ async def list_models(
         for model in provider.models.values()
         if model["isEnabled"] or not enabled_only
     ]
-    part = found[offset:] if limit is None else found[offset : offset + limit]
+    part = found[offset : offset + limit]
     shown = ModelsShown(
         models=[*map(model_shown, part)], configuredProviders=[each.id for each in configured],
         availableProviders=[*view.providers], total=len(found),

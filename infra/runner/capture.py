@@ -1,6 +1,5 @@
 """Uploading the files that lines of output name, at the moment when the line is read."""
 
-import http.client
 import json
 import os
 import re
@@ -108,7 +107,7 @@ class Capture:
         try:
             try:
                 report["file"] = self._put(os.fsdecode(raw.strip()), path)
-            except (OSError, ValueError, http.client.HTTPException) as error:
+            except (OSError, ValueError) as error:
                 report["reason"] = readable(getattr(error, "strerror", None) or str(error))[:MAX_TEXT]
             self._api.post("/captures", json.dumps(report).encode(), "application/json")
         except Over:

@@ -1,6 +1,5 @@
 """Uploading files of the container to where the app says."""
 
-import http.client
 import json
 import os
 import re
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from push import JobApi, connect
+from http11 import Connection
+from push import JobApi
 
 MAX_FILES = 1000  # files that are uploaded
 MAX_SKIPPED = 100  # files that were not kept and are named; the others are counted
@@ -70,7 +70,7 @@ def keep(folder: Path, api: JobApi) -> Kept:
             continue
         try:
             kept.files.append(put(path, kept.name(shown), api))
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError) as error:
             kept.skip(shown, getattr(error, "strerror", None) or error)
     return kept
 
@@ -143,21 +143,20 @@ def put(path: Path, name: str, api: JobApi, kind: str | None = None) -> dict[str
         target = urlsplit(place["url"])
         for pause in (0.2, 1, None):
             digest = hashlib.sha256()
-            connection = connect(target.scheme, target.netloc)
+            connection = Connection(target.scheme, target.netloc)
             try:
                 file.seek(0)
-                connection.request(
+                response = connection.request(
                     "PUT", f"{target.path}?{target.query}", body(file, size, digest),
                     {"Content-Length": str(size), "Content-Type": kind, "x-ms-blob-type": "BlockBlob",
                      "x-ms-version": "2024-11-04"},
                 )  # fmt: skip
-                response = connection.getresponse()
                 response.read()
                 if response.status == 201:
                     break
                 if pause is None:
                     raise OSError(f"storage answered {response.status}")
-            except (OSError, http.client.HTTPException):
+            except OSError:
                 if pause is None:
                     raise
             finally:

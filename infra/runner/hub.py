@@ -4,11 +4,12 @@ import base64
 import hashlib
 import os
 import socket
-import ssl
 import struct
 import threading
 from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
+
+from http11 import secured
 
 TIMEOUT = 30.0  # seconds for the connection
 SILENCE = 60.0  # seconds without a frame, after which a ping is sent
@@ -27,7 +28,7 @@ class HubClient:
         self._socket = socket.create_connection((parts.hostname or "", parts.port or (443 if secure else 80)), TIMEOUT)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if secure:
-            self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=parts.hostname)
+            self._socket = secured(self._socket, parts.hostname or "")
         self._lock, self._received = threading.Lock(), bytearray()
         try:
             self._open(parts.netloc, f"{parts.path}?access_token={quote(token, safe='')}")

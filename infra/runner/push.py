@@ -1,6 +1,5 @@
 """Pushing a job's output to the app: in order, each byte counted once, also when the app restarts."""
 
-import http.client
 import json
 import threading
 import time
@@ -8,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from http11 import Connection
 from order import AGES  # pyright: ignore[reportMissingImports] - see runner
 
 BATCH = 1024 * 1024  # bytes of one push
@@ -34,7 +34,7 @@ class JobApi:
 
     def __init__(self, url: str, token: str):
         self._url, self._token = urlsplit(url), token
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection = Connection(self._url.scheme, self._url.netloc)
 
     def post(
         self,
@@ -53,9 +53,8 @@ class JobApi:
         while True:
             try:
                 status, answer = self._once(path, body, {**own, **headers()})
-            except (OSError, http.client.HTTPException, ValueError) as error:
+            except (OSError, ValueError) as error:
                 status, answer = 0, {"error": str(error)}
-                self._connection = None
             if status in (401, 404, 410):
                 raise Over(answer.get("error", status))
             if 200 <= status < 500 and status not in (408, 429):
@@ -66,25 +65,19 @@ class JobApi:
             pause = min(pause * 2, 5.0)
 
     def _once(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        if self._connection is None:
-            self._connection = connect(self._url.scheme, self._url.netloc)
-        self._connection.request("POST", self._url.path + path, body, headers)
-        response = self._connection.getresponse()
+        response = self._connection.request("POST", self._url.path + path, body, headers)
         text = response.read()
         return response.status, json.loads(text) if text.startswith(b"{") else {}
 
 
-def connect(scheme: str, netloc: str) -> http.client.HTTPConnection:
-    """Return a connection with a timeout on every wait."""
-    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-    return kind(netloc, timeout=60)
-
-
 class Pusher:
-    """A bounded buffer between the command and the app; a thread of its own pushes what is in it."""
+    """A bounded buffer between the command and the app; a thread of its own pushes what is in it.
 
-    def __init__(self, api: JobApi):
-        self._api = api
+    `together` is how many seconds the first output waits for the end of the command.
+    """
+
+    def __init__(self, api: JobApi, together: float = TOGETHER):
+        self._api, self._together = api, together
         self._buffer, self._offset, self._closed = bytearray(), 0, False
         self._moments: list[tuple[int, float]] = []  # offset of output, and the time at which it was written
         self._changed = threading.Condition()
@@ -146,7 +139,7 @@ class Pusher:
         """Wait for a moment, because a command that ends within it needs no push but that of its exit."""
         with self._changed:
             if self._changed.wait_for(lambda: self._buffer or self._closed, QUIET):
-                self._changed.wait_for(lambda: self._closed, TOGETHER)
+                self._changed.wait_for(lambda: self._closed, self._together)
 
     def _next(self) -> tuple[bytes, list[tuple[int, float]]]:
         """Return the next bytes to push and the moments at which parts of them were written."""

@@ -10,7 +10,6 @@ where to upload a file; `POST /captures` reports a file that a line of output na
 """
 
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -25,8 +24,9 @@ from urllib.parse import urlsplit
 
 from capture import Capture
 from files import MAX_TEXT, Kept, keep, read_report, readable
+from http11 import Connection
 from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
-from push import PATIENCE, JobApi, Over, Pusher, connect
+from push import PATIENCE, QUIET, TOGETHER, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
 WAIT = "--wait"  # the argument with which the program waits for its order
@@ -84,7 +84,8 @@ def work(order: Order) -> int | None:
         end["message"] = f"The command's input files could not be written: {error}"
         pusher = Pusher(JobApi(order.url, order.token))
     else:
-        pusher = Pusher(JobApi(order.url, order.token))
+        # Of a command that reports a result, people wait for that and not for its first output.
+        pusher = Pusher(JobApi(order.url, order.token), QUIET if order.report else TOGETHER)
         sink: Pusher | Capture = pusher
         if order.capture:
             sink = Capture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
@@ -137,25 +138,22 @@ def fetch(inputs: list[InputFile], directory: Path) -> None:
             try:
                 download(item.url, target)
                 break
-            except (OSError, http.client.HTTPException) as error:
+            except OSError as error:
                 if pause is None:
                     raise OSError(f"{item.path}: {error}") from None  # the URL is a secret
                 time.sleep(pause)
 
 
 def download(url: str, target: Path) -> None:
-    """Write what a URL returns to a file. `OSError` or `HTTPException` when it is not returned as a whole."""
+    """Write what a URL returns to a file. `OSError` when it is not returned as a whole."""
     place = urlsplit(url)
-    connection = connect(place.scheme, place.netloc)
+    connection = Connection(place.scheme, place.netloc)
     with contextlib.closing(connection), target.open("wb") as file:
-        connection.request("GET", f"{place.path}?{place.query}")
-        response = connection.getresponse()
+        response = connection.request("GET", f"{place.path}?{place.query}")
         if response.status != 200:
             raise OSError(f"storage answered {response.status}")
         while chunk := response.read(1 << 20):
             file.write(chunk)
-        if response.length:
-            raise OSError("the download was cut off")
 
 
 def run(

@@ -6,8 +6,9 @@ it the container. It also ends when its connection does, after `RUNYARD_WARM_IDL
 once it is `RUNYARD_WARM_AGE` seconds old; a job that it runs is ended first by itself.
 
 It says `ready`, `accepted` or `refused` to an order, and `done` when it can take the next one, with `reported`: whether
-the runner has reported the job's exit. It obeys `order`, `stop` and `end`. All are JSON objects with their `type`, and
-the job's id as `job`.
+the runner has reported the job's exit. It says `taken` once when it has an owner, after its first job or while that
+goes on: then another container may start without slowing that job down. It obeys `order`, `stop` and `end`. All are
+JSON objects with their `type`, and the job's id as `job`.
 """
 
 import contextlib
@@ -75,7 +76,7 @@ class WarmContainer:
         self._folder = root / os.environ.pop("RUNYARD_WARM_FOLDER")
         self._idle, self._age = (float(os.environ.pop(f"RUNYARD_WARM_{name}")) for name in ("IDLE", "AGE"))
         self._born = self._used = time.monotonic()
-        self._owner, self._job, self._ending = "", "", False
+        self._owner, self._job, self._ending, self._said_taken = "", "", False, False
         self._stop_by: float | None = None
         self._ahead = self._prepare()
 
@@ -87,6 +88,7 @@ class WarmContainer:
                 news = self._news.get(timeout=TICK)
             except queue.Empty:
                 news = {}
+                self._say_taken()
             match news.get("type"):
                 case "order":
                     self._take(news)
@@ -113,9 +115,9 @@ class WarmContainer:
         if self._job or self._is_over() or self._owner not in ("", owner):
             self._say("refused", job)
             return
-        first, self._owner, self._job = not self._owner, owner, job
+        self._owner, self._job = owner, job
         self._ahead.run(job, str(news["order"]))
-        self._say("accepted", job, first=first)
+        self._say("accepted", job)
 
     def _finish(self) -> None:
         """Clean up after the job, and be ready for the next one."""
@@ -127,11 +129,17 @@ class WarmContainer:
             self._ahead = self._prepare()
             self._used = time.monotonic()
             self._say("done", job, reported=reported)
+            self._say_taken()
 
     def _prepare(self) -> Ahead:
         """Remove the folder of the last job, and start the interpreter for the next one."""
         clear(self._folder)
         return Ahead(self._root, self._news)
+
+    def _say_taken(self) -> None:
+        if self._owner and not self._said_taken:
+            self._said_taken = True
+            self._say("taken", self._job)
 
     def _say(self, kind: str, job: str = "", **members: Any) -> None:
         try:

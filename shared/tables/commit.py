@@ -23,11 +23,12 @@ _CONFLICTS = 100
 class Member:
     """One write that waits. Its operations depend on the generation of counters at the time when it is sent.
 
-    So do they on the number that is then the next one, if the write is `numbered`.
+    So do they on the number that is then the next one, if the write is `numbered`. `new` is whether it stores a new
+    record, and does not change one.
     """
 
-    def __init__(self, build: Build, *, numbered: bool):
-        self._build, self.numbered = build, numbered
+    def __init__(self, build: Build, *, numbered: bool, new: bool):
+        self._build, self.numbered, self.new = build, numbered, new
         self._built: tuple[int, int] | None = None
         self.operations: list[Operation] = []
         self.delta = Delta()
@@ -94,18 +95,15 @@ class Committer:
     def idle(self) -> bool:
         return self._task is None
 
-    async def write(self, build: Build) -> list[str | None]:
+    async def write(self, build: Build, *, numbered: bool = False, new: bool = False) -> list[str | None]:
         """Carry out a write; returns the new ETag of each of its operations, None where it is not known.
+
+        A `numbered` one takes the next whole number of the partition. Those that store a `new` record let waiting
+        changes go first: many records that come at once do not hold up what happens to the first of them.
 
         Raises `RefusedWrite` when the stored rows contradict the write, `Unstorable`, `StorageUnavailable`.
         """
-        return await self._write(Member(build, numbered=False))
-
-    async def write_numbered(self, build: Build) -> list[str | None]:
-        """Carry out a write that takes the next whole number of the partition; otherwise like `write`."""
-        return await self._write(Member(build, numbered=True))
-
-    async def _write(self, member: Member) -> list[str | None]:
+        member = Member(build, numbered=numbered, new=new)
         self._waiting.append(member)
         if self._task is None:
             # A task of its own: when a caller is cancelled, the writes of the others go on.
@@ -137,15 +135,16 @@ class Committer:
             self._waiting.popleft().fail(error)
 
     def _take(self) -> list[Member]:
-        """The waiting writes that fit in one transaction. Writes of one row go into different transactions."""
+        """The waiting writes that fit in one transaction. Writes of one row go into different transactions.
+
+        The one that has waited longest is always among them.
+        """
         taken: list[Member] = []
-        left: deque[Member] = deque()
+        left: set[Member] = set()
         rows: set[str] = set()
         room, number = Room(), self.sequence.last
-        while self._waiting:
-            member = self._waiting.popleft()
-            if member.done.done():  # its caller was cancelled before it was sent
-                continue
+        waiting = [member for member in self._waiting if not member.done.done()]  # the callers of others were cancelled
+        for member in [*waiting[:1], *sorted(waiting[1:], key=lambda member: member.new)]:
             try:
                 member.build(self.shard.generation, number + 1 if member.numbered else 0, self._url, self._partition)
             except Exception as error:  # whatever the error is, it concerns this write alone
@@ -154,9 +153,12 @@ class Committer:
             number += member.numbered
             own = {operation.row_key for operation in member.operations}
             # A later write of the same rows must not overtake one that is left.
-            (taken if rows.isdisjoint(own) and room.add(member) else left).append(member)
+            if rows.isdisjoint(own) and room.add(member):
+                taken.append(member)
+            else:
+                left.add(member)
             rows |= own
-        self._waiting = left
+        self._waiting = deque(member for member in waiting if member in left)
         return taken
 
     async def _commit(self, members: list[Member]) -> None:

@@ -80,7 +80,7 @@ class CountedCollection(Collection[R]):
             taken.append(number)
             return [], Delta()
 
-        await self.committer.write_numbered(build)
+        await self.committer.write(build, numbered=True, new=True)
         return str(taken[-1])
 
     async def commit(self, stored: Stored[R] | None, new: tuple[R, Row] | None) -> str | None:
@@ -96,9 +96,8 @@ class CountedCollection(Collection[R]):
             record = Operation("DELETE", stored.row["RowKey"], etag=stored.etag)
             return [record, *self.schema.changes(stored.state, None)], self.schema.delta(stored.state, None)
 
-        write = self.committer.write_numbered if numbered else self.committer.write
         try:
-            return (await write(build))[0]
+            return (await self.committer.write(build, numbered=numbered, new=stored is None))[0]
         except BaseException:
             if numbered and new is not None:
                 new[0].id = ""  # the number has gone, or goes, to another record
@@ -106,10 +105,11 @@ class CountedCollection(Collection[R]):
 
     def rewrite(self, stored: Stored[R] | None, new: R, row: Row, generation: int) -> Write:
         """The operations, the record's first, that bring a record from what is stored to a new state."""
+        row.pop(GENERATION, None)  # of an attempt before this one
         if generation:
-            row = {**row, GENERATION: str(generation)}
+            row[GENERATION] = str(generation)
         if stored and ORIGIN in stored.row:
-            row = {**row, ORIGIN: stored.row[ORIGIN]}
+            row[ORIGIN] = stored.row[ORIGIN]
         record = self.record_operation(stored, row)
         columns = {name: value for name, value in row.items() if name != "RowKey"}
         old = stored.state if stored else None

@@ -50,8 +50,8 @@ class PlainCollection(Collection[R]):
         mark = secrets.token_hex(4)
         if new is not None:
             earlier = str(stored.row.get(WRITES, "")).split(",") if stored else []
-            row = {**new[1], WRITES: ",".join(filter(None, [mark, *earlier[: _REMEMBERED - 1]]))}
-            record = self.record_operation(stored, row)
+            new[1][WRITES] = ",".join(filter(None, [mark, *earlier[: _REMEMBERED - 1]]))
+            record = self.record_operation(stored, new[1])
         else:
             assert stored is not None
             record = Operation("DELETE", stored.row["RowKey"], etag=stored.etag)

@@ -22,7 +22,7 @@ class Record(BaseModel):
     """
 
     # No private attributes: those cost a dictionary for each record of a list. `_row` are the columns and the long
-    # texts of a record that was read alone.
+    # texts of a record that was read alone, or written.
     __slots__ = ("_etag", "_row")
 
     model_config = ConfigDict(defer_build=True)

@@ -115,7 +115,7 @@ class Records(Generic[R]):
         raise RecordNotFound(self.model.__name__, record_id)
 
     def known(self, record: R) -> Stored[R] | None:
-        """A record as `get` has read it, whatever was changed in it since; None when it came from elsewhere."""
+        """A record as it was read or written, whatever was changed in it since; None when it came from a list."""
         found = getattr(record, "_row", None)
         if found is None or record.etag is None:
             return None

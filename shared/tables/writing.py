@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from shared.tables import keys, spill
 from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.client import client
-from shared.tables.columns import R
+from shared.tables.columns import WITHOUT, R
 from shared.tables.errors import (
     MissingIndex,
     RecordChanged,
@@ -41,6 +41,7 @@ class WritableRecords(Records[R]):
     async def commit(self, stored: Stored[R] | None, new: tuple[R, Row] | None) -> str | None:
         """Write a new state in place of the stored one; returns the new ETag, None when it is not known.
 
+        Columns that the collection adds are added to the row of the new state.
         Raises `RefusedWrite` when the table has another state by now, `StorageUnavailable`, `Unstorable`.
         """
 
@@ -67,8 +68,9 @@ class WritableRecords(Records[R]):
         if record.updated_at < record.created_at:
             record.updated_at = record.created_at
         row, written = await self._encode(record, key, None)
+        row |= mark
         try:
-            etag = await self.commit(None, (record, row | mark))
+            etag = await self.commit(None, (record, row))
         except RefusedWrite as error:
             await self._discard(written)
             return await self._repeated(record, error)
@@ -76,7 +78,7 @@ class WritableRecords(Records[R]):
             if not isinstance(error, StorageUnavailable):  # then the stored row may name these blobs
                 await self._discard(written)
             raise
-        return await self._stamped(record, etag)
+        return await self._stamped(record, etag, row)
 
     async def _repeated(self, record: R, error: RefusedWrite) -> R:
         try:
@@ -97,7 +99,8 @@ class WritableRecords(Records[R]):
     async def update(self, record: str | R, change: Callable[[R], R | None], *, if_match: str | None = None) -> R:
         """Read a record, let `change` alter it (or return another one), write it. A conflict starts all over.
 
-        `record` is its id, or the record as `get` has returned it: then the first attempt needs no read.
+        `record` is its id, or the record as `get`, `insert` or `update` has returned it: then the first attempt needs
+        no read.
 
         What `change` raises passes through, and nothing is written; neither is a record that `change` leaves as it
         was. `if_match` is the version that the record must have: `RecordChanged`. `RecordNotFound`; `RecordConflict`
@@ -130,7 +133,7 @@ class WritableRecords(Records[R]):
                         continue
                     raise self._taken(error) from error
                 await self._discard(spill.blobs_of(stored.row) - spill.blobs_of(row))
-                return await self._stamped(new, etag)
+                return await self._stamped(new, etag, row)
         raise StorageUnavailable(f"{self.table} {record_id} changes all the time")
 
     async def delete(self, record_id: str, *, if_match: str | None = None) -> None:
@@ -255,10 +258,11 @@ class WritableRecords(Records[R]):
             return Operation("PATCH", row["RowKey"], kept, stored.etag)
         return Operation("PUT", row["RowKey"], typed, stored.etag)  # a merge cannot remove a column
 
-    async def _stamped(self, record: R, etag: str | None) -> R:
+    async def _stamped(self, record: R, etag: str | None, row: Row) -> R:
         if etag is None:  # it is stored, but the response was lost
             return await self.get(record.id)
-        record._etag = etag  # pyright: ignore[reportPrivateUsage]
+        known: tuple[Row, dict[str, str]] | None = None if row.get(WITHOUT) else (row, {})
+        record._etag, record._row = etag, known  # pyright: ignore[reportPrivateUsage]
         return record
 
     async def _discard(self, names: set[str] | list[str]) -> None:

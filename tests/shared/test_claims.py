@@ -28,7 +28,7 @@ class Schedule:
         for _ in range(ROUNDS):
             owner, job = self.chance.choice(OWNERS), new_id()
             if self.chance.random() < 0.5:
-                warm._idle.clear()  # as in another process
+                warm._known.clear()  # as in another process
             worker = await claim("python", owner, job)
             if worker is None:
                 await change_worker((await workers.insert(Worker())).id, Worker.ready)
@@ -58,7 +58,7 @@ class Schedule:
 async def test_no_container_has_two_owners_or_two_jobs(account: None, seed: int):
     async for worker in workers.all():
         await workers.delete(worker.id)
-    warm._idle.clear()
+    warm._known.clear()
     for _ in range(WORKERS):
         await workers.insert(Worker(state=WorkerState.IDLE))
     schedule = Schedule(seed)

@@ -3,6 +3,7 @@
 Standard library only. `boot.py call <MB>` unpacks `ready.tar.gz` and calls the handler with the object in
 `payload.json`; `boot.py check <MB>` only looks for the handler of the agent that is unpacked already. `<MB>` is the
 memory of the container. The folder `agent` holds `tree` (the archive), `packages` (its dependencies) and `entry.json`.
+It runs with `python3 -S`: so an agent sees the packages that it brings and no others, and starts sooner.
 
 What the agent prints goes to standard output, each line as `2024-01-01T00:00:00.000000 O text`, with E in place of O
 for standard error. The report is `report.json`: `error`, the reason of a failure, or `result`, the handler's result
@@ -10,6 +11,7 @@ as JSON text; null when that is in `kept/result.json` because it is long. `log` 
 absent when they are long.
 """
 
+import builtins
 import contextlib
 import importlib
 import json
@@ -67,6 +69,7 @@ def run(mode: str, control: int, megabytes: int) -> NoReturn:
     """
     limit = megabytes * 900_000  # the rest is for the processes that report
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    builtins.exit = builtins.quit = sys.exit  # the module `site`, which is not imported, would define them
     answer = b"R"
     try:
         handler = load(json.loads(ENTRY.read_text()))

@@ -9,7 +9,7 @@ from functions.ownpilot.core.catalogue import rows
 from functions.ownpilot.core.catalogue.facts import CAPABILITIES, Capability
 from functions.ownpilot.core.catalogue.resolve import model_of, provider_of, view_of
 from functions.ownpilot.core.catalogue.rows import ModelRow
-from functions.ownpilot.core.catalogue.shapes import Switch
+from functions.ownpilot.core.catalogue.shapes import ALL, Switch
 from functions.ownpilot.core.catalogue.view import MergedModel
 from functions.ownpilot.core.envelope import beside_data, encoded
 from functions.ownpilot.core.owner import Owner, routes_for
@@ -21,6 +21,7 @@ from functions.ownpilot.model_configs.bodies import (
     NewModel,
     SwitchedConfig,
     model_row,
+    switched,
 )
 from shared.http.errors import BadRequest
 from shared.http.paging import Limit, Offset
@@ -35,12 +36,12 @@ async def list_model_configs(
     provider: str | None = None,
     capability: Annotated[Capability | None, Query()] = None,
     enabled: bool = False,
-    limit: Limit | None = None,
+    limit: Limit = ALL,
     offset: Offset = 0,
 ) -> Response:
     """All models, those of providers with a key first; all of them unless `limit` is given."""
     found = [each for each in (await view_of(owner.id)).listed() if not provider or each.id == provider]
-    if capability is None and not enabled and limit is None and not offset:
+    if capability is None and not enabled and limit == ALL and not offset:
         beside_data(request, count=sum(len(each.models) for each in found))
         return encoded(b"[" + b",".join(each.encoded for each in found if each.models) + b"]")
     models = [
@@ -50,7 +51,7 @@ async def list_model_configs(
         if (capability is None or capability in model["capabilities"]) and (model["isEnabled"] or not enabled)
     ]
     beside_data(request, count=len(models))
-    return encoded(orjson.dumps(models[offset:] if limit is None else models[offset : offset + limit]))
+    return encoded(orjson.dumps(models[offset : offset + limit]))
 
 
 @routes.post("", status_code=201, response_model_exclude_none=True)
@@ -68,12 +69,12 @@ async def list_capabilities(owner: Owner) -> list[CapabilityShown]:
 
 @routes.get("/{provider}", response_model=list[MergedModel])
 async def list_model_configs_of_provider(
-    request: Request, provider: str, owner: Owner, limit: Limit | None = None, offset: Offset = 0
+    request: Request, provider: str, owner: Owner, limit: Limit = ALL, offset: Offset = 0
 ) -> Response:
     """The models of one provider; all of them unless `limit` is given."""
     models = [*(await provider_of(owner.id, provider)).models.values()]
     beside_data(request, count=len(models))
-    return encoded(orjson.dumps(models[offset:] if limit is None else models[offset : offset + limit]))
+    return encoded(orjson.dumps(models[offset : offset + limit]))
 
 
 @routes.get("/{provider}/{model}", response_model=MergedModel)
@@ -108,9 +109,7 @@ async def toggle_model_config(
     """Use a model, or do not."""
     await model_of(owner.id, provider, model)
     await rows.change_model(owner.id, provider, model, lambda row: setattr(row, "is_enabled", body.enabled))
-    shown = SwitchedConfig(
-        enabled=body.enabled, message=f"The model is {'enabled' if body.enabled else 'disabled'} now"
-    )
+    shown = switched("model", body.enabled)
     beside_data(request, enabled=shown.enabled, message=shown.message)
     return shown
 

@@ -188,6 +188,11 @@ class Discovery(Shown):
     existing_models: int
 
 
+def switched(what: str, enabled: bool) -> SwitchedConfig:
+    """Return the answer to a toggle."""
+    return SwitchedConfig(enabled=enabled, message=f"The {what} is {'enabled' if enabled else 'disabled'} now")
+
+
 def model_row(row: ModelRow, model: MergedModel) -> ModelRowShown:
     """Return what a person says of a model, with the capabilities that result."""
     return ModelRowShown.model_validate({**row.model_dump(), "capabilities": model["capabilities"]})

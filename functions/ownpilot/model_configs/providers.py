@@ -9,7 +9,7 @@ from functions.ownpilot.core.audit_log import record_change
 from functions.ownpilot.core.catalogue import rows
 from functions.ownpilot.core.catalogue.resolve import api_key_of, provider_of, view_of
 from functions.ownpilot.core.catalogue.rows import ProviderRow
-from functions.ownpilot.core.catalogue.shapes import Switch
+from functions.ownpilot.core.catalogue.shapes import ALL, Switch
 from functions.ownpilot.core.catalogue.view import MergedProvider, Source
 from functions.ownpilot.core.discovery import discover
 from functions.ownpilot.core.envelope import beside_data
@@ -26,6 +26,7 @@ from functions.ownpilot.model_configs.bodies import (
     SwitchedConfig,
     listed,
     provider_row,
+    switched,
 )
 from shared.http.errors import BadRequest
 from shared.http.paging import Limit, Offset
@@ -41,18 +42,18 @@ async def list_merged_providers(
     request: Request,
     owner: Owner,
     type_: Annotated[Source | None, Query(alias="type")] = None,
-    limit: Limit | None = None,
+    limit: Limit = ALL,
     offset: Offset = 0,
 ) -> list[ListedProvider]:
     """All providers, those with a key first; all of them unless `limit` is given."""
     found = [each for each in (await view_of(owner.id)).providers.values() if type_ in (None, each.source)]
     beside_data(request, count=len(found))
-    return [*map(listed, found[offset:] if limit is None else found[offset : offset + limit])]
+    return [*map(listed, found[offset : offset + limit])]
 
 
 @routes.get("/available", response_model_exclude_none=True)
 async def list_available_providers(
-    request: Request, owner: Owner, limit: Limit | None = None, offset: Offset = 0
+    request: Request, owner: Owner, limit: Limit = ALL, offset: Offset = 0
 ) -> list[ListedProvider]:
     """The providers that can be added: they have no key yet, or are not enabled."""
     view = await view_of(owner.id)
@@ -61,7 +62,7 @@ async def list_available_providers(
     ]
     counts = {kind: sum(each.source == kind for each in found) for kind in ("builtin", "aggregator")}
     beside_data(request, counts={**counts, "total": len(found)})
-    return [*map(listed, found[offset:] if limit is None else found[offset : offset + limit])]
+    return [*map(listed, found[offset : offset + limit])]
 
 
 @routes.get("/{provider_id}", response_model_exclude_none=True)
@@ -112,9 +113,7 @@ async def toggle_merged_provider(request: Request, provider_id: str, body: Switc
     _check_not_local(await provider_of(owner.id, provider_id))
     row = await rows.change_provider(owner.id, provider_id, lambda row: setattr(row, "is_enabled", body.enabled))
     await record_change(owner, "provider", provider_id, f"set enabled {row.is_enabled}")
-    shown = SwitchedConfig(
-        enabled=body.enabled, message=f"The provider is {'enabled' if body.enabled else 'disabled'} now"
-    )
+    shown = switched("provider", body.enabled)
     beside_data(request, enabled=shown.enabled, message=shown.message)
     return shown
 

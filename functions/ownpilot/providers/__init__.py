@@ -6,7 +6,7 @@ from functions.ownpilot.core.audit_log import record_change
 from functions.ownpilot.core.catalogue import rows
 from functions.ownpilot.core.catalogue.resolve import provider_of, view_of
 from functions.ownpilot.core.catalogue.rows import ProviderRow
-from functions.ownpilot.core.catalogue.shapes import Switch, features_of, provider_model
+from functions.ownpilot.core.catalogue.shapes import ALL, Switch, features_of, provider_model
 from functions.ownpilot.core.catalogue.table import CATEGORIES, COLOURS, OTHER_COLOUR, PLACEHOLDERS
 from functions.ownpilot.core.catalogue.view import MergedProvider
 from functions.ownpilot.core.owner import Owner, Person, routes_for
@@ -54,11 +54,11 @@ def _override(row: ProviderRow) -> ProviderOverride:
 
 
 @routes.get("")
-async def list_providers(owner: Owner, limit: Limit | None = None, offset: Offset = 0) -> Providers:
+async def list_providers(owner: Owner, limit: Limit = ALL, offset: Offset = 0) -> Providers:
     """All providers, those with a key first; all of them unless `limit` is given."""
     known = (await view_of(owner.id)).providers
     found = [*known.values()]
-    part = found[offset:] if limit is None else found[offset : offset + limit]
+    part = found[offset : offset + limit]
     return Providers(
         providers=[ProviderSummary.model_validate(_members(each)) for each in part], categories=_categories(known),
         total=len(found),

@@ -17,7 +17,7 @@ from tests.support.ownpilot import OwnPilot, data_of, refused
 
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
-    "summary", "ws", "local-providers", "costs", "media-settings",
+    "summary", "ws", "local-providers", "costs", "media-settings", "models", "model-configs", "providers",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -36,6 +36,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/config-services/{}/entries": {"data": {"api_key": "a"}},
     "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
     "/media-settings/{}": {"provider": "openai"},
+    "/providers/{}/toggle": {"enabled": True},
+    "/model-configs/{}/{}/toggle": {"enabled": True},
+    "/model-configs/providers/{}/toggle": {"enabled": True},
+    "/model-configs/providers": {"providerId": "contract", "displayName": "x"},
+    "/model-configs": {"providerId": "openai", "modelId": "contract"},
 }
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
@@ -141,12 +146,24 @@ class OwnPilotDescription(Description):
         path = f"/local-providers/{self.ids['local-providers']}/models"
         return (await self.client.post(path, modelId=str(uuid.uuid4())))["id"]
 
+    async def _make_override(self) -> str:
+        await self.client.data("PUT", "/model-configs/openai/gpt-4o", json={"displayName": "x"})
+        return "gpt-4o"
+
+    async def _make_own_provider(self, route: DocumentedRoute) -> str:
+        """A provider of one's own; one of the catalogue, which is shown again, where only that will do."""
+        id_ = "zeldoc" if "/sync/" in route.path else "contract"
+        await self.client.post("/model-configs/providers", providerId=id_, displayName="x", apiBaseUrl=self.models_at)
+        return id_
+
     async def url_for(self, route: DocumentedRoute) -> str:
         path = route.path
         if "config-services/{name}/" in path:
             path = path.replace("{name}", "contract")
         if "{model_id}" in path:
             path = path.replace("{local_provider_id}", self.ids["local-providers"])
+        if "{model}" in path:
+            path = path.replace("{model}", await self._make_override())
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
 
     async def id_for(self, route: DocumentedRoute) -> str:
@@ -159,6 +176,8 @@ class OwnPilotDescription(Description):
             if "{model_id}" in route.path:
                 return await self._make_model()
             return await self._make_provider() if gone else self.ids[noun]
+        if noun == "model-configs" and "{provider_id}" in route.path:
+            return await self._make_own_provider(route)
         if noun == "media-settings":
             return "image_generation"
         if noun == "config-services":

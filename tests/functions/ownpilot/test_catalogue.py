@@ -4,9 +4,8 @@ import asyncio
 import copy
 import os
 import random
-import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ import httpx
 import orjson
 import pytest
 
+from bench.catalogue import memory
 from functions.ownpilot.core.catalogue import stored
 from functions.ownpilot.core.catalogue.facts import CAPABILITIES, Catalogue, Model, Provider
 from functions.ownpilot.core.catalogue.merge import merged
@@ -135,24 +135,8 @@ class TestPacking:
         with pytest.raises(ValueError, match="no packed catalogue"):
             Catalogue.unpack(damaged)
 
-    def test_it_takes_memory_only_when_it_is_needed_and_then_little(self):
-        code = """
-import function_app, functions.ownpilot
-from functions.ownpilot.core.catalogue import merge, stored
-from functions.ownpilot.core.catalogue.rows import OwnRows
-function_app.app.get_functions()
-assert stored._held.catalogue is None
-resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
-before = resident()
-catalogue = stored.shipped()
-views = [merge.merged(catalogue, OwnRows(keys=keys)) for keys in ((), [*catalogue.providers])]
-assert all(each.encoded and each.abilities for view in views for each in view.listed() if each.models)
-print((resident() - before) / 2**20)
-"""
-        environment = {"RUNYARD_APIS": "ownpilot"}
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert float(done.stdout) <= 25
+    def test_it_takes_little_memory_and_none_before_it_is_needed(self):
+        assert memory().is_reached
 
 
 CHANCE_MODELS = [f"m{number}" for number in range(6)]
@@ -162,15 +146,17 @@ def generated(chance: random.Random) -> tuple[Catalogue, OwnRows]:
     """A catalogue and the rows of a person, in which ids meet that are the same."""
 
     def model(id_: str) -> Model:
-        numbers = [chance.choice([None, 1, 5]) for _ in range(4)]
-        return Model(id_, id_.upper(), *numbers, tuple(chance.sample([*CAPABILITIES], 2)), "2026-01-01")
+        context, output, price = (chance.choice([None, 1, 5]) for _ in range(3))
+        return Model(
+            id_, id_.upper(), context, output, price, price, tuple(chance.sample([*CAPABILITIES], 2)), "2026-01-01"
+        )
 
     def some(ids: list[str]) -> list[str]:
         return chance.sample(ids, chance.randrange(len(ids) + 1))
 
     ids = ["openai", "togetherai", "groq", "together", "fal", "mine", "p"]
     providers = [
-        Provider(id_, chance.choice("abAB"), "openai", "https://a.example", "KEY", None, (*map(model, some(CHANCE_MODELS)),))
+        Provider(id_, chance.choice("abAB"), "openai", "https://a.b", "KEY", None, (*map(model, some(CHANCE_MODELS)),))
         for id_ in some(["openai", "togetherai", "groq", "p"])
     ]  # fmt: skip
     server = LocalProvider(
@@ -203,7 +189,7 @@ def generated(chance: random.Random) -> tuple[Catalogue, OwnRows]:
 def reference(catalogue: Catalogue, own: OwnRows) -> list[tuple[Any, ...]]:
     """The merged view as plainly as it can be said: (provider, its name, enabled, source, models) in order."""
     rows = {row.provider_id: row for row in own.providers}
-    sources: list[tuple[str, str, str, bool, list[tuple[str, str, float | None, list[str], bool]]]] = []
+    sources: list[tuple[str, str, str, bool, Sequence[tuple[str, str, float | None, Sequence[str], bool]]]] = []
     for each in catalogue.providers.values():
         models = [(m.id, m.name, m.input_price, [*m.capabilities], True) for m in each.models]
         sources.append((each.id, "builtin", each.name, True, models))

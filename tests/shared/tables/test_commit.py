@@ -1,6 +1,8 @@
 """Writes that wait at the same moment join one transaction; each has its own outcome."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,28 @@ async def test_changes_of_one_record_follow_each_other(runs: CountedCollection[R
     await asyncio.gather(*(runs.update(run.id, lambda r: setattr(r, "tokens", r.tokens + 1)) for _ in range(16)))
     assert (await runs.get(run.id)).tokens == 16
     assert counting.calls["batch"] == 16
+    await audit(runs)
+
+
+async def test_a_change_does_not_wait_for_all_new_records_nor_a_new_record_for_all_changes(
+    runs: CountedCollection[Run],
+):
+    stored = await asyncio.gather(*(runs.insert(Run()) for _ in range(100)))
+    finished: list[str] = []
+
+    async def note(kind: str, write: Coroutine[Any, Any, Run]) -> None:
+        await write
+        finished.append(kind)
+
+    def change(run: Run) -> Coroutine[Any, Any, Run]:
+        return runs.update(run, lambda record: setattr(record, "status", Status.DONE))
+
+    await asyncio.gather(*(note("new", runs.insert(Run())) for _ in range(100)), note("change", change(stored[0])))
+    assert finished.index("change") < 50
+    finished.clear()
+    changes = [note("change", change(run)) for run in stored[1:]]
+    await asyncio.gather(*changes[:50], note("new", runs.insert(Run())), *changes[50:])
+    assert finished.index("new") < 90
     await audit(runs)
 
 

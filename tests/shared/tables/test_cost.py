@@ -69,6 +69,25 @@ async def test_a_record_that_was_read_is_updated_without_a_read_unless_it_has_ch
         await runs.update(known, lambda run: setattr(run, "tokens", 7))
 
 
+@pytest.mark.parametrize("kind", [collection, plain_collection])
+async def test_a_record_that_was_written_is_updated_without_a_read(
+    counting: Counting, kind: Callable[[], Collection[Run]]
+):
+    runs = kind()
+    run = await runs.insert(Run(prompt="short", started_at=START))
+    counting.reset()
+    for tokens in range(1, 4):
+        run = await runs.update(run, lambda run: setattr(run, "tokens", run.tokens + 1))
+        assert run.tokens == tokens
+    run = await runs.update(run, lambda run: setattr(run, "started_at", None))  # a column that a merge cannot remove
+    assert counting.calls["get"] == 0
+    assert await runs.get(run.id) == run
+    await runs.update(run.id, lambda run: setattr(run, "tokens", 9))
+    assert (await runs.update(run, lambda run: setattr(run, "prompt", "new"))).tokens == 9
+    assert (await runs.page({"prompt": "new"} if kind is plain_collection else None)).total == 1
+    await runs.delete(run.id)
+
+
 async def test_get(filled: Collection[Run], counting: Counting):
     run = await filled.insert(Run())
     counting.reset()

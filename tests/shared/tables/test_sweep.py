@@ -34,7 +34,7 @@ async def test_a_crash_between_blob_and_row_is_swept(runs: Collection[Run], monk
     kept = await runs.insert(Run(prompt=TEXTS[0]))
     lost = Run(prompt=TEXTS[1])
 
-    async def dying(*_: object) -> list[str | None]:
+    async def dying(*_: object, **__: object) -> list[str | None]:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

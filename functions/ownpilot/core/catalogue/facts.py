@@ -92,7 +92,7 @@ class Catalogue:
         try:
             found: Any = orjson.loads(gzip.decompress(packed))
             return cls(_provider(each) for each in found["providers"])
-        except (OSError, EOFError, zlib.error, KeyError, TypeError) as error:
+        except (OSError, EOFError, zlib.error, LookupError, TypeError, ValueError) as error:
             raise ValueError("this is no packed catalogue") from error
 
 

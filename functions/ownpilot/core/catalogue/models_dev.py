@@ -1,8 +1,7 @@
-"""The one mapping from models.dev to our facts; `python -m` of this module makes the snapshot that the app ships."""
+"""The one mapping from models.dev to our facts."""
 
 import math
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -138,7 +137,3 @@ def make_snapshot(api_json: bytes) -> Catalogue:
     """Return the catalogue that the app ships: all but resellers."""
     providers = mapped(orjson.loads(api_json)).providers
     return Catalogue(each for each in providers if len(each.models) <= RESELLER)
-
-
-if __name__ == "__main__":
-    SNAPSHOT.write_bytes(make_snapshot(Path(sys.argv[1]).read_bytes()).pack())

@@ -110,8 +110,9 @@ async def resolve(owner: str, provider_id: str = "", model_id: str = "") -> Targ
 
 
 async def _with_defaults(owner: str, provider_id: str, model_id: str) -> tuple[str, str]:
-    view = await view_of(owner)
-    defaults = await defaults_of(owner, view)
+    defaults = await defaults_of(owner)
+    if defaults.provider is None:  # another instance may have just stored a key
+        defaults = await defaults_of(owner, await view_of(owner, fresh=True))
     if provider_id in ANY:
         if defaults.provider is None:
             raise BadRequest("No provider has an API key: set one first", code="NO_PROVIDER")

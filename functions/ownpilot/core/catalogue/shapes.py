@@ -10,6 +10,9 @@ from functions.ownpilot.core.catalogue.view import MergedModel, MergedProvider
 from functions.ownpilot.core.entry import Given, Shown
 from shared.http.bodies import example
 
+ALL = 1_000_000
+"""The limit of a list that is shown whole unless a request names a limit; the bound of `Limit` is for those."""
+
 
 class Features(Shown):
     """What at least one model of a provider can do."""
