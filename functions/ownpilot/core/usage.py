@@ -160,8 +160,12 @@ class UsageFigures:
 
     def add(self, other: "UsageFigures") -> None:
         """Add the figures of other calls."""
-        for name, amount in vars(other).items():
-            setattr(self, name, getattr(self, name) + amount)
+        self.requests += other.requests
+        self.failed += other.failed
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cost += other.cost
+        self.latency_ms += other.latency_ms
 
 
 @dataclass
@@ -169,7 +173,7 @@ class Usage:
     """Figures by day, and by day, provider and model where they were asked for."""
 
     days: defaultdict[date, UsageFigures] = field(default_factory=lambda: defaultdict(UsageFigures))
-    models: defaultdict[tuple[date, str, str], UsageFigures] = field(default_factory=lambda: defaultdict(UsageFigures))
+    models: dict[tuple[date, str, str], UsageFigures] = field(default_factory=dict[tuple[date, str, str], UsageFigures])
 
     def total(self, span: UsageDays) -> UsageFigures:
         """Return the figures of some days together."""
@@ -194,13 +198,13 @@ async def read_usage(owner: str, *spans: UsageDays, models: bool = False) -> Usa
     usage = Usage()
     for month, totals in zip(months, found, strict=True):
         for (day,), amounts in totals.amounts("day").items():
-            usage.days[month.replace(day=int(day))].add(_figures(amounts))
+            usage.days[month.replace(day=int(day))] = _figures(amounts)
         for (day, failed), amounts in totals.amounts("day", "failed").items():
             if failed:
                 usage.days[month.replace(day=int(day))].failed += int(amounts["n"])
         if models:
             for (day, provider, model), amounts in totals.amounts("day", "provider", "model").items():
-                usage.models[month.replace(day=int(day)), provider, model].add(_figures(amounts))
+                usage.models[month.replace(day=int(day)), provider, model] = _figures(amounts)
     return usage
 
 
