@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from bench.catalogue import memory
-from functions.ownpilot.core.catalogue import stored
+from functions.ownpilot.core.catalogue import stored, sync
 from functions.ownpilot.core.catalogue.facts import CAPABILITIES, Catalogue, Model, Provider
 from functions.ownpilot.core.catalogue.merge import merged
 from functions.ownpilot.core.catalogue.models_dev import SNAPSHOT, make_snapshot, mapped
@@ -27,6 +27,7 @@ from functions.ownpilot.core.local_store import LocalModel, LocalProvider, Local
 from infra.emulator.processes import ROOT
 from infra.local.environment import Environment
 from shared import recent
+from shared.tables import StorageUnavailable
 from tests.support.ownpilot import OwnPilot, data_of, refused
 
 MODEL: dict[str, Any] = {
@@ -370,6 +371,24 @@ class TestSync:
             if answer.status_code == 409:
                 refused(answer, 409, "SYNC_IN_PROGRESS")
         assert (await me.send("POST", f"{SYNC}/apply")).status_code == 200
+
+    @pytest.mark.usefixtures("app")
+    async def test_when_storage_fails_the_old_catalogue_counts_and_the_next_sync_may_run(
+        self, me: OwnPilot, models_dev: Any, monkeypatch: pytest.MonkeyPatch
+    ):
+        await models_dev(document(unwritten={}))
+        held = await stored.current()
+
+        async def fail(*_: Any) -> None:
+            raise StorageUnavailable("no answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stored.blobs, "put", fail)
+            with pytest.raises(StorageUnavailable):
+                await sync.apply(me.user)
+        assert "unwritten" not in (await stored.current()).providers and await stored.current() is held
+        await me.data("POST", f"{SYNC}/apply")
+        assert await has(me, "unwritten") == [True]
 
     @pytest.mark.usefixtures("app")
     @pytest.mark.parametrize("moment", ["before", "after"])
