@@ -93,7 +93,8 @@ async def no_container_left(environment: Environment) -> None:
     async def names() -> list[str]:
         return await groups(environment)
 
-    await eventually(names, until=lambda found: not found, seconds=120)
+    # The upkeep of each minute removes what a kill has left, and comes back to what it could not remove yet.
+    await eventually(names, until=lambda found: not found, seconds=240)
 
 
 class InFlight:

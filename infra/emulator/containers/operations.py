@@ -50,6 +50,10 @@ LABEL_TAKEN = "The DNS name label '{}' in container group '{}' not available. Tr
 ACCEPTED = ("location", "tags", "identity", "zones", "properties")
 
 
+REMOVE_AGAIN = 1.0
+"""Seconds until a deletion that has failed is tried again."""
+
+
 class RegionLimits:
     """The quotas of the service, and the locations without room; requests to /local/limits change them.
 
@@ -311,8 +315,15 @@ class ContainerGroups:
         return group.removal
 
     async def remove(self, group: ContainerGroup) -> None:
-        async with group.changing:
-            await group.stop(self.patience)
-            forget(group)
-            await asyncio.to_thread(remove, str(group.folder))
-            del self.groups[group.id.lower()]
+        """Remove the group and its folder; what fails is tried again, because a deletion that was accepted must end."""
+        while True:
+            try:
+                async with group.changing:
+                    await group.stop(self.patience)
+                    forget(group)
+                    await asyncio.to_thread(remove, str(group.folder))
+                    del self.groups[group.id.lower()]
+                    return
+            except Exception:
+                log.exception("%s could not be removed yet", group.name)
+                await asyncio.sleep(REMOVE_AGAIN)

@@ -1,7 +1,12 @@
 """Many groups at once: so many of them start at a time, the others in their turn."""
 
+from pathlib import Path
+
 import pytest
 
+from infra.emulator.containers import operations
+from infra.emulator.containers.launch import Rules
+from infra.emulator.containers.state import ContainerGroup
 from tests.infra.emulator.containers.harness import EmulatorProcess, Groups, container, group
 from tests.support.waiting import eventually
 
@@ -23,3 +28,20 @@ async def test_groups_start_in_turn_when_an_earlier_one_has_ended_or_is_deleted(
         assert await eventually(pending, until=lambda names: len(names) == 1) == ["e"]
         await groups.sdk.stop("tests", "b")
         await eventually(pending, until=lambda names: not names)
+
+
+async def test_a_deletion_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(operations, "REMOVE_AGAIN", 0)
+    groups = operations.ContainerGroups(tmp_path, tmp_path / "images.json", Rules())
+    one = ContainerGroup(tmp_path / "groups/a", "s", "r", "a", {})
+    groups.groups[one.id.lower()] = one
+    failures = iter([OSError("busy"), ValueError("no process"), None])
+
+    async def stop(_: float) -> None:
+        if error := next(failures):
+            raise error
+
+    monkeypatch.setattr(one, "stop", stop)
+    one.save()
+    await groups.delete(one)
+    assert groups.groups == {} and not one.folder.exists()
