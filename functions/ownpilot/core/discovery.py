@@ -10,6 +10,9 @@ from shared.http.errors import BadGateway
 PATHS = ("/v1/models", "/api/v1/models", "/models")
 """Where servers of OpenAI's protocol list their models, below the base URL without `/v1`."""
 
+ADDRESSES = 3
+"""How many addresses of a provider are asked at most."""
+
 SECONDS = 8
 """What one address may take."""
 
@@ -33,7 +36,7 @@ class Discovered(NamedTuple):
 async def discover(
     base_url: str, api_key: str | None, *, paths: Sequence[str] = PATHS, user_given: bool = True
 ) -> Discovered:
-    """Ask the addresses of a provider in turn, until one lists models.
+    """Ask the first addresses of a provider in turn, until one lists models.
 
     `base_url` has no user name and no query. `user_given` refuses private addresses that RUNYARD_PRIVATE_HOSTS does not
     name. `BadGateway` when no address lists a model; its details are `{"triedUrls": [...], "reasons": [...]}`.
@@ -42,7 +45,7 @@ async def discover(
     headers = {"Accept": "application/json", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
     tried: list[str] = []
     reasons: list[str] = []
-    for path in dict.fromkeys(paths):
+    for path in [*dict.fromkeys(paths)][:ADDRESSES]:
         url = f"{root}{path}"
         tried.append(url)
         try:

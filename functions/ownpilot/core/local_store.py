@@ -24,9 +24,6 @@ ENDPOINTS: dict[LocalType, str] = {
 }  # fmt: skip
 """Where each kind lists its models."""
 
-ADDRESSES = 3
-"""How many addresses of a provider are asked for its models."""
-
 MOST_PROVIDERS = 100
 """Local providers of one person."""
 
@@ -188,7 +185,7 @@ async def discover_models(owner: str, provider_id: str) -> FoundModels:
         message = f"The API key of {provider.name} cannot be read: set it again"
         raise BadRequest(message, code="NO_API_KEY") from error
     endpoint = provider.discovery_endpoint or ENDPOINTS[provider.provider_type]
-    found = await discover(provider.base_url, api_key, paths=[endpoint, *PATHS][:ADDRESSES], user_given=is_guarded())
+    found = await discover(provider.base_url, api_key, paths=(endpoint, *PATHS), user_given=is_guarded())
     known = {model.model_id: model for model in await models_of(owner, provider.id)}
     new = [model_id for model_id in found.models if model_id not in known]
     if new:

@@ -13,6 +13,7 @@ from functions.ownpilot.core.local_store import local_providers
 from infra.emulator.providers import KEY
 from infra.emulator.providers.state import MODELS
 from infra.local.environment import Environment
+from shared import outbound
 from shared.http.errors import BadGateway
 from tests.support.environments import ROOT_KEY, StrictHost
 from tests.support.ownpilot import OwnPilot, refused
@@ -252,9 +253,10 @@ class TestDiscovery:
     async def test_where_it_is_not_allowed_a_private_address_is_not_asked(self, strict_host: StrictHost, offers: str):
         headers = {"X-API-Key": ROOT_KEY}
         strict = OwnPilot(strict_host.http)
-        path = (await strict.data("POST", "/local-providers", headers=headers, json={
-            "name": "Mine", "providerType": "ollama", "baseUrl": offers}))["id"]  # fmt: skip
-        said = await strict.send("POST", f"/local-providers/{path}/discover", headers=headers)
+        # The local environment lets everyone ask this port of 127.0.0.1, but not of localhost.
+        body = {"name": "Mine", "providerType": "ollama", "baseUrl": offers.replace("127.0.0.1", "localhost")}
+        made = await strict.data("POST", "/local-providers", headers=headers, json=body)
+        said = await strict.send("POST", f"/local-providers/{made['id']}/discover", headers=headers)
         refused(said, 502, "BAD_GATEWAY")
         assert all("not public" in reason for reason in said.json()["error"]["details"]["reasons"])
 
@@ -270,6 +272,7 @@ class TestDiscovery:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             with pytest.raises(BadGateway) as nothing:
                 await discovery.discover(url, None, user_given=False)
+        await outbound.close()
         assert [reason.rpartition(": ")[2] for reason in nothing.value.details["reasons"]] == [
             "no answer within 0.2 s"
         ] * 3

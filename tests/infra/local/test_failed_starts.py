@@ -98,7 +98,7 @@ def test_no_free_ports(tmp_path: Path):
     if not shutil.which("unshare") or subprocess.run([*alone, few], capture_output=True, check=False).returncode:
         pytest.skip("needs a network namespace")
     assert failed([*alone, f'{few} && exec "$@"', "sh", *local("demo")], tmp_path) == (
-        "This machine has no 6 free ports: Address already in use"
+        "This machine has no 7 free ports: Address already in use"
     )
 
 
