@@ -6,6 +6,7 @@ import orjson
 from fastapi import Query, Response
 from typing_extensions import TypedDict
 
+from functions.ownpilot.core.audit_log import record_change
 from functions.ownpilot.core.catalogue import sync
 from functions.ownpilot.core.catalogue.facts import Capability
 from functions.ownpilot.core.catalogue.resolve import provider_of, view_of
@@ -154,6 +155,7 @@ async def list_offered_providers(owner: Owner) -> Offered:
 async def sync_models(body: SyncOrder, owner: Owner) -> Synced:
     """Take over what models.dev says now of all providers, or of some."""
     done = await sync.apply(owner.id, body.providers)
+    await record_change(owner, "catalogue", "models.dev", "sync")
     return Synced(
         synced=done.synced, failed=done.failed, not_found=done.not_found, total=done.total,
         message=f"{len(done.synced)} providers were synced",

@@ -47,7 +47,7 @@ async def get_api_key(provider: str, owner: Owner) -> Configured:
 
 
 @routes.post("/api-key/{provider}")
-async def set_api_key(provider: Annotated[str, Path(max_length=200)], body: ApiKey, owner: Owner) -> Configured:
+async def set_api_key(provider: Annotated[NotBlank, Path()], body: ApiKey, owner: Owner) -> Configured:
     """Store the key of a provider, sealed."""
     return await add_api_key(ProviderKey(provider=provider, api_key=body.api_key), owner)
 

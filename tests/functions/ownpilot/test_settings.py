@@ -33,6 +33,9 @@ class TestKeys:
         for members in ({}, {"apiKey": ""}, {"apiKey": None}, {"apiKey": 7}):
             refused(await me.send("POST", "/settings/api-key/openai", json=members), 400, "INVALID_REQUEST")
         refused(await me.send("POST", "/settings/api-keys", json={"apiKey": KEY}), 400, "INVALID_REQUEST")
+        for blank in ("%20", "%1C", "x" * 201):
+            answer = await me.send("POST", f"/settings/api-key/{blank}", json={"apiKey": KEY})
+            refused(answer, 400, "INVALID_REQUEST")
 
     @pytest.mark.usefixtures("app")
     async def test_it_is_sealed_where_it_is_stored_and_opens_for_the_app(self, me: OwnPilot):
