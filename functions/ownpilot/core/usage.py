@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from functions.ownpilot.core.entry import Entry
+from shared.redaction import redact
 from shared.tables import Collection
 
 Period = Literal["day", "week", "month", "year"]
@@ -91,16 +92,16 @@ async def record_usage(
 ) -> UsageRecord:
     """Write down a call of a model, also one that failed (`error`). `price` is the one of this moment, None if unknown.
 
-    To be awaited after the call, by whoever made it. 1 transaction.
+    To be awaited after the call, by whoever made it. Keys and tokens in an error are masked. 1 transaction.
     """
-    at = at or datetime.now(UTC)
+    at = (at or datetime.now(UTC)).astimezone(UTC)
     tokens = _bounded(input_tokens), _bounded(output_tokens)
     record = UsageRecord.model_validate(
         {
             "user_id": owner, "created_at": at, "day": f"{at:%d}", "provider": provider, "model": model,
             "session_id": session_id, "request_type": request_type, "input_tokens": tokens[0],
             "output_tokens": tokens[1], "cost": (price or FREE).cost(*tokens), "latency_ms": _bounded(latency_ms),
-            "cached": cached, "failed": error is not None, "error": error and error[:MAX_ERROR],
+            "cached": cached, "failed": error is not None, "error": error and redact(error)[:MAX_ERROR],
         }
     )  # fmt: skip
     return await usage_of(owner, at.date()).insert(record)
