@@ -1,0 +1,1 @@
+"""The tools of the assistant: what it can do, and doing it."""
