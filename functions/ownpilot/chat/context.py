@@ -35,9 +35,7 @@ def _size(messages: Iterable[Message]) -> int:
 
 def tokens_of_tools(tools: Iterable[ToolSchema]) -> int:
     """Estimate the tokens that the descriptions of tools take."""
-    characters = sum(
-        len(each.name) + len(each.description) + len(json.dumps(dict(each.parameters))) for each in tools
-    )
+    characters = sum(len(each.name) + len(each.description) + len(json.dumps(dict(each.parameters))) for each in tools)
     return -(-characters // CHARACTERS)
 
 
@@ -56,7 +54,9 @@ def check_fits(system: Message, question: Message, room: int) -> None:
         )
 
 
-def fitted(system: Message, past: Sequence[Block], question: Message, exchange: Sequence[Block], room: int) -> list[Message]:
+def fitted(
+    system: Message, past: Sequence[Block], question: Message, exchange: Sequence[Block], room: int
+) -> list[Message]:
     """Return what is sent: the prompt, the newest turns of the past that fit, the question, what followed from it.
 
     The oldest leaves first: the turns of the past, then calls of tools with their results. Prompt and question stay, and

@@ -161,21 +161,17 @@ async def point(owner: str, partner: Partner, conversation_id: str) -> str:
         id=partner.pointer_id, created_at=_ORIGIN, updated_at=datetime.now(UTC), user_id=owner,
         conversation_id=conversation_id, **partner._asdict(),
     )  # fmt: skip
-    try:
-        await pointers.of(owner).insert(pointer)
-        return conversation_id
-    except tables.RecordConflict:
-        return (await pointers.of(owner).get(pointer.id)).conversation_id
+    return (await pointers.of(owner).insert(pointer)).conversation_id  # that of another one, if one is stored already
 
 
 async def store_conversation(new: Conversation, question: str, messages: int) -> Conversation:
     """Store a new conversation with its first messages, or count them in one that another request has just stored."""
     own = conversations.of(new.user_id)
     new.add(question, messages)
-    try:
-        return await own.insert(new)
-    except tables.RecordConflict:
-        return await own.update(new.id, lambda stored: stored.add(question, messages))
+    stored = await own.insert(new)
+    if stored is new:
+        return stored
+    return await own.update(stored, lambda it: it.add(question, messages))
 
 
 async def restart(owner: str, partner: Partner | None, new: Conversation) -> None:
