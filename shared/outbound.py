@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from asyncio import sleep
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -35,6 +35,7 @@ __all__ = [
     "NoAnswer",
     "OutboundError",
     "ResponseTooLarge",
+    "Retry",
     "ServerEvent",
     "close",
     "request",
@@ -64,6 +65,15 @@ _HARMLESS = {"accept", "accept-language", "content-type", "range", "user-agent"}
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bool, aiohttp.ClientSession]] = WeakKeyDictionary()
 
 
+@dataclass(frozen=True)
+class Retry:
+    """An attempt that failed, why, and the seconds before the next one."""
+
+    attempt: int
+    reason: str
+    seconds: float
+
+
 @contextlib.asynccontextmanager
 async def request(
     method: str,
@@ -75,16 +85,18 @@ async def request(
     user_given: bool = False,
     repeatable: bool = False,
     silence: float = SILENCE,
+    on_retry: Callable[[Retry], None] | None = None,
 ) -> AsyncGenerator[Answer]:
     """Send a request. At the end of the block, also when its task is cancelled, the connection is closed or given back.
 
     `limit` is the number of bytes of the body that may be read. `user_given` refuses hosts that are not public, unless
     RUNYARD_PRIVATE_HOSTS names them. `repeatable` says that a repeat does no harm: then a lost connection and the
-    statuses 429, 502, 503 and 504 lead to two more attempts, after `Retry-After`. Any other status is the caller's.
+    statuses 429, 502, 503 and 504 lead to two more attempts, after `Retry-After`; `on_retry` hears of each of them. Any
+    other status is the caller's.
     Redirects are followed, to another server without the headers that it should not see. `AddressRefused`, `NoAnswer`.
     """
     call = _Call(method.upper(), _parsed(url), dict(headers or {}), body, user_given, silence)
-    answer = await _follow(call, limit, repeatable)
+    answer = await _follow(call, limit, repeatable, on_retry or _ignore)
     try:
         yield answer
     finally:
@@ -134,9 +146,13 @@ def _parsed(text: str, base: _Call | None = None) -> URL:
     raise AddressRefused(f"{which} is not a valid one of http or https")
 
 
-async def _follow(call: _Call, limit: int, repeatable: bool) -> Answer:
+def _ignore(_: Retry) -> None:
+    """Do nothing."""
+
+
+async def _follow(call: _Call, limit: int, repeatable: bool, on_retry: Callable[[Retry], None]) -> Answer:
     for _ in range(REDIRECTS + 1):
-        response = await _attempts(call, repeatable)
+        response = await _attempts(call, repeatable, on_retry)
         location = response.headers.get("Location")
         if response.status not in _MOVED or location is None:
             return Answer(response, str(call), limit)
@@ -145,7 +161,7 @@ async def _follow(call: _Call, limit: int, repeatable: bool) -> Answer:
     raise AddressRefused(f"{call}: it redirects more than {REDIRECTS} times")
 
 
-async def _attempts(call: _Call, repeatable: bool) -> aiohttp.ClientResponse:
+async def _attempts(call: _Call, repeatable: bool, on_retry: Callable[[Retry], None]) -> aiohttp.ClientResponse:
     attempt = 1
     while True:
         last = not repeatable or attempt == ATTEMPTS
@@ -155,12 +171,15 @@ async def _attempts(call: _Call, repeatable: bool) -> aiohttp.ClientResponse:
         except NoAnswer as error:
             if last or not error.lost:
                 raise
+            reason = str(error)
         else:
             wait = _retry_after(response.headers.get("Retry-After", ""), wait)
             if last or response.status not in _BUSY or wait > LONGEST_WAIT:
                 return response
             response.close()
+            reason = f"{call}: status {response.status}"
         log.info("%s: attempt %d failed, another one follows in %.1f s", call, attempt, wait)
+        on_retry(Retry(attempt, reason, wait))
         await sleep(wait)
         attempt += 1
 

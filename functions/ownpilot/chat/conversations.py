@@ -1,0 +1,206 @@
+"""Conversations as they are kept: one record each, one record for each turn, and which one is the current one."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, Field
+
+from functions.ownpilot.core.entry import CAMEL, Entry, Moment
+from shared import tables
+from shared.http.errors import NotFound
+from shared.tables import Collection
+from shared.tables.ids import new_id
+
+TITLE = 50
+"""Characters of a first message that become the title."""
+
+MESSAGES_OF_TURN = 2
+"""What a turn adds to a conversation: the message of the user, and an answer or an error."""
+
+LONGEST_TURN = timedelta(minutes=15)
+"""How long a turn may run; after that it counts as interrupted."""
+
+INTERRUPTED = "The answer was interrupted and did not arrive."
+
+_ORIGIN = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class ChatMessage(BaseModel):
+    """One message as the history shows it. An answer has the calls of tools and their results with it."""
+
+    model_config = CAMEL
+
+    id: str = Field(default_factory=new_id)
+    role: str
+    content: str
+    provider: str | None = None
+    model: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_results: list[dict[str, Any]] | None = None
+    trace: dict[str, Any] | None = None
+    is_error: bool = False
+    created_at: Moment = Field(default_factory=lambda: datetime.now(UTC))
+
+
+class TurnStatus(StrEnum):
+    """How a turn has ended, if it has: `stopped` by the user, who left."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Turn(Entry):
+    """A message of the user and what followed from it, in one record: turns side by side never mix their messages.
+
+    `exchange` are the messages between the question and the answer as the model saw them: its calls of tools and their
+    results.
+    """
+
+    status: TurnStatus = TurnStatus.RUNNING
+    messages: list[ChatMessage] = []
+    exchange: list[dict[str, Any]] = []
+
+    def shown(self, now: datetime) -> list[ChatMessage]:
+        """Return its messages. A turn that should have ended long ago was interrupted: an error says so."""
+        if self.status is not TurnStatus.RUNNING or now - self.created_at < LONGEST_TURN:
+            return self.messages
+        error = ChatMessage(
+            id=Turn.derived_id(self.created_at, self.id), role="assistant", content=INTERRUPTED, is_error=True,
+            created_at=self.created_at,
+        )  # fmt: skip
+        return [*self.messages, error]
+
+
+class Conversation(Entry):
+    """A conversation; `message_count` counts both messages of each turn from its start on."""
+
+    title: str = ""
+    agent_id: str | None = None
+    agent_name: str | None = None
+    provider: str
+    model: str
+    message_count: int = 0
+    is_archived: bool = False
+    system_prompt: str = ""
+
+    def add(self, question: str, messages: int) -> None:
+        """Count messages; the first question becomes the title."""
+        self.title = self.title or title_of(question)
+        self.message_count += messages
+
+
+class Pointer(Entry):
+    """Which conversation is the current one with a provider, a model and an agent; its id follows from these."""
+
+    provider: str
+    model: str
+    agent_id: str | None = None
+    conversation_id: str
+
+
+conversations = Collection(
+    "OwnpilotConversations",
+    Conversation,
+    counters=["is_archived", ("is_archived", "agent_id")],
+    sums=["message_count"],
+    orders=[("is_archived", "updated_at"), ("is_archived", "agent_id", "updated_at")],
+    view=[name for name in Conversation.model_fields if name not in ("id", "system_prompt")],
+)
+turns = Collection("OwnpilotTurns", Turn, plain=True)
+"""The partition of a turn is its conversation."""
+
+pointers = Collection("OwnpilotPointers", Pointer, plain=True)
+
+
+class Partner(NamedTuple):
+    """Whom a person talks with."""
+
+    provider: str
+    model: str
+    agent_id: str | None = None
+
+    @property
+    def pointer_id(self) -> str:
+        """The id of the pointer to the current conversation."""
+        return Pointer.derived_id(_ORIGIN, json.dumps(self))
+
+
+def title_of(message: str) -> str:
+    """Return the title that a first message gives its conversation."""
+    text = " ".join(message.split())
+    return text if len(text) <= TITLE else f"{text[:TITLE]}..."
+
+
+async def conversation_of(owner: str, conversation_id: str) -> Conversation:
+    """Return a conversation. `NotFound`."""
+    try:
+        return await conversations.of(owner).get(conversation_id)
+    except tables.RecordNotFound:
+        raise NotFound(f"There is no conversation {conversation_id[:100]}") from None
+
+
+async def current_of(owner: str, partner: Partner) -> tuple[str | None, Conversation | None]:
+    """Return the id to which the pointer leads, and the conversation if there is one. 1 or 2 point reads."""
+    try:
+        pointed = (await pointers.of(owner).get(partner.pointer_id)).conversation_id
+    except tables.RecordNotFound:
+        return None, None
+    try:
+        return pointed, await conversations.of(owner).get(pointed)
+    except tables.RecordNotFound:  # its first message is being written at this moment
+        return pointed, None
+
+
+async def point(owner: str, partner: Partner, conversation_id: str) -> str:
+    """Make a conversation the current one, unless another request has just made one; return the current one's id."""
+    pointer = Pointer(
+        id=partner.pointer_id, created_at=_ORIGIN, updated_at=datetime.now(UTC), user_id=owner,
+        conversation_id=conversation_id, **partner._asdict(),
+    )  # fmt: skip
+    return (await pointers.of(owner).insert(pointer)).conversation_id  # that of another one, if one is stored already
+
+
+async def store_conversation(new: Conversation, question: str, messages: int) -> Conversation:
+    """Store a new conversation with its first messages, or count them in one that another request has just stored."""
+    own = conversations.of(new.user_id)
+    new.add(question, messages)
+    stored = await own.insert(new)
+    if stored is new:
+        return stored
+    return await own.update(stored, lambda it: it.add(question, messages))
+
+
+async def restart(owner: str, partner: Partner | None, new: Conversation) -> None:
+    """Store a new conversation with an agent; it becomes the current one where a provider is known (`partner`)."""
+    await pointers.of(owner).clear({"agent_id": new.agent_id})
+    await conversations.of(owner).insert(new)
+    if partner:
+        await point(owner, partner, new.id)
+
+
+async def delete_conversation(owner: str, conversation_id: str) -> None:
+    """Delete a conversation with its turns, and what points to it. `NotFound`."""
+    await conversation_of(owner, conversation_id)
+    await pointers.of(owner).clear({"conversation_id": conversation_id})
+    try:
+        await conversations.of(owner).delete(conversation_id)
+    except tables.RecordNotFound:
+        raise NotFound(f"There is no conversation {conversation_id[:100]}") from None
+    await turns.of(conversation_id).clear()
+
+
+async def newest_messages(conversation_id: str, limit: int, offset: int) -> list[ChatMessage]:
+    """Return messages of a conversation in their order: `limit` of them before the newest `offset`.
+
+    Reads the turns from the newest on, 1,000 a query.
+    """
+    now, found = datetime.now(UTC), list[ChatMessage]()
+    async for turn in turns.of(conversation_id).scan():
+        found += reversed(turn.shown(now))
+        if len(found) >= offset + limit:
+            break
+    return found[offset : offset + limit][::-1]
