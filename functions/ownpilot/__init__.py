@@ -2,6 +2,7 @@
 
 from functions.ownpilot import (
     audit,
+    autonomy,
     bookmarks,
     calendar,
     captures,
@@ -87,6 +88,7 @@ api = Api(
         local_models.routes,
         costs.routes,
         media_settings.routes,
+        autonomy.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
