@@ -9,6 +9,7 @@ import httpx
 import pytest
 from pydantic import Field
 
+from functions.ownpilot.core.agent_store import Agent, stored_agents
 from functions.ownpilot.core.tool_context import ToolContext, ToolError, ToolResult
 from functions.ownpilot.tools import meta, use
 from functions.ownpilot.tools.categories import CATEGORIES
@@ -94,14 +95,14 @@ class TestLists:
         message = refused(await me.send("GET", f"/tools/delete_taks{path}"), 404, "NOT_FOUND")
         assert "delete_task" in message
 
+    @pytest.mark.usefixtures("app")
     async def test_an_agent_has_its_own_tools_and_those_of_its_groups(self, me: OwnPilot):
-        agent = await me.post(
-            "/agents", name="a", systemPrompt="p", tools=["recall", "no_such_tool"], toolGroups=["tasks", "unknown"]
-        )
-        listed = {each["name"] for each in await me.get("/tools", agentId=agent["id"])}
+        agent = Agent(name="a", system_prompt="p", tools=["recall", "no_tool"], tool_groups=["tasks", "unknown"])
+        await stored_agents.of(me.user).insert(agent)
+        listed = {each["name"] for each in await me.get("/tools", agentId=agent.id)}
         assert listed == {"recall", *members_of(["tasks"])}
-        assert (await me.get("/tools/recall", agentId=agent["id"]))["name"] == "recall"
-        refused(await me.send("GET", "/tools/remember", params={"agentId": agent["id"]}), 404, "NOT_FOUND")
+        assert (await me.get("/tools/recall", agentId=agent.id))["name"] == "recall"
+        refused(await me.send("GET", "/tools/remember", params={"agentId": agent.id}), 404, "NOT_FOUND")
         refused(await me.send("GET", "/tools", params={"agentId": "nobody"}), 404, "NOT_FOUND")
 
 
@@ -120,7 +121,8 @@ class TestExecute:
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
-        [({}, "missing required parameter title"), ({"title": 5}, "title: "), ({"title": "t", "dueDate": "soon"}, "dueDate: "),
+        [({}, "missing required parameter title"), ({"title": 5}, "title: "),
+         ({"title": "t", "dueDate": "soon"}, "dueDate: "),
          ({"title": "t", "priority": "huge"}, "priority: "), ({"title": None}, "title: "), ({"title": " "}, "title")],
     )  # fmt: skip
     async def test_wrong_arguments_are_a_result_that_tells_how_to_do_it(
@@ -242,7 +244,8 @@ class TestMeta:
         ("arguments", "told"),
         [({}, "missing required parameter tool_name"), ({"tool_name": "use_tool"}, "cannot use"),
          ({"tool_name": "delete_taks"}, "delete_task"), ({"tool_name": "add_task"}, "missing required parameter title"),
-         ({"tool_name": "add_task", "arguments": [1]}, "JSON object"), ("{bad", "not valid JSON"), ("[]", "JSON object")],
+         ({"tool_name": "add_task", "arguments": [1]}, "JSON object"),
+         ("{bad", "not valid JSON"), ("[]", "JSON object")],
     )  # fmt: skip
     async def test_a_wrong_use_is_told(self, me: OwnPilot, arguments: dict[str, Any] | str, told: str):
         done = await model(me, "use_tool", arguments)
@@ -299,7 +302,8 @@ class TestDoor:
 
         for function in (broken, refusing, waiting):
             add(own_tools, function)
-        assert await model(me, "broken", {}) == ToolResult("broken failed.", True, {}, pytest.approx(0, abs=1e6))
+        broken_result = await model(me, "broken", {})
+        assert (broken_result.content, broken_result.is_error) == ("broken failed.", True)
         assert (await model(me, "refusing", {})).content == "Give it another name."
         assert (await model(me, "waiting", {})).content == "The storage service does not answer"
 
@@ -347,8 +351,8 @@ class TestDoor:
     async def test_a_call_that_cannot_be_written_down_has_its_result_all_the_same(
         self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch
     ):
-        failing = Failing(client().wire._transport, "OwnpilotAudit", StorageUnavailable("busy"))
-        monkeypatch.setattr(client().wire, "_transport", failing)
+        failing = Failing(client().wire.transport, "OwnpilotAudit", StorageUnavailable("busy"))
+        monkeypatch.setattr(client().wire, "transport", failing)
         done = await model(me, "add_note", {"title": "t", "content": "c"})
         assert not done.is_error and failing.done
 
@@ -396,6 +400,6 @@ class TestDeclaration:
         with pytest.raises(ValueError, match="two tools named add_task"):
 
             @tool(category="core", name="add_task")
-            async def another(context: ToolContext) -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFunction]
+            async def another(context: ToolContext) -> AsyncIterator[None]:
                 """Never declared."""
                 raise AssertionError
