@@ -1,10 +1,11 @@
 """OwnPilot: what its operations on records cost, its envelope, and what it adds to the app's start."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
 from functions.ownpilot.core.audit_log import Subject, events, record_event
+from functions.ownpilot.core.budget import budget_of, spans_of_budgets
 from functions.ownpilot.core.custom_records import add_record, list_records, search_records
 from functions.ownpilot.core.custom_tables import create_table
 from functions.ownpilot.core.dates import Span
@@ -23,6 +25,8 @@ from functions.ownpilot.core.expense_figures import Expense, ExpenseCategory, Pe
 from functions.ownpilot.core.habit_records import HabitLog, log_id, logs_of
 from functions.ownpilot.core.owner import Person
 from functions.ownpilot.core.profile_store import NewEntry, profile_of, put_entries
+from functions.ownpilot.core.usage import Price, UsageDays, read_usage, record_usage
+from functions.ownpilot.costs.reports import Report, status_of, summary_of
 from functions.ownpilot.expenses import expenses, get_expense_summary
 from functions.ownpilot.habits import Completion, complete, habits
 from functions.ownpilot.memories import Memory, MemoryType, find_memories, memories
@@ -46,6 +50,7 @@ EXPENSES = 3_000
 HABIT_DAYS = 365
 PROFILE_ENTRIES = 300
 IMPORTED = 10_000
+CALLS = (1_000, *([100_000] if os.environ.get("FULL") else []))
 
 _START = """
 import function_app, time
@@ -74,6 +79,8 @@ async def run() -> list[Figure]:
         figures += await _memories()
         figures += [*await _expenses(), *await _habit(), *await _profile()]
         figures += await _wire_format()
+        for size in CALLS:
+            figures += await _usage(size)
     return [*figures, *_start()]
 
 
@@ -192,6 +199,32 @@ async def _profile() -> list[Figure]:
         await put_entries(await profile_of("many"), many)
 
     return [*_bounded(read, 1, None), *await measured(f"import of {IMPORTED:,} entries", import_, timed)]
+
+
+async def _usage(size: int) -> list[Figure]:
+    """The costs of a year with so many calls of 5 models, on its last day."""
+    timed, begin, today = await _fresh(), datetime(2026, 1, 1, tzinfo=UTC), date(2026, 12, 31)
+    year, price = UsageDays.of("year", today), Price(2.5, 10)
+
+    async def call(number: int = 0) -> None:
+        at = begin + timedelta(days=365 * number / size)
+        await record_usage("bench", f"p{number % 2}", f"m{number % 5}", price=price, input_tokens=number, at=at)
+
+    async def costs() -> None:
+        budget, usage = await asyncio.gather(budget_of("bench"), read_usage("bench", year, *spans_of_budgets(today)))
+        summary_of(usage.total(year), year)
+        status_of(budget, usage, today)
+
+    async def shares() -> None:
+        Report("year", await read_usage("bench", year, models=True), today).by_model()
+
+    for number in range(size):
+        await call(number)
+    return [
+        *_bounded(await measured(f"{size:,} calls: one more", call, timed), 1, None),
+        *_bounded(await measured(f"{size:,} calls: costs of the year", costs, timed), 13, 60),
+        *_bounded(await measured(f"{size:,} calls: shares of models", shares, timed), 13, 60),
+    ]
 
 
 async def _wire_format() -> list[Figure]:

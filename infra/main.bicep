@@ -229,6 +229,8 @@ module app 'modules/app.bicep' = {
         OWNPILOT_CURRENCY: 'USD'
         OWNPILOT_RATE_MINUTE: '500'
         OWNPILOT_RATE_BURST: '750'
+        MODELS_DEV_URL: 'https://models.dev/api.json'
+        OWNPILOT_PRIVATE_PROVIDERS: 'false'
       },
       extraSettings
     )

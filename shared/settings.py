@@ -126,6 +126,8 @@ class Settings(BaseModel):
     ownpilot_currency: str = Field("USD", pattern="^[A-Z]{3}$", alias="OWNPILOT_CURRENCY")
     ownpilot_rate_minute: int = Field(500, ge=0, alias="OWNPILOT_RATE_MINUTE")
     ownpilot_rate_burst: int = Field(750, ge=0, alias="OWNPILOT_RATE_BURST")
+    models_dev_url: str = Field("https://models.dev/api.json", alias="MODELS_DEV_URL")
+    ownpilot_private_providers: bool = Field(False, alias="OWNPILOT_PRIVATE_PROVIDERS")
 
     @property
     def account(self) -> StorageAccount:

@@ -18,6 +18,7 @@ from tests.support.ownpilot import OwnPilot, data_of, refused
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
+    "local-providers", "costs", "media-settings", "models", "model-configs", "providers",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -55,6 +56,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/custom-data/records/{}": {"data": {"title": "t"}},
     "/memories/search": {"query": "t"},
     "/goals/{}/steps": {"title": "t"},
+    "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
+    "/media-settings/{}": {"provider": "openai"},
+    "/providers/{}/toggle": {"enabled": True},
+    "/model-configs/{}/{}/toggle": {"enabled": True},
+    "/model-configs/providers/{}/toggle": {"enabled": True},
+    "/model-configs/providers": {"providerId": "contract", "displayName": "x"},
+    "/model-configs": {"providerId": "openai", "modelId": "contract"},
 }
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
@@ -112,10 +120,15 @@ class OwnPilotDescription(Description):
             "POST /api/v1/settings/{key}",
             "GET /api/v1/profile/{category}",
             "PUT /api/v1/profile/{category}",
+            "GET /api/v1/media-settings/{capability}",
+            "POST /api/v1/media-settings/{capability}",
+            "DELETE /api/v1/media-settings/{capability}",
         }
     )
     client: OwnPilot
     ids: dict[str, str]
+    models_at: str
+    """The address of a server that offers models."""
 
     def __init__(self, name: str):
         self.name = name
@@ -134,6 +147,9 @@ class OwnPilotDescription(Description):
                 await self.client.post("/tasks", title="t", dueDate=due)
             await self._make_service("contract")
             self.ids["entries"] = await self._make_entry()
+            self.models_at = f"http://127.0.0.1:{environment.ports['providers']}"
+            self.ids["local-providers"] = await self._make_provider()
+            await self.client.post("/settings/openai_api_key", value="sk-some-key")
         self.client = OwnPilot(http, "default")
         return http
 
@@ -169,6 +185,26 @@ class OwnPilotDescription(Description):
     async def _make_entry(self) -> str:
         return (await self.client.post("/config-services/contract/entries", data={"api_key": "a"}))["id"]
 
+    def _new_provider(self) -> dict[str, Any]:
+        return {"name": f"provider {uuid.uuid4()}", "providerType": "ollama", "baseUrl": self.models_at}
+
+    async def _make_provider(self) -> str:
+        return (await self.client.post("/local-providers", **self._new_provider()))["id"]
+
+    async def _make_model(self) -> str:
+        path = f"/local-providers/{self.ids['local-providers']}/models"
+        return (await self.client.post(path, modelId=str(uuid.uuid4())))["id"]
+
+    async def _make_override(self) -> str:
+        await self.client.data("PUT", "/model-configs/openai/gpt-4o", json={"displayName": "x"})
+        return "gpt-4o"
+
+    async def _make_own_provider(self, route: DocumentedRoute) -> str:
+        """A provider of one's own; one of the catalogue, which is shown again, where only that will do."""
+        id_ = "zeldoc" if "/sync/" in route.path else "contract"
+        await self.client.post("/model-configs/providers", providerId=id_, displayName="x", apiBaseUrl=self.models_at)
+        return id_
+
     async def url_for(self, route: DocumentedRoute) -> str:
         path = route.path
         if "config-services/{name}/" in path:
@@ -183,6 +219,10 @@ class OwnPilotDescription(Description):
             path = path.replace("{goal_id}", self.ids["goals"])
         if route.method == "POST" and path.endswith("/memories"):
             path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one
+        if "{model_id}" in path:
+            path = path.replace("{local_provider_id}", self.ids["local-providers"])
+        if "{model}" in path:
+            path = path.replace("{model}", await self._make_override())
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
 
     async def id_for(self, route: DocumentedRoute) -> str:
@@ -199,6 +239,14 @@ class OwnPilotDescription(Description):
             return "identity"
         if "{entry_id}" in route.path:
             return await self._make_entry() if gone else self.ids["entries"]
+        if noun == "local-providers":
+            if "{model_id}" in route.path:
+                return await self._make_model()
+            return await self._make_provider() if gone else self.ids[noun]
+        if noun == "model-configs" and "{provider_id}" in route.path:
+            return await self._make_own_provider(route)
+        if noun == "media-settings":
+            return "image_generation"
         if noun == "config-services":
             return await self._make_service("unwanted" if gone else "contract")
         if route.path.endswith("/settings/{key}"):
@@ -214,6 +262,10 @@ class OwnPilotDescription(Description):
             return {"params": {"q": "t"}}
         if route.method == "POST" and path == f"/{noun}" and noun in NEW:
             return {"json": self._new(noun)}
+        if path == "/local-providers":
+            return {"json": self._new_provider()} if route.method == "POST" else {}
+        if path == "/local-providers/{}/models" and route.method == "POST":
+            return {"json": {"modelId": str(uuid.uuid4())}}
         has_body = route.method in ("POST", "PUT", "PATCH") or path == "/profile/data"
         return {"json": BODIES.get(path, {})} if has_body else {}
 

@@ -20,7 +20,7 @@ from functions.ownpilot.core.audit_log import (
 )
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.owner import Person
-from functions.ownpilot.settings import ProviderKey, add_api_key
+from functions.ownpilot.settings.api_keys import ProviderKey, add_api_key
 from shared import tables
 from shared.tables.client import client
 from tests.support.failing import Failing, Killed
