@@ -37,7 +37,7 @@ class TableShown(Shown):
     id: str
     name: str
     display_name: str
-    description: str | None
+    description: str | None = None
     columns: list[Column]
     created_at: Moment
     updated_at: Moment
@@ -53,7 +53,7 @@ class TableStats(Shown):
     """How many records a table has, and when the newest one was added."""
 
     record_count: int
-    last_record: Moment | None
+    last_record: Moment | None = None
 
 
 class TableDetails(TableShown):
