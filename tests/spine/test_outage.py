@@ -138,13 +138,14 @@ ALIVE = "/gateway/health/live"
 WITHOUT_STORAGE = re.compile(
     r"/(gateway/(health/live|api/models.*|api/system/info)|anymind/(health|api/v1/auth/me)|dev8/(health|live)"
     r"|ownpilot/((api/v1/)?health(/live|/sandbox)?|api/v1/settings/data-info"
-    rf"|api/v1/(expenses|habits|captures|goals|profile)/{UNKNOWN}(/\w+)?"
+    r"|api/v1/(local-providers/templates|model-configs/capabilities/list|models/sync/providers)"
+    rf"|api/v1/(expenses|habits|captures|goals|profile|media-settings)/{UNKNOWN}(/\w+)?"
     rf"|api/v1/custom-data/(tables/{UNKNOWN}/)?(records/{UNKNOWN}|search))"
     r"|\w+(/(docs.*|openapi.json|ws|realtime)?)?)"
 )
 """Routes that read nothing from storage but the caller's key, which may be known.
 
-An id of another form than a record's, a category of a profile that does not exist, and a search without a text are
+An id of another form than a record's, a category or a capability that does not exist, and a search without a text are
 refused without a look.
 """
 
