@@ -4,16 +4,24 @@ from functions.ownpilot import (
     audit,
     bookmarks,
     calendar,
+    captures,
     config_services,
     contacts,
     costs,
+    custom_data,
     debug,
+    expenses,
+    goals,
+    habits,
     health,
     local_providers,
     media_settings,
+    memories,
     model_configs,
     models,
     notes,
+    pomodoro,
+    profile,
     providers,
     summary,
     tasks,
@@ -21,9 +29,11 @@ from functions.ownpilot import (
 )
 from functions.ownpilot import settings as settings_room
 from functions.ownpilot.config_services import entries
+from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.owner import CALLERS
+from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
@@ -63,14 +73,24 @@ api = Api(
         bookmarks.routes,
         calendar.routes,
         contacts.routes,
+        expenses.routes,
+        pomodoro.routes,
+        habits.routes,
+        captures.routes,
+        profile.routes,
         summary.routes,
+        custom_data.routes,
+        memories.routes,
+        goals.routes,
+        steps.routes,
         local_providers.routes,
         local_models.routes,
         costs.routes,
         media_settings.routes,
         ws.routes,
     ],
-    description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, settings and keys.",
+    description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
+    "habits, a profile, tables of its user's own, settings and keys, and knows models, what they cost and was spent.",
     render=error_body,
     envelope=OwnpilotEnvelope(),
     headers=headers,
@@ -85,4 +105,4 @@ api = Api(
     lenient_paging=True,
     not_found="Route not found: {method} {path}",
 )
-SLICE = Slice(api=api, dialogue=ws.handle_event, every_hour=[purge_debug_log])
+SLICE = Slice(api=api, dialogue=ws.handle_event, every_hour=[purge_debug_log], deferred=[clear_custom_table])

@@ -1,26 +1,30 @@
 """The operations on what a person keeps, under the rules that requests have: for routes, and for other code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ValidationError
 
-from shared.http.errors import BadRequest, invalid_request
+from shared.http.errors import BadRequest, Conflict, invalid_request
 from shared.http.shapes import Settle, Shapes
 from shared.recent import RecentValues
 from shared.settings import settings
-from shared.tables import Page, Record
+from shared.tables import Page, Record, RecordConflict
 from shared.tables.page import Order
 from shared.tables.plain import PlainCollection
 from shared.tables.ranges import Between
 
 R = TypeVar("R", bound=Record)
+B = TypeVar("B", bound=BaseModel)
+BeforeDelete = Callable[[str, str], Awaitable[None]]
+"""Called with the owner and the id of a record that is about to be deleted, or that does not exist."""
 
 
 @dataclass
-class _Kept:
+class Kept:
     """How many records an owner has, as far as this instance knows."""
 
     records: int
@@ -41,10 +45,13 @@ class Resource(Generic[R]):
         search: Sequence[str],
         order: Sequence[str],
         settle: Settle,
+        before_delete: BeforeDelete | None = None,
+        taken: str = "",
     ):
         self.routes, self.collection = routes, collection
         self.shapes, self._search, self._order, self._settle = shapes, search, tuple(order), settle
-        self._kept: RecentValues[str, _Kept] = RecentValues(seconds=60)
+        self._before_delete, self._taken = before_delete, taken
+        self._kept: RecentValues[str, Kept] = RecentValues(seconds=60)
         # Instances count apart, so there may be more records than one of them allows; a list must still show them.
         collection.max_records = max(collection.max_records, 2 * settings().max_records)
 
@@ -72,22 +79,36 @@ class Resource(Generic[R]):
         return await own.page(where, between=between, limit=limit, offset=offset, order=order, cursor=cursor)
 
     async def create(self, owner: str, values: Mapping[str, Any] | BaseModel) -> R:
-        """Store a new record. `RecordConflict` when the value of a unique field is taken; `BadRequest`.
+        """Store a new record. `RecordConflict` or `Conflict` when the value of a unique field is taken; `BadRequest`.
 
-        `BadRequest` LIMIT_REACHED when the owner has `RUNYARD_MAX_RECORDS` of them. These are counted once a minute.
+        `BadRequest` LIMIT_REACHED as in `admit`.
         """
-        body = _checked(self.shapes.new, values)
-        kept = await self._kept.get(owner, lambda: self._count(owner))
-        if kept.records >= settings().max_records:
-            raise BadRequest(f"There are {kept.records} records already: delete some first", code="LIMIT_REACHED")
+        record = self.make(owner, values)
+        kept = await self.admit(owner)
+        with self._explained():
+            record = await self.collection.of(owner).insert(record)
+        kept.records += 1
+        return record
+
+    def make(self, owner: str, values: Mapping[str, Any] | BaseModel) -> R:
+        """Return a new record that is not stored yet. `BadRequest`."""
+        body = checked(self.shapes.new, values)
         members: dict[str, Any] = {name: getattr(body, name) for name in body.model_fields_set}
         if "user_id" in self.collection.model.model_fields:
             members["user_id"] = owner
         record = self.collection.model(**members)
         self._settle(record)
-        record = await self.collection.of(owner).insert(record)
-        kept.records += 1
         return record
+
+    async def admit(self, owner: str) -> Kept:
+        """Return how many records an owner has, when one more may be stored. They are counted once a minute.
+
+        `BadRequest` LIMIT_REACHED when there are `RUNYARD_MAX_RECORDS` of them.
+        """
+        kept = await self._kept.get(owner, lambda: self._count(owner))
+        if kept.records >= settings().max_records:
+            raise BadRequest(f"There are {kept.records} records already: delete some first", code="LIMIT_REACHED")
+        return kept
 
     async def get(self, owner: str, record_id: str) -> R:
         """Return a record. `RecordNotFound`."""
@@ -96,15 +117,16 @@ class Resource(Generic[R]):
     async def change(
         self, owner: str, record_id: str, values: Mapping[str, Any] | BaseModel, *, if_match: str | None = None
     ) -> R:
-        """Set these members of a record. `RecordNotFound`, `RecordConflict`, `RecordChanged` (`if_match`)."""
-        body = _checked(self.shapes.patch, values)
+        """Set these members of a record. `RecordNotFound`, `RecordChanged` (`if_match`), and those of `create`."""
+        body = checked(self.shapes.patch, values)
 
         def change(record: R) -> None:
             for name in body.model_fields_set:
                 setattr(record, name, getattr(body, name))
             self._settle(record)
 
-        return await self.collection.of(owner).update(record_id, change, if_match=if_match)
+        with self._explained():
+            return await self.collection.of(owner).update(record_id, change, if_match=if_match)
 
     async def toggle(self, owner: str, record_id: str, field: str) -> R:
         """Make a field that is true false, or one that is false true. `RecordNotFound`."""
@@ -116,16 +138,28 @@ class Resource(Generic[R]):
         return await self.collection.of(owner).update(record_id, flip)
 
     async def delete(self, owner: str, record_id: str) -> None:
-        """Delete a record. `RecordNotFound`."""
+        """Delete a record, and before it what belongs to it. `RecordNotFound`."""
+        if self._before_delete:
+            await self._before_delete(owner, record_id)
         await self.collection.of(owner).delete(record_id)
         if kept := self._kept.peek(owner):
             kept.records -= 1
 
-    async def _count(self, owner: str) -> _Kept:
-        return _Kept(await self.collection.of(owner).count())
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        """Say in words what it means that the value of a unique field is taken, if the declaration has such words."""
+        try:
+            yield
+        except RecordConflict as error:
+            if not self._taken or error.field not in self.collection.schema.unique:
+                raise
+            raise Conflict(self._taken) from error
+
+    async def _count(self, owner: str) -> Kept:
+        return Kept(await self.collection.of(owner).count())
 
 
-def _checked(model: type[BaseModel], values: Mapping[str, Any] | BaseModel) -> BaseModel:
+def checked(model: type[B], values: Mapping[str, Any] | B) -> B:
     """Return the values as the body of a request. `InvalidRequest`."""
     if isinstance(values, BaseModel):
         return values

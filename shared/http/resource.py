@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from shared.http.bodies import Done
 from shared.http.conditions import IfMatch, show_version
-from shared.http.operations import Resource
+from shared.http.operations import BeforeDelete, Resource
 from shared.http.paging import MAX_LIMIT, Paging, given, paging
 from shared.http.shapes import Answers, Deleted, Filters, Flag, Settle, Shapes, bound_of, parameter_of
 from shared.tables import Collection, Record
@@ -31,10 +31,13 @@ def resource(
     readonly: Sequence[str] = (),
     filters: Filters = (),
     between: tuple[str, str] | None = None,
+    limit: int | None = None,
     search: Sequence[str] = (),
     order: Sequence[str] = ("-created_at",),
     toggles: Mapping[str, str] | None = None,
     settle: Settle = lambda record: None,
+    before_delete: BeforeDelete | None = None,
+    taken: str = "",
     answers: Answers = Answers(),
     only: Sequence[Operation] = OPERATIONS,
     put: bool = False,
@@ -52,11 +55,14 @@ def resource(
       with a default, and their texts must not be blank. `readonly` fields are shown, but not set by a request.
     - `filters` are the query parameters that filter, with the fields by which they do; each takes several values, but
       for booleans. A `Flag` gives a boolean a default. `between` names the parameters of a range of the first field of
-      `order`: the lowest value, and the one that all are below.
+      `order`: the lowest value, and the one that all are below; an empty name leaves a side out. `limit` is how many
+      records a list has by default: 50, and `MAX_LIMIT` for a bare array.
     - `search` are the fields in which the parameter `search` is looked for; `order` the fields to sort by, with `-` in
       descending order.
     - `toggles`: POST at `/{id}/<name>` inverts a field.
-    - `settle` is called before each write; `answers` gives the answers their shape.
+    - `settle` is called before each write, `before_delete` with owner and id before a delete: it deletes what belongs
+      to the record. `taken` says what a 409 means when a unique value is another record's; `answers` gives the answers
+      their shape.
     - `only` are the operations to offer. Further routes are plain handlers on the same router, declared in any order:
       the host tries a literal path before `/{id}`.
     """
@@ -67,7 +73,10 @@ def resource(
     plural = routes.prefix.rpartition("/")[2].replace("-", "_")
     words, things = noun.replace("_", " "), plural.replace("_", " ")
     shapes = Shapes(model, plural, answers, required=required, readonly=readonly)
-    made = Resource(routes, collection, shapes, search=search, order=order, settle=settle)
+    made = Resource(
+        routes, collection, shapes, search=search, order=order, settle=settle, before_delete=before_delete,
+        taken=taken,
+    )  # fmt: skip
     chosen = dict(filters) if isinstance(filters, Mapping) else {name: name for name in filters}
     members = answers.items if answers.items is None else answers.items or plural
     low, high = between or ("", "")
@@ -115,10 +124,10 @@ def resource(
         return toggle
 
     kinds = {name: parameter_of(model, filter_) for name, filter_ in chosen.items()}
-    kinds |= dict.fromkeys(between or (), bound_of(model, order[0].removeprefix("-")) if between else None)
+    kinds |= {name: bound_of(model, order[0].removeprefix("-")) for name in filter(None, between or ())}
     if search:
         kinds["search"] = Annotated[str | None, Query(description=f"Text to find in {', '.join(search)}")]
-    pages = Annotated[Paging, paging(MAX_LIMIT if members is None else 50)]
+    pages = Annotated[Paging, paging(limit or (MAX_LIMIT if members is None else 50))]
     listing, creating = {"caller": owner, "paging": pages, **kinds}, {"caller": owner, "body": shapes.new}
     one = {"caller": owner, "record_id": Annotated[str, Path(alias=f"{noun}_id")]}
     changing = {**one, "body": shapes.patch, "if_match": IfMatch, "response": Response}

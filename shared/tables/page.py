@@ -77,6 +77,14 @@ class Place(NamedTuple):
             return cls(offset=int(match[3])) if match[3] else cls(int(match[1]), match[2])
         raise BadCursor(f"{cursor!r} is not a cursor")
 
+    @classmethod
+    def offset_of(cls, cursor: str) -> int:
+        """The offset that a cursor names, in a list that is read from its beginning; `BadCursor` for any other one."""
+        place = cls.parse(cursor)
+        if place.start:
+            raise BadCursor(f"{cursor!r} is a cursor of another list")
+        return place.offset
+
 
 def directions(order: Order, descending: bool) -> list[tuple[str, bool]]:
     """Each field to sort by and whether from high to low, which `descending` says where the order does not."""

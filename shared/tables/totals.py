@@ -49,27 +49,24 @@ class Totals:
         A sum that is 0 may be missing.
         """
         group = self._group(set(fields))
-        head = f"{','.join(group.closed)}=" if group.closed else ""
-        decoders: list[dict[str, Any]] = [
+        places = [(*group.open, *group.closed).index(name) for name in fields]
+        known = [
             {keys.encode(value): value for value in [*(self._columns[name].values or []), None]}
             for name in group.closed
         ]
+        parts: dict[str, tuple[str, list[Any]] | None] = {}  # by the name of a cell: many rows have the same names
         found: dict[tuple[Any, ...], dict[str, int | float]] = {}
         for prefix, (values, cells) in self._rows.items():
             if len(values) != len(group.open) or not (prefix.startswith(group.prefix) or not group.open):
                 continue
-            known = dict(zip(group.open, values, strict=True))
             for name, amount in cells.items():
-                field, cell = _parts(name)
-                if not cell.startswith(head) or bool(cell) != bool(head):
-                    continue
-                if cell:
-                    texts = cell[len(head) :].split(",")
-                    known |= {
-                        name: names.get(text, text)
-                        for name, names, text in zip(group.closed, decoders, texts, strict=True)
-                    }
-                found.setdefault(tuple(known[name] for name in fields), {})[field] = self._plain(field, amount)
+                if name not in parts:
+                    parts[name] = _parts(group, known, name)
+                if (part := parts[name]) is not None:
+                    field, closed = part
+                    combined = [*values, *closed]
+                    key = tuple([combined[place] for place in places])
+                    found.setdefault(key, {})[field] = self._plain(field, amount)
         return found
 
     def _plain(self, field: str, amount: Number) -> int | float:
@@ -100,12 +97,16 @@ class Totals:
         raise MissingIndex(f"{self._table}: nothing is declared that counts by {', '.join(sorted(fields))}")
 
 
-def _parts(cell: str) -> tuple[str, str]:
-    """The field that a cell sums up, `n` when it counts, and for which values it does; the cell `m3` is for itself."""
-    if cell.startswith("+"):
-        field, _, values = cell[1:].partition("|")
-        return field, values
-    return "n", "" if cell == "n" else cell
+def _parts(group: Group, known: list[dict[str, Any]], cell: str) -> tuple[str, list[Any]] | None:
+    """What a cell sums up (`n`: it counts), and its values of the closed fields; None when it is not of this group.
+
+    `known` are the values of each closed field by what cells call them.
+    """
+    field, _, values = cell[1:].partition("|") if cell.startswith("+") else ("n", "", "" if cell == "n" else cell)
+    names, _, texts = values.partition("=")
+    if names != ",".join(group.closed):
+        return None
+    return field, [own.get(text, text) for own, text in zip(known, texts.split(","), strict=True)] if names else []
 
 
 class History(Totals):

@@ -96,15 +96,18 @@ class WritableRecords(Records[R]):
             return RecordConflict(f"{self.table}: this {field} is taken", field)
         return error
 
-    async def update(self, record: str | R, change: Callable[[R], R | None], *, if_match: str | None = None) -> R:
+    async def update(
+        self, record: str | R, change: Callable[[R], R | None], *, if_match: str | None = None, touch: bool = True
+    ) -> R:
         """Read a record, let `change` alter it (or return another one), write it. A conflict starts all over.
 
         `record` is its id, or the record as `get`, `insert` or `update` has returned it: then the first attempt needs
         no read.
 
         What `change` raises passes through, and nothing is written; neither is a record that `change` leaves as it
-        was. `if_match` is the version that the record must have: `RecordChanged`. `RecordNotFound`; `RecordConflict`
-        when the value of a unique field is taken; `Unstorable`.
+        was. With `touch=False` the record's `updated_at` stays as it is. `if_match` is the version that the record must
+        have: `RecordChanged`. `RecordNotFound`; `RecordConflict` when the value of a unique field is taken;
+        `Unstorable`.
 
         Cost, counted: 1 point read and 1 transaction of those rows of `insert` that change; a changed value of an
         indexed field changes two. Cost, plain: 1 point read and 1 write of 1 row; with a changed value of a unique
@@ -123,8 +126,9 @@ class WritableRecords(Records[R]):
                 row, written = await self._encode(new, stored.row["RowKey"][len(RECORDS.prefix) :], stored)
                 if row == stored.columns:
                     return stored.record
-                new.updated_at = max(datetime.now(UTC), stored.record.updated_at)
-                row["updated_at"] = self.columns.encode(new)["updated_at"]
+                if touch:
+                    new.updated_at = max(datetime.now(UTC), stored.record.updated_at)
+                    row["updated_at"] = self.columns.encode(new)["updated_at"]
                 try:
                     etag = await self.commit(stored, (new, row))
                 except RefusedWrite as error:

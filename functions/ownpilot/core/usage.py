@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from functions.ownpilot.core.entry import Entry
+from shared.redaction import redact
 from shared.tables import Collection
 
 Period = Literal["day", "week", "month", "year"]
@@ -91,16 +92,16 @@ async def record_usage(
 ) -> UsageRecord:
     """Write down a call of a model, also one that failed (`error`). `price` is the one of this moment, None if unknown.
 
-    To be awaited after the call, by whoever made it. 1 transaction.
+    To be awaited after the call, by whoever made it. Keys and tokens in an error are masked. 1 transaction.
     """
-    at = at or datetime.now(UTC)
+    at = (at or datetime.now(UTC)).astimezone(UTC)
     tokens = _bounded(input_tokens), _bounded(output_tokens)
     record = UsageRecord.model_validate(
         {
             "user_id": owner, "created_at": at, "day": f"{at:%d}", "provider": provider, "model": model,
             "session_id": session_id, "request_type": request_type, "input_tokens": tokens[0],
             "output_tokens": tokens[1], "cost": (price or FREE).cost(*tokens), "latency_ms": _bounded(latency_ms),
-            "cached": cached, "failed": error is not None, "error": error and error[:MAX_ERROR],
+            "cached": cached, "failed": error is not None, "error": error and redact(error)[:MAX_ERROR],
         }
     )  # fmt: skip
     return await usage_of(owner, at.date()).insert(record)
@@ -160,8 +161,12 @@ class UsageFigures:
 
     def add(self, other: "UsageFigures") -> None:
         """Add the figures of other calls."""
-        for name, amount in vars(other).items():
-            setattr(self, name, getattr(self, name) + amount)
+        self.requests += other.requests
+        self.failed += other.failed
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cost += other.cost
+        self.latency_ms += other.latency_ms
 
 
 @dataclass
@@ -169,7 +174,7 @@ class Usage:
     """Figures by day, and by day, provider and model where they were asked for."""
 
     days: defaultdict[date, UsageFigures] = field(default_factory=lambda: defaultdict(UsageFigures))
-    models: defaultdict[tuple[date, str, str], UsageFigures] = field(default_factory=lambda: defaultdict(UsageFigures))
+    models: dict[tuple[date, str, str], UsageFigures] = field(default_factory=dict[tuple[date, str, str], UsageFigures])
 
     def total(self, span: UsageDays) -> UsageFigures:
         """Return the figures of some days together."""
@@ -194,13 +199,13 @@ async def read_usage(owner: str, *spans: UsageDays, models: bool = False) -> Usa
     usage = Usage()
     for month, totals in zip(months, found, strict=True):
         for (day,), amounts in totals.amounts("day").items():
-            usage.days[month.replace(day=int(day))].add(_figures(amounts))
+            usage.days[month.replace(day=int(day))] = _figures(amounts)
         for (day, failed), amounts in totals.amounts("day", "failed").items():
             if failed:
                 usage.days[month.replace(day=int(day))].failed += int(amounts["n"])
         if models:
             for (day, provider, model), amounts in totals.amounts("day", "provider", "model").items():
-                usage.models[month.replace(day=int(day)), provider, model].add(_figures(amounts))
+                usage.models[month.replace(day=int(day)), provider, model] = _figures(amounts)
     return usage
 
 

@@ -17,7 +17,8 @@ from tests.support.ownpilot import OwnPilot, data_of, refused
 
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
-    "summary", "ws", "local-providers", "costs", "media-settings", "models", "model-configs", "providers",
+    "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
+    "local-providers", "costs", "media-settings", "models", "model-configs", "providers",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -26,7 +27,16 @@ NEW: dict[str, dict[str, Any]] = {
     "bookmarks": {"title": "t", "url": "https://example.com"},
     "calendar": {"title": "t", "startTime": "2030-01-01"},
     "contacts": {"name": "n"},
+    "expenses": {"amount": 1, "category": "food", "description": "d"},
+    "habits": {"name": "n"},
+    "captures": {"content": "c"},
+    "memories": {"type": "fact", "content": "c"},
+    "goals": {"title": "t"},
 }
+SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture"}
+"""The member that holds a new record, where it is not the whole answer."""
+
+TABLE = {"displayName": "t", "columns": [{"name": "title", "type": "text"}]}
 BODIES: dict[str, dict[str, Any]] = {
     "/settings/api-key/{}": {"apiKey": "sk-some-key"},
     "/settings/api-keys": {"provider": "some", "apiKey": "sk-some-key"},
@@ -34,6 +44,18 @@ BODIES: dict[str, dict[str, Any]] = {
     "/settings/default-model": {"model": "some"},
     "/settings/{}": {"value": 1},
     "/config-services/{}/entries": {"data": {"api_key": "a"}},
+    "/expenses/categories": {"category": "food", "budget": 1},
+    "/pomodoro/session/start": {"type": "work", "durationMinutes": 25},
+    "/captures/{}/process": {"processedAsType": "discarded"},
+    "/profile/data": {"category": "identity", "key": "name", "value": "n"},
+    "/profile/import": {"entries": []},
+    "/custom-data/tables": {"name": "contract_new", **TABLE},
+    "/custom-data/tables/{}/records": {"data": {"title": "t"}},
+    "/custom-data/tables/{}/records/{}": {"data": {"title": "t"}},
+    "/custom-data/tables/{}/search": {"query": "t"},
+    "/custom-data/records/{}": {"data": {"title": "t"}},
+    "/memories/search": {"query": "t"},
+    "/goals/{}/steps": {"title": "t"},
     "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
     "/media-settings/{}": {"provider": "openai"},
     "/providers/{}/toggle": {"enabled": True},
@@ -76,13 +98,11 @@ def read(file: str) -> list[DocumentedRoute]:
             continue
         path = REGISTERED.get((row["method"], shape(row["path"])), row["path"])
         keys = row["data_keys"]
-        if keys in ("as PATCH", "task", "[]task") or " (toggles" in keys:
+        whole = ("as PATCH", "task", "[]task", "expense")
+        if keys in whole or keys.startswith(("record ", "[]record ")) or " (toggles" in keys:
             keys = "id"
-        found.append(
-            DocumentedRoute(
-                row["method"], path, row.get("auth", "optional"), int(row.get("status", 200)), keys_of(keys)
-            )
-        )
+        status = int(row.get("status") or (201 if " 201 " in keys else 200))
+        found.append(DocumentedRoute(row["method"], path, row.get("auth", "optional"), status, keys_of(keys)))
     return found
 
 
@@ -98,6 +118,8 @@ class OwnPilotDescription(Description):
             "DELETE /api/v1/settings/api-key/{provider}",
             "DELETE /api/v1/settings/api-keys/{provider}",
             "POST /api/v1/settings/{key}",
+            "GET /api/v1/profile/{category}",
+            "PUT /api/v1/profile/{category}",
             "GET /api/v1/media-settings/{capability}",
             "POST /api/v1/media-settings/{capability}",
             "DELETE /api/v1/media-settings/{capability}",
@@ -116,7 +138,11 @@ class OwnPilotDescription(Description):
         http = httpx.AsyncClient(base_url=environment.url, timeout=60, trust_env=False)
         async with httpx.AsyncClient(base_url=environment.url, timeout=60, trust_env=False) as own:
             self.client = OwnPilot(own, "default")
-            self.ids = {noun: (await self.client.post(f"/{noun}", **body))["id"] for noun, body in NEW.items()}
+            self.ids = {noun: await self._make(noun) for noun in NEW}
+            await self.client.post(f"/captures/{self.ids['captures']}/process", processedAsType="discarded")
+            self.ids["steps"] = await self._make_step()
+            await self._make_table("contract")
+            self.ids["records"] = await self._make_record()
             for due in ("2020-01-01", iso(datetime.now(UTC))):
                 await self.client.post("/tasks", title="t", dueDate=due)
             await self._make_service("contract")
@@ -126,6 +152,29 @@ class OwnPilotDescription(Description):
             await self.client.post("/settings/openai_api_key", value="sk-some-key")
         self.client = OwnPilot(http, "default")
         return http
+
+    async def _make(self, noun: str) -> str:
+        made = await self.client.post(f"/{noun}", **self._new(noun))
+        return (made if "id" in made else made[SINGULAR[noun]])["id"]
+
+    async def _make_session(self, *, running: bool) -> None:
+        await self.client.send("POST", "/pomodoro/session/stop")
+        if running:
+            await self.client.post("/pomodoro/session/start", **BODIES["/pomodoro/session/start"])
+
+    def _new(self, noun: str) -> dict[str, Any]:
+        return {**NEW[noun], "content": str(uuid.uuid4())} if noun == "memories" else NEW[noun]
+
+    async def _make_step(self) -> str:
+        return (await self.client.post(f"/goals/{self.ids['goals']}/steps", title="t"))["steps"][0]["id"]
+
+    async def _make_table(self, name: str) -> str:
+        answer = await self.client.send("POST", "/custom-data/tables", json={"name": name, **TABLE})
+        assert answer.status_code == 201 or "exists already" in answer.text, answer.text
+        return name
+
+    async def _make_record(self) -> str:
+        return (await self.client.post("/custom-data/tables/contract/records", data={"title": "t"}))["id"]
 
     async def _make_service(self, name: str) -> str:
         body = {"name": name, "displayName": name, "category": "other", "configSchema": SCHEMA, "multiEntry": True}
@@ -160,6 +209,16 @@ class OwnPilotDescription(Description):
         path = route.path
         if "config-services/{name}/" in path:
             path = path.replace("{name}", "contract")
+        if "/pomodoro/session/" in path:
+            await self._make_session(running=not path.endswith("start"))
+        if path.endswith("/profile/data"):
+            await self.client.post("/profile/data", **BODIES["/profile/data"])
+        if path.endswith(("_id}", "/records", "/search")):
+            path = path.replace("{table}", "contract")
+        if "{step_id}" in path:
+            path = path.replace("{goal_id}", self.ids["goals"])
+        if route.method == "POST" and path.endswith("/memories"):
+            path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one
         if "{model_id}" in path:
             path = path.replace("{local_provider_id}", self.ids["local-providers"])
         if "{model}" in path:
@@ -167,9 +226,17 @@ class OwnPilotDescription(Description):
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
 
     async def id_for(self, route: DocumentedRoute) -> str:
-        noun, gone = segment(route.path), route.method == "DELETE"
+        noun, gone = segment(route.path), route.method == "DELETE" or route.path.endswith("/process")
+        if "{step_id}" in route.path:
+            return await self._make_step() if gone else self.ids["steps"]
+        if noun == "custom-data":
+            if "{record_id}" in route.path:
+                return await self._make_record() if gone else self.ids["records"]
+            return await self._make_table("unwanted" if gone else "contract")
         if noun in NEW:
-            return (await self.client.post(f"/{noun}", **NEW[noun]))["id"] if gone else self.ids[noun]
+            return await self._make(noun) if gone else self.ids[noun]
+        if noun == "profile":
+            return "identity"
         if "{entry_id}" in route.path:
             return await self._make_entry() if gone else self.ids["entries"]
         if noun == "local-providers":
@@ -191,13 +258,16 @@ class OwnPilotDescription(Description):
         path, noun = shape(route.path.removeprefix("/api/v1")), segment(route.path)
         if path == "/config-services" and route.method == "POST":
             return {"json": {"name": "contract_new", "displayName": "x", "category": "x"}}
+        if route.path.endswith("/tables/{table}/search") and route.method == "GET":
+            return {"params": {"q": "t"}}
+        if route.method == "POST" and path == f"/{noun}" and noun in NEW:
+            return {"json": self._new(noun)}
         if path == "/local-providers":
             return {"json": self._new_provider()} if route.method == "POST" else {}
         if path == "/local-providers/{}/models" and route.method == "POST":
             return {"json": {"modelId": str(uuid.uuid4())}}
-        if noun in NEW and route.method == "POST" and "{" not in path:
-            return {"json": NEW[noun]}
-        return {"json": BODIES.get(path, {})} if route.method in ("POST", "PUT", "PATCH") else {}
+        has_body = route.method in ("POST", "PUT", "PATCH") or path == "/profile/data"
+        return {"json": BODIES.get(path, {})} if has_body else {}
 
     def data_of(self, answer: httpx.Response) -> dict[str, Any]:
         if "success" not in answer.json():  # the probes have no envelope

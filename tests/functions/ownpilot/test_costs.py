@@ -147,6 +147,11 @@ class TestFigures:
         )  # fmt: skip
         assert (made.input_tokens, made.output_tokens, made.latency_ms, len(made.error or "")) == (10**12, 0, 0, 500)
 
+    async def test_a_key_in_an_error_is_masked(self):
+        key = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
+        made = await record_usage("masked", "p", "m", price=None, error=f"Incorrect API key provided: {key}")
+        assert made.error and made.error.startswith("Incorrect") and key not in made.error
+
 
 def summed(several: Any) -> UsageFigures:
     total = UsageFigures()

@@ -8,13 +8,14 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from functions.ownpilot.core import discovery
-from functions.ownpilot.core.local_store import local_providers
+from functions.ownpilot.core import discovery, local_store
+from functions.ownpilot.core.local_store import LocalProvider, local_providers
 from infra.emulator.providers import KEY
 from infra.emulator.providers.state import MODELS
 from infra.local.environment import Environment
 from shared import outbound
-from shared.http.errors import BadGateway
+from shared.http.errors import BadGateway, BadRequest
+from shared.tables import RecordNotFound
 from tests.support.environments import ROOT_KEY, StrictHost
 from tests.support.ownpilot import OwnPilot, refused
 
@@ -190,6 +191,28 @@ class TestModels:
         assert [each["modelId"] for each in await me.get(f"{path}/models", limit=2, offset=1)] == ["b", "c"]
 
 
+class TestLimits:
+    async def test_a_person_has_a_hundred_providers_at_most(self, me: OwnPilot, app: None):
+        new = [
+            LocalProvider(user_id=me.user, name=f"p{number}", provider_type="vllm", base_url="http://a")
+            for number in range(local_store.MOST_PROVIDERS)
+        ]
+        await asyncio.gather(*map(local_providers.of(me.user).insert, new))
+        body = {"name": "one more", "providerType": "vllm", "baseUrl": "http://a"}
+        refused(await me.send("POST", "/local-providers", json=body), 400, "LIMIT_REACHED")
+
+    async def test_a_person_has_so_many_models_and_no_more(
+        self, me: OwnPilot, app: None, offers: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        path = await add(me, offers)
+        await me.post(f"{path}/models", modelId="m")
+        monkeypatch.setattr(local_store, "MOST_MODELS", 3)
+        await local_store.check_room(me.user, 2)
+        with pytest.raises(BadRequest) as full:
+            await local_store.discover_models(me.user, path.rpartition("/")[2])
+        assert full.value.code == "LIMIT_REACHED"
+
+
 class TestDiscovery:
     @pytest.mark.parametrize(
         ("kind", "base", "source"),
@@ -259,6 +282,26 @@ class TestDiscovery:
         said = await strict.send("POST", f"/local-providers/{made['id']}/discover", headers=headers)
         refused(said, 502, "BAD_GATEWAY")
         assert all("not public" in reason for reason in said.json()["error"]["details"]["reasons"])
+
+    async def test_a_key_that_does_not_open_is_told(self, me: OwnPilot, app: None):
+        path = await add(me, apiKey=SECRET)
+        own = local_providers.of(me.user)
+        await own.update(path.rpartition("/")[2], lambda it: setattr(it, "sealed_key", f"gone:{'A' * 60}"))
+        refused(await me.send("POST", f"{path}/discover"), 400, "NO_API_KEY")
+
+    async def test_a_provider_that_is_deleted_meanwhile_leaves_no_models(
+        self, me: OwnPilot, app: None, monkeypatch: pytest.MonkeyPatch
+    ):
+        id_ = (await add(me)).rpartition("/")[2]
+
+        async def deleted_meanwhile(*_: Any, **__: Any) -> discovery.Discovered:
+            await local_store.delete_provider(me.user, id_)
+            return discovery.Discovered("http://a", ["m1", "m2"])
+
+        monkeypatch.setattr(local_store, "discover", deleted_meanwhile)
+        with pytest.raises(RecordNotFound):
+            await local_store.discover_models(me.user, id_)
+        assert await local_store.models_of(me.user) == []
 
     async def test_an_address_that_never_answers_is_left(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(discovery, "SECONDS", 0.2)

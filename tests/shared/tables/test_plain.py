@@ -103,6 +103,13 @@ class TestRecords:
         same = await runs.update(run.id, lambda r: r.model_copy(deep=True))
         assert (same.etag, dict(counting.calls)) == (run.etag, {"get": 1})
 
+    async def test_a_change_may_leave_the_time_of_the_last_change(self, runs: Collection[Run]):
+        run = await runs.insert(Run())
+        counted = await runs.update(run.id, lambda r: setattr(r, "tokens", 1), touch=False)
+        assert (counted.tokens, counted.updated_at) == (1, run.updated_at)
+        assert (await runs.get(run.id)).updated_at == run.updated_at and counted.etag != run.etag
+        assert (await runs.update(run.id, lambda r: setattr(r, "tokens", 2))).updated_at > run.updated_at
+
     async def test_a_repeated_insert_returns_the_stored_record(self, runs: Collection[Run]):
         run = Run(name="n")
         await runs.insert(run.model_copy())
