@@ -1,9 +1,11 @@
 """OwnPilot: what its operations on records cost, its envelope, and what it adds to the app's start."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -14,11 +16,22 @@ from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
 from functions.ownpilot.core.audit_log import Subject, events, record_event
+from functions.ownpilot.core.budget import budget_of, spans_of_budgets
 from functions.ownpilot.core.custom_records import add_record, list_records, search_records
 from functions.ownpilot.core.custom_tables import create_table
+from functions.ownpilot.core.dates import Span
 from functions.ownpilot.core.envelope import OwnpilotEnvelope
+from functions.ownpilot.core.expense_figures import Expense, ExpenseCategory, PeriodName
+from functions.ownpilot.core.habit_records import HabitLog, log_id, logs_of
+from functions.ownpilot.core.owner import Person
+from functions.ownpilot.core.profile_store import NewEntry, profile_of, put_entries
+from functions.ownpilot.core.usage import Price, UsageDays, read_usage, record_usage
+from functions.ownpilot.costs.reports import Report, status_of, summary_of
+from functions.ownpilot.expenses import expenses, get_expense_summary
+from functions.ownpilot.habits import Completion, complete, habits
 from functions.ownpilot.memories import Memory, MemoryType, find_memories, memories
 from functions.ownpilot.notes import Note, notes
+from functions.ownpilot.profile import get_profile
 from infra.emulator import azurite
 from infra.emulator.processes import ROOT
 from shared.tables import close
@@ -33,6 +46,11 @@ EVENTS = (100, *([100_000] if os.environ.get("FULL") else []))
 
 OWN_ROWS = (100, 10_000)
 MEMORIES = 2_000
+EXPENSES = 3_000
+HABIT_DAYS = 365
+PROFILE_ENTRIES = 300
+IMPORTED = 10_000
+CALLS = (1_000, *([100_000] if os.environ.get("FULL") else []))
 
 _START = """
 import function_app, time
@@ -59,7 +77,10 @@ async def run() -> list[Figure]:
         for size in OWN_ROWS:
             figures += await _own_table(size)
         figures += await _memories()
+        figures += [*await _expenses(), *await _habit(), *await _profile()]
         figures += await _wire_format()
+        for size in CALLS:
+            figures += await _usage(size)
     return [*figures, *_start()]
 
 
@@ -128,6 +149,82 @@ async def _memories() -> list[Figure]:
         f"search in {MEMORIES:,} memories", lambda: find_memories("bench", "word fact 7"), timed
     )  # fmt: skip
     return _bounded(found, 2, 80)
+
+
+async def _expenses() -> list[Figure]:
+    """The summary of a year."""
+    timed = await _fresh()
+    own = expenses.collection.of("bench")
+    for number in range(EXPENSES):
+        day = date(2025, 1, 1) + timedelta(days=number % 365)
+        await own.insert(
+            Expense(
+                date=day.isoformat(), amount=number + 1, category=[*ExpenseCategory][number % 11],
+                description=f"Expense {number}", currency="EUR" if number % 3 else "USD",
+            )
+        )  # fmt: skip
+    year = Span("2025-01-01", "2025-12-31")
+    summary = lambda: get_expense_summary(Person("bench"), year, PeriodName.ALL_TIME)  # noqa: E731
+    return _bounded(await measured(f"summary of a year with {EXPENSES:,} expenses", summary, timed), 4, 100)
+
+
+async def _habit() -> list[Figure]:
+    """The first completion of a day, of a habit that was done every day of a year."""
+    timed = await _fresh()
+    habit = await habits.create("bench", {"name": "Read"})
+    days = ((date.today() - timedelta(days=number)).isoformat() for number in range(40, HABIT_DAYS))
+    for day in days:
+        await logs_of("bench", habit.id).insert(HabitLog(id=log_id(day), habit_id=habit.id, date=day, count=1))
+    left = (date.today() - timedelta(days=number) for number in range(40))
+
+    async def done() -> None:
+        await complete("bench", habit.id, Completion(date=next(left).isoformat()))
+
+    return _bounded(await measured("completion of a habit", done, timed), 4, None)
+
+
+async def _profile() -> list[Figure]:
+    """Reading a profile, and an import."""
+    timed = await _fresh()
+    await put_entries(
+        await profile_of("bench"),
+        [NewEntry(category="work", key=f"k{number}", value=f"v{number}") for number in range(PROFILE_ENTRIES)],
+    )
+    read = await measured(
+        f"profile of {PROFILE_ENTRIES} entries", lambda: get_profile(Person("bench")), timed
+    )  # fmt: skip
+    many = [NewEntry(category="work", key=f"k{number}", value=f"v{number}") for number in range(IMPORTED)]
+
+    async def import_() -> None:
+        await put_entries(await profile_of("many"), many)
+
+    return [*_bounded(read, 1, None), *await measured(f"import of {IMPORTED:,} entries", import_, timed)]
+
+
+async def _usage(size: int) -> list[Figure]:
+    """The costs of a year with so many calls of 5 models, on its last day."""
+    timed, begin, today = await _fresh(), datetime(2026, 1, 1, tzinfo=UTC), date(2026, 12, 31)
+    year, price = UsageDays.of("year", today), Price(2.5, 10)
+
+    async def call(number: int = 0) -> None:
+        at = begin + timedelta(days=365 * number / size)
+        await record_usage("bench", f"p{number % 2}", f"m{number % 5}", price=price, input_tokens=number, at=at)
+
+    async def costs() -> None:
+        budget, usage = await asyncio.gather(budget_of("bench"), read_usage("bench", year, *spans_of_budgets(today)))
+        summary_of(usage.total(year), year)
+        status_of(budget, usage, today)
+
+    async def shares() -> None:
+        Report("year", await read_usage("bench", year, models=True), today).by_model()
+
+    for number in range(size):
+        await call(number)
+    return [
+        *_bounded(await measured(f"{size:,} calls: one more", call, timed), 1, None),
+        *_bounded(await measured(f"{size:,} calls: costs of the year", costs, timed), 13, 60),
+        *_bounded(await measured(f"{size:,} calls: shares of models", shares, timed), 13, 60),
+    ]
 
 
 async def _wire_format() -> list[Figure]:

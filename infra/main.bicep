@@ -226,8 +226,11 @@ module app 'modules/app.bicep' = {
         RUNYARD_MAX_RECORDS: '10000'
         OWNPILOT_AUTH: 'api-key'
         OWNPILOT_JWT_SECRET: vault.outputs.ownpilotJwtSecretReference
+        OWNPILOT_CURRENCY: 'USD'
         OWNPILOT_RATE_MINUTE: '500'
         OWNPILOT_RATE_BURST: '750'
+        MODELS_DEV_URL: 'https://models.dev/api.json'
+        OWNPILOT_PRIVATE_PROVIDERS: 'false'
       },
       extraSettings
     )

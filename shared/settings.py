@@ -123,8 +123,11 @@ class Settings(BaseModel):
     max_records: int = Field(10_000, ge=1, alias="RUNYARD_MAX_RECORDS")
     ownpilot_auth: Literal["none", "api-key", "jwt"] = Field("none", alias="OWNPILOT_AUTH")
     ownpilot_jwt_secret: str = Field("", alias="OWNPILOT_JWT_SECRET", repr=False)
+    ownpilot_currency: str = Field("USD", pattern="^[A-Z]{3}$", alias="OWNPILOT_CURRENCY")
     ownpilot_rate_minute: int = Field(500, ge=0, alias="OWNPILOT_RATE_MINUTE")
     ownpilot_rate_burst: int = Field(750, ge=0, alias="OWNPILOT_RATE_BURST")
+    models_dev_url: str = Field("https://models.dev/api.json", alias="MODELS_DEV_URL")
+    ownpilot_private_providers: bool = Field(False, alias="OWNPILOT_PRIVATE_PROVIDERS")
 
     @property
     def account(self) -> StorageAccount:

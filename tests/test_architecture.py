@@ -188,7 +188,7 @@ class TestNames:
 class TestEmulator:
     """Every emulated service has the same roles of files."""
 
-    SERVICES = ("host", "durable", "containers", "webpubsub")
+    SERVICES = ("host", "durable", "containers", "webpubsub", "providers")
     ROLES = (
         (ROOT / "infra/emulator/README.md").read_text().partition("## Which file does what")[2].partition("\n## ")[0]
     )

@@ -4,14 +4,25 @@ from functions.ownpilot import (
     audit,
     bookmarks,
     calendar,
+    captures,
     config_services,
     contacts,
+    costs,
     custom_data,
     debug,
+    expenses,
     goals,
+    habits,
     health,
+    local_providers,
+    media_settings,
     memories,
+    model_configs,
+    models,
     notes,
+    pomodoro,
+    profile,
+    providers,
     summary,
     tasks,
     ws,
@@ -23,6 +34,11 @@ from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.owner import CALLERS
 from functions.ownpilot.goals import steps
+from functions.ownpilot.local_providers import models as local_models
+from functions.ownpilot.model_configs import providers as merged_providers
+from functions.ownpilot.model_configs import sync as catalogue_sync
+from functions.ownpilot.providers import models as provider_models
+from functions.ownpilot.settings import api_keys, defaults, sandbox, values
 from shared.http.api import Api, Cors
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
@@ -38,6 +54,16 @@ api = Api(
         health.probe,
         health.routes,
         settings_room.routes,
+        api_keys.routes,
+        defaults.routes,
+        sandbox.routes,
+        values.routes,
+        models.routes,
+        model_configs.routes,
+        merged_providers.routes,
+        catalogue_sync.routes,
+        providers.routes,
+        provider_models.routes,
         config_services.routes,
         entries.routes,
         audit.routes,
@@ -47,15 +73,24 @@ api = Api(
         bookmarks.routes,
         calendar.routes,
         contacts.routes,
+        expenses.routes,
+        pomodoro.routes,
+        habits.routes,
+        captures.routes,
+        profile.routes,
         summary.routes,
         custom_data.routes,
         memories.routes,
         goals.routes,
         steps.routes,
+        local_providers.routes,
+        local_models.routes,
+        costs.routes,
+        media_settings.routes,
         ws.routes,
     ],
-    description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, tables of its "
-    "user's own, settings and keys.",
+    description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
+    "habits, a profile, tables of its user's own, settings and keys, and knows models, what they cost and was spent.",
     render=error_body,
     envelope=OwnpilotEnvelope(),
     headers=headers,

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.emulator import providers
 from infra.emulator.containers import sandbox
 from infra.emulator.host.settings import InvalidApp, values_in
 from infra.emulator.processes import ROOT, NotReady, end_with_parent, listening
@@ -30,6 +31,7 @@ async def run(ports: Mapping[str, int]) -> None:
         print(f"Runyard     {environment.url}   (API pages: {environment.url}/gateway/docs)")
         print(f"WebSocket   ws://127.0.0.1:{ports['host']}/gateway/ws")
         print(f"Storage     Azurite on {ports['blob']}, {ports['queue']}, {ports['table']}")
+        print(f"Models      a stand-in on http://127.0.0.1:{ports['providers']}   (key: {providers.KEY})")
         print("Logs        .local/logs.   Ctrl-C stops all services.")
         _say(*sandbox.warnings())
         await supervise(environment, _say)
@@ -42,7 +44,9 @@ async def serve_services(ports: Mapping[str, int]) -> None:
     """
     async with _kept(ports, serve=False) as environment:
         write_private(STATE / "environment", as_exports(environment.app_settings))
-        print("Storage, Container Instances and Web PubSub are running. Start the app in another terminal:")
+        print(
+            "Storage, Container Instances, Web PubSub and the models' stand-in run. Start the app in another terminal:"
+        )
         print(f"(. .local/environment && func start --port {ports['host']})")
         _say(*sandbox.warnings())
         await supervise(environment, _say)

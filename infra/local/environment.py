@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from infra.emulator import azurite, webpubsub
+from infra.emulator import azurite, providers, webpubsub
 from infra.emulator.processes import ROOT, Child, free_ports, listening, python
 from infra.local import pip_settings
 from infra.local.keys import Keys, private_folder
@@ -22,9 +22,11 @@ from infra.local.workspaces import workspace_images
 NODE_MODULES = ROOT / "infra/local/node_modules"
 """Where `npm ci` installs Azurite and the command lines that the runner's image holds."""
 
-PORTS = {"host": 7071, "containers": 7072, "webpubsub": 7073, "blob": 10000, "queue": 10001, "table": 10002}
+PORTS = {
+    "host": 7071, "containers": 7072, "webpubsub": 7073,
+    "blob": 10000, "queue": 10001, "table": 10002, "providers": 7074,
+}  # fmt: skip
 """The ports of `make run`, which the sample settings name too."""
-
 
 USED_IN_CONTAINERS = (8080, 8443)
 """The ports of a workspace, which could not reach the app on the same port."""
@@ -34,7 +36,7 @@ def ports_from(first: int) -> dict[str, int]:
     """This port for the Functions host, and those after it for the services. Raises ValueError with what to do."""
     ports = range(first, first + len(PORTS))
     if first < 1024 or ports[-1] > 65535:
-        raise ValueError("choose one from 1024 to 65530")
+        raise ValueError("choose one from 1024 to 65529")
     if first in USED_IN_CONTAINERS:
         raise ValueError("it is used in containers, so choose another one")
     return dict(zip(PORTS, ports, strict=True))
@@ -72,6 +74,7 @@ class Environment:
     storage: Child | None = None
     containers: Child | None = None
     webpubsub: Child | None = None
+    providers: Child | None = None
 
     @classmethod
     def temporary(cls, state: Path, **settings: str) -> "Environment":
@@ -96,6 +99,9 @@ class Environment:
             "RUNYARD_ARM_TOKEN": self.keys.containers,
             "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"], self.keys.webpubsub),
             "RUNYARD_RUNNER_IMAGE": IMAGE,
+            "MODELS_DEV_URL": f"http://127.0.0.1:{ports['providers']}/api.json",
+            "RUNYARD_PRIVATE_HOSTS": f"127.0.0.1:{ports['providers']}",
+            "OWNPILOT_PRIVATE_PROVIDERS": "true",  # the models of this machine and of its network
             "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT),
             **self.settings,
         }
@@ -110,6 +116,7 @@ class Environment:
                 group.create_task(self.start_storage())
                 group.create_task(self.start_containers())
                 group.create_task(self.start_webpubsub())
+                group.create_task(self.start_providers())
                 if self.serve:
                     group.create_task(self.start_host())
         except BaseException as error:  # Ctrl-C too
@@ -122,7 +129,8 @@ class Environment:
         """Stop all services, the host first, because running functions need the others."""
         if self.host:
             await self.host.stop()
-        await asyncio.gather(*(child.stop() for child in (self.storage, self.containers, self.webpubsub) if child))
+        services = (self.storage, self.containers, self.webpubsub, self.providers)
+        await asyncio.gather(*(child.stop() for child in services if child))
 
     def _build_image(self) -> dict[str, object]:
         """The entry of the runner's image: its Dockerfile's files are copied to a folder that containers can read."""
@@ -200,6 +208,11 @@ class Environment:
             key=self.keys.webpubsub,
             options=self._origins(),
         )
+
+    async def start_providers(self) -> None:
+        """Start the providers of models, at first or after they were killed."""
+        port = self.ports["providers"]
+        self.providers = await providers.start(port, log=self._log("providers"), options=self._origins())
 
     def _origins(self) -> list[str]:
         """The command line options that allow the host names and pages which the settings name."""

@@ -25,6 +25,7 @@ async def supervise(environment: Environment, say: Say) -> None:
         "Azurite": (lambda: environment.storage, environment.start_storage),
         "Container Instances": (lambda: environment.containers, environment.start_containers),
         "Web PubSub": (lambda: environment.webpubsub, environment.start_webpubsub),
+        "The providers": (lambda: environment.providers, environment.start_providers),
         "The Functions host": (lambda: environment.host, environment.start_host),
     }
     try:

@@ -109,6 +109,12 @@ class TooManyRequests(ApiError):
     status, code = 429, "RATE_LIMITED"
 
 
+class BadGateway(ApiError):
+    """502: a service outside, which the request needs, gives no usable answer."""
+
+    status, code = 502, "BAD_GATEWAY"
+
+
 class Unavailable(ApiError):
     """503: temporarily unavailable; `Retry-After` says when to try again."""
 

@@ -1,6 +1,6 @@
 """The operations on what a person keeps, under the rules that requests have: for routes, and for other code."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -18,6 +18,9 @@ from shared.tables.plain import PlainCollection
 from shared.tables.ranges import Between
 
 R = TypeVar("R", bound=Record)
+B = TypeVar("B", bound=BaseModel)
+BeforeDelete = Callable[[str, str], Awaitable[None]]
+"""Called with the owner and the id of a record that is about to be deleted, or that does not exist."""
 
 
 @dataclass
@@ -42,11 +45,12 @@ class Resource(Generic[R]):
         search: Sequence[str],
         order: Sequence[str],
         settle: Settle,
+        before_delete: BeforeDelete | None = None,
         taken: str = "",
     ):
         self.routes, self.collection = routes, collection
         self.shapes, self._search, self._order, self._settle = shapes, search, tuple(order), settle
-        self._taken = taken
+        self._before_delete, self._taken = before_delete, taken
         self._kept: RecentValues[str, KeptCount] = RecentValues(seconds=60)
         # Instances count apart, so there may be more records than one of them allows; a list must still show them.
         collection.max_records = max(collection.max_records, 2 * settings().max_records)
@@ -134,7 +138,9 @@ class Resource(Generic[R]):
         return await self.collection.of(owner).update(record_id, flip)
 
     async def delete(self, owner: str, record_id: str) -> None:
-        """Delete a record. `RecordNotFound`."""
+        """Delete a record, and before it what belongs to it. `RecordNotFound`."""
+        if self._before_delete:
+            await self._before_delete(owner, record_id)
         await self.collection.of(owner).delete(record_id)
         if kept := self._kept.peek(owner):
             kept.records -= 1
@@ -153,7 +159,7 @@ class Resource(Generic[R]):
         return KeptCount(await self.collection.of(owner).count())
 
 
-def checked(model: type[BaseModel], values: Mapping[str, Any] | BaseModel) -> BaseModel:
+def checked(model: type[B], values: Mapping[str, Any] | B) -> B:
     """Return the values as the body of a request. `InvalidRequest`."""
     if isinstance(values, BaseModel):
         return values

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from shared.http.errors import BadRequest
 
 MAX_MEMBERS = 20_000
-"""Members and elements of a JSON body, on all levels together."""
+"""Members and elements of a JSON body, on all levels together, unless a route's options allow more."""
 
 MAX_PARAMETERS = 1000
 """Parameters of a query."""
@@ -20,7 +20,9 @@ _TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 class BoundedRequest(Request):
-    """A request whose JSON body has at most `MAX_MEMBERS` members and elements; more get 413."""
+    """A request whose JSON body has at most `max_members` members and elements; more get 413."""
+
+    max_members: int = MAX_MEMBERS
 
     async def with_body(self) -> "BoundedRequest":
         """Return this request or, when its body is absent, one with an empty JSON object as its body."""
@@ -35,9 +37,9 @@ class BoundedRequest(Request):
         """Parse the body."""
         body = await self.body()
         # Before parsing, as to parse and check hundreds of thousands of members takes seconds.
-        if body.count(b",") >= MAX_MEMBERS and _has_many_members(body):
+        if body.count(b",") >= self.max_members and _has_more_members(body, self.max_members):
             # Not an ApiError: while it reads a body, FastAPI passes on HTTPException only.
-            raise HTTPException(413, f"Body must not have more than {MAX_MEMBERS} members and elements")
+            raise HTTPException(413, f"Body must not have more than {self.max_members} members and elements")
         try:
             return await super().json()
         except JSONDecodeError:  # FastAPI says where
@@ -50,15 +52,15 @@ class BoundedRequest(Request):
             raise HTTPException(400, "The body holds a number with too many digits") from None
 
 
-def _has_many_members(body: bytes) -> bool:
-    """Whether JSON has more than `MAX_MEMBERS` commas, without those in texts, which are its members but one."""
+def _has_more_members(body: bytes, most: int) -> bool:
+    """Whether JSON has more than `most` members: its commas without those in texts, and one."""
     commas = end = 0
     for texts, match in enumerate(_TEXTS.finditer(body)):
         commas += body.count(b",", end, match.start())
         end = match.end()
-        if commas >= MAX_MEMBERS or texts > 3 * MAX_MEMBERS:  # each member has two texts at most
+        if commas >= most or texts > 3 * most:  # each member has two texts at most
             return True
-    return commas + body.count(b",", end) >= MAX_MEMBERS
+    return commas + body.count(b",", end) >= most
 
 
 def check_query(query: bytes) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from shared.http.bodies import Done
 from shared.http.conditions import IfMatch, show_version
-from shared.http.operations import Resource
+from shared.http.operations import BeforeDelete, Resource
 from shared.http.paging import MAX_LIMIT, Paging, given, paging
 from shared.http.shapes import Answers, Deleted, Filters, Flag, Settle, Shapes, bound_of, parameter_of
 from shared.tables import Collection, Record
@@ -36,6 +36,7 @@ def resource(
     order: Sequence[str] = ("-created_at",),
     toggles: Mapping[str, str] | None = None,
     settle: Settle = lambda record: None,
+    before_delete: BeforeDelete | None = None,
     taken: str = "",
     answers: Answers = Answers(),
     only: Sequence[Operation] = OPERATIONS,
@@ -59,8 +60,9 @@ def resource(
     - `search` are the fields in which the parameter `search` is looked for; `order` the fields to sort by, with `-` in
       descending order.
     - `toggles`: POST at `/{id}/<name>` inverts a field.
-    - `settle` is called before each write; `taken` says what a 409 means when a unique value is another record's;
-      `answers` gives the answers their shape.
+    - `settle` is called before each write, `before_delete` with owner and id before a delete: it deletes what belongs
+      to the record. `taken` says what a 409 means when a unique value is another record's; `answers` gives the answers
+      their shape.
     - `only` are the operations to offer. Further routes are plain handlers on the same router, declared in any order:
       the host tries a literal path before `/{id}`.
     """
@@ -71,7 +73,10 @@ def resource(
     plural = routes.prefix.rpartition("/")[2].replace("-", "_")
     words, things = noun.replace("_", " "), plural.replace("_", " ")
     shapes = Shapes(model, plural, answers, required=required, readonly=readonly)
-    made = Resource(routes, collection, shapes, search=search, order=order, settle=settle, taken=taken)
+    made = Resource(
+        routes, collection, shapes, search=search, order=order, settle=settle, before_delete=before_delete,
+        taken=taken,
+    )  # fmt: skip
     chosen = dict(filters) if isinstance(filters, Mapping) else {name: name for name in filters}
     members = answers.items if answers.items is None else answers.items or plural
     low, high = between or ("", "")

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
 
-from shared.http.requests import BoundedRequest
+from shared.http.requests import MAX_MEMBERS, BoundedRequest
 
 MAX_BODY = 10 * 1024 * 1024
 """Bytes of a request body; a longer one gets 413."""
@@ -24,23 +24,30 @@ F = TypeVar("F", bound=Callable[..., Any])
 class RouteOptions:
     """The options of a route.
 
-    `max_body` is in bytes. `counted`: its requests count for the rate limit. `idempotent`: it accepts an
-    `Idempotency-Key` (None: every POST with status 201 does). `enveloped`: its responses get the API's envelope.
+    `max_body` is in bytes, `max_members` the members and elements of a JSON body. `counted`: its requests count for the
+    rate limit. `idempotent`: it accepts an `Idempotency-Key` (None: every POST with status 201 does). `enveloped`: its
+    responses get the API's envelope.
     """
 
     max_body: int = MAX_BODY
+    max_members: int = MAX_MEMBERS
     counted: bool = True
     idempotent: bool | None = None
     enveloped: bool = True
 
 
 def options(
-    *, max_body: int = MAX_BODY, counted: bool = True, idempotent: bool | None = None, enveloped: bool = True
+    *,
+    max_body: int = MAX_BODY,
+    max_members: int = MAX_MEMBERS,
+    counted: bool = True,
+    idempotent: bool | None = None,
+    enveloped: bool = True,
 ) -> Callable[[F], F]:
     """Set the options of a route; this decorator goes between the route's own decorator and the handler."""
 
     def mark(handler: F) -> F:
-        handler.__dict__["route_options"] = RouteOptions(max_body, counted, idempotent, enveloped)
+        handler.__dict__["route_options"] = RouteOptions(max_body, max_members, counted, idempotent, enveloped)
         return handler
 
     return mark
@@ -107,6 +114,7 @@ class Route(APIRoute):
             bounded = BoundedRequest(request.scope, request.receive)
             if self.body_field and getattr(request.app, "lenient_body", False):
                 bounded = await bounded.with_body()
+            bounded.max_members = self.options.max_members
             return await parse(bounded)
 
         async def enveloped(request: Request) -> Response:

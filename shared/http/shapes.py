@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
 from fastapi import Query
 from pydantic import (
@@ -63,7 +63,8 @@ class Deleted(ResponseBody):
 class Shapes:
     """The bodies of one model: `new` and `patch` of requests; `shown`, `page` and `created` of responses.
 
-    A field with `exclude=True` is the app's own: clients neither see nor set it. `readonly` fields are seen only.
+    A field with `exclude=True` is the app's own: clients neither see nor set it. `readonly` fields and the model's
+    computed fields are seen only.
     """
 
     def __init__(
@@ -85,11 +86,13 @@ class Shapes:
         new = {key: (types[key], ...) if key in required else (info.annotation, info) for key, info in given.items()}
         patch = {key: (kind, None) for key, kind in types.items()}
         shown = {key: (_serialized(info), ...) for key, info in visible.items()}
+        for key, computed in model.model_computed_fields.items():
+            shown[key] = (get_type_hints(computed.wrapped_property.fget)["return"], ...)
         request, response = _base(RequestBody, model), _base(ResponseBody, model)
         self.new: Any = create(f"New{name}", __base__=request, **new)
         self.patch: Any = create(f"{name}Patch", __base__=request, **patch)
         if answers.leave_out:
-            shown = {key: (kind, None if _nullable(visible[key]) else ...) for key, (kind, _) in shown.items()}
+            shown |= {key: (shown[key][0], None) for key, info in visible.items() if _nullable(info)}
         self.shown: Any = create(f"{name}Shown", __base__=response, **shown)
         self.page, self.created = self._list(name, plural, answers), self.shown
         if answers.item:
@@ -110,7 +113,7 @@ def parameter_of(model: type[Record], filter_: str | Flag) -> Any:
         return Annotated[bool | None, Query()]
     one = _without_none(_constrained(info))
     many = cast("Any", list)[one]
-    return Annotated[many | None, BeforeValidator(_not_empty), Query(description="Repeat it for several values")]
+    return Annotated[many | None, EMPTY_IS_ABSENT, Query(description="Repeat it for several values")]
 
 
 def bound_of(model: type[Record], field: str) -> Any:
@@ -121,6 +124,10 @@ def bound_of(model: type[Record], field: str) -> Any:
 def _not_empty(given: Any) -> Any:
     """Drop empty values: forms send them for filters that are not set."""
     return [value for value in cast("list[Any]", given) if value != ""] or None if isinstance(given, list) else given
+
+
+EMPTY_IS_ABSENT = BeforeValidator(_not_empty)
+"""Annotation of a query parameter with several values, of which empty ones do not count."""
 
 
 def _base(kind: type[BaseModel], model: type[Record]) -> type[BaseModel]:

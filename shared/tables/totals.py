@@ -40,18 +40,37 @@ class Totals:
 
     def by(self, *fields: str) -> Counter[Any]:
         """Records by value of a declared counter, by tuple of values when it has several fields; 0 for other values."""
+        found = self.amounts(*fields).items()
+        return Counter({key if len(fields) > 1 else key[0]: int(amounts.get("n", 0)) for key, amounts in found})
+
+    def amounts(self, *fields: str) -> dict[tuple[Any, ...], dict[str, int | float]]:
+        """What is known of each tuple of values of a declared counter: the number of its records as `n`, and its sums.
+
+        A sum that is 0 may be missing.
+        """
         group = self._group(set(fields))
-        counts: Counter[Any] = Counter()
-        cell = f"{','.join(group.closed)}=" if group.closed else "n"
+        places = [(*group.open, *group.closed).index(name) for name in fields]
+        known = [
+            {keys.encode(value): value for value in [*(self._columns[name].values or []), None]}
+            for name in group.closed
+        ]
+        parts: dict[str, tuple[str, list[Any]] | None] = {}  # by the name of a cell: many rows have the same names
+        found: dict[tuple[Any, ...], dict[str, int | float]] = {}
         for prefix, (values, cells) in self._rows.items():
             if len(values) != len(group.open) or not (prefix.startswith(group.prefix) or not group.open):
                 continue
             for name, amount in cells.items():
-                if name == cell or (group.closed and name.startswith(cell)):
-                    found = dict(zip(group.open, values, strict=True)) | self._known(group, name)
-                    key = tuple(found[field] for field in fields)
-                    counts[key if len(fields) > 1 else key[0]] += int(amount)
-        return counts
+                if name not in parts:
+                    parts[name] = _parts(group, known, name)
+                if (part := parts[name]) is not None:
+                    field, closed = part
+                    combined = [*values, *closed]
+                    key = tuple([combined[place] for place in places])
+                    found.setdefault(key, {})[field] = self._plain(field, amount)
+        return found
+
+    def _plain(self, field: str, amount: Number) -> int | float:
+        return float(amount) if field != "n" and self._columns[field].edm == "Edm.Double" else int(amount)
 
     def sum(self, field: str, **where: object) -> float | int:
         """The sum of a field of `sums`; with `where`, for one value of each field of a declared `sums_by`."""
@@ -59,8 +78,7 @@ class Totals:
         cell = group.cell_of([where[name] for name in group.closed])
         prefix = group.row_of(where[name] for name in group.open)
         rows = [prefix] if group.open else [key for key, (values, _) in self._rows.items() if not values]
-        total = sum(self._cell(key, f"+{field}|{cell}" if cell else f"+{field}") for key in rows)
-        return total if isinstance(total, int) and self._columns[field].edm != "Edm.Double" else float(total)
+        return self._plain(field, sum(self._cell(key, f"+{field}|{cell}" if cell else f"+{field}") for key in rows))
 
     def matching(self, where: dict[str, list[object]]) -> int:
         """The number of records that have one of these values in each of these fields, by which a counter counts."""
@@ -78,15 +96,17 @@ class Totals:
                 return group
         raise MissingIndex(f"{self._table}: nothing is declared that counts by {', '.join(sorted(fields))}")
 
-    def _known(self, group: Group, cell: str) -> dict[str, Any]:
-        """The values of the closed fields that a cell's name contains."""
-        if not group.closed:
-            return {}
-        texts = cell.partition("=")[2].split(",")
-        known = {name: self._columns[name].values or [] for name in group.closed}
-        decoded = {name: {keys.encode(value): value for value in values} for name, values in known.items()}
-        none = {".n": None}
-        return {name: (decoded[name] | none).get(text, text) for name, text in zip(group.closed, texts, strict=True)}
+
+def _parts(group: Group, known: list[dict[str, Any]], cell: str) -> tuple[str, list[Any]] | None:
+    """What a cell sums up (`n`: it counts), and its values of the closed fields; None when it is not of this group.
+
+    `known` are the values of each closed field by what cells call them.
+    """
+    field, _, values = cell[1:].partition("|") if cell.startswith("+") else ("n", "", "" if cell == "n" else cell)
+    names, _, texts = values.partition("=")
+    if names != ",".join(group.closed):
+        return None
+    return field, [own.get(text, text) for own, text in zip(known, texts.split(","), strict=True)] if names else []
 
 
 class History(Totals):

@@ -1,13 +1,22 @@
-"""OwnPilot under generated requests: all of its operations."""
+"""OwnPilot under generated requests, all of its operations; and under kills of the host while it syncs models."""
 
 import asyncio
+import contextlib
+import json
+from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
 
+from functions.ownpilot.core.catalogue.sync import claims
 from infra.local.environment import Environment
+from shared.tables import RecordNotFound
 from tests.support.campaign import Campaign
+from tests.support.environments import connected
 from tests.support.generated import APIS, credentials, drive, operations_of
+from tests.support.kills import kill
+from tests.support.ownpilot import OwnPilot
 
 
 @pytest.fixture(scope="module")
@@ -22,3 +31,39 @@ async def test_responses_to_generated_requests_match_the_description(
     for operation in campaign.chance.sample(operations, campaign.rounds(10, len(operations))):
         examples, number = campaign.rounds(5, 50), campaign.chance.randrange(10**9)
         await asyncio.to_thread(drive, operation, stack, callers, examples=examples, number=number)
+
+
+async def answer(stack: Environment, document: dict[str, Any] | None) -> None:
+    """Make models.dev say this, or what it says by itself."""
+    paths = {"/api.json": {"text": json.dumps(document)}} if document else {}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        set_ = await client.put(f"http://127.0.0.1:{stack.ports['providers']}/local/answers", json=paths)
+        assert set_.status_code == 204
+
+
+async def test_a_sync_whose_host_is_killed_takes_effect_whole_or_not_at_all(stack: Environment, campaign: Campaign):
+    rounds = campaign.rounds(3, 60)
+    expire, names = (lambda claim: setattr(claim, "until", datetime.now(UTC))), [f"killed-{n}" for n in range(5)]
+    async with (
+        connected(**stack.app_settings),
+        httpx.AsyncClient(base_url=stack.url, timeout=60, trust_env=False) as http,
+    ):
+        me, seen = OwnPilot(http), {""}
+        for number in range(rounds):
+            models = {f"m{each}": {"name": f"version {number}"} for each in range(200)}
+            await answer(stack, {name: {"name": f"version {number}", "models": models} for name in names})
+            sync = asyncio.create_task(me.send("POST", "/model-configs/sync/apply"))
+            await asyncio.sleep(campaign.chance.uniform(0, 0.3))
+            await kill(stack, "host")
+            with contextlib.suppress(httpx.TransportError):
+                await sync
+            found = {each["id"]: each for each in (await me.get("/providers"))["providers"]}
+            versions = {found[name]["name"] if name in found else "" for name in names}
+            assert len(versions) == 1 and versions <= {*seen, f"version {number}"}, versions
+            assert "openai" in found
+            seen = versions
+            with contextlib.suppress(RecordNotFound):  # no sync came so far
+                await claims.update((await claims.find("name", "catalogue")).id, expire)
+        await me.data("POST", "/model-configs/sync/apply")
+        assert {(await me.get(f"/providers/{name}"))["name"] for name in names} == {f"version {rounds - 1}"}
+    await answer(stack, None)

@@ -28,6 +28,9 @@ def noun_of(path: str, slice_: str) -> str:
     folder = ROOT / "functions" / slice_
     nouns = [part.replace("-", "_") for part in segments]
     for before, noun in reversed(list(zip(segments, nouns[1:], strict=False))):
+        if before.startswith("{") and (folder / nouns[0] / f"{noun}.py").exists():
+            return f"{nouns[0]}.{noun}"
+    for before, noun in reversed(list(zip(segments, nouns[1:], strict=False))):
         if before.startswith("{") and ((folder / f"{noun}.py").exists() or (folder / noun / "__init__.py").exists()):
             return noun
     return nouns[0]

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 
 BASE = "/ownpilot/api/v1"
+BESIDE = {"count", "counts", "stats", "message", "enabled"}
+"""What the answers of `/model-configs` have beside `data` too."""
 
 
 @dataclass
@@ -39,7 +41,8 @@ class OwnPilot:
 def data_of(answer: httpx.Response) -> Any:
     """The data of an enveloped response."""
     envelope = answer.json()
-    assert set(envelope) == {"success", "data", "meta"} and envelope["success"] is True
+    beside = BESIDE if "/model-configs" in answer.request.url.path else set[str]()
+    assert set(envelope) - beside == {"success", "data", "meta"} and envelope["success"] is True
     check_meta(answer)
     return envelope["data"]
 

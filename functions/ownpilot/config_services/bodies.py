@@ -161,4 +161,4 @@ def service_shown(service: ConfigService, entries: list[ConfigEntry]) -> Service
 
 def is_configured(entries: list[ConfigEntry]) -> bool:
     """Whether an entry has a value."""
-    return any(entry.sealed or any(value not in (None, "") for value in entry.data.values()) for entry in entries)
+    return any(entry.has_values for entry in entries)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import orjson
 
 from functions.ownpilot.core.entry import Entry, iso
+from functions.ownpilot.core.owner import Person
 from shared.tables import Collection
 
 MASK = "[REDACTED]"
@@ -113,6 +114,13 @@ async def record_event(
     except BaseException:
         end_chain(owner)  # the event may be missing: those after it begin a chain of their own
         raise
+
+
+async def record_change(owner: Person, kind: str, id_: str, action: str) -> None:
+    """Write down that a person has changed what is configured: a setting, a provider."""
+    await record_event(
+        owner.id, "config.change", Subject(kind, id_), details={"action": action}, correlation_id=owner.request_id
+    )
 
 
 def checksum_of(event: AuditEvent) -> str:

@@ -84,6 +84,11 @@ class ConfigEntry(Entry):
     is_active: bool = True
     only_of: str | None = None
 
+    @property
+    def has_values(self) -> bool:
+        """Whether it has a value, secret or not."""
+        return bool(self.sealed) or any(value not in (None, "") for value in self.data.values())
+
     def secrets(self) -> dict[str, Any]:
         """Return the secret values. `SealBroken`."""
         if self.sealed is None:

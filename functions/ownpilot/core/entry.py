@@ -3,11 +3,21 @@
 import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 from shared.http.bodies import RequestBody, ResponseBody
+from shared.http.json import not_blank
 from shared.http.shapes import Answers
 from shared.tables import Record
 
@@ -33,6 +43,29 @@ def iso(at: datetime) -> str:
     """Return a moment as clients see it: UTC, with milliseconds and `Z`."""
     return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
+
+def web_address(text: str) -> str:
+    """Return an address of http or https without a slash at its end. ValueError, also when it holds a credential."""
+    invalid = ValueError("must be an address that begins with http:// or https://")
+    try:
+        parts = urlsplit(text.strip())
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise invalid from None
+    if not is_valid or not re.fullmatch(r"[!-~]{1,500}", text.strip()):
+        raise invalid
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be an address without user name, query and fragment")
+    return parts.geturl().rstrip("/")
+
+
+NotBlank = Annotated[
+    str, StringConstraints(max_length=200), BeforeValidator(lambda it: not_blank(it) if isinstance(it, str) else it)
+]
+"""A name: at most 200 characters, and not only white space."""
+
+BaseUrl = Annotated[str, AfterValidator(web_address)]
+"""Where a server is reached."""
 
 Moment = Annotated[
     datetime,

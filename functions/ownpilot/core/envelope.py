@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
+from starlette.responses import Response
 
 from functions.ownpilot.core.entry import iso
 from shared.http.errors import ApiError
@@ -16,7 +17,10 @@ class OwnpilotEnvelope:
 
     def wrap(self, request: Request, status: int, data: bytes) -> bytes:
         """Return the whole body; `data` is JSON already."""
-        return b'{"success":true,"data":%b,"meta":%b}' % (data, orjson.dumps(_meta(request)))
+        beside = orjson.dumps(getattr(request.state, "beside", {}))[1:-1]
+        return b'{"success":true,"data":%b,%b"meta":%b}' % (
+            data, beside and beside + b",", orjson.dumps(_meta(request)),
+        )  # fmt: skip
 
     def schema(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return the JSON schema of the whole body; `data` is the schema of the data."""
@@ -34,6 +38,16 @@ class OwnpilotEnvelope:
                 },
             },
         }
+
+
+def beside_data(request: Request, **members: Any) -> None:
+    """Put members into the envelope too, beside `data`: some clients read them there."""
+    request.state.beside = members
+
+
+def encoded(data: bytes) -> Response:
+    """Return data that is JSON already as the response of a route; it gets the envelope."""
+    return Response(data, media_type="application/json")
 
 
 def error_body(request: Request, error: ApiError) -> dict[str, Any]:

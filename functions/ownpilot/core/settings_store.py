@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from functions.ownpilot.core.entry import Entry
 from shared import sealing, tables
+from shared.recent import RecentValues
 from shared.sealing import Context
 from shared.tables import Collection
 
@@ -28,6 +29,8 @@ class Setting(Entry):
 
 stored_settings = Collection("OwnpilotSettings", Setting, plain=True, unique=["key"])
 sealing.declare(stored_settings, "sealed")
+
+_recent: RecentValues[str, dict[str, Setting]] = RecentValues(most=100)
 
 
 def is_reserved(key: str) -> bool:
@@ -57,7 +60,10 @@ async def write(owner: str, key: str, value: Any) -> None:
 
 async def change(owner: str, key: str, how: Callable[[Setting], None]) -> Setting:
     """Change the row of a key, which is made when there is none. 2 or 3 calls."""
-    return await stored_settings.of(owner).put("key", key, how, lambda: Setting(user_id=owner, key=key))
+    try:
+        return await stored_settings.of(owner).put("key", key, how, lambda: Setting(user_id=owner, key=key))
+    finally:
+        forget(owner)
 
 
 async def remove(owner: str, key: str) -> bool:
@@ -67,6 +73,8 @@ async def remove(owner: str, key: str) -> bool:
         await own.delete((await own.find("key", key)).id)
     except tables.RecordNotFound:
         return False
+    finally:
+        forget(owner)
     return True
 
 
@@ -74,6 +82,28 @@ async def all_of(owner: str) -> dict[str, Setting]:
     """Return all rows of a person by key, the oldest first. 1 query for each 1,000."""
     found = [setting async for setting in stored_settings.of(owner).all()]
     return {setting.key: setting for setting in reversed(found)}
+
+
+async def recent(owner: str) -> dict[str, Setting]:
+    """Return what `all_of` returns; what another instance has changed may be missing for 5 s. 1 query, or none."""
+    return await _recent.get(owner, lambda: all_of(owner))
+
+
+def forget(owner: str) -> None:
+    """Read the recent rows of a person anew when they are needed next."""
+    _recent.forget(owner)
+
+
+async def key_holders(owner: str) -> list[str]:
+    """Return the providers that have an API key, the oldest key first; may be 5 s old."""
+    rows = await recent(owner)
+    return [key.removeprefix(API_KEY) for key, row in rows.items() if key.startswith(API_KEY) and row.sealed]
+
+
+def text(rows: dict[str, Setting], key: str) -> str | None:
+    """Return the value of a key that is a text, None for another value and without one."""
+    value = rows[key].value if key in rows else None
+    return value if isinstance(value, str) else None
 
 
 async def seal_key(owner: str, provider: str, api_key: str) -> None:

@@ -17,7 +17,8 @@ from tests.support.ownpilot import OwnPilot, data_of, refused
 
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
-    "summary", "ws", "custom-data", "memories", "goals",
+    "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
+    "local-providers", "costs", "media-settings", "models", "model-configs", "providers",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -26,9 +27,15 @@ NEW: dict[str, dict[str, Any]] = {
     "bookmarks": {"title": "t", "url": "https://example.com"},
     "calendar": {"title": "t", "startTime": "2030-01-01"},
     "contacts": {"name": "n"},
+    "expenses": {"amount": 1, "category": "food", "description": "d"},
+    "habits": {"name": "n"},
+    "captures": {"content": "c"},
     "memories": {"type": "fact", "content": "c"},
     "goals": {"title": "t"},
 }
+SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture"}
+"""The member that holds a new record, where it is not the whole answer."""
+
 TABLE = {"displayName": "t", "columns": [{"name": "title", "type": "text"}]}
 BODIES: dict[str, dict[str, Any]] = {
     "/settings/api-key/{}": {"apiKey": "sk-some-key"},
@@ -37,6 +44,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/settings/default-model": {"model": "some"},
     "/settings/{}": {"value": 1},
     "/config-services/{}/entries": {"data": {"api_key": "a"}},
+    "/expenses/categories": {"category": "food", "budget": 1},
+    "/pomodoro/session/start": {"type": "work", "durationMinutes": 25},
+    "/captures/{}/process": {"processedAsType": "discarded"},
+    "/profile/data": {"category": "identity", "key": "name", "value": "n"},
+    "/profile/import": {"entries": []},
     "/custom-data/tables": {"name": "contract_new", **TABLE},
     "/custom-data/tables/{}/records": {"data": {"title": "t"}},
     "/custom-data/tables/{}/records/{}": {"data": {"title": "t"}},
@@ -44,6 +56,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/custom-data/records/{}": {"data": {"title": "t"}},
     "/memories/search": {"query": "t"},
     "/goals/{}/steps": {"title": "t"},
+    "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
+    "/media-settings/{}": {"provider": "openai"},
+    "/providers/{}/toggle": {"enabled": True},
+    "/model-configs/{}/{}/toggle": {"enabled": True},
+    "/model-configs/providers/{}/toggle": {"enabled": True},
+    "/model-configs/providers": {"providerId": "contract", "displayName": "x"},
+    "/model-configs": {"providerId": "openai", "modelId": "contract"},
 }
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
@@ -79,13 +98,11 @@ def read(file: str) -> list[DocumentedRoute]:
             continue
         path = REGISTERED.get((row["method"], shape(row["path"])), row["path"])
         keys = row["data_keys"]
-        if keys in ("as PATCH", "task", "[]task") or keys.startswith(("record ", "[]record ")) or " (toggles" in keys:
+        whole = ("as PATCH", "task", "[]task", "expense")
+        if keys in whole or keys.startswith(("record ", "[]record ")) or " (toggles" in keys:
             keys = "id"
-        found.append(
-            DocumentedRoute(
-                row["method"], path, row.get("auth", "optional"), int(row.get("status", 200)), keys_of(keys)
-            )
-        )
+        status = int(row.get("status") or (201 if " 201 " in keys else 200))
+        found.append(DocumentedRoute(row["method"], path, row.get("auth", "optional"), status, keys_of(keys)))
     return found
 
 
@@ -101,10 +118,17 @@ class OwnPilotDescription(Description):
             "DELETE /api/v1/settings/api-key/{provider}",
             "DELETE /api/v1/settings/api-keys/{provider}",
             "POST /api/v1/settings/{key}",
+            "GET /api/v1/profile/{category}",
+            "PUT /api/v1/profile/{category}",
+            "GET /api/v1/media-settings/{capability}",
+            "POST /api/v1/media-settings/{capability}",
+            "DELETE /api/v1/media-settings/{capability}",
         }
     )
     client: OwnPilot
     ids: dict[str, str]
+    models_at: str
+    """The address of a server that offers models."""
 
     def __init__(self, name: str):
         self.name = name
@@ -115,6 +139,7 @@ class OwnPilotDescription(Description):
         async with httpx.AsyncClient(base_url=environment.url, timeout=60, trust_env=False) as own:
             self.client = OwnPilot(own, "default")
             self.ids = {noun: await self._make(noun) for noun in NEW}
+            await self.client.post(f"/captures/{self.ids['captures']}/process", processedAsType="discarded")
             self.ids["steps"] = await self._make_step()
             await self._make_table("contract")
             self.ids["records"] = await self._make_record()
@@ -122,12 +147,20 @@ class OwnPilotDescription(Description):
                 await self.client.post("/tasks", title="t", dueDate=due)
             await self._make_service("contract")
             self.ids["entries"] = await self._make_entry()
+            self.models_at = f"http://127.0.0.1:{environment.ports['providers']}"
+            self.ids["local-providers"] = await self._make_provider()
+            await self.client.post("/settings/openai_api_key", value="sk-some-key")
         self.client = OwnPilot(http, "default")
         return http
 
     async def _make(self, noun: str) -> str:
         made = await self.client.post(f"/{noun}", **self._new(noun))
-        return made.get("goal", made.get("memory", made))["id"]
+        return (made if "id" in made else made[SINGULAR[noun]])["id"]
+
+    async def _make_session(self, *, running: bool) -> None:
+        await self.client.send("POST", "/pomodoro/session/stop")
+        if running:
+            await self.client.post("/pomodoro/session/start", **BODIES["/pomodoro/session/start"])
 
     def _new(self, noun: str) -> dict[str, Any]:
         return {**NEW[noun], "content": str(uuid.uuid4())} if noun == "memories" else NEW[noun]
@@ -152,20 +185,48 @@ class OwnPilotDescription(Description):
     async def _make_entry(self) -> str:
         return (await self.client.post("/config-services/contract/entries", data={"api_key": "a"}))["id"]
 
+    def _new_provider(self) -> dict[str, Any]:
+        return {"name": f"provider {uuid.uuid4()}", "providerType": "ollama", "baseUrl": self.models_at}
+
+    async def _make_provider(self) -> str:
+        return (await self.client.post("/local-providers", **self._new_provider()))["id"]
+
+    async def _make_model(self) -> str:
+        path = f"/local-providers/{self.ids['local-providers']}/models"
+        return (await self.client.post(path, modelId=str(uuid.uuid4())))["id"]
+
+    async def _make_override(self) -> str:
+        await self.client.data("PUT", "/model-configs/openai/gpt-4o", json={"displayName": "x"})
+        return "gpt-4o"
+
+    async def _make_own_provider(self, route: DocumentedRoute) -> str:
+        """A provider of one's own; one of the catalogue, which is shown again, where only that will do."""
+        id_ = "zeldoc" if "/sync/" in route.path else "contract"
+        await self.client.post("/model-configs/providers", providerId=id_, displayName="x", apiBaseUrl=self.models_at)
+        return id_
+
     async def url_for(self, route: DocumentedRoute) -> str:
         path = route.path
         if "config-services/{name}/" in path:
             path = path.replace("{name}", "contract")
+        if "/pomodoro/session/" in path:
+            await self._make_session(running=not path.endswith("start"))
+        if path.endswith("/profile/data"):
+            await self.client.post("/profile/data", **BODIES["/profile/data"])
         if path.endswith(("_id}", "/records", "/search")):
             path = path.replace("{table}", "contract")
         if "{step_id}" in path:
             path = path.replace("{goal_id}", self.ids["goals"])
         if route.method == "POST" and path.endswith("/memories"):
             path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one
+        if "{model_id}" in path:
+            path = path.replace("{local_provider_id}", self.ids["local-providers"])
+        if "{model}" in path:
+            path = path.replace("{model}", await self._make_override())
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
 
     async def id_for(self, route: DocumentedRoute) -> str:
-        noun, gone = segment(route.path), route.method == "DELETE"
+        noun, gone = segment(route.path), route.method == "DELETE" or route.path.endswith("/process")
         if "{step_id}" in route.path:
             return await self._make_step() if gone else self.ids["steps"]
         if noun == "custom-data":
@@ -174,8 +235,18 @@ class OwnPilotDescription(Description):
             return await self._make_table("unwanted" if gone else "contract")
         if noun in NEW:
             return await self._make(noun) if gone else self.ids[noun]
+        if noun == "profile":
+            return "identity"
         if "{entry_id}" in route.path:
             return await self._make_entry() if gone else self.ids["entries"]
+        if noun == "local-providers":
+            if "{model_id}" in route.path:
+                return await self._make_model()
+            return await self._make_provider() if gone else self.ids[noun]
+        if noun == "model-configs" and "{provider_id}" in route.path:
+            return await self._make_own_provider(route)
+        if noun == "media-settings":
+            return "image_generation"
         if noun == "config-services":
             return await self._make_service("unwanted" if gone else "contract")
         if route.path.endswith("/settings/{key}"):
@@ -191,7 +262,12 @@ class OwnPilotDescription(Description):
             return {"params": {"q": "t"}}
         if route.method == "POST" and path == f"/{noun}" and noun in NEW:
             return {"json": self._new(noun)}
-        return {"json": BODIES.get(path, {})} if route.method in ("POST", "PUT", "PATCH") else {}
+        if path == "/local-providers":
+            return {"json": self._new_provider()} if route.method == "POST" else {}
+        if path == "/local-providers/{}/models" and route.method == "POST":
+            return {"json": {"modelId": str(uuid.uuid4())}}
+        has_body = route.method in ("POST", "PUT", "PATCH") or path == "/profile/data"
+        return {"json": BODIES.get(path, {})} if has_body else {}
 
     def data_of(self, answer: httpx.Response) -> dict[str, Any]:
         if "success" not in answer.json():  # the probes have no envelope

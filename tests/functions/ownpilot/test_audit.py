@@ -20,10 +20,10 @@ from functions.ownpilot.core.audit_log import (
 )
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.owner import Person
-from functions.ownpilot.settings import ProviderKey, add_api_key
+from functions.ownpilot.settings.api_keys import ProviderKey, add_api_key
 from shared import tables
 from shared.tables.client import client
-from shared.tables.wire import Transport, WireResponse
+from tests.support.failing import Failing, Killed
 from tests.support.ownpilot import OwnPilot, refused
 from tests.support.records import Counting
 
@@ -141,28 +141,6 @@ class TestRedaction:
         for _ in range(50):
             deep = [deep]
         assert str(redacted(deep)).count("[") < 10
-
-
-class Failing:
-    """Raises in place of the first write to a table or, with `landed`, after it."""
-
-    def __init__(self, inner: Transport, table: str, error: BaseException, *, landed: bool = False):
-        self.inner, self.table, self.error, self.landed, self.done = inner, table.encode(), error, landed, False
-
-    async def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> WireResponse:
-        if not self.done and method != "GET" and self.table in url.encode() + (body or b""):
-            self.done = True
-            if self.landed:
-                await self.inner.send(method, url, headers, body)
-            raise self.error
-        return await self.inner.send(method, url, headers, body)
-
-    async def close(self) -> None:
-        await self.inner.close()
-
-
-class Killed(BaseException):
-    """The end of the process at this point."""
 
 
 @pytest.mark.usefixtures("account")

@@ -33,6 +33,9 @@ class TestKeys:
         for members in ({}, {"apiKey": ""}, {"apiKey": None}, {"apiKey": 7}):
             refused(await me.send("POST", "/settings/api-key/openai", json=members), 400, "INVALID_REQUEST")
         refused(await me.send("POST", "/settings/api-keys", json={"apiKey": KEY}), 400, "INVALID_REQUEST")
+        for blank in ("%20", "%1C", "x" * 201):
+            answer = await me.send("POST", f"/settings/api-key/{blank}", json={"apiKey": KEY})
+            refused(answer, 400, "INVALID_REQUEST")
 
     @pytest.mark.usefixtures("app")
     async def test_it_is_sealed_where_it_is_stored_and_opens_for_the_app(self, me: OwnPilot):
@@ -69,6 +72,41 @@ class TestDefaults:
         assert await me.post("/settings/defaults", provider=None) == {"defaultProvider": None, "defaultModel": "b"}
         assert await me.get("/settings/default_model") == {"key": "default_model", "value": "b"}
         refused(await me.send("POST", "/settings/default-model", json={"model": " "}), 400, "INVALID_REQUEST")
+
+
+class TestOverview:
+    async def test_it_names_all_providers_and_the_models_that_are_used_by_default(self, me: OwnPilot):
+        empty = await me.get("/settings")
+        assert {"openai", "anthropic", "google", "groq", "openrouter"} <= set(empty["availableProviders"])
+        assert (empty["configuredProviders"], empty["localProviders"], empty["demoMode"]) == ([], [], True)
+        assert (empty["defaultProvider"], empty["defaultModel"]) == (None, None)
+        await me.post("/settings/api-keys", provider="anthropic", apiKey=KEY)
+        await me.post("/settings/api-keys", provider="openai", apiKey=KEY)
+        [recommended] = [each["id"] for each in (await me.get("/models/anthropic"))["models"] if each["recommended"]]
+        found = await me.get("/settings")
+        assert (found["defaultProvider"], found["defaultModel"]) == ("anthropic", recommended), "of the oldest key"
+        await me.post("/settings/defaults", provider="openai", model="gpt-4o")
+        found = await me.get("/settings")
+        assert (found["defaultProvider"], found["defaultModel"]) == ("openai", "gpt-4o")
+        await me.data("PATCH", "/providers/openai/toggle", json={"enabled": False})
+        found = await me.get("/settings")
+        assert (found["defaultProvider"], found["defaultModel"]) == ("anthropic", recommended)
+
+    async def test_local_providers_count_as_configured_while_they_are_enabled(self, me: OwnPilot):
+        mine = await me.post("/local-providers", name="Mine", providerType="ollama", baseUrl="http://localhost:11434")
+        await me.post(f"/local-providers/{mine['id']}/models", modelId="llama")
+        found = await me.get("/settings")
+        assert found["localProviders"] == [{"id": mine["id"], "name": "Mine", "type": "local"}]
+        assert (found["configuredProviders"], found["demoMode"]) == ([mine["id"]], False)
+        assert (found["defaultProvider"], found["defaultModel"]) == (mine["id"], "llama")
+        assert mine["id"] in found["availableProviders"]
+        await me.post("/settings/api-keys", provider="openai", apiKey=KEY)
+        assert (await me.get("/settings"))["defaultProvider"] == "openai"
+        await me.data("PATCH", f"/local-providers/{mine['id']}/set-default")
+        assert (await me.get("/settings"))["defaultProvider"] == mine["id"]
+        await me.data("PATCH", f"/local-providers/{mine['id']}/toggle", json={"enabled": False})
+        found = await me.get("/settings")
+        assert (found["localProviders"], found["configuredProviders"]) == ([], ["openai"])
 
 
 class TestValues:

@@ -28,6 +28,8 @@ DOORS = [
     ("containers", "/local/limits"),
     ("webpubsub", "/api/health"),
     ("webpubsub", "/client/hubs/gateway"),
+    ("providers", "/api.json"),
+    ("providers", "/local/answers"),
 ]
 FOREIGN_HOSTS = [
     "page.example",

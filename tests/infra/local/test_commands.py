@@ -74,6 +74,7 @@ class TestRun:
             assert f"Runyard     http://127.0.0.1:{port} " in said
             assert f"WebSocket   ws://127.0.0.1:{port}/gateway/ws\n" in said
             assert f"Storage     Azurite on {port + 3}, {port + 4}, {port + 5}\n" in said
+            assert f"Models      a stand-in on http://127.0.0.1:{port + 6} " in said
 
             assert any("--reachable=10.9.0.0/16" in line for line in children_in(tmp_path).values())
 

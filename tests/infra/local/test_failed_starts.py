@@ -76,7 +76,7 @@ def test_a_port_in_use_is_named(tmp_path: Path):
         assert said.endswith("(another `make run`?), or choose other ports: make run PORT=8000")
 
 
-ROOM = "choose one from 1024 to 65530"
+ROOM = "choose one from 1024 to 65529"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_no_free_ports(tmp_path: Path):
     if not shutil.which("unshare") or subprocess.run([*alone, few], capture_output=True, check=False).returncode:
         pytest.skip("needs a network namespace")
     assert failed([*alone, f'{few} && exec "$@"', "sh", *local("demo")], tmp_path) == (
-        "This machine has no 6 free ports: Address already in use"
+        "This machine has no 7 free ports: Address already in use"
     )
 
 

@@ -74,9 +74,10 @@ def test_the_pauses_before_a_restart_leave_most_of_five_seconds_for_the_start():
 
 async def test_every_service_that_is_killed_is_started_again(supervised: Supervised):
     environment = supervised.environment
-    for child in (environment.storage, environment.containers, environment.webpubsub, environment.host):
+    for child in (environment.storage, environment.containers, environment.webpubsub, environment.providers,
+                  environment.host):  # fmt: skip
         kill(child)
-    services = ("Azurite", "Container Instances", "The Functions host", "Web PubSub")
+    services = ("Azurite", "Container Instances", "The Functions host", "The providers", "Web PubSub")
     await supervised.hears(*(rf"{name} was killed \(signal 9\); started again\." for name in services))
     gateway = await register(environment)  # a client of the new host in the new storage
     run = await gateway.run("echo whole")

@@ -119,6 +119,20 @@ class TestUpdate:
         assert (totals.sum("tokens"), totals.sum("seconds")) == (10, 0.1)
         assert (totals.sum("tokens", client_id="c2"), totals.sum("tokens", client_id="c1")) == (10, 0)
 
+    async def test_amounts_are_counts_and_sums_of_each_combination_of_values(self):
+        runs = collection(counters=["archived"], sums_by=["status", ("client_id", "status")])
+        for client, status, tokens in (("a/b", "done", 3), ("a/b", "done", 4), ("a/b", "pending", 0), ("c", "done", 5)):
+            await runs.insert(Run(client_id=client, status=Status(status), tokens=tokens, seconds=0.5))
+        totals = await runs.totals()
+        assert totals.amounts("client_id", "status") == {
+            ("a/b", Status.DONE): {"n": 2, "tokens": 7, "seconds": 1.0},
+            ("a/b", Status.PENDING): {"n": 1, "seconds": 0.5},
+            ("c", Status.DONE): {"n": 1, "tokens": 5, "seconds": 0.5},
+        }
+        assert totals.amounts("status")[Status.DONE,] == {"n": 3, "tokens": 12, "seconds": 1.5}
+        assert totals.amounts("archived") == {(False,): {"n": 4}}
+        assert totals.by("status") == {Status.DONE: 3, Status.PENDING: 1}
+
     async def test_a_change_that_raises_writes_nothing(self, runs: Collection[Run]):
         run = await runs.insert(Run())
 

@@ -1,0 +1,41 @@
+"""The models that the emulator offers, and the answers that a test has set in place of its own."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class OfferedModel:
+    """One model: tokens of its context and of its longest answer, USD for a million tokens in and out."""
+
+    id: str
+    name: str
+    context: int
+    output: int
+    prices: tuple[float, float]
+    inputs: tuple[str, ...] = ("text",)
+    reasoning: bool = False
+    created: str = "2026-01-15"
+
+
+MODELS = (
+    OfferedModel("stand-in-small", "Stand-in Small", 16_000, 4_000, (0.1, 0.4)),
+    OfferedModel("stand-in-large", "Stand-in Large", 200_000, 32_000, (2.5, 10), ("text", "image"), reasoning=True),
+    OfferedModel("org/stand-in:7b", "Stand-in 7B", 32_000, 8_000, (0, 0)),
+)
+
+
+@dataclass(frozen=True)
+class SetAnswer:
+    """What a path answers instead of what it would; `size` makes the body so many spaces longer."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    text: str = ""
+    size: int = 0
+
+
+class ProvidersState:
+    """What the emulator remembers until it ends: the `answers` by path."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, SetAnswer] = {}

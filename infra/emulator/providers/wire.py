@@ -1,0 +1,74 @@
+"""The HTTP surface on one port: routes, refusals of foreign pages, answers set by a test, and 501 for the rest."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from infra.emulator.origins import Origins
+from infra.emulator.providers import operations
+from infra.emulator.providers.state import ProvidersState, SetAnswer
+
+log = logging.getLogger(__name__)
+
+_PIECE = b" " * 65_536
+
+
+def routes() -> list[web.AbstractRouteDef]:
+    """Every operation; the last route answers all other requests with 501."""
+    return [
+        web.get("/api.json", operations.list_catalogue),
+        web.get("/v1/models", operations.list_openai_models),
+        web.get("/v1/models/{model:.+}", operations.get_openai_model),
+        web.get("/api/tags", operations.list_ollama_models),
+        web.get("/api/version", operations.show_version),
+        web.put("/local/answers", operations.set_answers),
+        web.route("*", "/{path:.*}", unsupported),
+    ]
+
+
+async def unsupported(request: web.Request) -> web.Response:
+    """501 for every operation that the emulator does not have, with a warning in the log."""
+    log.warning("501: %s %s", request.method, request.path)
+    message = f"{request.method} {request.path} is not implemented by the emulator"
+    return operations.openai_error(501, message, "server_error", "not_implemented")
+
+
+def guard(origins: Origins) -> Middleware:
+    """The middleware that refuses requests of foreign web pages, and gives the answers that a test has set."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        headers = request.headers
+        if refused := origins.refusal(headers.get("Host"), headers.get("Origin"), for_pages=False):
+            return web.Response(status=refused[0], text=refused[1])
+        answer = request.app[operations.STATE].answers.get(request.path)
+        return await (handler(request) if answer is None else _send(request, answer))
+
+    return check
+
+
+async def _send(request: web.Request, answer: SetAnswer) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    await response.prepare(request)
+    await response.write(answer.text.encode())
+    for start in range(0, answer.size, len(_PIECE)):
+        await response.write(_PIECE[: answer.size - start])
+    return response
+
+
+@asynccontextmanager
+async def serving(port: int, *, origins: Origins | None = None) -> AsyncIterator[None]:
+    """Serve on a loopback port."""
+    app = web.Application(middlewares=[guard(origins or Origins())])
+    app[operations.STATE] = ProvidersState()
+    app.router.add_routes(routes())
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield
+    finally:
+        await runner.cleanup()
