@@ -21,20 +21,20 @@ async def search_tools(
     category: Annotated[str | None, Field(description="Only tools of this category")] = None,
 ) -> str:
     """Find tools by words in their names, descriptions, categories and tags."""
-    words = [] if query.strip().lower() == "all" else query.lower().replace("_", " ").split()
+    words = {*query.lower().replace("_", " ").split()} - {"all"}
     found = [
         each
         for each in (await tools_for(context.owner, context.allowed)).values()
         if (category is None or each.category.lower() == category.lower()) and _matches(each, words)
     ]
     if not found:
-        return f"No tool matches {query!r}. Search with fewer or other words, or with `all`."
+        return f"No tool matches {query[:100]!r}. Search with fewer or other words, or with `all`."
     return "\n".join(
         [f"{len(found)} tools:", *(f"- {each.name} ({each.category}): {each.description}" for each in found)]
     )
 
 
-def _matches(each: Tool, words: list[str]) -> bool:
+def _matches(each: Tool, words: set[str]) -> bool:
     text = " ".join((each.name, each.name.replace("_", " "), each.description, each.category, *each.tags)).lower()
     return all(word in text for word in words)
 

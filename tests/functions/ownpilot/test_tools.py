@@ -138,6 +138,21 @@ class TestExecute:
     async def test_arguments_must_be_an_object(self, me: OwnPilot, body: dict[str, Any]):
         refused(await me.send("POST", "/tools/list_tasks/execute", json=body), 400, "INVALID_REQUEST")
 
+    @pytest.mark.parametrize(
+        ("name", "arguments", "told"),
+        [("add_note", {"title": "t", "content": "x" * 2_000_000}, "only the first 204800"),
+         ("add_custom_record", {"table": "t", "data": {"n": [10**30]}}, "below 2^63"),
+         ("list_notes", {"limit": 10**400}, ""), ("search_notes", {"query": "(a+)+$" * 100_000}, ""),
+         ("search_tools", {"query": "zebra " * 100_000}, "No tool"), ("list_notes", {"search": "\x00"}, "")],
+    )  # fmt: skip
+    async def test_hostile_arguments_end_in_a_result(
+        self, me: OwnPilot, name: str, arguments: dict[str, Any], told: str
+    ):
+        for path in ("execute", "stream"):
+            answer = await me.send("POST", f"/tools/{name}/{path}", json={"arguments": arguments})
+            assert answer.status_code == 200, answer.text
+            assert told in answer.text, answer.text[:500]
+
     async def test_an_unknown_tool_is_not_found(self, me: OwnPilot):
         for path in ("execute", "stream"):
             refused(await me.send("POST", f"/tools/nothing/{path}", json={}), 404, "NOT_FOUND")
