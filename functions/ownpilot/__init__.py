@@ -25,6 +25,7 @@ from functions.ownpilot import (
     providers,
     summary,
     tasks,
+    tools,
     ws,
 )
 from functions.ownpilot import settings as settings_room
@@ -87,6 +88,7 @@ api = Api(
         local_models.routes,
         costs.routes,
         media_settings.routes,
+        tools.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "

@@ -27,8 +27,8 @@ class ToolContext:
 class ToolResult:
     """What a tool answers: `content` is the text that the model reads, `duration` is in milliseconds.
 
-    A call that has to wait for the user's approval has `is_error`, and in `metadata` `pendingAction` (an id) and
-    `reason`.
+    A call that the user's rules do not let pass has `is_error`, and in `metadata` `rejected` (true), `reason`, and
+    `pendingAction`: the id of the action to approve, None when there is nothing to decide. `cut` (true): it was longer.
     """
 
     content: str

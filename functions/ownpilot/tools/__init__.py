@@ -10,12 +10,13 @@ from fastapi import Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from functions.ownpilot.core.agent_store import agent_of, tools_of
 from functions.ownpilot.core.entry import Given, Shown, iso
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
 from functions.ownpilot.tools.categories import CATEGORIES
 from functions.ownpilot.tools.meta import TOOLS, unknown
-from functions.ownpilot.tools.registry import Tool, tools_for
+from functions.ownpilot.tools.registry import Tool, members_of, tools_for
 from functions.ownpilot.tools.use import use_tool
 from shared.http.bodies import example
 from shared.http.errors import NotFound
@@ -214,8 +215,11 @@ async def execute_tools(body: Batch, owner: Owner) -> BatchAnswer:
 
 
 async def _available(owner: Person, agent_id: str | None) -> Mapping[str, Tool]:
-    """Return the tools of an agent, or all. `RecordNotFound`."""
-    return await tools_for(owner.id)
+    """Return the tools of an agent, or all. `NotFound`."""
+    if not agent_id:
+        return await tools_for(owner.id)
+    agent = await agent_of(owner.id, agent_id)
+    return await tools_for(owner.id, tools_of(agent, members_of(agent.tool_groups)))
 
 
 def _found(name: str, tools: Mapping[str, Tool]) -> Tool:

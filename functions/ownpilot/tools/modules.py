@@ -1,3 +1,5 @@
-"""The modules that declare tools, in the order in which lists show them."""
+"""The modules that declare tools."""
 
-__all__: list[str] = []
+from functions.ownpilot.tools import bookmarks, calendar, contacts, custom_data, goals, memory, notes, tasks
+
+__all__ = ["bookmarks", "calendar", "contacts", "custom_data", "goals", "memory", "notes", "tasks"]

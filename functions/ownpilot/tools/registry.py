@@ -49,7 +49,7 @@ class Tool:
 
     async def run(self, context: ToolContext, arguments: BaseModel) -> Any:
         """Run the tool with checked arguments."""
-        return await self.function(context, **schemas.values_of(arguments))
+        return await self.function(context, **schemas.values_of(arguments, self.function))
 
 
 _declared: dict[str, Tool] = {}
@@ -60,7 +60,7 @@ def tool(*, category: str, tags: Sequence[str] = (), name: str | None = None, ca
 
     The first parameter is the `ToolContext`. The others are the tool's parameters: their types and defaults are the
     schema, a `Field(description=...)` in an `Annotated` type explains one. A `_` at the end of a name is dropped
-    (`from_`); `camel`: callers write the names in camelCase.
+    (`from_`); `camel`: callers write the names in camelCase. The only parameter may be a model of all arguments.
     """
 
     def declare(function: F) -> F:

@@ -14,8 +14,13 @@ _PREFIX = "given_"
 
 
 def arguments_of(name: str, function: Callable[..., Any], *, camel: bool) -> type[BaseModel]:
-    """Return the model of a function's parameters but the first; `camel`: in camelCase."""
+    """Return the model of a function's parameters but the first; `camel`: in camelCase.
+
+    The only parameter may be a model itself: its members are the arguments then.
+    """
     _, *parameters = inspect.signature(function, eval_str=True).parameters.values()
+    if len(parameters) == 1 and _is_model(parameters[0].annotation):
+        return parameters[0].annotation
     fields: dict[str, Any] = {}
     for each in parameters:
         plain = each.name.removesuffix("_")
@@ -25,8 +30,15 @@ def arguments_of(name: str, function: Callable[..., Any], *, camel: bool) -> typ
     return cast("Any", create_model)(f"{name}_arguments", __base__=RequestBody, **fields)
 
 
-def values_of(arguments: BaseModel) -> dict[str, Any]:
-    """Return the arguments by the names of the function's parameters."""
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def values_of(arguments: BaseModel, function: Callable[..., Any]) -> dict[str, Any]:
+    """Return checked arguments by the names of the function's parameters."""
+    _, *names = inspect.signature(function).parameters
+    if not all(_PREFIX + name in type(arguments).model_fields for name in names):
+        return {names[0]: arguments}
     return {name.removeprefix(_PREFIX): value for name, value in arguments}
 
 

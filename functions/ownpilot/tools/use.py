@@ -10,6 +10,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from functions.ownpilot.core.audit_log import AuditOutcome, Severity, Subject, record_event
+from functions.ownpilot.core.autonomy import Held, admit
 from functions.ownpilot.core.debug_log import DebugType, record_debug
 from functions.ownpilot.core.tool_context import ToolContext, ToolError, ToolResult
 from functions.ownpilot.tools import meta, schemas
@@ -43,12 +44,18 @@ async def use_tool(context: ToolContext, name: str, arguments: Arguments) -> Too
     try:
         found = await _find(context, name)
         checked = _check(found, arguments)
+        if found.category == meta.CATEGORY:
+            return await _run(found, context, checked, started)
+        given = checked.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        held = await admit(context, name, given, found.category)
     except ToolError as error:
         return _result(started, str(error), is_error=True)
-    if found.category == meta.CATEGORY:
-        return await _run(found, context, checked, started)
-    given = checked.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    result = await _run(found, context, checked, started)
+    except HANDLED as error:
+        return _result(started, api_error(error).message, is_error=True)
+    if held:
+        result = _rejected(started, name, held)
+    else:
+        result = await _run(found, context, checked, started)
     await _write_down(context, name, given, result)
     return result
 
@@ -80,6 +87,14 @@ def _check(found: Tool, arguments: Arguments) -> BaseModel:
 
 def _place(error: Mapping[str, Any]) -> str:
     return ".".join(map(str, error["loc"])) or "arguments"
+
+
+def _rejected(started: float, name: str, held: Held) -> ToolResult:
+    """Return the result of a call that the user's rules do not let pass."""
+    text = f"The call of {name} was rejected: {held.reason}."
+    if held.action_id:
+        text += f" It waits for the user's approval as {held.action_id}; once approved, the same call passes."
+    return _result(started, text, is_error=True, rejected=True, pendingAction=held.action_id, reason=held.reason)
 
 
 async def _run(found: Tool, context: ToolContext, arguments: BaseModel, started: float) -> ToolResult:
