@@ -2,6 +2,7 @@
 
 from functions.ownpilot import (
     audit,
+    autonomy,
     bookmarks,
     calendar,
     captures,
@@ -89,6 +90,7 @@ api = Api(
         costs.routes,
         media_settings.routes,
         tools.routes,
+        autonomy.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "

@@ -18,7 +18,7 @@ from tests.support.ownpilot import OwnPilot, data_of, refused
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
-    "local-providers", "costs", "media-settings", "models", "model-configs", "providers",
+    "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -58,6 +58,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/goals/{}/steps": {"title": "t"},
     "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
     "/media-settings/{}": {"provider": "openai"},
+    "/tools/batch": {"executions": [{"tool": "list_tasks"}]},
     "/providers/{}/toggle": {"enabled": True},
     "/model-configs/{}/{}/toggle": {"enabled": True},
     "/model-configs/providers/{}/toggle": {"enabled": True},
@@ -81,7 +82,12 @@ REGISTERED = {(method, shape(route.path)): route.path for route in api.own_route
 
 
 def keys_of(text: str) -> frozenset[str]:
-    """The members of `[]id,title?` or `task: id,title`, without those that may be absent; none of a text."""
+    """The members of `[]id,title?` or `task: id,title`, without those that may be absent.
+
+    None of a text, of events, and of an object whose members have no fixed names.
+    """
+    if text.startswith(("{", "text/event-stream")):
+        return frozenset()
     listed = COMPLEX.sub("", text).removeprefix("[]").rpartition(": ")[2]
     names = [name.strip() for name in listed.split(",")]
     return frozenset(name for name in names if re.fullmatch(r"[a-zA-Z]+", name))
@@ -247,6 +253,8 @@ class OwnPilotDescription(Description):
             return await self._make_own_provider(route)
         if noun == "media-settings":
             return "image_generation"
+        if noun == "tools":
+            return "list_tasks"
         if noun == "config-services":
             return await self._make_service("unwanted" if gone else "contract")
         if route.path.endswith("/settings/{key}"):

@@ -154,7 +154,7 @@ def risk_of(category: str, present: Collection[str]) -> Risk:
 def _given_factors(params: Mapping[str, Any]) -> frozenset[str]:
     found = {factor for factor, flags in _FLAGS.items() if any(params.get(flag) for flag in flags)}
     items: Any = params.get("items")
-    if isinstance(items, list) and len(items) > _MANY:  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(items, list) and len(items) > _MANY:
         found.add("bulk_operation")
     if any(_number(params.get(name)) > most for name, most in _MUCH.items()):
         found.add("high_cost")

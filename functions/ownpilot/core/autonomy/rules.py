@@ -32,10 +32,13 @@ LEVELS = (
 )
 SUPERVISED, AUTONOMOUS, FULL = 2, 3, 4
 
+MAX_NAMES = 500
+"""Tools, or categories, in a list of the rules."""
+
 Decision = Literal["approve", "reject"]
 Level = Annotated[int, Field(ge=0, lt=len(LEVELS), strict=True)]
 Points = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Names = Annotated[list[NotBlank], Field(max_length=500), AfterValidator(lambda names: [*dict.fromkeys(names)])]
+Names = Annotated[list[NotBlank], Field(max_length=MAX_NAMES), AfterValidator(lambda names: [*dict.fromkeys(names)])]
 
 
 class AutonomyRules(Entry):
@@ -59,13 +62,25 @@ class AutonomyRules(Entry):
     confirmation_required: Names = ["delete_data", "send_email", "make_payment", "modify_system"]
     audit_enabled: bool = True
     time_restrictions: Annotated[list[dict[str, Any]], Field(max_length=100)] = []
-    remembered: dict[str, Decision] = Field({}, exclude=True)
+    remembered: dict[str, Decision] = Field(default_factory=dict[str, Decision], exclude=True)
 
     def roll(self, now: datetime) -> None:
         """Begin to count anew what is spent, when a day is over."""
         if now >= self.budget_reset_at:
             self.daily_spend = 0
             self.budget_reset_at += ROLLS * ((now - self.budget_reset_at) // ROLLS + 1)
+
+    def unlist(self, tool: str) -> None:
+        """Neither allow nor block a tool, and forget what was decided about it for always."""
+        self.allowed_tools = [name for name in self.allowed_tools if name != tool]
+        self.blocked_tools = [name for name in self.blocked_tools if name != tool]
+        self.forget({tool})
+
+    def forget(self, names: set[str]) -> None:
+        """Forget what was decided for always about these tools and categories."""
+        self.remembered = {
+            key: answer for key, answer in self.remembered.items() if names.isdisjoint(key.split(":", 1))
+        }
 
     def why_to_ask(self, category: str, type_: str, risk: Risk, *, lenient: bool = False) -> str | None:
         """Return why an action needs approval, None when it needs none; the first rule that applies decides.
@@ -113,9 +128,7 @@ async def change_rules(owner: str, how: Callable[[AutonomyRules], None]) -> Auto
         how(rules)
         blocked = {*rules.blocked_tools, *rules.blocked_categories}
         blocked -= {*before.blocked_tools, *before.blocked_categories}
-        rules.remembered = {
-            key: answer for key, answer in rules.remembered.items() if blocked.isdisjoint(key.split(":", 1))
-        }
+        rules.forget(blocked)
 
     return await all_rules.of(owner).put("user_id", owner, change, lambda: AutonomyRules(user_id=owner))
 
