@@ -4,7 +4,7 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -34,7 +34,7 @@ class ChatMessage(BaseModel):
     model_config = CAMEL
 
     id: str = Field(default_factory=new_id)
-    role: str
+    role: Literal["user", "assistant"]
     content: str
     provider: str | None = None
     model: str | None = None
@@ -66,9 +66,13 @@ class Turn(Entry):
     messages: list[ChatMessage] = []
     exchange: list[dict[str, Any]] = []
 
+    def is_running(self, now: datetime) -> bool:
+        """Whether it has not ended. One that should have ended long ago was interrupted."""
+        return self.status is TurnStatus.RUNNING and now - self.created_at < LONGEST_TURN
+
     def shown(self, now: datetime) -> list[ChatMessage]:
-        """Return its messages. A turn that should have ended long ago was interrupted: an error says so."""
-        if self.status is not TurnStatus.RUNNING or now - self.created_at < LONGEST_TURN:
+        """Return its messages; those of an interrupted turn end with an error."""
+        if self.status is not TurnStatus.RUNNING or self.is_running(now):
             return self.messages
         error = ChatMessage(
             id=Turn.derived_id(self.created_at, self.id), role="assistant", content=INTERRUPTED, is_error=True,

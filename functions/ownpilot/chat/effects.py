@@ -122,7 +122,7 @@ def _audit(turn: Prepared, ending: Ending) -> list[Any]:
     subject = Subject("conversation", turn.conversation.id)
     assistant = Subject("agent", turn.agent.id, turn.agent.name) if turn.agent else Subject("agent", "assistant")
     details = {"provider": turn.target.provider, "model": turn.model}
-    given = {"correlation_id": turn.owner.request_id}
+    given: dict[str, Any] = {"correlation_id": turn.owner.request_id}
     received = record_event(
         turn.owner.id, "message.receive", subject, details=details | {"length": len(turn.question.message)}, **given
     )
@@ -140,7 +140,7 @@ def _audit(turn: Prepared, ending: Ending) -> list[Any]:
 
 
 def _debug(turn: Prepared, ending: Ending) -> list[Any]:
-    where = {"provider": turn.target.provider, "model": turn.model}
+    where: dict[str, Any] = {"provider": turn.target.provider, "model": turn.model}
     entries = [
         record_debug(
             turn.owner.id, DebugType.REQUEST,

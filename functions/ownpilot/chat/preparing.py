@@ -25,6 +25,7 @@ from functions.ownpilot.core.agent_store import Agent, agent_of, tools_of
 from functions.ownpilot.core.autonomy.rules import rules_of
 from functions.ownpilot.core.budget import check_budget
 from functions.ownpilot.core.catalogue.resolve import resolve
+from functions.ownpilot.core.catalogue.view import MergedModel
 from functions.ownpilot.core.custom_tables import custom_tables
 from functions.ownpilot.core.goal_steps import ready_steps
 from functions.ownpilot.core.llm import Message, ToolSchema
@@ -50,6 +51,7 @@ MOST_PAST = 200
 
 NO_ANSWER = "(No answer arrived.)"
 
+
 async def prepare(owner: Person, question: Question) -> Prepared:
     """Read what a turn needs, and store the user's message.
 
@@ -66,11 +68,11 @@ async def prepare(owner: Person, question: Question) -> Prepared:
     trace.reads, trace.recalls = len(reads) + 1, len(remembered.items)
     allowed = tools_of(talk.agent, members_of(talk.agent.tool_groups)) if talk.agent else None
     allowed = allowed or None  # an agent without tools of its own has all of them
-    tools = await _offered(id_, question.direct_tools, allowed)
-    can_call = not talk.target.model["capabilities"] or "function_calling" in talk.target.model["capabilities"]
-    tools = tools if can_call else []
+    tools = await _offered(id_, question.direct_tools, allowed) if _can_call(talk.target.model) else []
     base = talk.agent.system_prompt if talk.agent else DEFAULT
-    state = _state(base, profile, [each.content for each in remembered.items], pursued, question, rules.level, bool(tools))
+    state = _state(
+        base, profile, [each.content for each in remembered.items], pursued, question, rules.level, bool(tools)
+    )
     system = Message("system", system_prompt(state))
     asked = Message("user", question.message + (f"\n\n{catalogue}" if catalogue else ""))
     window = talk.target.model.get("contextWindow")
@@ -79,7 +81,7 @@ async def prepare(owner: Person, question: Question) -> Prepared:
     room = room_of(window, answer, tools)
     check_fits(system, asked, room)
     seed = [] if talk.conversation else question.history
-    past = [_block(turn) for turn in reversed(talk.past)] or [[Message(*each)] for each in seed]
+    past = [_block(turn) for turn in reversed(talk.past)] or [[Message(role, text)] for role, text in seed]
     seeded = [ChatMessage(role=role, content=text) for role, text in seed]
     if talk.conversation:
         conversation, turn = await begin(owner.id, talk.conversation, question.message)
@@ -138,10 +140,11 @@ async def _agent(owner: str, question: Question, conversation: Conversation | No
 
 
 async def _past(conversation_id: str) -> list[Turn]:
-    """Return the newest turns, the newest first."""
-    found: list[Turn] = []
+    """Return the newest turns that have ended, the newest first."""
+    now, found = datetime.now(UTC), list[Turn]()
     async for turn in turns.of(conversation_id).scan():
-        found.append(turn)
+        if not turn.is_running(now):
+            found.append(turn)
         if len(found) == MOST_PAST:
             break
     return found
@@ -149,13 +152,18 @@ async def _past(conversation_id: str) -> list[Turn]:
 
 def _block(turn: Turn) -> Block:
     """Return a turn of the past as the model sees it: what was said, with an end where none was reached."""
-    said = [Message(each.role, each.content) for each in turn.messages if each.role in ("user", "assistant")]  # pyright: ignore[reportArgumentType]
+    said = [Message(each.role, each.content) for each in turn.messages]
     if turn.status is TurnStatus.SEED:
         return said
     exchange = [unpacked(each) for each in turn.exchange]
     if not exchange or exchange[-1].role != "assistant":
         exchange.append(Message("assistant", NO_ANSWER))
     return [said[0], *exchange]
+
+
+def _can_call(model: MergedModel) -> bool:
+    """Whether a model is offered tools; of one that is not in the catalogue nobody knows what it can do."""
+    return "function_calling" in model["capabilities"] or model["source"] in ("local", "custom")
 
 
 async def _goals(owner: str) -> list[NextGoal]:

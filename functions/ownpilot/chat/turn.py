@@ -207,9 +207,7 @@ class _Run:
             "name": name, "arguments": arguments, "result": shown, "success": not result.is_error,
             "duration": duration, **({"error": shown} if result.is_error else {}),
         })  # fmt: skip
-        trace.events.append(
-            {"type": "tool", "name": name, "duration": duration, "success": not result.is_error}
-        )
+        trace.events.append({"type": "tool", "name": name, "duration": duration, "success": not result.is_error})
         trace.adds += not result.is_error and name in ("remember", "batch_remember")
         outcome = {"success": not result.is_error, "preview": shown, "durationMs": duration}
         await self._progress("tool_end", tool=tool, result=outcome)
