@@ -43,8 +43,8 @@ async def embed(request: web.Request) -> web.Response:
 
 def _vector(text: str, size: int) -> list[float]:
     vector = [0.0] * size
-    for word in re.findall(r"\w+", text.casefold()):
-        concept: str = CONCEPTS.get(word, word)
+    for word in cast("list[str]", re.findall(r"\w+", text.casefold())):
+        concept = CONCEPTS.get(word, word)
         vector[zlib.crc32(concept.encode()) % size] += 1
     length = math.hypot(*vector) or 1
     return [value / length for value in vector]

@@ -22,7 +22,11 @@ class Messages(Protocol):
     """The protocol of messages."""
 
     def refusal(self, request: web.Request) -> web.Response | None:
-        if request.headers.get("x-api-key") != KEY:
+        # The documentation asks for `x-api-key`; the vendor's package sends the other header.
+        if KEY not in (
+            request.headers.get("x-api-key"),
+            request.headers.get("Authorization", "").removeprefix("Bearer "),
+        ):
             return self.error(401, "invalid x-api-key")
         if "anthropic-version" not in request.headers:
             return self.error(400, "anthropic-version: header is required")
