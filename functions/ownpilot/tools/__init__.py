@@ -74,7 +74,7 @@ class ToolSource(Shown):
     source: str
 
 
-class ToolCall(Given):
+class ToolArguments(Given):
     """The arguments of a call, by name."""
 
     model_config = example(arguments={})
@@ -91,7 +91,7 @@ class ToolAnswer(Shown):
     duration: float
 
 
-class BatchItem(ToolCall):
+class BatchItem(ToolArguments):
     """One call."""
 
     tool: str
@@ -162,7 +162,7 @@ async def get_tool_source(tool_name: str, owner: Owner) -> ToolSource:
 
 
 @routes.post("/{tool_name}/execute")
-async def execute_tool(tool_name: str, body: ToolCall, owner: Owner) -> ToolAnswer:
+async def execute_tool(tool_name: str, body: ToolArguments, owner: Owner) -> ToolAnswer:
     """Use a tool, under the same rules as a model does. Its own failure is an answer with `isError`."""
     _found(tool_name, await tools_for(owner.id))
     result = await use_tool(_context(owner), tool_name, body.arguments)
@@ -170,7 +170,7 @@ async def execute_tool(tool_name: str, body: ToolCall, owner: Owner) -> ToolAnsw
 
 
 @routes.post("/{tool_name}/stream", response_class=StreamingResponse)
-async def stream_tool(tool_name: str, body: ToolCall, owner: Owner) -> StreamingResponse:
+async def stream_tool(tool_name: str, body: ToolArguments, owner: Owner) -> StreamingResponse:
     """Use a tool, and hear of it as server-sent events: `start`; then `result`, or `error`; then `complete`."""
     _found(tool_name, await tools_for(owner.id))
 

@@ -37,7 +37,7 @@ class NewColumn(Given):
     required: bool | None = None
 
 
-class NewTable(Given):
+class TableDefinition(Given):
     """A table to create."""
 
     name: Annotated[str, Field(description="In lower case, with _ between words")]
@@ -72,7 +72,7 @@ async def describe_custom_table(context: ToolContext, table: Table) -> Any:
 
 
 @tool(category="customData", tags=("database", "define", "new"))
-async def create_custom_table(context: ToolContext, given: NewTable) -> Any:
+async def create_custom_table(context: ToolContext, given: TableDefinition) -> Any:
     """Create a table for records of the user's own kind."""
     values = members(given)
     # A column has no name for people of its own: that is told in its description.

@@ -364,7 +364,7 @@ class TestDoor:
         held = await model(me, "delete_note", {"noteId": note["id"]})
         assert held.metadata["rejected"] and held.metadata["pendingAction"] in held.content
         assert (await me.get(f"/notes/{note['id']}"))["title"] == "t"
-        await me.post(f"/autonomy/pending/{held.metadata['pendingAction']}/approve")
+        await me.post(f"/autonomy/approve/{held.metadata['pendingAction']}")
         assert not (await execute(me, "delete_note", noteId=note["id"]))["isError"]
         assert (await me.get("/notes")) == []
 
