@@ -220,7 +220,7 @@ class TestRefusals:
         assert record["error"] and record["totalTokens"] == 0
         assert [each["type"] for each in (await me.get("/audit", types="system.error"))["events"]] == ["system.error"]
         assert (await me.get("/debug"))["summary"]["errorCount"] == 1
-        assert (await me.say("and now"))["message"] == "You said: and now"
+        assert (await me.say(script(["Here."])))["message"] == "Here."
 
     async def test_a_model_that_never_comes_to_an_end_is_stopped(self, me: Chatting):
         agent = await me.post("/agents", name="A", systemPrompt="p", maxTurns=2, maxToolCalls=3)
