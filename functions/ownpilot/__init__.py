@@ -1,11 +1,13 @@
 """The OwnPilot API: a personal assistant."""
 
 from functions.ownpilot import (
+    agents,
     audit,
     autonomy,
     bookmarks,
     calendar,
     captures,
+    chat,
     config_services,
     contacts,
     costs,
@@ -30,6 +32,8 @@ from functions.ownpilot import (
     ws,
 )
 from functions.ownpilot import settings as settings_room
+from functions.ownpilot.chat import history, logs
+from functions.ownpilot.chat.after import ownpilot_after_chat
 from functions.ownpilot.config_services import entries
 from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
@@ -68,6 +72,10 @@ api = Api(
         provider_models.routes,
         config_services.routes,
         entries.routes,
+        chat.routes,
+        history.routes,
+        logs.routes,
+        agents.routes,
         audit.routes,
         debug.routes,
         tasks.routes,
@@ -109,4 +117,6 @@ api = Api(
     lenient_paging=True,
     not_found="Route not found: {method} {path}",
 )
-SLICE = Slice(api=api, dialogue=ws.handle_event, every_hour=[purge_debug_log], deferred=[clear_custom_table])
+SLICE = Slice(
+    api=api, dialogue=ws.handle_event, every_hour=[purge_debug_log], deferred=[clear_custom_table, ownpilot_after_chat]
+)

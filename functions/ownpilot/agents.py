@@ -76,7 +76,7 @@ def _members(agent: Agent) -> dict[str, Any]:
 
 
 def _shown(agent: Agent) -> AgentShown:
-    return AgentShown(**_members(agent), config=AgentConfig.model_validate(agent))
+    return AgentShown.model_validate({**_members(agent), "config": AgentConfig.model_validate(agent)})
 
 
 @routes.get("")
@@ -84,7 +84,7 @@ async def list_agents(owner: Owner, paging: Annotated[Paging, paging(MAX_LIMIT)]
     """The agents, the oldest first."""
     page = await agents.list(owner.id, limit=paging.limit, offset=paging.offset, cursor=paging.cursor)
     paging.link(page)
-    return [AgentSummary(**_members(agent)) for agent in page.items]
+    return [AgentSummary.model_validate(_members(agent)) for agent in page.items]
 
 
 @routes.post("", status_code=201)

@@ -1,5 +1,6 @@
 """A client of OwnPilot."""
 
+import json
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,3 +65,55 @@ def refused(answer: httpx.Response, status: int, code: str | None = None) -> str
     assert code is None or body["error"]["code"] == code, body
     check_meta(answer)
     return body["error"]["message"]
+
+
+MODEL = "stand-in-large"
+"""The model with which people talk in tests."""
+
+
+def script(*turns: Any) -> str:
+    """A message that tells the providers' stand-in what to answer, a list of parts for each turn."""
+    return f"script: {json.dumps(turns)}"
+
+
+@dataclass
+class Chatting(OwnPilot):
+    """A person with a provider that can be asked."""
+
+    provider: str = ""
+
+    async def say(self, message: str, **members: Any) -> Any:
+        """The data of the answer to a message."""
+        return await self.data("POST", "/chat", json=self.body(message, **members))
+
+    def body(self, message: str, **members: Any) -> dict[str, Any]:
+        """The body of a message."""
+        return {"message": message, "provider": self.provider, "model": MODEL, **members}
+
+    async def events(self, message: str, **members: Any) -> list[tuple[str, dict[str, Any]]]:
+        """The events of a streamed answer, without those of silence."""
+        answer = await self.send("POST", "/chat", json=self.body(message, stream=True, **members))
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        return events_of(answer.text)
+
+
+def events_of(body: str) -> list[tuple[str, dict[str, Any]]]:
+    """The events of a body: name and data."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for block in body.split("\n\n"):
+        if block and not block.startswith(":"):
+            name, data = block.split("\n")
+            found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+async def chatting(http: httpx.AsyncClient, providers: int) -> Chatting:
+    """A new person with a provider, which the stand-in at this port is."""
+    person = Chatting(http)
+    body = {"name": "Stand-in", "providerType": "vllm", "baseUrl": f"http://127.0.0.1:{providers}"}
+    person.provider = (await person.post("/local-providers", **body))["id"]
+    await person.data("POST", f"/local-providers/{person.provider}/models", json={
+        "modelId": MODEL, "contextWindow": 200_000, "maxOutput": 8_000,
+    })  # fmt: skip
+    return person

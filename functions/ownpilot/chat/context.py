@@ -59,8 +59,8 @@ def fitted(
 ) -> list[Message]:
     """Return what is sent: the prompt, the newest turns of the past that fit, the question, what followed from it.
 
-    The oldest leaves first: the turns of the past, then calls of tools with their results. Prompt and question stay, and
-    so do the newest calls, which the model waits for.
+    The oldest leaves first: the turns of the past, then calls of tools with their results. Prompt and question stay,
+    and so do the newest calls, which the model waits for.
     """
     left = room - _size([system, question])
     kept: list[Block] = []

@@ -1,9 +1,10 @@
 """Conversations as they are kept: one record each, one record for each turn, and which one is the current one."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -33,7 +34,7 @@ class ChatMessage(BaseModel):
     model_config = CAMEL
 
     id: str = Field(default_factory=new_id)
-    role: str
+    role: Literal["user", "assistant"]
     content: str
     provider: str | None = None
     model: str | None = None
@@ -45,8 +46,9 @@ class ChatMessage(BaseModel):
 
 
 class TurnStatus(StrEnum):
-    """How a turn has ended, if it has: `stopped` by the user, who left."""
+    """How a turn has ended, if it has: `stopped` by the user, who left. A `seed` is what was said before the first."""
 
+    SEED = "seed"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
@@ -64,9 +66,13 @@ class Turn(Entry):
     messages: list[ChatMessage] = []
     exchange: list[dict[str, Any]] = []
 
+    def is_running(self, now: datetime) -> bool:
+        """Whether it has not ended. One that should have ended long ago was interrupted."""
+        return self.status is TurnStatus.RUNNING and now - self.created_at < LONGEST_TURN
+
     def shown(self, now: datetime) -> list[ChatMessage]:
-        """Return its messages. A turn that should have ended long ago was interrupted: an error says so."""
-        if self.status is not TurnStatus.RUNNING or now - self.created_at < LONGEST_TURN:
+        """Return its messages; those of an interrupted turn end with an error."""
+        if self.status is not TurnStatus.RUNNING or self.is_running(now):
             return self.messages
         error = ChatMessage(
             id=Turn.derived_id(self.created_at, self.id), role="assistant", content=INTERRUPTED, is_error=True,
@@ -164,14 +170,48 @@ async def point(owner: str, partner: Partner, conversation_id: str) -> str:
     return (await pointers.of(owner).insert(pointer)).conversation_id  # that of another one, if one is stored already
 
 
-async def store_conversation(new: Conversation, question: str, messages: int) -> Conversation:
-    """Store a new conversation with its first messages, or count them in one that another request has just stored."""
+async def begin(owner: str, conversation: Conversation, question: str) -> tuple[Conversation, Turn]:
+    """Store the user's message, and count it with the answer that is to come. `RecordNotFound`. 2 writes at once."""
+    turn = Turn(user_id=owner, messages=[ChatMessage(role="user", content=question)])
+    counted = conversations.of(owner).update(conversation, lambda it: it.add(question, MESSAGES_OF_TURN))
+    return await asyncio.gather(counted, turns.of(conversation.id).insert(turn))
+
+
+async def begin_conversation(
+    owner: str,
+    partner: Partner,
+    pointed: str | None,
+    question: str,
+    seed: list[ChatMessage],
+    *,
+    agent_name: str | None,
+    system_prompt: str,
+) -> tuple[Conversation, Turn]:
+    """Store a new conversation with the user's message; it becomes the current one. `seed` are messages before it.
+
+    Of two requests that do this at once, both get the same conversation. `pointed` is the id to which the pointer
+    leads already. 2 or 3 writes.
+    """
+    made = Conversation.new_id()
+    id_ = pointed or await point(owner, partner, made)
+    before = [Turn(user_id=owner, status=TurnStatus.SEED, messages=seed)] if seed and id_ == made else []
+    turn = Turn(user_id=owner, messages=[ChatMessage(role="user", content=question)])
+    new = Conversation(
+        id=id_, user_id=owner, agent_name=agent_name, system_prompt=system_prompt, **partner._asdict()
+    )  # its time is that of its id: two requests store the same record
+    count = MESSAGES_OF_TURN + sum(len(each.messages) for each in before)
+    stored, *_ = await asyncio.gather(
+        _store(new, question, count), *(turns.of(id_).insert(each) for each in [*before, turn])
+    )
+    return stored, turn
+
+
+async def _store(new: Conversation, question: str, messages: int) -> Conversation:
+    """Store a new conversation with its first messages, or count them in the one that another request has stored."""
     own = conversations.of(new.user_id)
     new.add(question, messages)
     stored = await own.insert(new)
-    if stored is new:
-        return stored
-    return await own.update(stored, lambda it: it.add(question, messages))
+    return stored if stored is new else await own.update(stored, lambda it: it.add(question, messages))
 
 
 async def restart(owner: str, partner: Partner | None, new: Conversation) -> None:

@@ -105,7 +105,9 @@ class Archived(Shown):
 
 def shown(conversation: Conversation) -> ConversationShown:
     """Return a conversation as clients see it."""
-    return ConversationShown(**dict(conversation) | {"agent_name": conversation.agent_name or WITHOUT_AGENT})
+    return ConversationShown.model_validate(
+        {**dict(conversation), "agent_name": conversation.agent_name or WITHOUT_AGENT}
+    )
 
 
 @routes.get("/history")
@@ -125,9 +127,7 @@ async def list_conversations(
         found = [each async for each in _with(search, own.all(where, order="updated_at"))]
         items, total = found[paging.offset : paging.offset + paging.limit], len(found)
     else:
-        page = await own.page(
-            where, limit=paging.limit, offset=paging.offset, order="updated_at", cursor=paging.cursor
-        )
+        page = await own.page(where, limit=paging.limit, offset=paging.offset, order="updated_at", cursor=paging.cursor)
         paging.link(page)
         items, total = page.items, page.total
     return Conversations(conversations=[*map(shown, items)], total=total, limit=paging.limit, offset=paging.offset)
@@ -182,7 +182,7 @@ async def get_conversation(
     """A conversation as the assistant sees it, with its newest messages."""
     conversation = await conversation_of(owner.id, conversation_id)
     messages = [ContextMessage.model_validate(each) for each in await _messages(conversation, paging)]
-    return ConversationContext(**dict(conversation) | {"messages": messages})
+    return ConversationContext.model_validate({**dict(conversation), "messages": messages})
 
 
 @routes.delete("/conversations/{conversation_id}")

@@ -19,6 +19,7 @@ BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
+    "chat", "agents",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -32,10 +33,12 @@ NEW: dict[str, dict[str, Any]] = {
     "captures": {"content": "c"},
     "memories": {"type": "fact", "content": "c"},
     "goals": {"title": "t"},
+    "agents": {"name": "n", "systemPrompt": "p"},
 }
 SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture"}
 """The member that holds a new record, where it is not the whole answer."""
 
+CHAT_MODEL = "stand-in-small"
 TABLE = {"displayName": "t", "columns": [{"name": "title", "type": "text"}]}
 BODIES: dict[str, dict[str, Any]] = {
     "/settings/api-key/{}": {"apiKey": "sk-some-key"},
@@ -57,6 +60,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/memories/search": {"query": "t"},
     "/goals/{}/steps": {"title": "t"},
     "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
+    "/chat/history/{}/archive": {"archived": True},
     "/media-settings/{}": {"provider": "openai"},
     "/tools/batch": {"executions": [{"tool": "list_tasks"}]},
     "/providers/{}/toggle": {"enabled": True},
@@ -155,6 +159,11 @@ class OwnPilotDescription(Description):
             self.ids["entries"] = await self._make_entry()
             self.models_at = f"http://127.0.0.1:{environment.ports['providers']}"
             self.ids["local-providers"] = await self._make_provider()
+            path = f"/local-providers/{self.ids['local-providers']}/models"
+            await self.client.post(path, modelId=CHAT_MODEL, contextWindow=16_000)
+            await self.client.data("PATCH", f"/local-providers/{self.ids['local-providers']}/set-default")
+            self.ids["chat"] = await self._make_conversation()
+            self.ids["logs"] = (await self.client.get("/chat/logs"))["logs"][0]["id"]
             await self.client.post("/settings/openai_api_key", value="sk-some-key")
         self.client = OwnPilot(http, "default")
         return http
@@ -201,6 +210,12 @@ class OwnPilotDescription(Description):
         path = f"/local-providers/{self.ids['local-providers']}/models"
         return (await self.client.post(path, modelId=str(uuid.uuid4())))["id"]
 
+    def _message(self) -> dict[str, Any]:
+        return {"message": "m", "provider": self.ids["local-providers"], "model": CHAT_MODEL}
+
+    async def _make_conversation(self) -> str:
+        return (await self.client.post("/chat", **self._message()))["conversationId"]
+
     async def _make_override(self) -> str:
         await self.client.data("PUT", "/model-configs/openai/gpt-4o", json={"displayName": "x"})
         return "gpt-4o"
@@ -233,6 +248,10 @@ class OwnPilotDescription(Description):
 
     async def id_for(self, route: DocumentedRoute) -> str:
         noun, gone = segment(route.path), route.method == "DELETE" or route.path.endswith("/process")
+        if "{log_id}" in route.path:
+            return self.ids["logs"]
+        if noun == "chat":
+            return await self._make_conversation() if gone else self.ids["chat"]
         if "{step_id}" in route.path:
             return await self._make_step() if gone else self.ids["steps"]
         if noun == "custom-data":
@@ -270,6 +289,8 @@ class OwnPilotDescription(Description):
             return {"params": {"q": "t"}}
         if route.method == "POST" and path == f"/{noun}" and noun in NEW:
             return {"json": self._new(noun)}
+        if path == "/chat" and route.method == "POST":
+            return {"json": self._message()}
         if path == "/local-providers":
             return {"json": self._new_provider()} if route.method == "POST" else {}
         if path == "/local-providers/{}/models" and route.method == "POST":

@@ -1,0 +1,95 @@
+"""What follows from a message and its answer: memories of what the user has told, and steps of goals that are done."""
+
+import re
+from typing import Any
+
+from functions.ownpilot.chat.conversations import turns
+from functions.ownpilot.core.goal_steps import OPEN, StepStatus
+from functions.ownpilot.goals import GoalStatus, goals
+from functions.ownpilot.goals.steps import change_step
+from functions.ownpilot.memories import memories
+from shared import tables
+from shared.http.errors import BadRequest, Conflict
+
+IMPORTANCE = 0.7
+SOURCE = "conversation"
+
+_WORDS = r"([^.,;!?\n]{2,80}?)(?=[.,;!?\n]|\s+(?:and|but|because)\b|$)"
+_NAME = r"([A-ZÀ-ÞĀ-Ž][\w'-]*(?: [A-ZÀ-ÞĀ-Ž][\w'-]*){0,2})"
+
+PATTERNS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
+    (re.compile(pattern), type_, text)
+    for pattern, type_, text in (
+        (rf"\b[Mm]y name is {_NAME}", "fact", "The user's name is {}"),
+        (rf"\b(?:I live in|[Mm]y home is in) {_WORDS}", "fact", "The user lives in {}"),
+        (rf"\bI (?:really )?(?:like|love|enjoy) {_WORDS}", "preference", "The user likes {}"),
+        (rf"\bI (?:really )?(?:dislike|hate|(?:don't|do not) like) {_WORDS}", "preference", "The user dislikes {}"),
+        (rf"\bI work as (?:an? )?{_WORDS}", "fact", "The user works as {}"),
+        (rf"\b(?:I work at|I work for) {_WORDS}", "fact", "The user works at {}"),
+        (r"\b(?:I am|I'm) (\d{1,3}) years old\b", "fact", "The user is {} years old"),
+    )
+)
+"""What to look for in a message, the type of the memory, and its text."""
+
+_DONE = re.compile(r"\b(?:completed?|done|finished)\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"[.!?\n]+")
+MOST_CHARACTERS = 20_000
+"""Characters of a message that are looked at."""
+
+
+def told(message: str) -> list[tuple[str, str]]:
+    """Return what a message tells of the user: type and text of each memory."""
+    text = message[:MOST_CHARACTERS]
+    found = [
+        (type_, words.format(match[1].strip()))
+        for pattern, type_, words in PATTERNS
+        for match in pattern.finditer(text)
+    ]
+    return [*dict.fromkeys(found)]
+
+
+def named_as_done(answer: str, title: str) -> bool:
+    """Whether a sentence of an answer says that the step with this title is done."""
+    wanted = title.casefold().strip()
+    return bool(wanted) and any(
+        wanted in sentence.casefold() and _DONE.search(sentence) for sentence in _SENTENCE.split(answer)
+    )
+
+
+def has_work(message: str, answer: str) -> bool:
+    """Whether anything may follow from a message and its answer."""
+    return bool(told(message)) or _DONE.search(answer) is not None
+
+
+async def ownpilot_after_chat(value: dict[str, Any]) -> None:
+    """Deferred: do what follows from a turn. A repeat changes nothing more."""
+    owner = value["owner"]
+    try:
+        turn = await turns.of(value["conversation"]).get(value["turn"])
+    except tables.RecordNotFound:  # deleted meanwhile
+        return
+    question, answer = turn.messages[0].content, turn.messages[-1].content
+    for type_, text in told(question):
+        try:
+            await memories.create(owner, {
+                "type": type_, "content": text, "importance": IMPORTANCE, "source": SOURCE,
+                "sourceId": value["conversation"],
+            })  # fmt: skip
+        except (Conflict, BadRequest):  # it is known already, or there is no room
+            continue
+    if _DONE.search(answer):
+        await _complete_steps(owner, answer)
+
+
+async def _complete_steps(owner: str, answer: str) -> None:
+    found = [
+        (goal.id, step.id)
+        async for goal in goals.collection.of(owner).scan({"status": GoalStatus.ACTIVE})
+        for step in goal.steps
+        if step.status in OPEN and named_as_done(answer, step.title)
+    ]
+    for goal_id, step_id in found:
+        try:
+            await change_step(owner, goal_id, step_id, {"status": StepStatus.COMPLETED})
+        except tables.RecordNotFound:  # deleted meanwhile
+            continue

@@ -1,0 +1,251 @@
+"""A turn: the model is asked, uses tools, is asked again, until it answers. One function for all who ask."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from functions.ownpilot.chat.context import Block, fitted
+from functions.ownpilot.chat.conversations import TurnStatus
+from functions.ownpilot.chat.effects import Ending, finish
+from functions.ownpilot.chat.preparing import prepare
+from functions.ownpilot.chat.question import Prepared, Question
+from functions.ownpilot.chat.trace import json_object, milliseconds_since, preview
+from functions.ownpilot.core.entry import iso
+from functions.ownpilot.core.llm import Finish, Message, ModelError, Text, ToolCall, Usage, ask, endpoint_of
+from functions.ownpilot.core.owner import Person
+from functions.ownpilot.core.tool_context import ToolContext, ToolResult
+from functions.ownpilot.tools.meta import TOOLS as META_TOOLS
+from functions.ownpilot.tools.meta import unwrapped
+from functions.ownpilot.tools.use import use_tool
+from shared.http.errors import HANDLED, ApiError, api_error
+from shared.outbound import Retry
+from shared.tables.ids import new_id
+
+SYNC_SECONDS = 200.0
+"""After this time an answer that is not streamed ends as it is: the platform ends a request after 230 seconds."""
+
+OUT_OF_TIME = "[The answer ends here: the time for one answer is over. Ask again to continue.]"
+OUT_OF_TIME_REASON = "time_limit"
+
+Emit = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Hears of what happens in a turn: name and data of an event."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a turn."""
+
+    id: str
+    conversation_id: str
+    text: str
+    model: str
+    finish_reason: str | None
+    calls: list[dict[str, Any]]
+    usage: dict[str, int]
+    trace: dict[str, Any]
+
+
+class TurnFailed(ApiError):
+    """500: the model could not be asked, or did not come to an end; the message says why."""
+
+
+class _LimitReached(Exception):
+    """The model has asked for more turns or calls than one message may take."""
+
+
+@dataclass
+class _Progress:
+    """What a turn has come to so far; it is stored however the turn ends."""
+
+    answer_id: str = field(default_factory=new_id)
+    text: str = ""
+    finish_reason: str | None = None
+    calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    results: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    exchange: list[Block] = field(default_factory=list[Block])
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+async def take_turn(owner: Person, question: Question, *, seconds: float | None = SYNC_SECONDS) -> Answer:
+    """Ask the assistant, and return its whole answer. The errors of `prepare`, and `TurnFailed`.
+
+    After `seconds` the answer ends as it is, and says so.
+    """
+    return await run(await prepare(owner, question), seconds=seconds)
+
+
+async def _nobody(event: str, data: dict[str, Any]) -> None:
+    """Hear of an event that nobody waits for."""
+
+
+async def run(turn: Prepared, emit: Emit = _nobody, *, stream: bool = False, seconds: float | None = None) -> Answer:
+    """Carry out a turn that was prepared; `emit` hears of all events but the last one, which the caller sends.
+
+    Whatever happens, what was said is written down before this returns or raises: also when the task is cancelled,
+    because the client has left. `TurnFailed`.
+    """
+    return await _Run(turn, emit, stream=stream).run(seconds)
+
+
+class _Run:
+    def __init__(self, turn: Prepared, emit: Emit, *, stream: bool):
+        self.turn, self.emit, self.stream, self.so_far = turn, emit, stream, _Progress()
+
+    async def run(self, seconds: float | None) -> Answer:
+        so_far = self.so_far
+        error: str | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                await self._converse()
+        except TimeoutError:
+            so_far.finish_reason = OUT_OF_TIME_REASON
+            await self._say(OUT_OF_TIME)
+        except (ModelError, _LimitReached) as failure:
+            error = str(failure)
+        except HANDLED as failure:
+            error = api_error(failure).message
+        except asyncio.CancelledError:
+            so_far.finish_reason = "cancelled"
+            await finish(self.turn, self._ending(TurnStatus.STOPPED, None), so_far.answer_id)
+            raise
+        except Exception:
+            await finish(self.turn, self._ending(TurnStatus.FAILED, "Internal server error"), so_far.answer_id)
+            raise
+        ending = self._ending(TurnStatus.DONE if error is None else TurnStatus.FAILED, error)
+        # Also when the client leaves now, all of it is written.
+        await asyncio.shield(asyncio.ensure_future(finish(self.turn, ending, so_far.answer_id)))
+        if error is not None:
+            raise TurnFailed(error)
+        return Answer(
+            so_far.answer_id, self.turn.conversation.id, so_far.text, self.turn.model, so_far.finish_reason,
+            so_far.calls, ending.usage, ending.trace,
+        )  # fmt: skip
+
+    async def _converse(self) -> None:
+        """Ask until the model calls no more tools. `_LimitReached`, `ModelError`."""
+        turn, so_far = self.turn, self.so_far
+        for number in range(turn.max_turns):
+            await self._status("Thinking" if number == 0 else "Thinking about the results", {"turn": number + 1})
+            text, calls = await self._ask()
+            if not calls:
+                so_far.exchange.append([Message("assistant", text)])
+                return
+            if len(so_far.calls) + len(calls) > turn.max_tool_calls:
+                raise _LimitReached(f"The model called more than {turn.max_tool_calls} tools for one message")
+            shown = [{"id": call.id, "name": call.name, "arguments": json_object(call.arguments)} for call in calls]
+            so_far.calls += shown
+            await self._chunk(toolCalls=shown)
+            results = await asyncio.gather(*map(self._use, calls))
+            said = [
+                Message("tool", result.content, tool_call_id=call.id)
+                for call, result in zip(calls, results, strict=True)
+            ]
+            so_far.exchange.append([Message("assistant", text, tuple(calls)), *said])
+        raise _LimitReached(f"The model did not come to an end in {turn.max_turns} turns")
+
+    async def _ask(self) -> tuple[str, Sequence[ToolCall]]:
+        """Ask once; return what the model says and which tools it calls."""
+        turn, so_far, trace = self.turn, self.so_far, self.turn.trace
+        started, begun, calls, used = time.monotonic(), len(so_far.text), list[ToolCall](), [0, 0]
+        gap = "\n\n" if so_far.text else ""
+        messages = fitted(turn.system, turn.past, turn.asked, so_far.exchange, turn.room)
+        answer = ask(
+            turn.target, messages, turn.tools, temperature=turn.agent.temperature if turn.agent else None,
+            max_tokens=turn.answer_tokens, stream=self.stream, on_retry=self._retried,
+        )  # fmt: skip
+        try:
+            async with aclosing(answer) as parts:
+                async for part in parts:
+                    match part:
+                        case Text():
+                            await self._say(gap + part.text)
+                            begun, gap = begun + len(gap), ""
+                        case ToolCall():
+                            calls.append(part)
+                        case Usage():
+                            used = [used[0] + part.input_tokens, used[1] + part.output_tokens]
+                        case Finish():
+                            so_far.finish_reason = part.reason
+        finally:
+            so_far.input_tokens += used[0]
+            so_far.output_tokens += used[1]
+            duration = milliseconds_since(started)
+            trace.model_calls.append({
+                "provider": turn.target.provider, "model": turn.model, "tokens": sum(used), "inputTokens": used[0],
+                "outputTokens": used[1], "duration": duration,
+            })  # fmt: skip
+            trace.events.append({"type": "model", "name": turn.model, "duration": duration})
+        return so_far.text[begun:], calls
+
+    async def _use(self, call: ToolCall) -> ToolResult:
+        """Run one tool; a call of `use_tool` is shown as the tool inside it."""
+        turn, trace = self.turn, self.turn.trace
+        name, inner = unwrapped(call.name, call.arguments)
+        arguments = json_object(inner) if isinstance(inner, str) else dict(inner)
+        tool = {"id": call.id, "name": name}
+        await self._progress("tool_start", tool={**tool, "arguments": arguments})
+        context = ToolContext(
+            turn.owner.id, turn.conversation.id, turn.agent.id if turn.agent else None, turn.question.source,
+            allowed=turn.allowed, correlation_id=turn.owner.request_id,
+        )  # fmt: skip
+        result = await use_tool(context, call.name, call.arguments)
+        reason = result.metadata.get("reason")
+        if reason is not None:
+            await self.emit("autonomy", {"type": "tool_blocked", "toolCall": tool, "reason": reason})
+        if name not in META_TOOLS:
+            trace.checks.append(
+                {"tool": name, "approved": reason is None, **({} if reason is None else {"reason": reason})}
+            )
+        shown, duration = preview(result.content), round(result.duration)
+        self.so_far.results.append({"toolCallId": call.id, "content": result.content, "isError": result.is_error})
+        trace.tool_calls.append({
+            "name": name, "arguments": arguments, "result": shown, "success": not result.is_error,
+            "duration": duration, **({"error": shown} if result.is_error else {}),
+        })  # fmt: skip
+        trace.events.append({"type": "tool", "name": name, "duration": duration, "success": not result.is_error})
+        trace.adds += not result.is_error and name in ("remember", "batch_remember")
+        outcome = {"success": not result.is_error, "preview": shown, "durationMs": duration}
+        await self._progress("tool_end", tool=tool, result=outcome)
+        return result
+
+    def _retried(self, retry: Retry) -> None:
+        self.turn.trace.retries.append(vars(retry) if hasattr(retry, "__dict__") else {"reason": str(retry)})
+
+    async def _say(self, text: str) -> None:
+        self.so_far.text += text
+        await self._chunk(delta=text)
+
+    async def _chunk(self, **members: Any) -> None:
+        await self.emit(
+            "chunk",
+            {"id": self.so_far.answer_id, "conversationId": self.turn.conversation.id, **members, "done": False},
+        )
+
+    async def _status(self, message: str, data: dict[str, Any]) -> None:
+        await self._progress("status", message=message, data=data)
+
+    async def _progress(self, type_: str, **members: Any) -> None:
+        await self.emit("progress", {"type": type_, **members, "timestamp": iso(datetime.now(UTC))})
+
+    def _ending(self, status: TurnStatus, error: str | None) -> Ending:
+        turn, so_far, trace = self.turn, self.so_far, self.turn.trace
+        if error is not None:
+            trace.errors.append(error)
+        code = 200 if error is None else 500
+        trace.writes += 1
+        request = {
+            "provider": turn.target.provider, "model": turn.model, "endpoint": endpoint_of(turn.target),
+            "messageCount": 2 + sum(map(len, turn.past)), "tools": [each.name for each in turn.tools],
+        }  # fmt: skip
+        response = {"status": code, "contentLength": len(so_far.text), "finishReason": so_far.finish_reason}
+        order = {call["id"]: place for place, call in enumerate(so_far.calls)}
+        results = sorted(so_far.results, key=lambda each: order[each["toolCallId"]])
+        return Ending(
+            status, so_far.text, so_far.finish_reason, so_far.calls, results, so_far.exchange, so_far.input_tokens,
+            so_far.output_tokens, trace.shown(request, response), error, code,
+        )  # fmt: skip
