@@ -231,6 +231,7 @@ module app 'modules/app.bicep' = {
         OWNPILOT_RATE_BURST: '750'
         MODELS_DEV_URL: 'https://models.dev/api.json'
         OWNPILOT_PRIVATE_PROVIDERS: 'false'
+        OWNPILOT_MODEL_SILENCE: '120'
       },
       extraSettings
     )

@@ -1,15 +1,14 @@
 """What the requests do: the catalogue of models.dev, and the lists of models of OpenAI and Ollama."""
 
 import hashlib
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from infra.emulator.providers import KEY
-from infra.emulator.providers.state import MODELS, OfferedModel, ProvidersState, SetAnswer
-
-STATE = web.AppKey("state", ProvidersState)
+from infra.emulator.providers.state import MODELS, STATE, OfferedModel, SetAnswer
 
 
 async def list_catalogue(request: web.Request) -> web.Response:
@@ -102,3 +101,10 @@ async def set_answers(request: web.Request) -> web.Response:
     except (ValueError, TypeError, AttributeError) as error:
         return web.Response(status=400, text=f"{error}\n")
     return web.Response(status=204)
+
+
+async def list_requests(request: web.Request) -> web.Response:
+    """GET /local/requests: the last 500 requests to models, and how each ended; those that hold the query's `text`."""
+    text = request.query.get("text", "")
+    found = [each.shown() for each in request.app[STATE].requests if text in json.dumps(each.body, ensure_ascii=False)]
+    return web.json_response(found)

@@ -1,6 +1,12 @@
 """The models that the emulator offers, and the answers that a test has set in place of its own."""
 
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from infra.emulator.providers.scripts import Failure
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,32 @@ class SetAnswer:
     size: int = 0
 
 
+@dataclass
+class Asked:
+    """A request for an answer of a model; `end`: whole, refused, broken by the script, or left by the client."""
+
+    path: str
+    body: dict[str, Any]
+    end: str | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """Its members."""
+        return asdict(self)
+
+
 class ProvidersState:
-    """What the emulator remembers until it ends: the `answers` by path."""
+    """What the emulator remembers until it ends: the `answers` by path, and the last requests."""
 
     def __init__(self) -> None:
         self.answers: dict[str, SetAnswer] = {}
+        self.requests: deque[Asked] = deque(maxlen=500)
+        self._failed: Counter[str] = Counter()
+
+    def fails(self, key: str, failure: Failure) -> bool:
+        """Whether a request fails, as the script of the turn with this key says; counts it."""
+        key = f"{key} {failure}"
+        self._failed[key] += 1
+        return not failure.times or self._failed[key] <= failure.times
+
+
+STATE = web.AppKey("state", ProvidersState)

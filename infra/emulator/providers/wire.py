@@ -8,12 +8,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from infra.emulator.origins import Origins
-from infra.emulator.providers import operations
-from infra.emulator.providers.state import ProvidersState, SetAnswer
+from infra.emulator.providers import completions, embeddings, messages, operations
+from infra.emulator.providers.state import STATE, ProvidersState, SetAnswer
 
 log = logging.getLogger(__name__)
 
 _PIECE = b" " * 65_536
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of a request."""
 
 
 def routes() -> list[web.AbstractRouteDef]:
@@ -24,6 +27,10 @@ def routes() -> list[web.AbstractRouteDef]:
         web.get("/v1/models/{model:.+}", operations.get_openai_model),
         web.get("/api/tags", operations.list_ollama_models),
         web.get("/api/version", operations.show_version),
+        web.post("/v1/chat/completions", completions.complete),
+        web.post("/v1/embeddings", embeddings.embed),
+        web.post("/v1/messages", messages.create_message),
+        web.get("/local/requests", operations.list_requests),
         web.put("/local/answers", operations.set_answers),
         web.route("*", "/{path:.*}", unsupported),
     ]
@@ -44,7 +51,7 @@ def guard(origins: Origins) -> Middleware:
         headers = request.headers
         if refused := origins.refusal(headers.get("Host"), headers.get("Origin"), for_pages=False):
             return web.Response(status=refused[0], text=refused[1])
-        answer = request.app[operations.STATE].answers.get(request.path)
+        answer = request.app[STATE].answers.get(request.path)
         return await (handler(request) if answer is None else _send(request, answer))
 
     return check
@@ -62,10 +69,11 @@ async def _send(request: web.Request, answer: SetAnswer) -> web.StreamResponse:
 @asynccontextmanager
 async def serving(port: int, *, origins: Origins | None = None) -> AsyncIterator[None]:
     """Serve on a loopback port."""
-    app = web.Application(middlewares=[guard(origins or Origins())])
-    app[operations.STATE] = ProvidersState()
+    app = web.Application(middlewares=[guard(origins or Origins())], client_max_size=MAX_BODY)
+    app[STATE] = ProvidersState()
     app.router.add_routes(routes())
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    # Without the cancellation an answer to a client that has left would be sent to its end.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, handler_cancellation=True)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
