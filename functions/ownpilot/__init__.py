@@ -105,4 +105,9 @@ api = Api(
     lenient_paging=True,
     not_found="Route not found: {method} {path}",
 )
-SLICE = Slice(api=api, dialogue=ws.handle_event, every_hour=[purge_debug_log], deferred=[clear_custom_table])
+SLICE = Slice(
+    api=api,
+    dialogue=ws.handle_event,
+    every_hour=[purge_debug_log],
+    deferred=[clear_custom_table, memories.embed_memories],
+)
