@@ -129,11 +129,11 @@ async def execute_tools(body: Batch, owner: Owner) -> BatchAnswer:
 
 
 async def _available(owner: Person, agent_id: str | None) -> Mapping[str, Tool]:
-    """Return the tools of an agent, or all. `NotFound`."""
+    """Return the tools of an agent; all without an agent, or for one that names none. `NotFound`."""
     if not agent_id:
         return await tools_for(owner.id)
     agent = await agent_of(owner.id, agent_id)
-    return await tools_for(owner.id, tools_of(agent, members_of(agent.tool_groups)))
+    return await tools_for(owner.id, tools_of(agent, members_of(agent.tool_groups)) or None)
 
 
 def _found(name: str, tools: Mapping[str, Tool]) -> Tool:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import orjson
 from pydantic import Field
@@ -84,9 +84,10 @@ def unwrapped(name: str, arguments: Mapping[str, Any] | str) -> tuple[str, Mappi
     except ToolError:
         return name, arguments
     inner, inside = given.get("tool_name"), given.get("arguments")
-    if not isinstance(inner, str) or inner == name:
+    inside = {} if inside is None else inside
+    if not isinstance(inner, str) or inner == name or not isinstance(inside, Mapping | str):
         return name, arguments
-    return inner, {} if inside is None else inside
+    return inner, cast("Mapping[str, Any] | str", inside)
 
 
 def unknown(name: str, tools: Mapping[str, Tool]) -> str:

@@ -104,6 +104,8 @@ class TestLists:
         assert (await me.get("/tools/recall", agentId=agent.id))["name"] == "recall"
         refused(await me.send("GET", "/tools/remember", params={"agentId": agent.id}), 404, "NOT_FOUND")
         refused(await me.send("GET", "/tools", params={"agentId": "nobody"}), 404, "NOT_FOUND")
+        free = await stored_agents.of(me.user).insert(Agent(name="b", system_prompt="p"))
+        assert len(await me.get("/tools", agentId=free.id)) == len(built_in())
 
 
 class TestExecute:
@@ -259,7 +261,7 @@ class TestMeta:
         ("arguments", "told"),
         [({}, "missing required parameter tool_name"), ({"tool_name": "use_tool"}, "cannot use"),
          ({"tool_name": "delete_taks"}, "delete_task"), ({"tool_name": "add_task"}, "missing required parameter title"),
-         ({"tool_name": "add_task", "arguments": [1]}, "JSON object"),
+         ({"tool_name": "add_task", "arguments": [1]}, "arguments: "),
          ("{bad", "not valid JSON"), ("[]", "JSON object")],
     )  # fmt: skip
     async def test_a_wrong_use_is_told(self, me: OwnPilot, arguments: dict[str, Any] | str, told: str):
