@@ -13,7 +13,7 @@ from operator import mul
 class Vector:
     """A direction: its numbers, and how long they make it."""
 
-    numbers: array[int]
+    numbers: "array[int]"
     length: float
 
     def cosine(self, other: "Vector") -> float:
@@ -25,9 +25,8 @@ class Vector:
 
 def vector_of(values: Sequence[float]) -> Vector:
     """Return a vector of the same direction, its largest number being 127 or -127."""
-    most = max(map(abs, values), default=0.0)
-    factor = 127 / most if most and math.isfinite(most) else 0.0
-    return _vector(array("b", (round(value * factor) if factor else 0 for value in values)))
+    most = max(map(abs, values), default=0.0) if all(map(math.isfinite, values)) else 0.0
+    return _vector(array("b", (round(value / most * 127) if most else 0 for value in values)))
 
 
 def packed(vector: Vector) -> str:
@@ -46,5 +45,5 @@ def nearest(query: Vector, vectors: Mapping[str, Vector], *, most: int, least: f
     return [key for _, key in nlargest(most, (each for each in near if each[0] >= least))]
 
 
-def _vector(numbers: array[int]) -> Vector:
+def _vector(numbers: "array[int]") -> Vector:
     return Vector(numbers, math.sqrt(sum(map(mul, numbers, numbers))))
