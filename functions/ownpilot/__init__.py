@@ -118,5 +118,8 @@ api = Api(
     not_found="Route not found: {method} {path}",
 )
 SLICE = Slice(
-    api=api, dialogue=ws.handle_event, every_hour=[purge_debug_log], deferred=[clear_custom_table, ownpilot_after_chat]
+    api=api,
+    dialogue=ws.handle_event,
+    every_hour=[purge_debug_log],
+    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],
 )

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 from fastapi import Response
 from pydantic import AfterValidator, BaseModel, Field
 
+from functions.ownpilot.core import memory_vectors, vector_store
 from functions.ownpilot.core.entry import Entry, Given, Moment, Shown
 from functions.ownpilot.core.memory_search import folded, ranked
 from functions.ownpilot.core.owner import Owner, routes_for
+from shared.deferred import defer
 from shared.http.bodies import example
 from shared.http.conditions import show_version
 from shared.http.json import not_blank
@@ -74,7 +76,8 @@ memories = resource(
     routes_for("memories"), Collection("OwnpilotMemories", Memory, plain=True, unique=["fingerprint"]), Owner,
     required=("type", "content"), readonly=("accessed_count", "accessed_at"),
     filters=("type",), between=("minImportance", ""), limit=LIMIT, order=("-importance", "-created_at"),
-    settle=Memory.settle, taken="Another memory of this type has the same content", answers=Answers(leave_out=True),
+    settle=Memory.settle, before_delete=vector_store.forget,
+    taken="Another memory of this type has the same content", answers=Answers(leave_out=True),
     only=("list", "update", "delete"),
 )  # fmt: skip
 routes = memories.routes
@@ -85,7 +88,7 @@ MemoryShown = memories.shapes.shown
 async def remember(owner: str, values: Mapping[str, Any] | BaseModel) -> tuple[Memory, bool]:
     """Store a memory, or make the one with the same type and content more important; return it, and whether it is new.
 
-    `BadRequest` as in `create`. 2 or 3 calls, and one a minute that counts.
+    `BadRequest` as in `create`. 2 or 3 calls, and one a minute that counts; with a model of vectors 1 to a queue.
     """
     memory = memories.make(owner, values)
     kept = await memories.admit(owner)
@@ -98,7 +101,16 @@ async def remember(owner: str, values: Mapping[str, Any] | BaseModel) -> tuple[M
     stored = await own.put("fingerprint", memory.fingerprint, strengthen, lambda: memory)
     is_new = stored.id == memory.id
     kept.records += is_new
+    if is_new:
+        await memory_vectors.are_written(owner)
     return stored, is_new
+
+
+async def embed_memories(value: dict[str, str]) -> None:
+    """Deferred work: make the vectors of memories that have none, or old ones."""
+    owner = value["user"]
+    if await memory_vectors.refresh(owner, [memory async for memory in memories.collection.of(owner).scan()]):
+        await defer("ownpilot.embed_memories", value)
 
 
 async def recall(owner: str, memory_id: str) -> Memory:
@@ -118,11 +130,11 @@ async def find_memories(
     types: Sequence[MemoryType] = (),
     tags: Sequence[str] = (),
     min_importance: float = 0.0,
-    second: Sequence[str] = (),
 ) -> list[Memory]:
-    """Return all memories that match a query, the best first, as `ranked` says. 1 query for each 1,000 memories.
+    """Return all memories that match a query by words, or by meaning where a person has a model of vectors.
 
-    With `types` or `tags`, only those that have one of them. `second` are ids from another search, the best first.
+    The best come first, as `ranked` says. With `types` or `tags`, only those that have one of them. 1 query for each
+    1,000 memories, and what `nearest_memories` costs.
     """
     wanted = {tag.casefold() for tag in tags}
     where = {"type": [*types]} if types else None
@@ -131,7 +143,7 @@ async def find_memories(
         async for memory in memories.collection.of(owner).scan(where)
         if memory.importance >= min_importance and (not wanted or wanted & {tag.casefold() for tag in memory.tags})
     ]
-    return ranked(found, query, second)
+    return ranked(found, query, await memory_vectors.nearest_memories(owner, query, found))
 
 
 class Remembered(Shown):
@@ -156,12 +168,16 @@ class MemoryQuery(Given):
 
 
 class MemoriesFound(Shown):
-    """Part of the memories that match, the best first; `total` is the number of all of them."""
+    """Part of the memories that match, the best first; `total` is the number of all of them.
+
+    `notice` says that not all of the memories were compared by meaning.
+    """
 
     query: str
     memories: list[MemoryShown]
     count: int
     total: int
+    notice: str | None = None
 
 
 class Boost(Given):
@@ -197,8 +213,9 @@ async def create_memory(body: NewMemory, owner: Owner, response: Response) -> Re
 
 @routes.post("/search", response_model_exclude_none=True)
 async def search_memories(body: MemoryQuery, owner: Owner) -> MemoriesFound:
-    """The memories whose content or tags contain all words of a query, the best first.
+    """The memories whose content or tags contain all words of a query, or that are like it in meaning, the best first.
 
+    Meanings are compared where the setting `embedding_model` names a model, such as `openai/text-embedding-3-small`.
     Reads all memories of the caller, 1,000 a query.
     """
     found = await find_memories(
@@ -206,7 +223,8 @@ async def search_memories(body: MemoryQuery, owner: Owner) -> MemoriesFound:
         min_importance=body.min_importance or 0.0,
     )  # fmt: skip
     part = found[body.offset : body.offset + body.limit]
-    return MemoriesFound(query=body.query, memories=part, count=len(part), total=len(found))
+    notice = memory_vectors.notice(owner.id)
+    return MemoriesFound(query=body.query, memories=part, count=len(part), total=len(found), notice=notice)
 
 
 @routes.get("/{memory_id}", response_model=MemoryShown, response_model_exclude_none=True)

@@ -14,6 +14,8 @@ from shared.settings import settings
 MOST_OUTPUT = 16_384
 """Tokens of an answer at most where the protocol asks for a limit and the caller gives none."""
 
+Reader = anthropic.Reader | completions.Reader
+
 _PATHS = {"openai": "chat/completions", "anthropic": "messages"}
 
 
@@ -46,7 +48,7 @@ async def ask(
     async with sent(way, _PATHS[way.wire], body, silence=silence, on_retry=on_retry) as answer:
         # Some servers answer as a whole though they were asked for a stream.
         is_whole = "json" in answer.headers.get("Content-Type", "").lower()
-        async for part in _whole(answer, reader) if is_whole else _streamed(answer, reader):
+        async for part in whole(answer, reader) if is_whole else streamed(answer, reader):
             yield part
 
 
@@ -67,7 +69,8 @@ def _body(
     return anthropic.body(model, messages, tools, temperature=temperature, max_tokens=most, stream=stream)
 
 
-async def _whole(answer: Answer, reader: anthropic.Reader | completions.Reader) -> AsyncGenerator[Said]:
+async def whole(answer: Answer, reader: Reader) -> AsyncGenerator[Said]:
+    """Read an answer that comes as one object."""
     found = members(await answer.json())
     for part in reader.whole(found):
         yield part
@@ -77,7 +80,8 @@ async def _whole(answer: Answer, reader: anthropic.Reader | completions.Reader) 
         yield part
 
 
-async def _streamed(answer: Answer, reader: anthropic.Reader | completions.Reader) -> AsyncGenerator[Said]:
+async def streamed(answer: Answer, reader: Reader) -> AsyncGenerator[Said]:
+    """Read an answer that comes as server-sent events."""
     async for event in answer.events():
         try:
             parts = [*reader.chunk(event.event, event.data)]
