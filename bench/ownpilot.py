@@ -26,6 +26,7 @@ from functions.ownpilot.core.expense_figures import Expense, ExpenseCategory, Pe
 from functions.ownpilot.core.habit_records import HabitLog, log_id, logs_of
 from functions.ownpilot.core.owner import Person
 from functions.ownpilot.core.profile_store import NewEntry, profile_of, put_entries
+from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.core.usage import Price, UsageDays, read_usage, record_usage
 from functions.ownpilot.costs.reports import Report, status_of, summary_of
 from functions.ownpilot.expenses import expenses, get_expense_summary
@@ -33,6 +34,9 @@ from functions.ownpilot.habits import Completion, complete, habits
 from functions.ownpilot.memories import Memory, MemoryType, find_memories, memories
 from functions.ownpilot.notes import Note, notes
 from functions.ownpilot.profile import get_profile
+from functions.ownpilot.tools import list_tools
+from functions.ownpilot.tools.bodies import ToolShown
+from functions.ownpilot.tools.use import use_tool
 from infra.emulator import azurite
 from infra.emulator.processes import ROOT
 from shared.tables import close
@@ -81,6 +85,7 @@ async def run() -> list[Figure]:
         figures += [*await _expenses(), *await _habit(), *await _profile()]
         figures += await ownpilot_chat.figures(await _fresh())
         figures += await _wire_format()
+        figures += [*await _wire_format(), *await _tools()]
         for size in CALLS:
             figures += await _usage(size)
     return [*figures, *_start()]
@@ -247,6 +252,23 @@ async def _wire_format() -> list[Figure]:
         Figure("JSON of 1,000 notes: processor time", 1000 * min(taken["dump"]), "ms", at_most=15),
         Figure("envelope: processor time", 1000 * min(taken["wrap"]), "ms", at_most=0.2),
     ]
+
+
+async def _tools() -> list[Figure]:
+    """The list of all tools as JSON, and a call of one with all that is around it: rules, audit, debug."""
+    timed, person, context = await _fresh(), Person("bench"), ToolContext("bench")
+    shown: TypeAdapter[Any] = TypeAdapter(list[ToolShown])
+
+    async def list_() -> None:
+        shown.dump_json(shown.validate_python(await list_tools(person)), by_alias=True)
+
+    async def call() -> None:
+        result = await use_tool(context, "add_note", {"title": "t", "content": "c"})
+        assert not result.is_error, result
+
+    taken = await processor_times(5, 20, list_=list_)
+    listed = Figure("list of all tools: processor time", 1000 * min(taken["list_"]), "ms", at_most=10)
+    return [listed, *_bounded(await measured("a call of a tool", call, timed), 5, 25)]
 
 
 def _start() -> list[Figure]:

@@ -124,9 +124,10 @@ async def _log(turn: Prepared, ending: Ending) -> None:
 
 
 async def _use(turn: Prepared, ending: Ending) -> None:
+    spent = sum(call["duration"] for call in turn.trace.model_calls)
     await record_usage(
         turn.owner.id, turn.target.provider, turn.model, price=price_in(turn.target.model),
-        input_tokens=ending.input_tokens, output_tokens=ending.output_tokens, latency_ms=sum(call["duration"] for call in turn.trace.model_calls),
+        input_tokens=ending.input_tokens, output_tokens=ending.output_tokens, latency_ms=spent,
         session_id=turn.conversation.id, error=ending.error,
     )  # fmt: skip
 

@@ -4,126 +4,40 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from fastapi.responses import StreamingResponse
-from pydantic import Field
 
 from functions.ownpilot.core.agent_store import agent_of, tools_of
-from functions.ownpilot.core.entry import Given, Shown, iso
+from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
+from functions.ownpilot.tools.bodies import (
+    Batch,
+    BatchAnswer,
+    BatchItem,
+    BatchRow,
+    CategoryCount,
+    CategoryInfo,
+    CategoryTools,
+    Grouped,
+    ToolAnswer,
+    ToolArguments,
+    ToolShown,
+    ToolSource,
+)
 from functions.ownpilot.tools.categories import CATEGORIES
 from functions.ownpilot.tools.meta import TOOLS, unknown
 from functions.ownpilot.tools.registry import Tool, members_of, tools_for
 from functions.ownpilot.tools.use import use_tool
-from shared.http.bodies import example
 from shared.http.errors import NotFound
 from shared.http.sse import event_stream, frame
 
 routes = routes_for("tools")
 
-MAX_BATCH = 50
 BATCH_SECONDS = 200
 """After this time a batch begins no more calls: the platform ends a request after 230 seconds."""
-
-
-class ToolShown(Shown):
-    """A tool; `parameters` is the JSON schema of its arguments."""
-
-    name: str
-    description: str
-    parameters: dict[str, Any]
-    category: str
-    source: str
-
-
-class CategoryInfo(Shown):
-    """What a page shows of a category."""
-
-    icon: str
-    description: str
-
-
-class CategoryCount(CategoryInfo):
-    """A category and the number of its tools."""
-
-    count: int
-
-
-class CategoryTools(Shown):
-    """A category and its tools."""
-
-    info: CategoryInfo
-    tools: list[ToolShown]
-
-
-class Grouped(Shown):
-    """All tools by category."""
-
-    categories: dict[str, CategoryTools]
-    total_tools: int
-    total_categories: int
-
-
-class ToolSource(Shown):
-    """A tool as its program text."""
-
-    name: str
-    source: str
-
-
-class ToolArguments(Given):
-    """The arguments of a call, by name."""
-
-    model_config = example(arguments={})
-
-    arguments: dict[str, Any] = {}
-
-
-class ToolAnswer(Shown):
-    """What a tool answered; `is_error` when it could not do what it was asked for. `duration` is in milliseconds."""
-
-    tool: str
-    result: str
-    is_error: bool
-    duration: float
-
-
-class BatchItem(ToolArguments):
-    """One call."""
-
-    tool: str
-
-
-class Batch(Given):
-    """Calls, all at once or one after the other."""
-
-    model_config = example(executions=[{"tool": "list_tasks", "arguments": {}}], parallel=True)
-
-    executions: Annotated[list[BatchItem], Field(min_length=1, max_length=MAX_BATCH)]
-    parallel: bool = True
-
-
-class BatchRow(Shown):
-    """What one call answered: `result`, or `error` when it failed."""
-
-    tool: str
-    success: bool
-    result: str | None = None
-    error: str | None = None
-    is_error: bool
-    duration: float
-
-
-class BatchAnswer(Shown):
-    """The answers in the order of the calls; `total_duration` is in milliseconds."""
-
-    results: list[BatchRow]
-    total_duration: float
-    success_count: int
-    failure_count: int
 
 
 AgentId = Annotated[str | None, Query(alias="agentId", description="Only the tools of this agent")]
@@ -215,11 +129,11 @@ async def execute_tools(body: Batch, owner: Owner) -> BatchAnswer:
 
 
 async def _available(owner: Person, agent_id: str | None) -> Mapping[str, Tool]:
-    """Return the tools of an agent, or all. `NotFound`."""
+    """Return the tools of an agent; all without an agent, or for one that names none. `NotFound`."""
     if not agent_id:
         return await tools_for(owner.id)
     agent = await agent_of(owner.id, agent_id)
-    return await tools_for(owner.id, tools_of(agent, members_of(agent.tool_groups)))
+    return await tools_for(owner.id, tools_of(agent, members_of(agent.tool_groups)) or None)
 
 
 def _found(name: str, tools: Mapping[str, Tool]) -> Tool:

@@ -7,8 +7,9 @@ from pydantic import Field
 
 from functions.ownpilot import memories as room
 from functions.ownpilot.core.entry import Given
+from functions.ownpilot.core.memory_vectors import notice
 from functions.ownpilot.core.tool_context import ToolContext
-from functions.ownpilot.tools.records import MAX_BATCH, Limit, Tags, add_all, listed, members, shown
+from functions.ownpilot.tools.records import MAX_BATCH, Limit, Tags, add_all, listed, members, present, shown
 from functions.ownpilot.tools.registry import tool
 
 Kind = Literal["fact", "preference", "event", "skill"]
@@ -60,7 +61,8 @@ async def recall(
     """Find what is remembered about something, the best matches first."""
     types = [room.MemoryType(type)] if type else ()
     found = await room.find_memories(context.owner, query, types=types, tags=tags or ())
-    return {"memories": [shown(room.MemoryShown, each) for each in found[:limit]], "total": len(found)}
+    memories = [shown(room.MemoryShown, each) for each in found[:limit]]
+    return present(memories=memories, total=len(found), notice=notice(context.owner))
 
 
 @tool(category="memory", tags=("delete", "remove"), camel=True)

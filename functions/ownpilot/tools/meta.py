@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import orjson
 from pydantic import Field
@@ -21,20 +21,20 @@ async def search_tools(
     category: Annotated[str | None, Field(description="Only tools of this category")] = None,
 ) -> str:
     """Find tools by words in their names, descriptions, categories and tags."""
-    words = [] if query.strip().lower() == "all" else query.lower().replace("_", " ").split()
+    words = {*query.lower().replace("_", " ").split()} - {"all"}
     found = [
         each
         for each in (await tools_for(context.owner, context.allowed)).values()
         if (category is None or each.category.lower() == category.lower()) and _matches(each, words)
     ]
     if not found:
-        return f"No tool matches {query!r}. Search with fewer or other words, or with `all`."
+        return f"No tool matches {query[:100]!r}. Search with fewer or other words, or with `all`."
     return "\n".join(
         [f"{len(found)} tools:", *(f"- {each.name} ({each.category}): {each.description}" for each in found)]
     )
 
 
-def _matches(each: Tool, words: list[str]) -> bool:
+def _matches(each: Tool, words: set[str]) -> bool:
     text = " ".join((each.name, each.name.replace("_", " "), each.description, each.category, *each.tags)).lower()
     return all(word in text for word in words)
 
@@ -84,9 +84,10 @@ def unwrapped(name: str, arguments: Mapping[str, Any] | str) -> tuple[str, Mappi
     except ToolError:
         return name, arguments
     inner, inside = given.get("tool_name"), given.get("arguments")
-    if not isinstance(inner, str) or inner == name:
+    inside = {} if inside is None else inside
+    if not isinstance(inner, str) or inner == name or not isinstance(inside, Mapping | str):
         return name, arguments
-    return inner, {} if inside is None else inside
+    return inner, cast("Mapping[str, Any] | str", inside)
 
 
 def unknown(name: str, tools: Mapping[str, Tool]) -> str:

@@ -1,12 +1,12 @@
 """The one door through which every tool is used: by a model, by a request, by a plan."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-import orjson
 from pydantic import BaseModel, ValidationError
 
 from functions.ownpilot.core.audit_log import AuditOutcome, Severity, Subject, record_event
@@ -47,6 +47,8 @@ async def use_tool(context: ToolContext, name: str, arguments: Arguments) -> Too
         if found.category == meta.CATEGORY:
             return await _run(found, context, checked, started)
         given = checked.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        if _has_large(given):
+            raise ToolError("Whole numbers must be below 2^63: send a larger one as a text.")
         held = await admit(context, name, given, found.category)
     except ToolError as error:
         return _result(started, str(error), is_error=True)
@@ -85,6 +87,19 @@ def _check(found: Tool, arguments: Arguments) -> BaseModel:
         raise ToolError(f"{'; '.join(wrong[:10])}\n\n{shown}") from None
 
 
+def _has_large(value: Any) -> bool:
+    """Whether a JSON value holds a whole number that logs and answers cannot hold exactly."""
+    match value:
+        case int():
+            return abs(value) >= 2**63
+        case dict():
+            return any(map(_has_large, cast("dict[str, Any]", value).values()))
+        case list():
+            return any(map(_has_large, cast("list[Any]", value)))
+        case _:
+            return False
+
+
 def _place(error: Mapping[str, Any]) -> str:
     return ".".join(map(str, error["loc"])) or "arguments"
 
@@ -101,7 +116,7 @@ async def _run(found: Tool, context: ToolContext, arguments: BaseModel, started:
     try:
         async with asyncio.timeout(SECONDS):
             answer = await found.run(context, arguments)
-        return _result(started, answer if isinstance(answer, str) else orjson.dumps(answer).decode())
+        return _result(started, answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
     except ToolError as error:
         text = str(error)
     except HANDLED as error:

@@ -104,6 +104,8 @@ class TestLists:
         assert (await me.get("/tools/recall", agentId=agent.id))["name"] == "recall"
         refused(await me.send("GET", "/tools/remember", params={"agentId": agent.id}), 404, "NOT_FOUND")
         refused(await me.send("GET", "/tools", params={"agentId": "nobody"}), 404, "NOT_FOUND")
+        free = await stored_agents.of(me.user).insert(Agent(name="b", system_prompt="p"))
+        assert len(await me.get("/tools", agentId=free.id)) == len(built_in())
 
 
 class TestExecute:
@@ -137,6 +139,21 @@ class TestExecute:
     @pytest.mark.parametrize("body", [{"arguments": "x"}, {"arguments": [1]}, {"arguments": None}])
     async def test_arguments_must_be_an_object(self, me: OwnPilot, body: dict[str, Any]):
         refused(await me.send("POST", "/tools/list_tasks/execute", json=body), 400, "INVALID_REQUEST")
+
+    @pytest.mark.parametrize(
+        ("name", "arguments", "told"),
+        [("add_note", {"title": "t", "content": "x" * 2_000_000}, "only the first 204800"),
+         ("add_custom_record", {"table": "t", "data": {"n": [10**30]}}, "below 2^63"),
+         ("list_notes", {"limit": 10**400}, ""), ("search_notes", {"query": "(a+)+$" * 100_000}, ""),
+         ("search_tools", {"query": "zebra " * 100_000}, "No tool"), ("list_notes", {"search": "\x00"}, "")],
+    )  # fmt: skip
+    async def test_hostile_arguments_end_in_a_result(
+        self, me: OwnPilot, name: str, arguments: dict[str, Any], told: str
+    ):
+        for path in ("execute", "stream"):
+            answer = await me.send("POST", f"/tools/{name}/{path}", json={"arguments": arguments})
+            assert answer.status_code == 200, answer.text
+            assert told in answer.text, answer.text[:500]
 
     async def test_an_unknown_tool_is_not_found(self, me: OwnPilot):
         for path in ("execute", "stream"):
@@ -244,7 +261,7 @@ class TestMeta:
         ("arguments", "told"),
         [({}, "missing required parameter tool_name"), ({"tool_name": "use_tool"}, "cannot use"),
          ({"tool_name": "delete_taks"}, "delete_task"), ({"tool_name": "add_task"}, "missing required parameter title"),
-         ({"tool_name": "add_task", "arguments": [1]}, "JSON object"),
+         ({"tool_name": "add_task", "arguments": [1]}, "arguments: "),
          ("{bad", "not valid JSON"), ("[]", "JSON object")],
     )  # fmt: skip
     async def test_a_wrong_use_is_told(self, me: OwnPilot, arguments: dict[str, Any] | str, told: str):

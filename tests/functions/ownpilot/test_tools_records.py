@@ -11,7 +11,7 @@ from functions.ownpilot import notes
 from functions.ownpilot.tools.records import AT_ONCE, create_all
 from functions.ownpilot.tools.registry import built_in, members_of
 from shared.http.errors import BadRequest
-from shared.http.operations import Kept
+from shared.http.operations import KeptCount
 from tests.support.ownpilot import OwnPilot
 
 PARAMETERS = {
@@ -193,12 +193,12 @@ async def test_several_records_are_added_at_once_or_none(hand: Hand, name: str):
 
 @pytest.mark.usefixtures("app")
 async def test_what_storage_refuses_of_several_is_told_by_its_place(hand: Hand, monkeypatch: pytest.MonkeyPatch):
-    async def admit(owner: str) -> Kept:
+    async def admit(owner: str) -> KeptCount:
         nonlocal left
         left -= 1
         if left < 0:
             raise BadRequest("There are too many", code="LIMIT_REACHED")
-        return Kept(0)
+        return KeptCount(0)
 
     left = 2
     monkeypatch.setattr(notes.notes, "admit", admit)
