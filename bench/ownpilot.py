@@ -84,7 +84,6 @@ async def run() -> list[Figure]:
         figures += await _memories()
         figures += [*await _expenses(), *await _habit(), *await _profile()]
         figures += await ownpilot_chat.figures(await _fresh())
-        figures += await _wire_format()
         figures += [*await _wire_format(), *await _tools()]
         for size in CALLS:
             figures += await _usage(size)

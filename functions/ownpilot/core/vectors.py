@@ -13,7 +13,7 @@ from operator import mul
 class Vector:
     """A direction: its numbers, and how long they make it."""
 
-    numbers: array[int]
+    numbers: "array[int]"
     length: float
 
     def cosine(self, other: "Vector") -> float:
@@ -46,5 +46,5 @@ def nearest(query: Vector, vectors: Mapping[str, Vector], *, most: int, least: f
     return [key for _, key in nlargest(most, (each for each in near if each[0] >= least))]
 
 
-def _vector(numbers: array[int]) -> Vector:
+def _vector(numbers: "array[int]") -> Vector:
     return Vector(numbers, math.sqrt(sum(map(mul, numbers, numbers))))
