@@ -121,5 +121,5 @@ SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
     every_hour=[purge_debug_log],
-    deferred=[clear_custom_table, ownpilot_after_chat, memories.embed_memories],
+    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],
 )

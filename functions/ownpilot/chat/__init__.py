@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field
 from functions.ownpilot.chat.conversations import pointers
 from functions.ownpilot.chat.demo import demo_answer, demo_frames, is_demo
 from functions.ownpilot.chat.preparing import prepare
-from functions.ownpilot.chat.question import Origin, Question, Said
+from functions.ownpilot.chat.question import EarlierMessage, Origin, Question
 from functions.ownpilot.chat.streaming import frames
-from functions.ownpilot.chat.turn import Answer, take_turn
+from functions.ownpilot.chat.turn import TurnAnswer, take_turn
 from functions.ownpilot.core.catalogue.resolve import defaults_of
 from functions.ownpilot.core.entry import Given, Shown
 from functions.ownpilot.core.owner import Owner, routes_for
@@ -93,7 +93,7 @@ class ContextReset(Given):
     clear_all: bool = False
 
 
-def _shown(answer: Answer) -> ChatAnswer:
+def _shown(answer: TurnAnswer) -> ChatAnswer:
     return ChatAnswer.model_validate({
         "id": answer.id, "conversation_id": answer.conversation_id, "message": answer.text, "response": answer.text,
         "model": answer.model, "tool_calls": answer.calls or None, "usage": {
@@ -110,7 +110,7 @@ def _question(body: ChatRequest, request: Request) -> Question:
     )  # fmt: skip
     return Question(
         body.message, body.conversation_id or None, body.agent_id or None, body.provider or "", body.model or "",
-        [Said(each.role, each.content) for each in body.history], body.direct_tools, body.include_tool_list,
+        [EarlierMessage(each.role, each.content) for each in body.history], body.direct_tools, body.include_tool_list,
         body.workspace_id or None, origin=origin,
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """What follows from a message and its answer: memories of what the user has told, and steps of goals that are done."""
 
+import contextlib
 import re
 from typing import Any
 
@@ -7,9 +8,9 @@ from functions.ownpilot.chat.conversations import turns
 from functions.ownpilot.core.goal_steps import OPEN, StepStatus
 from functions.ownpilot.goals import GoalStatus, goals
 from functions.ownpilot.goals.steps import change_step
-from functions.ownpilot.memories import memories
+from functions.ownpilot.memories import memories, remember
 from shared import tables
-from shared.http.errors import BadRequest, Conflict
+from shared.http.errors import BadRequest
 
 IMPORTANCE = 0.7
 SOURCE = "conversation"
@@ -70,13 +71,15 @@ async def ownpilot_after_chat(value: dict[str, Any]) -> None:
         return
     question, answer = turn.messages[0].content, turn.messages[-1].content
     for type_, text in told(question):
+        values: dict[str, Any] = {
+            "type": type_, "content": text, "importance": IMPORTANCE, "source": SOURCE,
+            "sourceId": value["conversation"],
+        }  # fmt: skip
         try:
-            await memories.create(owner, {
-                "type": type_, "content": text, "importance": IMPORTANCE, "source": SOURCE,
-                "sourceId": value["conversation"],
-            })  # fmt: skip
-        except (Conflict, BadRequest):  # it is known already, or there is no room
-            continue
+            await memories.collection.of(owner).find("fingerprint", memories.make(owner, values).fingerprint)
+        except tables.RecordNotFound:  # it is new
+            with contextlib.suppress(BadRequest):  # there is no room
+                await remember(owner, values)
     if _DONE.search(answer):
         await _complete_steps(owner, answer)
 

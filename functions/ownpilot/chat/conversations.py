@@ -20,8 +20,8 @@ TITLE = 50
 MESSAGES_OF_TURN = 2
 """What a turn adds to a conversation: the message of the user, and an answer or an error."""
 
-LONGEST_TURN = timedelta(minutes=15)
-"""How long a turn may run; after that it counts as interrupted."""
+LEASE = timedelta(minutes=2)
+"""For how long a turn counts as running, unless it renews this; after that it was interrupted."""
 
 INTERRUPTED = "The answer was interrupted and did not arrive."
 
@@ -55,27 +55,28 @@ class TurnStatus(StrEnum):
     STOPPED = "stopped"
 
 
-class Turn(Entry):
+class ChatTurn(Entry):
     """A message of the user and what followed from it, in one record: turns side by side never mix their messages.
 
     `exchange` are the messages between the question and the answer as the model saw them: its calls of tools and their
-    results.
+    results. A turn that runs is known to be alive `until` then.
     """
 
     status: TurnStatus = TurnStatus.RUNNING
     messages: list[ChatMessage] = []
     exchange: list[dict[str, Any]] = []
+    until: Moment = Field(default_factory=lambda: datetime.now(UTC) + LEASE)
 
     def is_running(self, now: datetime) -> bool:
-        """Whether it has not ended. One that should have ended long ago was interrupted."""
-        return self.status is TurnStatus.RUNNING and now - self.created_at < LONGEST_TURN
+        """Whether it is going on. One that has not ended, and whose host has died, was interrupted."""
+        return self.status is TurnStatus.RUNNING and now < self.until
 
     def shown(self, now: datetime) -> list[ChatMessage]:
         """Return its messages; those of an interrupted turn end with an error."""
         if self.status is not TurnStatus.RUNNING or self.is_running(now):
             return self.messages
         error = ChatMessage(
-            id=Turn.derived_id(self.created_at, self.id), role="assistant", content=INTERRUPTED, is_error=True,
+            id=ChatTurn.derived_id(self.created_at, self.id), role="assistant", content=INTERRUPTED, is_error=True,
             created_at=self.created_at,
         )  # fmt: skip
         return [*self.messages, error]
@@ -116,7 +117,7 @@ conversations = Collection(
     orders=[("is_archived", "updated_at"), ("is_archived", "agent_id", "updated_at")],
     view=[name for name in Conversation.model_fields if name not in ("id", "system_prompt")],
 )
-turns = Collection("OwnpilotTurns", Turn, plain=True)
+turns = Collection("OwnpilotTurns", ChatTurn, plain=True)
 """The partition of a turn is its conversation."""
 
 pointers = Collection("OwnpilotPointers", Pointer, plain=True)
@@ -170,11 +171,14 @@ async def point(owner: str, partner: Partner, conversation_id: str) -> str:
     return (await pointers.of(owner).insert(pointer)).conversation_id  # that of another one, if one is stored already
 
 
-async def begin(owner: str, conversation: Conversation, question: str) -> tuple[Conversation, Turn]:
+async def begin(owner: str, conversation: Conversation, question: str) -> tuple[Conversation, ChatTurn]:
     """Store the user's message, and count it with the answer that is to come. `RecordNotFound`. 2 writes at once."""
-    turn = Turn(user_id=owner, messages=[ChatMessage(role="user", content=question)])
-    counted = conversations.of(owner).update(conversation, lambda it: it.add(question, MESSAGES_OF_TURN))
-    return await asyncio.gather(counted, turns.of(conversation.id).insert(turn))
+    turn = ChatTurn(user_id=owner, messages=[ChatMessage(role="user", content=question)])
+    counted, stored = await asyncio.gather(
+        conversations.of(owner).update(conversation, lambda it: it.add(question, MESSAGES_OF_TURN)),
+        turns.of(conversation.id).insert(turn),
+    )
+    return counted, stored
 
 
 async def begin_conversation(
@@ -186,7 +190,7 @@ async def begin_conversation(
     *,
     agent_name: str | None,
     system_prompt: str,
-) -> tuple[Conversation, Turn]:
+) -> tuple[Conversation, ChatTurn]:
     """Store a new conversation with the user's message; it becomes the current one. `seed` are messages before it.
 
     Of two requests that do this at once, both get the same conversation. `pointed` is the id to which the pointer
@@ -194,14 +198,14 @@ async def begin_conversation(
     """
     made = Conversation.new_id()
     id_ = pointed or await point(owner, partner, made)
-    before = [Turn(user_id=owner, status=TurnStatus.SEED, messages=seed)] if seed and id_ == made else []
-    turn = Turn(user_id=owner, messages=[ChatMessage(role="user", content=question)])
+    before = [ChatTurn(user_id=owner, status=TurnStatus.SEED, messages=seed)] if seed and id_ == made else []
+    turn = ChatTurn(user_id=owner, messages=[ChatMessage(role="user", content=question)])
     new = Conversation(
         id=id_, user_id=owner, agent_name=agent_name, system_prompt=system_prompt, **partner._asdict()
     )  # its time is that of its id: two requests store the same record
     count = MESSAGES_OF_TURN + sum(len(each.messages) for each in before)
-    stored, *_ = await asyncio.gather(
-        _store(new, question, count), *(turns.of(id_).insert(each) for each in [*before, turn])
+    stored, _ = await asyncio.gather(
+        _store(new, question, count), asyncio.gather(*(turns.of(id_).insert(each) for each in [*before, turn]))
     )
     return stored, turn
 

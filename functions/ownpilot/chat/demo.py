@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from functions.ownpilot.chat.streaming import done_of
 from functions.ownpilot.chat.trace import Trace
-from functions.ownpilot.chat.turn import Answer
+from functions.ownpilot.chat.turn import TurnAnswer
 from functions.ownpilot.core.catalogue.resolve import view_of
 from functions.ownpilot.core.settings_store import key_holders
 from shared.http.sse import frame
@@ -32,7 +32,7 @@ async def is_demo(owner: str) -> bool:
     return True
 
 
-def demo_answer(message: str) -> Answer:
+def demo_answer(message: str) -> TurnAnswer:
     """Return the answer to a message. Nothing of it is stored."""
     text = TEXT.format(message=message if len(message) <= QUOTED else f"{message[:QUOTED]}...")
     trace = Trace().shown(
@@ -40,7 +40,7 @@ def demo_answer(message: str) -> Answer:
         {"status": 200, "contentLength": len(text), "finishReason": "stop"},
     )
     usage = {"promptTokens": 0, "completionTokens": 0, "totalTokens": 0}
-    return Answer(new_id(), CONVERSATION, text, MODEL, "stop", [], usage, trace)
+    return TurnAnswer(new_id(), CONVERSATION, text, MODEL, "stop", [], usage, trace)
 
 
 async def demo_frames(message: str) -> AsyncIterator[bytes]:

@@ -8,12 +8,12 @@ from typing import Any
 
 from functions.ownpilot.chat.after import has_work
 from functions.ownpilot.chat.context import Block, packed
-from functions.ownpilot.chat.conversations import ChatMessage, Turn, TurnStatus, turns
+from functions.ownpilot.chat.conversations import LEASE, ChatMessage, ChatTurn, TurnStatus, turns
 from functions.ownpilot.chat.logs import ChatLog, logs
 from functions.ownpilot.chat.question import Prepared
 from functions.ownpilot.core.audit_log import AuditOutcome, Severity, Subject, record_event
 from functions.ownpilot.core.debug_log import DebugType, record_debug
-from functions.ownpilot.core.prices import price_of
+from functions.ownpilot.core.prices import price_in
 from functions.ownpilot.core.usage import record_usage
 from shared import tables
 from shared.deferred import defer
@@ -70,6 +70,20 @@ async def finish(turn: Prepared, ending: Ending, answer_id: str) -> None:
         raise stored
 
 
+async def keep_alive(turn: Prepared) -> None:
+    """Renew what says that a turn is running, until this is cancelled."""
+
+    def renew(stored: ChatTurn) -> None:
+        stored.until = datetime.now(UTC) + LEASE
+
+    while True:
+        await asyncio.sleep(LEASE.total_seconds() / 3)
+        try:
+            await turns.of(turn.conversation.id).update(turn.turn.id, renew)
+        except (tables.RecordNotFound, tables.StorageUnavailable):
+            log.info("the turn %s could not be kept alive", turn.turn.id)
+
+
 async def _store(turn: Prepared, ending: Ending, answer_id: str) -> None:
     answer = ChatMessage(
         id=answer_id, role="assistant", content=ending.text or ending.error or "", provider=turn.target.provider,
@@ -77,7 +91,7 @@ async def _store(turn: Prepared, ending: Ending, answer_id: str) -> None:
         is_error=ending.status is TurnStatus.FAILED,
     )  # fmt: skip
 
-    def end(stored: Turn) -> None:
+    def end(stored: ChatTurn) -> None:
         stored.status = ending.status
         stored.messages = [*stored.messages[:1], answer]
         stored.exchange = [packed(message) for block in ending.exchange for message in block]
@@ -110,10 +124,10 @@ async def _log(turn: Prepared, ending: Ending) -> None:
 
 
 async def _use(turn: Prepared, ending: Ending) -> None:
-    price = await price_of(turn.owner.id, turn.target.provider, turn.model)
+    spent = sum(call["duration"] for call in turn.trace.model_calls)
     await record_usage(
-        turn.owner.id, turn.target.provider, turn.model, price=price, input_tokens=ending.input_tokens,
-        output_tokens=ending.output_tokens, latency_ms=sum(call["duration"] for call in turn.trace.model_calls),
+        turn.owner.id, turn.target.provider, turn.model, price=price_in(turn.target.model),
+        input_tokens=ending.input_tokens, output_tokens=ending.output_tokens, latency_ms=spent,
         session_id=turn.conversation.id, error=ending.error,
     )  # fmt: skip
 

@@ -8,9 +8,9 @@ from typing import Any
 from functions.ownpilot.chat.context import Block, check_fits, room_of, unpacked
 from functions.ownpilot.chat.conversations import (
     ChatMessage,
+    ChatTurn,
     Conversation,
     Partner,
-    Turn,
     TurnStatus,
     begin,
     begin_conversation,
@@ -139,9 +139,9 @@ async def _agent(owner: str, question: Question, conversation: Conversation | No
         return None
 
 
-async def _past(conversation_id: str) -> list[Turn]:
+async def _past(conversation_id: str) -> list[ChatTurn]:
     """Return the newest turns that have ended, the newest first."""
-    now, found = datetime.now(UTC), list[Turn]()
+    now, found = datetime.now(UTC), list[ChatTurn]()
     async for turn in turns.of(conversation_id).scan():
         if not turn.is_running(now):
             found.append(turn)
@@ -150,7 +150,7 @@ async def _past(conversation_id: str) -> list[Turn]:
     return found
 
 
-def _block(turn: Turn) -> Block:
+def _block(turn: ChatTurn) -> Block:
     """Return a turn of the past as the model sees it: what was said, with an end where none was reached."""
     said = [Message(each.role, each.content) for each in turn.messages]
     if turn.status is TurnStatus.SEED:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from functions.ownpilot.chat.context import Block
-from functions.ownpilot.chat.conversations import Conversation, Partner, Turn
+from functions.ownpilot.chat.conversations import ChatTurn, Conversation, Partner
 from functions.ownpilot.chat.trace import Trace
 from functions.ownpilot.core.agent_store import MOST_TOOL_CALLS, MOST_TURNS, Agent
 from functions.ownpilot.core.catalogue.resolve import Target
@@ -13,7 +13,7 @@ from functions.ownpilot.core.llm import Message, ToolSchema
 from functions.ownpilot.core.owner import Person
 
 
-class Said(NamedTuple):
+class EarlierMessage(NamedTuple):
     """A message of a conversation that the client kept itself."""
 
     role: Literal["user", "assistant"]
@@ -43,7 +43,7 @@ class Question:
     agent_id: str | None = None
     provider: str = ""
     model: str = ""
-    history: Sequence[Said] = ()
+    history: Sequence[EarlierMessage] = ()
     direct_tools: Sequence[str] = ()
     include_tool_list: bool = False
     workspace_id: str | None = None
@@ -60,7 +60,7 @@ class Prepared:
     target: Target
     agent: Agent | None
     conversation: Conversation
-    turn: Turn
+    turn: ChatTurn
     system: Message
     asked: Message
     past: Sequence[Block]
@@ -95,4 +95,4 @@ class Talk:
     partner: Partner
     pointed: str | None
     conversation: Conversation | None
-    past: list[Turn] = field(default_factory=list[Turn])
+    past: list[ChatTurn] = field(default_factory=list[ChatTurn])

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 from functions.ownpilot.chat.question import Prepared
-from functions.ownpilot.chat.turn import Answer, Emit, run
+from functions.ownpilot.chat.turn import Emit, TurnAnswer, run
 from shared.http.errors import HANDLED, api_error
 from shared.http.sse import frame
 
@@ -21,7 +21,7 @@ WAITING = 100
 """Events that may wait for a slow client; then the model waits too."""
 
 Event = tuple[str, dict[str, Any]]
-Beginning = Callable[[Emit], Coroutine[Any, Any, Answer]]
+Beginning = Callable[[Emit], Coroutine[Any, Any, TurnAnswer]]
 """Starts a turn, which tells its argument what happens."""
 
 
@@ -31,7 +31,7 @@ async def frames(turn: Prepared, *, silence: float = SILENCE) -> AsyncGenerator[
         yield HEARTBEAT if event is None else frame(*event)
 
 
-async def events(begin: Beginning, *, silence: float) -> AsyncIterator[Event | None]:
+async def events(begin: Beginning, *, silence: float) -> AsyncGenerator[Event | None]:
     """Yield the events of what `begin` starts, the last one for its result; None after each time of `silence`.
 
     It runs in a task of its own: when the reader is cancelled, it is cancelled too and can still write what it has.
@@ -67,7 +67,7 @@ _ending: set[asyncio.Task[None]] = set()
 """Turns whose clients have left, while they write what they have."""
 
 
-async def _last(answer: Coroutine[Any, Any, Answer]) -> Event:
+async def _last(answer: Coroutine[Any, Any, TurnAnswer]) -> Event:
     """Return the event that tells how a turn has ended."""
     try:
         return "done", done_of(await answer)
@@ -78,7 +78,7 @@ async def _last(answer: Coroutine[Any, Any, Answer]) -> Event:
         return "error", {"error": "Internal server error"}
 
 
-def done_of(answer: Answer) -> dict[str, Any]:
+def done_of(answer: TurnAnswer) -> dict[str, Any]:
     """Return the data of the last event."""
     return {
         "id": answer.id, "conversationId": answer.conversation_id, "done": True, "finishReason": answer.finish_reason,

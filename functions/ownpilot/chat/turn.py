@@ -10,7 +10,7 @@ from typing import Any
 
 from functions.ownpilot.chat.context import Block, fitted
 from functions.ownpilot.chat.conversations import TurnStatus
-from functions.ownpilot.chat.effects import Ending, finish
+from functions.ownpilot.chat.effects import Ending, finish, keep_alive
 from functions.ownpilot.chat.preparing import prepare
 from functions.ownpilot.chat.question import Prepared, Question
 from functions.ownpilot.chat.trace import json_object, milliseconds_since, preview
@@ -36,7 +36,7 @@ Emit = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class TurnAnswer:
     """What came of a turn."""
 
     id: str
@@ -71,7 +71,7 @@ class _Progress:
     output_tokens: int = 0
 
 
-async def take_turn(owner: Person, question: Question, *, seconds: float | None = SYNC_SECONDS) -> Answer:
+async def take_turn(owner: Person, question: Question, *, seconds: float | None = SYNC_SECONDS) -> TurnAnswer:
     """Ask the assistant, and return its whole answer. The errors of `prepare`, and `TurnFailed`.
 
     After `seconds` the answer ends as it is, and says so.
@@ -83,7 +83,9 @@ async def _nobody(event: str, data: dict[str, Any]) -> None:
     """Hear of an event that nobody waits for."""
 
 
-async def run(turn: Prepared, emit: Emit = _nobody, *, stream: bool = False, seconds: float | None = None) -> Answer:
+async def run(
+    turn: Prepared, emit: Emit = _nobody, *, stream: bool = False, seconds: float | None = None
+) -> TurnAnswer:
     """Carry out a turn that was prepared; `emit` hears of all events but the last one, which the caller sends.
 
     Whatever happens, what was said is written down before this returns or raises: also when the task is cancelled,
@@ -96,9 +98,10 @@ class _Run:
     def __init__(self, turn: Prepared, emit: Emit, *, stream: bool):
         self.turn, self.emit, self.stream, self.so_far = turn, emit, stream, _Progress()
 
-    async def run(self, seconds: float | None) -> Answer:
+    async def run(self, seconds: float | None) -> TurnAnswer:
         so_far = self.so_far
         error: str | None = None
+        alive = asyncio.create_task(keep_alive(self.turn))
         try:
             async with asyncio.timeout(seconds):
                 await self._converse()
@@ -116,12 +119,14 @@ class _Run:
         except Exception:
             await finish(self.turn, self._ending(TurnStatus.FAILED, "Internal server error"), so_far.answer_id)
             raise
+        finally:
+            alive.cancel()
         ending = self._ending(TurnStatus.DONE if error is None else TurnStatus.FAILED, error)
         # Also when the client leaves now, all of it is written.
         await asyncio.shield(asyncio.ensure_future(finish(self.turn, ending, so_far.answer_id)))
         if error is not None:
             raise TurnFailed(error)
-        return Answer(
+        return TurnAnswer(
             so_far.answer_id, self.turn.conversation.id, so_far.text, self.turn.model, so_far.finish_reason,
             so_far.calls, ending.usage, ending.trace,
         )  # fmt: skip

@@ -214,6 +214,7 @@ class OwnPilotDescription(Description):
         return {"message": "m", "provider": self.ids["local-providers"], "model": CHAT_MODEL}
 
     async def _make_conversation(self) -> str:
+        await self.client.post("/chat/reset-context", clearAll=True)
         return (await self.client.post("/chat", **self._message()))["conversationId"]
 
     async def _make_override(self) -> str:

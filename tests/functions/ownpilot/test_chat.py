@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from functions.ownpilot.chat.conversations import INTERRUPTED, LONGEST_TURN, ChatMessage, Turn, conversations, turns
+from functions.ownpilot.chat.conversations import INTERRUPTED, ChatMessage, ChatTurn, turns
 from infra.local.environment import Environment
 from shared import deferred
 from tests.support.ownpilot import MODEL, Chatting, OwnPilot, chatting, refused, script
@@ -173,11 +173,14 @@ class TestConversations:
 
     async def test_an_interrupted_turn_is_shown_as_an_error_and_the_next_one_works(self, me: Chatting):
         id_ = (await me.say("first"))["conversationId"]
-        stored = (await conversations.of(me.user).get(id_)).created_at - LONGEST_TURN
-        lost = Turn(user_id=me.user, created_at=stored, messages=[ChatMessage(role="user", content="lost")])
+        lost = ChatTurn(user_id=me.user, messages=[ChatMessage(role="user", content="lost")])
         await turns.of(id_).insert(lost)
+        running = (await me.get(f"/chat/history/{id_}"))["messages"]
+        assert [each["content"] for each in running] == ["first", "You said: first", "lost"]
+        await turns.of(id_).update(lost.id, lambda it: setattr(it, "until", it.created_at))
         messages = (await me.get(f"/chat/history/{id_}"))["messages"]
-        assert [(each["content"], each["isError"]) for each in messages[:2]] == [("lost", False), (INTERRUPTED, True)]
+        assert messages[:3] == running
+        assert (messages[3]["role"], messages[3]["content"], messages[3]["isError"]) == ("assistant", INTERRUPTED, True)
         assert (await me.say("next"))["message"] == "You said: next"
 
 
@@ -247,8 +250,9 @@ class TestDemo:
 
 class TestAfterwards:
     async def test_what_the_user_tells_is_remembered_once(self, me: Chatting):
-        for _ in range(2):
-            answer = await me.say("My name is Ann Lee. I live in Oslo, and I like strong tea.")
+        said = "My name is Ann Lee. I live in Oslo, and I like strong tea."
+        answer = await me.say(said)
+        await me.say(said)  # all of it is known by then, or about to be
         found: list[Any] = []
         for _ in range(300):
             if len(found := (await me.get("/memories"))["memories"]) == 3:

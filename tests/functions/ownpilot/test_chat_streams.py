@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from functions.ownpilot.chat.streaming import HEARTBEAT, events
-from functions.ownpilot.chat.turn import Answer, Emit
+from functions.ownpilot.chat.turn import Emit, TurnAnswer
 from infra.local.environment import Environment
 from shared.http.errors import BadRequest
 from tests.support.ownpilot import BASE, MODEL, Chatting, chatting, script
@@ -128,7 +128,7 @@ class TestReader:
     """The reader of a turn, with turns that only wait."""
 
     async def test_silence_is_filled_with_comments(self):
-        async def slow(emit: Emit) -> Answer:
+        async def slow(emit: Emit) -> TurnAnswer:
             await asyncio.sleep(0.3)
             raise BadRequest("no")
 
@@ -137,7 +137,7 @@ class TestReader:
         assert HEARTBEAT.startswith(b":") and HEARTBEAT.endswith(b"\n\n")
 
     async def test_an_unexpected_failure_is_one_error_without_its_text(self):
-        async def broken(emit: Emit) -> Answer:
+        async def broken(emit: Emit) -> TurnAnswer:
             raise RuntimeError("secret")
 
         assert [event async for event in events(broken, silence=1)] == [("error", {"error": "Internal server error"})]
@@ -145,7 +145,7 @@ class TestReader:
     async def test_a_reader_that_leaves_ends_the_turn_which_can_still_write(self):
         written = asyncio.Event()
 
-        async def endless(emit: Emit) -> Answer:
+        async def endless(emit: Emit) -> TurnAnswer:
             try:
                 while True:
                     await emit("chunk", {})
