@@ -1,5 +1,6 @@
 """The composition root: every API and trigger of this app, each route a Function of its own."""
 
+import gc
 from importlib import import_module
 
 import azure.durable_functions as df
@@ -12,5 +13,8 @@ from shared.storage import connect
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 connect()
 
+gc.disable()  # what is imported stays, so a search for garbage in it would only make the start longer
 for name in ("home", "jobs", "realtime", "maintenance", *settings().apis.split(",")):
     add_slice(app, name.strip(), import_module(f"functions.{name.strip()}").SLICE)
+gc.freeze()
+gc.enable()

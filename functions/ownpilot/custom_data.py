@@ -16,7 +16,14 @@ from functions.ownpilot.core.custom_records import (
     record_of,
     search_records,
 )
-from functions.ownpilot.core.custom_tables import Column, CustomTable, NewTable, create_table, custom_tables, table_of
+from functions.ownpilot.core.custom_tables import (
+    CustomColumn,
+    CustomTable,
+    NewTable,
+    create_table,
+    custom_tables,
+    table_of,
+)
 from functions.ownpilot.core.entry import Given, Moment, Shown
 from functions.ownpilot.core.owner import Owner, routes_for
 from shared.http.bodies import example
@@ -37,8 +44,8 @@ class TableShown(Shown):
     id: str
     name: str
     display_name: str
-    description: str | None
-    columns: list[Column]
+    description: str | None = None
+    columns: list[CustomColumn]
     created_at: Moment
     updated_at: Moment
 
@@ -53,7 +60,7 @@ class TableStats(Shown):
     """How many records a table has, and when the newest one was added."""
 
     record_count: int
-    last_record: Moment | None
+    last_record: Moment | None = None
 
 
 class TableDetails(TableShown):
@@ -80,7 +87,7 @@ class RecordShown(Shown):
     updated_at: Moment
 
 
-class Records(Shown):
+class CustomRecords(Shown):
     """Part of the records of a table; `total` is the number of all that match."""
 
     records: list[RecordShown]
@@ -141,7 +148,7 @@ async def delete_custom_table(table: str, owner: Owner) -> Deleted:
     return Deleted()
 
 
-@routes.get("/tables/{table}/records", response_model=Records)
+@routes.get("/tables/{table}/records", response_model=CustomRecords)
 async def list_custom_records(
     table: str,
     owner: Owner,

@@ -195,7 +195,12 @@ class Boosted(Shown):
     message: str
 
 
-@routes.post("", status_code=201, response_model_exclude_none=True)
+@routes.post(
+    "",
+    status_code=201,
+    responses={200: {"model": Remembered, "description": "The memory was known already"}},
+    response_model_exclude_none=True,
+)
 async def create_memory(body: NewMemory, owner: Owner, response: Response) -> Remembered:
     """Store a memory. One with the same type and content becomes more important instead, and is answered with 200."""
     memory, is_new = await remember(owner.id, body)

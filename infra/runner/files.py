@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from http11 import Connection
+from http11 import HttpConnection
 from push import JobApi
 
 MAX_FILES = 1000  # files that are uploaded
@@ -143,7 +143,7 @@ def put(path: Path, name: str, api: JobApi, kind: str | None = None) -> dict[str
         target = urlsplit(place["url"])
         for pause in (0.2, 1, None):
             digest = hashlib.sha256()
-            connection = Connection(target.scheme, target.netloc)
+            connection = HttpConnection(target.scheme, target.netloc)
             try:
                 file.seek(0)
                 response = connection.request(

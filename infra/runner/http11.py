@@ -17,7 +17,7 @@ class HttpError(OSError):
     """The answer is not one of HTTP/1.1, or it was cut off."""
 
 
-class Connection:
+class HttpConnection:
     """A connection to a server, opened by the first request, and again after the server or an error has closed it.
 
     The answer to a request must be read to its end before the next request.
@@ -74,7 +74,7 @@ class Connection:
 class Response:
     """An answer: its `status`, and its body by `read`."""
 
-    def __init__(self, connection: Connection, file: Any):
+    def __init__(self, connection: HttpConnection, file: Any):
         self._connection, self._file = connection, file
         version, self.status, fields = self._head()
         while 100 <= self.status < 200:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from http11 import Connection
+from http11 import HttpConnection
 from order import AGES  # pyright: ignore[reportMissingImports] - see runner
 
 BATCH = 1024 * 1024  # bytes of one push
@@ -34,7 +34,7 @@ class JobApi:
 
     def __init__(self, url: str, token: str):
         self._url, self._token = urlsplit(url), token
-        self._connection = Connection(self._url.scheme, self._url.netloc)
+        self._connection = HttpConnection(self._url.scheme, self._url.netloc)
 
     def post(
         self,

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from capture import Capture
 from files import MAX_TEXT, Kept, keep, read_report, readable
-from http11 import Connection
+from http11 import HttpConnection
 from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
 from push import PATIENCE, QUIET, TOGETHER, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
@@ -147,7 +147,7 @@ def fetch(inputs: list[InputFile], directory: Path) -> None:
 def download(url: str, target: Path) -> None:
     """Write what a URL returns to a file. `OSError` when it is not returned as a whole."""
     place = urlsplit(url)
-    connection = Connection(place.scheme, place.netloc)
+    connection = HttpConnection(place.scheme, place.netloc)
     with contextlib.closing(connection), target.open("wb") as file:
         response = connection.request("GET", f"{place.path}?{place.query}")
         if response.status != 200:

@@ -24,7 +24,7 @@ BeforeDelete = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass
-class Kept:
+class KeptCount:
     """How many records an owner has, as far as this instance knows."""
 
     records: int
@@ -51,7 +51,7 @@ class Resource(Generic[R]):
         self.routes, self.collection = routes, collection
         self.shapes, self._search, self._order, self._settle = shapes, search, tuple(order), settle
         self._before_delete, self._taken = before_delete, taken
-        self._kept: RecentValues[str, Kept] = RecentValues(seconds=60)
+        self._kept: RecentValues[str, KeptCount] = RecentValues(seconds=60)
         # Instances count apart, so there may be more records than one of them allows; a list must still show them.
         collection.max_records = max(collection.max_records, 2 * settings().max_records)
 
@@ -100,7 +100,7 @@ class Resource(Generic[R]):
         self._settle(record)
         return record
 
-    async def admit(self, owner: str) -> Kept:
+    async def admit(self, owner: str) -> KeptCount:
         """Return how many records an owner has, when one more may be stored. They are counted once a minute.
 
         `BadRequest` LIMIT_REACHED when there are `RUNYARD_MAX_RECORDS` of them.
@@ -155,8 +155,8 @@ class Resource(Generic[R]):
                 raise
             raise Conflict(self._taken) from error
 
-    async def _count(self, owner: str) -> Kept:
-        return Kept(await self.collection.of(owner).count())
+    async def _count(self, owner: str) -> KeptCount:
+        return KeptCount(await self.collection.of(owner).count())
 
 
 def checked(model: type[B], values: Mapping[str, Any] | B) -> B:

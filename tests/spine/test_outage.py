@@ -19,7 +19,7 @@ from shared.jobs import ARTIFACTS
 from tests.support.contract import Description, descriptions
 from tests.support.environments import connected
 from tests.support.gateway import Gateway, register
-from tests.support.values import SHORT_CLOCKS, UNLIMITED
+from tests.support.values import SHORT_CLOCKS, UNKNOWN, UNLIMITED
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.long
@@ -137,9 +137,17 @@ ALIVE = "/gateway/health/live"
 
 WITHOUT_STORAGE = re.compile(
     r"/(gateway/(health/live|api/models.*|api/system/info)|anymind/(health|api/v1/auth/me)|dev8/(health|live)"
-    r"|ownpilot/((api/v1/)?health(/live|/sandbox)?|api/v1/settings/data-info)|\w+(/(docs.*|openapi.json|ws|realtime)?)?)"
+    r"|ownpilot/((api/v1/)?health(/live|/sandbox)?|api/v1/settings/data-info"
+    r"|api/v1/(local-providers/templates|model-configs/capabilities/list|models/sync/providers)"
+    rf"|api/v1/(expenses|habits|captures|goals|profile|media-settings)/{UNKNOWN}(/\w+)?"
+    rf"|api/v1/custom-data/(tables/{UNKNOWN}/)?(records/{UNKNOWN}|search))"
+    r"|\w+(/(docs.*|openapi.json|ws|realtime)?)?)"
 )
-"""Routes that read nothing from storage but the caller's key, which may be known."""
+"""Routes that read nothing from storage but the caller's key, which may be known.
+
+An id of another form than a record's, a category or a capability that does not exist, and a search without a text are
+refused without a look.
+"""
 
 
 async def timed(http: httpx.AsyncClient, method: str, path: str, **given: Any) -> tuple[httpx.Response, float]:

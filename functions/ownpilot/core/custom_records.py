@@ -13,7 +13,7 @@ from shared.deferred import defer
 from shared.tables import Collection, Page
 from shared.tables.page import Place
 
-SLICE = 300
+TURN = 300
 """Seconds after which the deletion of records is continued in another call: no Function runs longer than 600."""
 
 _READ = 999
@@ -115,7 +115,7 @@ async def delete_table(owner: str, table: str) -> None:
     """
     found = await table_of(owner, table)
     value = {"user": owner, "table": found.id}
-    await defer("ownpilot.clear_custom_table", value, item_id=found.id, delay=2)
+    await defer("ownpilot.clear_custom_table", value, item_id=found.id, delay=1)
     with contextlib.suppress(tables.RecordNotFound):  # the deferred work was faster
         await custom_tables.of(owner).delete(found.id)
 
@@ -126,7 +126,7 @@ async def clear_custom_table(value: dict[str, str]) -> None:
     with contextlib.suppress(tables.RecordNotFound):
         await custom_tables.of(user).delete(table)
     try:
-        async with asyncio.timeout(SLICE):
+        async with asyncio.timeout(TURN):
             await custom_records.of(user).clear({"table_id": table})
     except TimeoutError:
         await defer("ownpilot.clear_custom_table", value)

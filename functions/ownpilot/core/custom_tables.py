@@ -48,7 +48,7 @@ _WANTED = {
 Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(not_blank)]
 
 
-class Column(BaseModel):
+class CustomColumn(BaseModel):
     """A column; a new record without a value for it gets the default value."""
 
     model_config = CAMEL
@@ -94,7 +94,7 @@ class CustomTable(Entry, prefix="table_"):
     name: str
     display_name: str
     description: str | None = None
-    columns: list[Column]
+    columns: list[CustomColumn]
 
     def data(self, given: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the data of a record: the given values over those before, or over the defaults for a new record.
@@ -120,7 +120,7 @@ class CustomTable(Entry, prefix="table_"):
         return {name: self.value(columns[name], value, "filter") for name, value in given.items()}
 
     @staticmethod
-    def value(column: Column, given: Any, where: str = "data") -> Any:
+    def value(column: CustomColumn, given: Any, where: str = "data") -> Any:
         """Return a value of a column as it is stored. `InvalidRequest` names the place in the request."""
         try:
             return None if given is None else column.accept(given)
@@ -133,7 +133,7 @@ class CustomTable(Entry, prefix="table_"):
 custom_tables = Collection("OwnpilotTables", CustomTable, plain=True, unique=["name"])
 
 
-def _differ(columns: list[Column]) -> list[Column]:
+def _differ(columns: list[CustomColumn]) -> list[CustomColumn]:
     """ValueError when two columns have the same name."""
     names = Counter(column.name for column in columns)
     if repeated := [name for name, times in names.items() if times > 1]:
@@ -153,7 +153,7 @@ class NewTable(Given):
     name: Annotated[Name, AfterValidator(name_of)]
     display_name: Name
     description: str | None = None
-    columns: Annotated[list[Column], Field(min_length=1, max_length=MAX_COLUMNS), AfterValidator(_differ)]
+    columns: Annotated[list[CustomColumn], Field(min_length=1, max_length=MAX_COLUMNS), AfterValidator(_differ)]
 
 
 async def create_table(owner: str, values: Mapping[str, Any] | NewTable) -> CustomTable:

@@ -128,7 +128,9 @@ async def discover_models(provider_id: str, owner: Owner) -> Discovery:
     found = await discover(provider.base_url, await api_key_of(owner.id, provider))
     new = [each for each in found.models if each not in provider.models]
     await rows.add_models(owner.id, provider_id, new, DISCOVERED)
-    shown = [DiscoveredModel(model_id=each, display_name=each, is_new=each in new) for each in found.models]
+    shown = [
+        DiscoveredModel(model_id=each, display_name=each, is_new=each not in provider.models) for each in found.models
+    ]
     return Discovery(
         provider=provider.id, provider_name=provider.name, source_url=found.url, models=shown, new_models=len(new),
         existing_models=len(shown) - len(new),

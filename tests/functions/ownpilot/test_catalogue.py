@@ -423,6 +423,15 @@ asyncio.run(sync.apply("someone"))
         assert await has(me, name, "openai") == [True, True]
 
     @pytest.mark.usefixtures("app")
+    async def test_a_sync_keeps_what_another_instance_has_just_synced(self, me: OwnPilot, models_dev: Any):
+        await stored.current()
+        await models_dev(document(first={}, second={}))
+        await me.post("/models/sync", providers=["first"])
+        await sync.apply(me.user, ["second"])
+        stored.forget()
+        assert {"first", "second"} <= (await stored.current()).providers.keys()
+
+    @pytest.mark.usefixtures("app")
     async def test_another_instance_sees_the_new_one_within_a_minute(
         self, me: OwnPilot, models_dev: Any, monkeypatch: pytest.MonkeyPatch
     ):

@@ -369,15 +369,15 @@ class TestDeletion:
     async def test_an_interrupted_deletion_of_many_records_is_continued(
         self, monkeypatch: pytest.MonkeyPatch, orders: list[dict[str, str]]
     ):
-        table = await new_table("many", 120)
+        table = await new_table("many", 30)
         other = await create_table(
             "many", {"name": "o", "displayName": "O", "columns": [{"name": "n", "type": "text"}]}
         )
         await add_record("many", other, {"n": "stays"})
-        monkeypatch.setattr(records, "SLICE", 0)
+        monkeypatch.setattr(records, "TURN", 0)
         await clear_custom_table({"user": "many", "table": table.id})
-        assert await self.left("many", table) == 120 and orders == [{"user": "many", "table": table.id}]
-        monkeypatch.setattr(records, "SLICE", 60)
+        assert await self.left("many", table) == 30 and orders == [{"user": "many", "table": table.id}]
+        monkeypatch.setattr(records, "TURN", 60)
         await clear_custom_table(orders[0])
         assert (await self.left("many", table), await self.left("many", other), len(orders)) == (0, 1, 1)
 

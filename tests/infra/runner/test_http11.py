@@ -47,7 +47,7 @@ class Server:
 @contextmanager
 def connected(*answers: bytes) -> Iterator[tuple[Any, Server]]:
     server = Server([*answers])
-    connection = http11.Connection("http", server.netloc)
+    connection = http11.HttpConnection("http", server.netloc)
     yield connection, server
     connection.close()
 
@@ -139,4 +139,4 @@ def test_nobody_who_listens_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as closed:
         netloc = f"127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(OSError):
-        http11.Connection("http", netloc).request("GET", "/")
+        http11.HttpConnection("http", netloc).request("GET", "/")

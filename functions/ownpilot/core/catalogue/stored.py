@@ -30,8 +30,10 @@ _held = _Held()
 _looked: RecentValues[str, Catalogue] = RecentValues(seconds=LOOK_SECONDS, most=1)
 
 
-async def current() -> Catalogue:
-    """Return the catalogue in use. 1 call to the blob a minute, and another one when it has changed."""
+async def current(*, fresh: bool = False) -> Catalogue:
+    """Return the catalogue in use. 1 call to the blob a minute, or now if `fresh`; another one when it has changed."""
+    if fresh:
+        forget()
     return await _looked.get(BLOB, _look)
 
 

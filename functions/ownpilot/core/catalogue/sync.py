@@ -15,7 +15,7 @@ from shared.settings import settings
 from shared.tables import Collection, Record, StorageUnavailable
 
 LIMIT = 16_000_000
-"""Bytes of the document; it had 3 million in July 2026."""
+"""Bytes of the document, several times what it has."""
 
 SECONDS = 60
 """What a sync may take."""
@@ -104,7 +104,7 @@ async def apply(owner: str, chosen: Sequence[str] | None = None, *, anew: bool =
     async with _alone():
         found = await fetch()
         wanted = [each for each in found.providers if chosen is None or each.id in chosen]
-        before = await stored.current()
+        before = await stored.current(fresh=True)  # another instance may have just synced other providers
         after = (stored.shipped() if anew else before).with_providers(wanted)
         if wanted or anew:
             await stored.replace(after)
