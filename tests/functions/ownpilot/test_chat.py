@@ -252,7 +252,7 @@ class TestAfterwards:
     async def test_what_the_user_tells_is_remembered_once(self, me: Chatting):
         said = "My name is Ann Lee. I live in Oslo, and I like strong tea."
         answer = await me.say(said)
-        await me.say(said)  # all of it is known by then, or about to be
+        await me.say(said)  # the same work again, perhaps at the same moment
         found: list[Any] = []
         for _ in range(300):
             if len(found := (await me.get("/memories"))["memories"]) == 3:
