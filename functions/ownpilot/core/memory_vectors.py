@@ -18,7 +18,7 @@ from functions.ownpilot.core.usage import record_usage
 from functions.ownpilot.core.vector_store import KnownVector, MemoryVector
 from functions.ownpilot.core.vectors import Vector, nearest, packed, vector_of
 from shared.deferred import defer
-from shared.http.errors import ApiError
+from shared.http.errors import ApiError, TooManyRequests
 from shared.recent import RecentValues
 
 log = logging.getLogger(__name__)
@@ -124,10 +124,10 @@ async def refresh(owner: str, memories: Iterable[Meant]) -> bool:
     if part:
         try:
             found = await _embed(owner, way, [each.content for each in part])
-        except ModelRefused as error:
-            if error.status not in _FINAL:
+        except (ModelRefused, TooManyRequests) as error:
+            if isinstance(error, ModelRefused) and error.status not in _FINAL:
                 raise
-            log.warning("a model refuses to make vectors: %d", error.status)
+            log.warning("no vectors are made now: %s", error)
             return False
         made = [
             MemoryVector(
@@ -152,7 +152,6 @@ async def _query_vector(owner: str, name: str, query: str) -> Vector | None:
         way = await _way(owner, name)
         if way is None:
             raise ModelError("the model of vectors cannot be called")
-        await check_budget(owner)
         async with asyncio.timeout(QUERY_SECONDS):
             [values] = await _embed(owner, way, [query])
         return vector_of(values)
@@ -174,11 +173,12 @@ async def _way(owner: str, name: str) -> Target | None:
 
 
 async def _embed(owner: str, way: Target, texts: Sequence[str]) -> list[list[float]]:
-    """Ask for vectors, and write down what was used."""
-    start, tokens, problem = time.monotonic(), 0, None
+    """Ask for vectors, and write down what was used. `TooManyRequests` when the budget is spent."""
+    await check_budget(owner)
+    start, tokens, problem = time.monotonic(), 0, "it took too long"
     try:
         found = await embedded(way, texts)
-        tokens = found.tokens
+        tokens, problem = found.tokens, None
         return found.vectors
     except ModelError as error:
         problem = error.message

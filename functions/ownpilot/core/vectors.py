@@ -25,9 +25,8 @@ class Vector:
 
 def vector_of(values: Sequence[float]) -> Vector:
     """Return a vector of the same direction, its largest number being 127 or -127."""
-    most = max(map(abs, values), default=0.0)
-    factor = 127 / most if most and math.isfinite(most) else 0.0
-    return _vector(array("b", (round(value * factor) if factor else 0 for value in values)))
+    most = max(map(abs, values), default=0.0) if all(map(math.isfinite, values)) else 0.0
+    return _vector(array("b", (round(value / most * 127) if most else 0 for value in values)))
 
 
 def packed(vector: Vector) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bench.figures import Call
 from functions.ownpilot.core.memory_search import merged, ranked
+from functions.ownpilot.core.settings_store import recent
 from functions.ownpilot.memories import Memory, MemoryType, boost, find_memories, memories, recall, remember
 from shared.http.errors import BadRequest, InvalidRequest
 from shared.settings import settings
@@ -206,6 +207,7 @@ class TestMethods:
             (lambda: find_memories("costs", "new"), {"query": 1}),
         ]
         for operation, cost in operations:
+            await recent("costs")  # whether the person has a model of vectors
             counting.reset()
             await operation()
             assert counting.calls == cost
