@@ -73,9 +73,13 @@ async def _find(context: ToolContext, name: str) -> Tool:
 
 
 def _check(found: Tool, arguments: Arguments) -> BaseModel:
-    """Return the arguments as the tool's model has them. `ToolError` says what is wrong, and what the tool takes."""
+    """Return the arguments as the tool's model has them; null is none, as models send it for what they leave out.
+
+    `ToolError` says what is wrong, and what the tool takes.
+    """
+    given = {name: value for name, value in meta.members(arguments).items() if value is not None}
     try:
-        return found.arguments.model_validate(meta.members(arguments))
+        return found.arguments.model_validate(given)
     except ValidationError as error:
         wrong = [
             f"missing required parameter {_place(each)}"

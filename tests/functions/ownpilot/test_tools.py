@@ -9,9 +9,12 @@ import httpx
 import pytest
 from pydantic import Field
 
+from functions.ownpilot import tools
 from functions.ownpilot.core.agent_store import Agent, stored_agents
+from functions.ownpilot.core.owner import Person
 from functions.ownpilot.core.tool_context import ToolContext, ToolError, ToolResult
 from functions.ownpilot.tools import meta, use
+from functions.ownpilot.tools.bodies import Batch
 from functions.ownpilot.tools.categories import CATEGORIES
 from functions.ownpilot.tools.registry import Tool, built_in, members_of, tool
 from functions.ownpilot.tools.schemas import help_of
@@ -20,8 +23,9 @@ from shared.tables import StorageUnavailable
 from shared.tables.client import client
 from tests.support.failing import Failing
 from tests.support.ownpilot import OwnPilot, data_of, refused
+from tests.support.records import Counting
 
-TOOLS = "list_tasks"
+LIST = {"tool": "list_tasks"}
 
 
 async def execute(me: OwnPilot, name: str, **arguments: Any) -> dict[str, Any]:
@@ -125,7 +129,8 @@ class TestExecute:
         ("arguments", "told"),
         [({}, "missing required parameter title"), ({"title": 5}, "title: "),
          ({"title": "t", "dueDate": "soon"}, "dueDate: "),
-         ({"title": "t", "priority": "huge"}, "priority: "), ({"title": None}, "title: "), ({"title": " "}, "title")],
+         ({"title": "t", "priority": "huge"}, "priority: "),
+         ({"title": None}, "missing required parameter title"), ({"title": " "}, "title")],
     )  # fmt: skip
     async def test_wrong_arguments_are_a_result_that_tells_how_to_do_it(
         self, me: OwnPilot, arguments: dict[str, Any], told: str
@@ -226,11 +231,19 @@ class TestBatch:
         assert json.loads(done["results"][1]["result"])["total"] == 1
 
     @pytest.mark.parametrize(
-        "body", [{}, {"executions": []}, {"executions": [{"arguments": {}}]}, {"executions": [{"tool": TOOLS}] * 51},
-                 {"executions": [{"tool": TOOLS}], "parallel": "maybe"}],
+        "body", [{}, {"executions": []}, {"executions": [{"arguments": {}}]}, {"executions": [LIST] * 51},
+                 {"executions": [LIST], "parallel": "maybe"}],
     )  # fmt: skip
     async def test_what_is_no_batch_is_refused(self, me: OwnPilot, body: dict[str, Any]):
         refused(await me.send("POST", "/tools/batch", json=body), 400, "INVALID_REQUEST")
+
+    @pytest.mark.usefixtures("app")
+    async def test_what_would_begin_too_late_is_not_begun(self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(tools, "BATCH_SECONDS", -1)
+        batch = Batch.model_validate({"executions": [{"tool": "add_task", "arguments": {"title": "t"}}, LIST]})
+        done = await tools.execute_tools(batch, Person(me.user))
+        assert [(row.is_error, row.error and row.error[:10]) for row in done.results] == [(True, "Not begun:")] * 2
+        assert await me.get("/tasks") == []
 
 
 class TestMeta:
@@ -294,8 +307,27 @@ class TestDoor:
     async def test_arguments_of_a_model_are_json(self, me: OwnPilot):
         assert not (await model(me, "add_note", '{"title": "t", "content": "c"}')).is_error
         assert not (await model(me, "list_notes", "")).is_error
+        assert not (await model(me, "list_notes", '{"limit": null, "search": null, "unknown": 1}')).is_error
         assert "not valid JSON" in (await model(me, "add_note", '{"title": "t", "con')).content
         assert (await model(me, "add_note", '{"title": "\\ud800", "content": "c"}')).is_error
+
+    async def test_the_agent_is_the_actor(self, me: OwnPilot):
+        await model(me, "goal_stats", {}, agent="agent_1", correlation_id="c1")
+        [event] = (await me.get("/audit"))["events"]
+        assert (event["actor"], event["correlationId"]) == ({"type": "agent", "id": "agent_1"}, "c1")
+        assert event["details"]["source"] == "chat"
+
+    async def test_a_call_costs_its_tool_the_rules_and_the_logs(self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch):
+        note = {"title": "t", "content": "c"}
+        await model(me, "add_note", note)
+        counting = Counting(client().wire.transport)
+        monkeypatch.setattr(client().wire, "transport", counting)
+        await model(me, "add_note", note)
+        assert counting.calls.pop("batch") in (2, 3), "audit, and debug twice, which may be written together"
+        assert counting.calls == {"query": 1, "write": 1}, "rules; note"
+        counting.reset()
+        await model(me, "search_tools", {"query": "note"})
+        assert counting.calls.total() == 0
 
     async def test_only_allowed_tools_are_there(self, me: OwnPilot):
         done = await model(me, "delete_note", {"noteId": "x"}, allowed=["list_notes"])
