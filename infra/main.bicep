@@ -230,6 +230,7 @@ module app 'modules/app.bicep' = {
         OWNPILOT_RATE_MINUTE: '500'
         OWNPILOT_RATE_BURST: '750'
         MODELS_DEV_URL: 'https://models.dev/api.json'
+        ECB_RATES_URL: 'https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml'
         OWNPILOT_PRIVATE_PROVIDERS: 'false'
         OWNPILOT_MODEL_SILENCE: '120'
       },

@@ -127,6 +127,7 @@ class Settings(BaseModel):
     ownpilot_rate_minute: int = Field(500, ge=0, alias="OWNPILOT_RATE_MINUTE")
     ownpilot_rate_burst: int = Field(750, ge=0, alias="OWNPILOT_RATE_BURST")
     models_dev_url: str = Field("https://models.dev/api.json", alias="MODELS_DEV_URL")
+    ecb_rates_url: str = Field("https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml", alias="ECB_RATES_URL")
     ownpilot_private_providers: bool = Field(False, alias="OWNPILOT_PRIVATE_PROVIDERS")
     ownpilot_model_silence: float = Field(120, gt=0, alias="OWNPILOT_MODEL_SILENCE")
 

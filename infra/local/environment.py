@@ -100,6 +100,7 @@ class Environment:
             "RUNYARD_WEBPUBSUB": webpubsub.connection_string(ports["webpubsub"], self.keys.webpubsub),
             "RUNYARD_RUNNER_IMAGE": IMAGE,
             "MODELS_DEV_URL": f"http://127.0.0.1:{ports['providers']}/api.json",
+            "ECB_RATES_URL": f"http://127.0.0.1:{ports['providers']}/stats/eurofxref/eurofxref-daily.xml",
             "RUNYARD_PRIVATE_HOSTS": f"127.0.0.1:{ports['providers']}",
             "OWNPILOT_PRIVATE_PROVIDERS": "true",  # the models of this machine and of its network
             "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT),

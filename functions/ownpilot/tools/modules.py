@@ -1,5 +1,51 @@
 """The modules that declare tools."""
 
-from functions.ownpilot.tools import bookmarks, calendar, contacts, custom_data, goals, memory, notes, tasks
+from functions.ownpilot.tools import (
+    bookmarks,
+    calculation,
+    calendar,
+    colors,
+    comparison,
+    contacts,
+    currency,
+    custom_data,
+    dates,
+    encoding,
+    extraction,
+    goals,
+    listing,
+    markdown,
+    memory,
+    notes,
+    random_values,
+    structured,
+    tasks,
+    texts,
+    units,
+    validation,
+)
 
-__all__ = ["bookmarks", "calendar", "contacts", "custom_data", "goals", "memory", "notes", "tasks"]
+__all__ = [
+    "bookmarks",
+    "calculation",
+    "calendar",
+    "colors",
+    "comparison",
+    "contacts",
+    "currency",
+    "custom_data",
+    "dates",
+    "encoding",
+    "extraction",
+    "goals",
+    "listing",
+    "markdown",
+    "memory",
+    "notes",
+    "random_values",
+    "structured",
+    "tasks",
+    "texts",
+    "units",
+    "validation",
+]

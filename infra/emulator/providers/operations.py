@@ -1,4 +1,4 @@
-"""What the requests do: the catalogue of models.dev, and the lists of models of OpenAI and Ollama."""
+"""What the requests do: the catalogue of models.dev, rates of currencies, and lists of models."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from infra.emulator.providers import KEY
-from infra.emulator.providers.state import MODELS, STATE, OfferedModel, SetAnswer
+from infra.emulator.providers.state import MODELS, RATES, STATE, OfferedModel, SetAnswer
 
 
 async def list_catalogue(request: web.Request) -> web.Response:
@@ -63,6 +63,18 @@ async def get_openai_model(request: web.Request) -> web.Response:
 
 def _openai(model: OfferedModel) -> dict[str, Any]:
     return {"id": model.id, "object": "model", "created": int(_time(model).timestamp()), "owned_by": "stand-in"}
+
+
+async def list_exchange_rates(request: web.Request) -> web.Response:
+    """GET /stats/eurofxref/eurofxref-daily.xml of the European Central Bank: how much of each currency a euro is."""
+    rates = "".join(f"<Cube currency='{code}' rate='{rate}'/>" for code, rate in RATES.items())
+    text = (
+        "<?xml version='1.0' encoding='UTF-8'?>"
+        "<gesmes:Envelope xmlns:gesmes='http://www.gesmes.org/xml/2002-08-01'"
+        " xmlns='http://www.ecb.int/vocabulary/2002-08-01/eurofxref'><gesmes:subject>Reference rates</gesmes:subject>"
+        f"<Cube><Cube time='2026-01-15'>{rates}</Cube></Cube></gesmes:Envelope>"
+    )
+    return web.Response(text=text, content_type="text/xml")
 
 
 async def list_ollama_models(request: web.Request) -> web.Response:

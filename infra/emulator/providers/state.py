@@ -29,6 +29,9 @@ MODELS = (
     OfferedModel("org/stand-in:7b", "Stand-in 7B", 32_000, 8_000, (0, 0)),
 )
 
+RATES = {"USD": "1.2", "GBP": "0.8", "JPY": "160", "CHF": "0.95"}
+"""How much of each currency a euro is."""
+
 
 @dataclass(frozen=True)
 class SetAnswer:

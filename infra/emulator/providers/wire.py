@@ -25,6 +25,7 @@ def routes() -> list[web.AbstractRouteDef]:
         web.get("/api.json", operations.list_catalogue),
         web.get("/v1/models", operations.list_openai_models),
         web.get("/v1/models/{model:.+}", operations.get_openai_model),
+        web.get("/stats/eurofxref/eurofxref-daily.xml", operations.list_exchange_rates),
         web.get("/api/tags", operations.list_ollama_models),
         web.get("/api/version", operations.show_version),
         web.post("/v1/chat/completions", completions.complete),

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import ollama
@@ -68,6 +69,17 @@ class TestOllama:
 
     async def test_the_version_is_told(self, url: str):
         assert set((await send(url, "GET", "/api/version")).json()) == {"version"}
+
+
+class TestExchangeRates:
+    async def test_the_file_names_a_day_and_rates_as_the_bank_does(self, url: str):
+        answer = await send(url, "GET", "/stats/eurofxref/eurofxref-daily.xml")
+        assert answer.headers["content-type"].startswith("text/xml")
+        root = ElementTree.fromstring(answer.text)
+        space = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}"
+        (day,) = root.findall(f"{space}Cube/{space}Cube")
+        assert day.attrib == {"time": "2026-01-15"}
+        assert {each.attrib["currency"]: each.attrib["rate"] for each in day}["USD"] == "1.2"
 
 
 class TestSetAnswers:

@@ -1,0 +1,44 @@
+"""Tools that find addresses and numbers in texts."""
+
+import re
+from typing import Any
+
+from functions.ownpilot.core.tool_context import ToolContext
+from functions.ownpilot.tools.parameters import Text
+from functions.ownpilot.tools.registry import tool
+
+# Each of these looks at a character a bounded number of times, so that no text takes long.
+_URL = re.compile(r"https?://[^\s<>\"'`]{1,2000}", re.IGNORECASE)
+_EMAIL = re.compile(
+    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}(?![A-Za-z0-9-])"
+)
+_NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d,]*\d)")
+_DIGITS = 300
+"""Digits of the longest number that is found."""
+
+
+@tool(category="extraction", tags=("find", "links"))
+async def extract_urls(context: ToolContext, text: Text) -> dict[str, Any]:
+    """Find the web addresses in a text, each once."""
+    found = dict.fromkeys(each.rstrip(".,;:!?)]}") for each in _URL.findall(text))
+    return {"urls": [*found], "count": len(found)}
+
+
+@tool(category="extraction", tags=("find", "addresses"))
+async def extract_emails(context: ToolContext, text: Text) -> dict[str, Any]:
+    """Find the e-mail addresses in a text, each once."""
+    found = {each.lower(): each for each in reversed(_EMAIL.findall(text))}
+    return {"emails": [*reversed(found.values())], "count": len(found)}
+
+
+@tool(category="extraction", tags=("find", "digits"))
+async def extract_numbers(context: ToolContext, text: Text, include_decimals: bool = True) -> dict[str, Any]:
+    """Find the numbers in a text, in their order; those with thousands separators, too."""
+    found: list[int | float] = []
+    for each in _NUMBER.findall(text):
+        plain = each.replace(",", "")
+        if len(plain) > _DIGITS or ("." in plain and not include_decimals):
+            continue
+        value = float(plain) if "." in plain or len(plain) > 15 else int(plain)
+        found.append(value)
+    return {"numbers": found, "count": len(found)}
