@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from datetime import UTC, date, datetime, timedelta
+from random import Random
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import orjson
 from pydantic import TypeAdapter
@@ -16,6 +18,7 @@ from bench import ownpilot_chat
 from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
+from functions.ownpilot.core import memory_vectors, settings_store, vector_store
 from functions.ownpilot.core.audit_log import Subject, events, record_event
 from functions.ownpilot.core.budget import budget_of, spans_of_budgets
 from functions.ownpilot.core.custom_records import add_record, list_records, search_records
@@ -24,10 +27,13 @@ from functions.ownpilot.core.dates import Span
 from functions.ownpilot.core.envelope import OwnpilotEnvelope
 from functions.ownpilot.core.expense_figures import Expense, ExpenseCategory, PeriodName
 from functions.ownpilot.core.habit_records import HabitLog, log_id, logs_of
+from functions.ownpilot.core.llm.embedding import DIMENSIONS
 from functions.ownpilot.core.owner import Person
 from functions.ownpilot.core.profile_store import NewEntry, profile_of, put_entries
 from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.core.usage import Price, UsageDays, read_usage, record_usage
+from functions.ownpilot.core.vector_store import MemoryVector
+from functions.ownpilot.core.vectors import packed, vector_of
 from functions.ownpilot.costs.reports import Report, status_of, summary_of
 from functions.ownpilot.expenses import expenses, get_expense_summary
 from functions.ownpilot.habits import Completion, complete, habits
@@ -154,7 +160,27 @@ async def _memories() -> list[Figure]:
     found = await measured(
         f"search in {MEMORIES:,} memories", lambda: find_memories("bench", "word fact 7"), timed
     )  # fmt: skip
-    return _bounded(found, 2, 80)
+    return [*_bounded(found, 2, 80), *await _meanings([memory async for memory in own.scan()], timed)]
+
+
+async def _meanings(kept: list[Memory], timed: Timed) -> list[Figure]:
+    """The memories that are nearest to a query, which the model has answered before."""
+    random = Random(1)  # noqa: S311
+    vectors = {each.id: vector_of([random.gauss(0, 1) for _ in range(DIMENSIONS)]) for each in kept}
+    made = [
+        MemoryVector(
+            id=each.id, created_at=each.created_at, user_id="bench", model="a/b", fingerprint=each.fingerprint,
+            vector=packed(vectors[each.id]),
+        )
+        for each in kept
+    ]  # fmt: skip
+    await vector_store.write("bench", made, [])
+    await settings_store.write("bench", memory_vectors.SETTING, "a/b")
+    asked = AsyncMock(return_value=vectors[kept[0].id])
+    with patch.object(memory_vectors, "_query_vector", asked):
+        search = lambda: memory_vectors.nearest_memories("bench", "fact", kept)  # noqa: E731
+        found = await measured(f"the nearest of {len(kept):,} memories by meaning", search, timed)
+    return _bounded(found, 2, 60)
 
 
 async def _expenses() -> list[Figure]:

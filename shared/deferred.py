@@ -70,7 +70,7 @@ items = Collection("DeferredItems", DeferredItem, plain=True, spread=16)
 
 
 @dataclass(frozen=True)
-class Message:
+class DeferredMessage:
     """What the queue carries; `blob` is where the value is, when it is not in the message. `attempt` counts from 0."""
 
     handler: str
@@ -96,9 +96,9 @@ async def defer(handler: str, value: Any, *, item_id: str | None = None, delay: 
     item_id = item_id or str(uuid.uuid4())
     data = json.dumps(value).encode()
     if len(data) <= MAX_INLINE:
-        message = Message(handler, item_id, value)
+        message = DeferredMessage(handler, item_id, value)
     else:
-        message = Message(handler, item_id, blob=f"{handler}/{uuid.uuid4()}")
+        message = DeferredMessage(handler, item_id, blob=f"{handler}/{uuid.uuid4()}")
         await blobs.put(CONTAINER, message.blob or "", data)
     await _send(QUEUE, message, delay)
     return item_id
@@ -110,7 +110,7 @@ async def perform(body: bytes) -> None:
     What is raised, because storage is unavailable, makes the host repeat the message (`queues` in host.json).
     """
     try:
-        message = Message(**json.loads(body))
+        message = DeferredMessage(**json.loads(body))
     except (ValueError, TypeError):
         log.exception("a message of the queue %s cannot be read", QUEUE)
         return
@@ -150,7 +150,7 @@ async def close() -> None:
         await queue.close()
 
 
-async def _start(message: Message) -> DeferredItem | None:
+async def _start(message: DeferredMessage) -> DeferredItem | None:
     """Take the item for this message; None when it is done, or being worked on by another one."""
     now = datetime.now(UTC)
     item_id = derived_id(_ID_TIME, f"{message.handler} {message.item_id}")
@@ -181,13 +181,13 @@ async def _start(message: Message) -> DeferredItem | None:
         return None
 
 
-async def _value(message: Message) -> Any:
+async def _value(message: DeferredMessage) -> Any:
     if message.blob is None:
         return message.value
     return json.loads(await blobs.get(CONTAINER, message.blob))
 
 
-async def _failed(message: Message, item: DeferredItem, error: Exception) -> None:
+async def _failed(message: DeferredMessage, item: DeferredItem, error: Exception) -> None:
     """Release the item and send it again, or to the poison queue after the last attempt.
 
     Released first: when the host dies in between, its queue brings the message again, and the item is free.
@@ -205,7 +205,7 @@ async def _failed(message: Message, item: DeferredItem, error: Exception) -> Non
         await faults.report(f"deferred {message.handler}", what)
 
 
-async def _send(queue: str, message: Message, delay: int) -> None:
+async def _send(queue: str, message: DeferredMessage, delay: int) -> None:
     from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
     client = _queue(queue)

@@ -124,7 +124,7 @@ async def test_an_item_of_a_killed_host_is_done_when_its_message_comes_again(
     monkeypatch.setattr(deferred, "LEASE", timedelta(seconds=-1))  # over as soon as it has begun
     await deferred.defer("test.work", 1, item_id="cut off")
     (body,) = await take(deferred.QUEUE)
-    message = deferred.Message(**json.loads(body))
+    message = deferred.DeferredMessage(**json.loads(body))
     assert await deferred._start(message) is not None  # and here the host dies
     await deferred.perform(body)
     assert work.done == [1]

@@ -57,7 +57,7 @@ async def chunks() -> AsyncIterator[bytes]:
 
 
 async def deferred_work() -> None:
-    await deferred._send("queue", deferred.Message("a.b", "id"), 0)
+    await deferred._send("queue", deferred.DeferredMessage("a.b", "id"), 0)
 
 
 UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 from pydantic import AfterValidator, Field
 
 from functions.ownpilot.core.entry import Entry
-from functions.ownpilot.core.usage import UNITS, Period, Usage, UsageDays, read_usage
+from functions.ownpilot.core.usage import UNITS, Period, UsageByDay, UsageDays, read_usage
 from shared.http.errors import TooManyRequests
 from shared.tables import Collection
 
@@ -76,7 +76,7 @@ def spans_of_budgets(today: date) -> list[UsageDays]:
     return [UsageDays.of(period, today) for period in PERIODS.values()]
 
 
-def spent_of(budget: CostBudget, usage: Usage, today: date) -> list[Spent]:
+def spent_of(budget: CostBudget, usage: UsageByDay, today: date) -> list[Spent]:
     """Return what is spent of each budget, from the figures of `spans_of_budgets`."""
     return [
         Spent(name, usage.total(UsageDays.of(period, today)).cost, budget.limit(name))

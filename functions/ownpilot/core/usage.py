@@ -170,7 +170,7 @@ class UsageFigures:
 
 
 @dataclass
-class Usage:
+class UsageByDay:
     """Figures by day, and by day, provider and model where they were asked for."""
 
     days: defaultdict[date, UsageFigures] = field(default_factory=lambda: defaultdict(UsageFigures))
@@ -189,14 +189,14 @@ def sum_of(several: Iterable[UsageFigures]) -> UsageFigures:
     return total
 
 
-async def read_usage(owner: str, *spans: UsageDays, models: bool = False) -> Usage:
+async def read_usage(owner: str, *spans: UsageDays, models: bool = False) -> UsageByDay:
     """Return the figures of all months in which these days lie, by model too if asked for.
 
     1 query for each month, all at once: of a few rows, and of one more for each `models` of the month.
     """
     months = sorted({month for span in spans for month in span.months})
     found = await asyncio.gather(*(usage_of(owner, month).totals(None if models else {}) for month in months))
-    usage = Usage()
+    usage = UsageByDay()
     for month, totals in zip(months, found, strict=True):
         for (day,), amounts in totals.amounts("day").items():
             usage.days[month.replace(day=int(day))] = _figures(amounts)
@@ -215,7 +215,7 @@ def _figures(amounts: Mapping[str, float]) -> UsageFigures:
 
 
 async def list_usage(
-    owner: str, span: UsageDays, usage: Usage, *, provider: str | None, model: str | None, limit: int, offset: int
+    owner: str, span: UsageDays, usage: UsageByDay, *, provider: str | None, model: str | None, limit: int, offset: int
 ) -> tuple[list[UsageRecord], int]:
     """Return records of these days from the newest on, and the number of all that match.
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from functions.ownpilot.core.budget import CostBudget, Spent, spent_of
-from functions.ownpilot.core.usage import UNITS, Period, Usage, UsageDays, UsageFigures, UsageRecord, sum_of
+from functions.ownpilot.core.usage import UNITS, Period, UsageByDay, UsageDays, UsageFigures, UsageRecord, sum_of
 from functions.ownpilot.costs.bodies import (
     Alert,
     BudgetShown,
@@ -43,7 +43,7 @@ def summary_of(figures: UsageFigures, span: UsageDays) -> CostSummary:
     )  # fmt: skip
 
 
-def status_of(budget: CostBudget, usage: Usage, today: date) -> BudgetStatus:
+def status_of(budget: CostBudget, usage: UsageByDay, today: date) -> BudgetStatus:
     """Return what is spent of each budget; `usage` holds the days of `spans_of_budgets`."""
     now, alerts, shown = datetime.now(UTC), list[Alert](), dict[str, Any]()
     for spent in spent_of(budget, usage, today):
@@ -89,7 +89,7 @@ def usage_shown(record: UsageRecord) -> UsageShown:
 class Report:
     """The costs of one period: in all, by day, and where `usage` has models, by provider and by model."""
 
-    def __init__(self, period: Period, usage: Usage, today: date):
+    def __init__(self, period: Period, usage: UsageByDay, today: date):
         span = UsageDays.of(period, today)
         self._days = {day: figures for day, figures in sorted(usage.days.items()) if day in span}
         self._models = {key: figures for key, figures in usage.models.items() if key[0] in span}

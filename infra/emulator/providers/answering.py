@@ -7,8 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
-from infra.emulator.providers.scripts import Failure, Turn, turn_of
-from infra.emulator.providers.state import MODELS, STATE, Asked
+from infra.emulator.providers.scripts import ScriptedFailure, ScriptedTurn, turn_of
+from infra.emulator.providers.state import MODELS, STATE, ModelRequest
 
 PIECE = 7
 """Characters of a fragment of a tool's arguments."""
@@ -26,11 +26,11 @@ class Protocol(ABC):
         """An error."""
 
     @abstractmethod
-    def whole(self, body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
+    def whole(self, body: Mapping[str, Any], turn: ScriptedTurn) -> dict[str, Any]:
         """The answer to a request that wants no stream."""
 
     @abstractmethod
-    def begin(self, body: Mapping[str, Any], turn: Turn) -> Iterator[str]:
+    def begin(self, body: Mapping[str, Any], turn: ScriptedTurn) -> Iterator[str]:
         """The frames before the text."""
 
     @abstractmethod
@@ -38,7 +38,7 @@ class Protocol(ABC):
         """The frame of a word."""
 
     @abstractmethod
-    def end(self, body: Mapping[str, Any], turn: Turn) -> Iterator[str]:
+    def end(self, body: Mapping[str, Any], turn: ScriptedTurn) -> Iterator[str]:
         """The frames after the text: calls, usage, and the end."""
 
 
@@ -54,7 +54,7 @@ async def answer(request: web.Request, protocol: Protocol) -> web.StreamResponse
         return protocol.error(400, f"The request cannot be read: {error}")
     if body.get("model") not in [model.id for model in MODELS]:
         return protocol.error(404, f"The model '{body.get('model')}' does not exist")
-    asked = Asked(request.path, body)
+    asked = ModelRequest(request.path, body)
     state.requests.append(asked)
     for member in turn.refused:
         if member in body:
@@ -73,13 +73,13 @@ async def answer(request: web.Request, protocol: Protocol) -> web.StreamResponse
     return response or web.Response(status=500)
 
 
-def _failed(protocol: Protocol, failure: Failure) -> web.Response:
+def _failed(protocol: Protocol, failure: ScriptedFailure) -> web.Response:
     wait = failure.retry_after
     return protocol.error(failure.status, failure.message, {} if wait is None else {"Retry-After": wait})
 
 
 async def _send(
-    request: web.Request, protocol: Protocol, body: Mapping[str, Any], turn: Turn
+    request: web.Request, protocol: Protocol, body: Mapping[str, Any], turn: ScriptedTurn
 ) -> web.StreamResponse | None:
     """Send the answer; None when the script has broken the connection."""
     response: web.StreamResponse | None = None
@@ -105,7 +105,7 @@ async def _send(
     return response
 
 
-def text_of(turn: Turn) -> str:
+def text_of(turn: ScriptedTurn) -> str:
     """The whole text of a turn."""
     return "".join(step.text for step in turn.steps)
 

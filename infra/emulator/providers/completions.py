@@ -9,7 +9,7 @@ from aiohttp import web
 
 from infra.emulator.providers.answering import Protocol, answer, pieces, text_of
 from infra.emulator.providers.operations import openai_error, refusal
-from infra.emulator.providers.scripts import Call, Turn
+from infra.emulator.providers.scripts import ScriptedCall, ScriptedTurn
 
 _KINDS = {401: "invalid_request_error", 404: "invalid_request_error", 429: "rate_limit_error"}
 
@@ -26,22 +26,22 @@ class Completions(Protocol):
         made.headers.update(headers or {})
         return made
 
-    def whole(self, body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
+    def whole(self, body: Mapping[str, Any], turn: ScriptedTurn) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": text_of(turn) or None, "refusal": None}
         if turn.calls:
             message["tool_calls"] = [_call(call) for call in turn.calls]
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(turn)}
         return {**_frame(body, "chat.completion"), "choices": [choice], "usage": _usage(turn)}
 
-    def begin(self, body: Mapping[str, Any], turn: Turn) -> Iterator[str]:
+    def begin(self, body: Mapping[str, Any], turn: ScriptedTurn) -> Iterator[str]:
         yield _chunk(body, {"role": "assistant", "content": ""})
 
     def word(self, body: Mapping[str, Any], text: str) -> str:
         return _chunk(body, {"content": text})
 
-    def end(self, body: Mapping[str, Any], turn: Turn) -> Iterator[str]:
+    def end(self, body: Mapping[str, Any], turn: ScriptedTurn) -> Iterator[str]:
         for index, call in enumerate(turn.calls):
-            empty = Call(call.id, call.name, "")
+            empty = ScriptedCall(call.id, call.name, "")
             yield _chunk(body, {"tool_calls": [{"index": index, **_call(empty)}]})
         # The fragments of several calls come in turns: only their index says to which one they belong.
         for fragments in itertools.zip_longest(*(pieces(call.arguments) for call in turn.calls)):
@@ -54,15 +54,15 @@ class Completions(Protocol):
         yield "data: [DONE]\n\n"
 
 
-def _call(call: Call) -> dict[str, Any]:
+def _call(call: ScriptedCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _finish(turn: Turn) -> str:
+def _finish(turn: ScriptedTurn) -> str:
     return turn.finish or ("tool_calls" if turn.calls else "stop")
 
 
-def _usage(turn: Turn) -> dict[str, int]:
+def _usage(turn: ScriptedTurn) -> dict[str, int]:
     given, taken = turn.usage
     return {"prompt_tokens": given, "completion_tokens": taken, "total_tokens": given + taken}
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from infra.emulator.providers.operations import openai_error, refusal
-from infra.emulator.providers.state import MODELS, STATE, Asked
+from infra.emulator.providers.state import MODELS, STATE, ModelRequest
 
 DIMENSIONS = 384
 
@@ -33,7 +33,7 @@ async def embed(request: web.Request) -> web.Response:
     if body.get("model") not in [model.id for model in MODELS]:
         message = f"The model '{body.get('model')}' does not exist"
         return openai_error(404, message, "invalid_request_error", "model_not_found")
-    request.app[STATE].requests.append(Asked(request.path, body, "whole"))
+    request.app[STATE].requests.append(ModelRequest(request.path, body, "whole"))
     vectors = [_vector(text, size) for text in texts]
     data = [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(vectors)]
     tokens = sum(len(text.split()) for text in texts)

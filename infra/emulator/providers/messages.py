@@ -8,7 +8,7 @@ from aiohttp import web
 
 from infra.emulator.providers import KEY
 from infra.emulator.providers.answering import Protocol, answer, pieces, text_of
-from infra.emulator.providers.scripts import Turn
+from infra.emulator.providers.scripts import ScriptedTurn
 
 _KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
@@ -36,7 +36,7 @@ class Messages(Protocol):
         body = {"type": "error", "error": {"type": _KINDS.get(status, "api_error"), "message": message}}
         return web.json_response(body, status=status, headers=headers)
 
-    def whole(self, body: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
+    def whole(self, body: Mapping[str, Any], turn: ScriptedTurn) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "text", "text": text_of(turn)}] if turn.steps else []
         content += [
             {"type": "tool_use", "id": call.id, "name": call.name, "input": json.loads(call.arguments)}
@@ -44,7 +44,7 @@ class Messages(Protocol):
         ]
         return _message(body, content, _finish(turn), turn.usage)
 
-    def begin(self, body: Mapping[str, Any], turn: Turn) -> Iterator[str]:
+    def begin(self, body: Mapping[str, Any], turn: ScriptedTurn) -> Iterator[str]:
         yield _event("message_start", message=_message(body, [], None, (turn.usage[0], 1)))
         yield _event("ping")
         if turn.steps:
@@ -53,7 +53,7 @@ class Messages(Protocol):
     def word(self, body: Mapping[str, Any], text: str) -> str:
         return _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
 
-    def end(self, body: Mapping[str, Any], turn: Turn) -> Iterator[str]:
+    def end(self, body: Mapping[str, Any], turn: ScriptedTurn) -> Iterator[str]:
         if turn.steps:
             yield _event("content_block_stop", index=0)
         for index, call in enumerate(turn.calls, bool(turn.steps)):
@@ -68,7 +68,7 @@ class Messages(Protocol):
         yield _event("message_stop")
 
 
-def _finish(turn: Turn) -> str:
+def _finish(turn: ScriptedTurn) -> str:
     return _FINISHES.get(turn.finish, turn.finish) or ("tool_use" if turn.calls else "end_turn")
 
 

@@ -23,7 +23,7 @@ MARK = "script:"
 
 
 @dataclass(frozen=True)
-class Call:
+class ScriptedCall:
     """A call of a tool."""
 
     id: str
@@ -32,7 +32,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Step:
+class ScriptedStep:
     """One thing that is done while an answer is sent: a word, a wait, or the end of it all."""
 
     text: str = ""
@@ -41,7 +41,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Failure:
+class ScriptedFailure:
     """A status in place of an answer, for the first `times` requests (0: for all)."""
 
     status: int
@@ -51,19 +51,19 @@ class Failure:
 
 
 @dataclass
-class Turn:
+class ScriptedTurn:
     """What is answered to one request; `key` is the same for a repeat of the request."""
 
     key: str
-    steps: list[Step] = field(default_factory=list[Step])
-    calls: list[Call] = field(default_factory=list[Call])
-    failures: list[Failure] = field(default_factory=list[Failure])
+    steps: list[ScriptedStep] = field(default_factory=list[ScriptedStep])
+    calls: list[ScriptedCall] = field(default_factory=list[ScriptedCall])
+    failures: list[ScriptedFailure] = field(default_factory=list[ScriptedFailure])
     refused: list[str] = field(default_factory=list[str])
     usage: tuple[int, int] = (0, 0)
     finish: str = ""
 
 
-def turn_of(messages: Sequence[Mapping[str, Any]]) -> Turn:
+def turn_of(messages: Sequence[Mapping[str, Any]]) -> ScriptedTurn:
     """Return the turn that the messages ask for. ValueError when their script is none."""
     told = [(place, _text(each)) for place, each in enumerate(messages) if each.get("role") == "user"]
     scripted = [(place, text) for place, text in told if MARK in text]
@@ -87,8 +87,8 @@ def _text(message: Mapping[str, Any]) -> str:
     return "\n".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
 
 
-def _turn(text: str, number: int, parts: Any, messages: int) -> Turn:
-    made = Turn(f"{number} {text}")
+def _turn(text: str, number: int, parts: Any, messages: int) -> ScriptedTurn:
+    made = ScriptedTurn(f"{number} {text}")
     usage: tuple[int, int] | None = None
     for part in cast("list[Any]", parts):
         match part:
@@ -99,12 +99,12 @@ def _turn(text: str, number: int, parts: Any, messages: int) -> Turn:
             case {"call": str(name)}:
                 arguments = part.get("arguments", {})
                 raw = arguments if isinstance(arguments, str) else json.dumps(arguments)
-                made.calls.append(Call(f"call_{number}_{len(made.calls)}", name, raw))
+                made.calls.append(ScriptedCall(f"call_{number}_{len(made.calls)}", name, raw))
             case {"error": int(status)}:
                 wait = part.get("retry_after")
                 message = str(part.get("message", f"Error {status}"))
                 made.failures.append(
-                    Failure(status, message, None if wait is None else str(wait), int(part.get("times", 0)))
+                    ScriptedFailure(status, message, None if wait is None else str(wait), int(part.get("times", 0)))
                 )
             case {"refuse": str(member)}:
                 made.refused.append(member)
@@ -113,11 +113,11 @@ def _turn(text: str, number: int, parts: Any, messages: int) -> Turn:
             case {"finish": str(reason)}:
                 made.finish = reason
             case {"pause": int(seconds) | float(seconds)}:
-                made.steps.append(Step(pause=seconds))
+                made.steps.append(ScriptedStep(pause=seconds))
             case {"stall": True}:
-                made.steps.append(Step(ends="stall"))
+                made.steps.append(ScriptedStep(ends="stall"))
             case {"break": True}:
-                made.steps.append(Step(ends="break"))
+                made.steps.append(ScriptedStep(ends="break"))
             case _:
                 raise ValueError(f"{part} is no part of a script")
     words = sum(bool(step.text) for step in made.steps)
@@ -125,6 +125,6 @@ def _turn(text: str, number: int, parts: Any, messages: int) -> Turn:
     return made
 
 
-def _words(text: str, every: float = 0) -> list[Step]:
+def _words(text: str, every: float = 0) -> list[ScriptedStep]:
     words = text.split(" ")
-    return [Step(f"{word} " if number < len(words) else word, every) for number, word in enumerate(words, 1)]
+    return [ScriptedStep(f"{word} " if number < len(words) else word, every) for number, word in enumerate(words, 1)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from infra.emulator.providers.scripts import Failure
+from infra.emulator.providers.scripts import ScriptedFailure
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SetAnswer:
 
 
 @dataclass
-class Asked:
+class ModelRequest:
     """A request for an answer of a model; `end`: whole, refused, broken by the script, or left by the client."""
 
     path: str
@@ -61,10 +61,10 @@ class ProvidersState:
 
     def __init__(self) -> None:
         self.answers: dict[str, SetAnswer] = {}
-        self.requests: deque[Asked] = deque(maxlen=500)
+        self.requests: deque[ModelRequest] = deque(maxlen=500)
         self._failed: Counter[str] = Counter()
 
-    def fails(self, key: str, failure: Failure) -> bool:
+    def fails(self, key: str, failure: ScriptedFailure) -> bool:
         """Whether a request fails, as the script of the turn with this key says; counts it."""
         key = f"{key} {failure}"
         self._failed[key] += 1

@@ -28,12 +28,12 @@ from functions.ownpilot.core.llm import (
     completions,
     embed,
 )
-from functions.ownpilot.core.llm.asking import Reader, streamed
+from functions.ownpilot.core.llm.asking import AnswerReader, streamed
 from functions.ownpilot.core.llm.refusals import reason_of
 from infra.emulator.providers import KEY
 from infra.local.environment import Environment
 from shared import outbound
-from shared.outbound import Answer, Retry
+from shared.outbound import Answer, NoAnswer, Retry
 
 Wire = Literal["openai", "anthropic"]
 WIRES: tuple[Wire, ...] = ("openai", "anthropic")
@@ -259,7 +259,7 @@ def answer_of(data: bytes, *cuts: int) -> Answer:
     return Answer(response, "POST", len(data))
 
 
-async def read(reader: Reader, data: bytes, *cuts: int) -> list[Said]:
+async def read(reader: AnswerReader, data: bytes, *cuts: int) -> list[Said]:
     return [part async for part in streamed(answer_of(data, *cuts), reader)]
 
 
@@ -318,7 +318,7 @@ ANTHROPIC_SAID = [Usage(5, 1), Text("Grüße "), Usage(0, 8), ToolCall("a", "loo
 class TestReading:
     async def test_wherever_the_bytes_are_cut(self):
         for data, whole, make in (
-            (OPENAI, OPENAI_SAID, completions.Reader), (ANTHROPIC, ANTHROPIC_SAID, anthropic.Reader)
+            (OPENAI, OPENAI_SAID, completions.CompletionReader), (ANTHROPIC, ANTHROPIC_SAID, anthropic.MessageReader)
         ):  # fmt: skip
             assert await read(make(), data, *range(1, len(data))) == whole
             for cut in range(len(data)):
@@ -338,16 +338,19 @@ class TestReading:
         ],
     )  # fmt: skip
     async def test_calls_as_servers_send_them(self, chunks: list[Any]):
-        said = await read(completions.Reader(), frames(*chunks, END))
+        said = await read(completions.CompletionReader(), frames(*chunks, END))
         assert said == [ToolCall("a", "f", '{"x":1}'), ToolCall("b", "g", "{}"), Finish("tool_calls")]
 
     async def test_a_call_without_an_id_gets_one(self):
-        parts = await read(completions.Reader(), frames(called(index=0, name="f", arguments="{}"), END))
+        parts = await read(completions.CompletionReader(), frames(called(index=0, name="f", arguments="{}"), END))
         assert isinstance(parts[0], ToolCall) and parts[0].id.startswith("call_")
 
     async def test_sums_with_each_chunk_are_counted_once(self):
         sums = [{"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": n}} for n in (1, 2, 7)]
-        assert used(await read(completions.Reader(), frames(*sums, {"choices": [], "usage": None}, END))) == (5, 7)
+        assert used(await read(completions.CompletionReader(), frames(*sums, {"choices": [], "usage": None}, END))) == (
+            5,
+            7,
+        )
 
     async def test_odd_members_are_passed_over(self):
         odd: list[Any] = [7, {}, {"choices": None}, {"choices": [None]}, delta(content=None, tool_calls="x")]
@@ -355,11 +358,30 @@ class TestReading:
             delta(content=[{"type": "thinking"}, {"type": "text", "text": "hi"}]),
             {"usage": {"prompt_tokens": "many"}},
         ]
-        assert await read(completions.Reader(), frames(*odd, END)) == [Text("hi"), Finish("stop")]
-        assert await read(anthropic.Reader(), frames(*odd, {"type": "message_stop"})) == [Finish("stop")]
+        assert await read(completions.CompletionReader(), frames(*odd, END)) == [Text("hi"), Finish("stop")]
+        assert await read(anthropic.MessageReader(), frames(*odd, {"type": "message_stop"})) == [Finish("stop")]
+
+    @pytest.mark.parametrize(("chunk", "is_whole"), [(END, True), (delta(content="a"), False)])
+    async def test_a_connection_that_is_lost_behind_the_last_word_is_no_loss(self, chunk: Any, is_whole: bool):
+        left = [frames(chunk)]
+
+        async def readany() -> bytes:
+            if not left:
+                raise ConnectionResetError
+            return left.pop()
+
+        response: Any = SimpleNamespace(
+            status=200, headers={}, content=SimpleNamespace(readany=readany), close=lambda: None
+        )  # fmt: skip
+        parts = streamed(Answer(response, "POST", 1000), completions.CompletionReader())
+        if is_whole:
+            assert [part async for part in parts] == [Finish("stop")]
+        else:
+            with pytest.raises(NoAnswer):
+                _ = [part async for part in parts]
 
     @pytest.mark.parametrize("data", [b"", frames(delta(content="a")), b"data: {\n\n", b"<html>"])
-    @pytest.mark.parametrize("make", [completions.Reader, anthropic.Reader])
+    @pytest.mark.parametrize("make", [completions.CompletionReader, anthropic.MessageReader])
     async def test_what_ends_too_early_or_is_no_answer_is_an_error(self, data: bytes, make: Any):
         with pytest.raises(ModelUnreachable):
             await read(make(), data)
@@ -367,9 +389,13 @@ class TestReading:
     @pytest.mark.parametrize(
         ("make", "error", "status"),
         [
-            (completions.Reader, {"error": {"message": "No luck", "code": 429}}, 429),
-            (completions.Reader, {"error": "No luck"}, 500),
-            (anthropic.Reader, {"type": "error", "error": {"type": "overloaded_error", "message": "No luck"}}, 529),
+            (completions.CompletionReader, {"error": {"message": "No luck", "code": 429}}, 429),
+            (completions.CompletionReader, {"error": "No luck"}, 500),
+            (
+                anthropic.MessageReader,
+                {"type": "error", "error": {"type": "overloaded_error", "message": "No luck"}},
+                529,
+            ),
         ],
     )
     async def test_an_error_in_the_middle(self, make: Any, error: Any, status: int):

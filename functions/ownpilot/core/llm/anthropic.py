@@ -66,7 +66,7 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
     return [*said, *calls]
 
 
-class Reader:
+class MessageReader:
     """Reads an answer: whole (`whole`), or event by event (`chunk`), and then its `end`."""
 
     def __init__(self) -> None:

@@ -8,13 +8,13 @@ from functions.ownpilot.core.llm import anthropic, completions
 from functions.ownpilot.core.llm.json_parts import members
 from functions.ownpilot.core.llm.sending import sent
 from functions.ownpilot.core.llm.vocabulary import Message, ModelUnreachable, Said, ToolSchema
-from shared.outbound import Answer, Retry
+from shared.outbound import Answer, NoAnswer, Retry, ServerEvent
 from shared.settings import settings
 
 MOST_OUTPUT = 16_384
 """Tokens of an answer at most where the protocol asks for a limit and the caller gives none."""
 
-Reader = anthropic.Reader | completions.Reader
+AnswerReader = anthropic.MessageReader | completions.CompletionReader
 
 _PATHS = {"openai": "chat/completions", "anthropic": "messages"}
 
@@ -43,7 +43,7 @@ async def ask(
     `ModelUnreachable`.
     """
     body = _body(way, messages, tools, temperature, max_tokens, stream)
-    reader = anthropic.Reader() if way.wire == "anthropic" else completions.Reader()
+    reader = anthropic.MessageReader() if way.wire == "anthropic" else completions.CompletionReader()
     silence = silence or settings().ownpilot_model_silence
     async with sent(way, _PATHS[way.wire], body, silence=silence, on_retry=on_retry) as answer:
         # Some servers answer as a whole though they were asked for a stream.
@@ -69,7 +69,7 @@ def _body(
     return anthropic.body(model, messages, tools, temperature=temperature, max_tokens=most, stream=stream)
 
 
-async def whole(answer: Answer, reader: Reader) -> AsyncGenerator[Said]:
+async def whole(answer: Answer, reader: AnswerReader) -> AsyncGenerator[Said]:
     """Read an answer that comes as one object."""
     found = members(await answer.json())
     for part in reader.whole(found):
@@ -80,16 +80,23 @@ async def whole(answer: Answer, reader: Reader) -> AsyncGenerator[Said]:
         yield part
 
 
-async def streamed(answer: Answer, reader: Reader) -> AsyncGenerator[Said]:
+async def streamed(answer: Answer, reader: AnswerReader) -> AsyncGenerator[Said]:
     """Read an answer that comes as server-sent events."""
-    async for event in answer.events():
-        try:
-            parts = [*reader.chunk(event.event, event.data)]
-        except ValueError as error:
-            raise ModelUnreachable("The provider's stream cannot be read") from error
-        for part in parts:
-            yield part
+    try:
+        async for event in answer.events():
+            for part in _parts(reader, event):
+                yield part
+    except NoAnswer:
+        if not reader.is_complete:  # some servers drop the connection behind their last word
+            raise
     if not reader.is_complete:
         raise ModelUnreachable("The provider's stream broke off before its end")
     for part in reader.end():
         yield part
+
+
+def _parts(reader: AnswerReader, event: ServerEvent) -> list[Said]:
+    try:
+        return [*reader.chunk(event.event, event.data)]
+    except ValueError as error:
+        raise ModelUnreachable("The provider's stream cannot be read") from error

@@ -65,7 +65,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 @dataclass
-class _Call:
+class _CallInParts:
     """A tool call as far as it has come."""
 
     id: str
@@ -73,13 +73,13 @@ class _Call:
     arguments: str = ""
 
 
-class Reader:
+class CompletionReader:
     """Reads an answer: whole (`whole`), or chunk by chunk (`chunk`), and then its `end`."""
 
     def __init__(self) -> None:
         self.is_complete = False
-        self._calls: list[_Call] = []
-        self._by_index: dict[int, _Call] = {}
+        self._calls: list[_CallInParts] = []
+        self._by_index: dict[int, _CallInParts] = {}
         self._reason = ""
         self._sums = Sums()
 
@@ -127,7 +127,7 @@ class Reader:
         if index is None and not id_ and place == 0 and self._calls:
             known = self._calls[-1]
         if known is None or (id_ and id_ != known.id):
-            known = _Call(id_ or f"call_{secrets.token_hex(8)}")
+            known = _CallInParts(id_ or f"call_{secrets.token_hex(8)}")
             self._calls.append(known)
             if isinstance(index, int):
                 self._by_index[index] = known
