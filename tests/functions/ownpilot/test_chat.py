@@ -92,9 +92,9 @@ class TestAnswers:
 
     async def test_a_message_of_a_megabyte_works_where_the_window_holds_it(self, me: Chatting):
         path = f"/local-providers/{me.provider}/models"
-        await me.post(path, modelId="long", contextWindow=1_000_000, maxOutput=8_000)
+        await me.post(path, modelId="stand-in-small", contextWindow=1_000_000, maxOutput=8_000)
         text = "word " * 200_000
-        answer = await me.say(text, model="long")
+        answer = await me.say(text, model="stand-in-small")
         found = await me.get(f"/chat/history/{answer['conversationId']}")
         assert [each["content"] for each in found["messages"]] == [text, f"You said: {text}"]
 
