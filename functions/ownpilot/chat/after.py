@@ -5,12 +5,13 @@ import re
 from typing import Any
 
 from functions.ownpilot.chat.conversations import turns
+from functions.ownpilot.core import memory_vectors
 from functions.ownpilot.core.goal_steps import OPEN, StepStatus
 from functions.ownpilot.goals import GoalStatus, goals
 from functions.ownpilot.goals.steps import change_step
-from functions.ownpilot.memories import memories, remember
+from functions.ownpilot.memories import memories
 from shared import tables
-from shared.http.errors import BadRequest
+from shared.http.errors import BadRequest, Conflict
 
 IMPORTANCE = 0.7
 SOURCE = "conversation"
@@ -75,11 +76,10 @@ async def ownpilot_after_chat(value: dict[str, Any]) -> None:
             "type": type_, "content": text, "importance": IMPORTANCE, "source": SOURCE,
             "sourceId": value["conversation"],
         }  # fmt: skip
-        try:
-            await memories.collection.of(owner).find("fingerprint", memories.make(owner, values).fingerprint)
-        except tables.RecordNotFound:  # it is new
-            with contextlib.suppress(BadRequest):  # there is no room
-                await remember(owner, values)
+        with contextlib.suppress(Conflict, BadRequest):  # it is known already; there is no room
+            await memories.create(owner, values)
+    if told(question):
+        await memory_vectors.are_written(owner)
     if _DONE.search(answer):
         await _complete_steps(owner, answer)
 

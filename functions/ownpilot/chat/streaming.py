@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any
 
 from functions.ownpilot.chat.question import Prepared
@@ -27,8 +28,9 @@ Beginning = Callable[[Emit], Coroutine[Any, Any, TurnAnswer]]
 
 async def frames(turn: Prepared, *, silence: float = SILENCE) -> AsyncGenerator[bytes]:
     """Carry out a turn and yield its events. When the client leaves, the turn ends and what was said is stored."""
-    async for event in events(lambda emit: run(turn, emit, stream=True), silence=silence):
-        yield HEARTBEAT if event is None else frame(*event)
+    async with aclosing(events(lambda emit: run(turn, emit, stream=True), silence=silence)) as found:
+        async for event in found:
+            yield HEARTBEAT if event is None else frame(*event)
 
 
 async def events(begin: Beginning, *, silence: float) -> AsyncGenerator[Event | None]:

@@ -7,6 +7,9 @@ import httpx
 import pytest
 
 from functions.ownpilot.chat.conversations import INTERRUPTED, ChatMessage, ChatTurn, turns
+from functions.ownpilot.chat.question import Question
+from functions.ownpilot.chat.turn import OUT_OF_TIME, OUT_OF_TIME_REASON, take_turn
+from functions.ownpilot.core.owner import Person
 from infra.local.environment import Environment
 from shared import deferred
 from tests.support.ownpilot import MODEL, Chatting, OwnPilot, chatting, refused, script
@@ -86,6 +89,22 @@ class TestAnswers:
         assert "Tools by category:" in answer["message"]  # the stand-in repeats what it was told
         found = await me.get(f"/chat/history/{answer['conversationId']}")
         assert found["messages"][0]["content"] == "What can you do?"
+
+    async def test_a_message_of_a_megabyte_works_where_the_window_holds_it(self, me: Chatting):
+        path = f"/local-providers/{me.provider}/models"
+        await me.post(path, modelId="stand-in-small", contextWindow=1_000_000, maxOutput=8_000)
+        text = "word " * 200_000
+        answer = await me.say(text, model="stand-in-small")
+        found = await me.get(f"/chat/history/{answer['conversationId']}")
+        assert [each["content"] for each in found["messages"]] == [text, f"You said: {text}"]
+
+    async def test_an_answer_that_takes_too_long_ends_and_says_so(self, me: Chatting):
+        question = Question(script([ADD], ["Half", {"stall": True}]), provider=me.provider, model=MODEL)
+        answer = await take_turn(Person(me.user), question, seconds=2)
+        assert (answer.text, answer.finish_reason) == (OUT_OF_TIME, OUT_OF_TIME_REASON)
+        found = await me.get(f"/chat/history/{answer.conversation_id}")
+        assert found["messages"][1]["content"] == OUT_OF_TIME and found["messages"][1]["isError"] is False
+        assert [task["title"] for task in await me.get("/tasks")] == ["Buy milk"]
 
 
 class TestConversations:
@@ -252,7 +271,7 @@ class TestAfterwards:
     async def test_what_the_user_tells_is_remembered_once(self, me: Chatting):
         said = "My name is Ann Lee. I live in Oslo, and I like strong tea."
         answer = await me.say(said)
-        await me.say(said)  # all of it is known by then, or about to be
+        await me.say(said)  # the same work again, perhaps at the same moment
         found: list[Any] = []
         for _ in range(300):
             if len(found := (await me.get("/memories"))["memories"]) == 3:
