@@ -18,7 +18,7 @@ from functions.ownpilot.core.usage import record_usage
 from functions.ownpilot.core.vector_store import KnownVector, MemoryVector
 from functions.ownpilot.core.vectors import Vector, nearest, packed, vector_of
 from shared.deferred import defer
-from shared.http.errors import ApiError, TooManyRequests
+from shared.http.errors import ApiError, BadRequest, TooManyRequests
 from shared.recent import RecentValues
 
 log = logging.getLogger(__name__)
@@ -68,12 +68,10 @@ async def model_name(owner: str) -> str | None:
 
 async def are_written(owner: str) -> None:
     """Have the vectors brought up to date, soon after a memory was written. Its failure is made good by a search."""
-    if await model_name(owner) is None:
-        return
-    now = time.time()
     try:
-        value, item = {"user": owner}, f"{owner} {int(now / GATHER)}"
-        await defer("ownpilot.embed_memories", value, item_id=item, delay=GATHER + 1)
+        if await model_name(owner) is not None:
+            item = f"{owner} {int(time.time() / GATHER)}"
+            await defer("ownpilot.embed_memories", {"user": owner}, item_id=item, delay=GATHER + 1)
     except Exception:  # the memory is stored, so the caller must not be told that it is not
         log.exception("the vectors of a memory are made later")
 
@@ -166,6 +164,8 @@ async def _query_vector(owner: str, name: str, query: str) -> Vector | None:
 async def _way(owner: str, name: str) -> Target | None:
     provider, _, model = name.partition("/")
     try:
+        if not provider or not model:
+            raise BadRequest(f"{SETTING} is the id of a provider, a slash, and the id of a model")
         return await resolve(owner, provider, model)
     except ApiError as error:
         log.warning("the model of vectors cannot be called: %s", error)

@@ -33,7 +33,7 @@ from functions.ownpilot.core.llm.refusals import reason_of
 from infra.emulator.providers import KEY
 from infra.local.environment import Environment
 from shared import outbound
-from shared.outbound import Answer, Retry
+from shared.outbound import Answer, NoAnswer, Retry
 
 Wire = Literal["openai", "anthropic"]
 WIRES: tuple[Wire, ...] = ("openai", "anthropic")
@@ -360,6 +360,25 @@ class TestReading:
         ]
         assert await read(completions.CompletionReader(), frames(*odd, END)) == [Text("hi"), Finish("stop")]
         assert await read(anthropic.MessageReader(), frames(*odd, {"type": "message_stop"})) == [Finish("stop")]
+
+    @pytest.mark.parametrize(("chunk", "is_whole"), [(END, True), (delta(content="a"), False)])
+    async def test_a_connection_that_is_lost_behind_the_last_word_is_no_loss(self, chunk: Any, is_whole: bool):
+        left = [frames(chunk)]
+
+        async def readany() -> bytes:
+            if not left:
+                raise ConnectionResetError
+            return left.pop()
+
+        response: Any = SimpleNamespace(
+            status=200, headers={}, content=SimpleNamespace(readany=readany), close=lambda: None
+        )  # fmt: skip
+        parts = streamed(Answer(response, "POST", 1000), completions.CompletionReader())
+        if is_whole:
+            assert [part async for part in parts] == [Finish("stop")]
+        else:
+            with pytest.raises(NoAnswer):
+                _ = [part async for part in parts]
 
     @pytest.mark.parametrize("data", [b"", frames(delta(content="a")), b"data: {\n\n", b"<html>"])
     @pytest.mark.parametrize("make", [completions.CompletionReader, anthropic.MessageReader])

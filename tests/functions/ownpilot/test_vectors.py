@@ -209,6 +209,16 @@ class TestComparing:
         assert await nearest_memories("old", "x", [Memory(type=MemoryType.FACT, content="new")]) == []
         assert ordered == ["old", "old"]
 
+    async def test_a_queue_that_fails_does_not_fail_the_write(
+        self, account: None, asked: None, monkeypatch: pytest.MonkeyPatch
+    ):
+        async def defer(*_: Any, **__: Any) -> None:
+            raise ConnectionError
+
+        monkeypatch.setattr(memory_vectors, "defer", defer)
+        _, is_new = await rooms.remember("queue", {"type": "fact", "content": "one"})
+        assert is_new
+
     async def test_of_too_many_the_most_important_ones_are_compared(
         self, account: None, asked: None, monkeypatch: pytest.MonkeyPatch
     ):

@@ -8,7 +8,7 @@ from functions.ownpilot.core.llm import anthropic, completions
 from functions.ownpilot.core.llm.json_parts import members
 from functions.ownpilot.core.llm.sending import sent
 from functions.ownpilot.core.llm.vocabulary import Message, ModelUnreachable, Said, ToolSchema
-from shared.outbound import Answer, Retry
+from shared.outbound import Answer, NoAnswer, Retry, ServerEvent
 from shared.settings import settings
 
 MOST_OUTPUT = 16_384
@@ -82,14 +82,21 @@ async def whole(answer: Answer, reader: AnswerReader) -> AsyncGenerator[Said]:
 
 async def streamed(answer: Answer, reader: AnswerReader) -> AsyncGenerator[Said]:
     """Read an answer that comes as server-sent events."""
-    async for event in answer.events():
-        try:
-            parts = [*reader.chunk(event.event, event.data)]
-        except ValueError as error:
-            raise ModelUnreachable("The provider's stream cannot be read") from error
-        for part in parts:
-            yield part
+    try:
+        async for event in answer.events():
+            for part in _parts(reader, event):
+                yield part
+    except NoAnswer:
+        if not reader.is_complete:  # some servers drop the connection behind their last word
+            raise
     if not reader.is_complete:
         raise ModelUnreachable("The provider's stream broke off before its end")
     for part in reader.end():
         yield part
+
+
+def _parts(reader: AnswerReader, event: ServerEvent) -> list[Said]:
+    try:
+        return [*reader.chunk(event.event, event.data)]
+    except ValueError as error:
+        raise ModelUnreachable("The provider's stream cannot be read") from error
