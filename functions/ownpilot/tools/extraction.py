@@ -27,8 +27,10 @@ async def extract_urls(context: ToolContext, text: Text) -> dict[str, Any]:
 @tool(category="extraction", tags=("find", "addresses"))
 async def extract_emails(context: ToolContext, text: Text) -> dict[str, Any]:
     """Find the e-mail addresses in a text, each once."""
-    found = {each.lower(): each for each in reversed(_EMAIL.findall(text))}
-    return {"emails": [*reversed(found.values())], "count": len(found)}
+    found: dict[str, str] = {}
+    for each in _EMAIL.findall(text):
+        found.setdefault(each.lower(), each)
+    return {"emails": [*found.values()], "count": len(found)}
 
 
 @tool(category="extraction", tags=("find", "digits"))

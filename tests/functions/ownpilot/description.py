@@ -19,7 +19,7 @@ BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
-    "chat", "agents",
+    "chat", "agents", "autonomy",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -62,6 +62,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
     "/chat/history/{}/archive": {"archived": True},
     "/media-settings/{}": {"provider": "openai"},
+    "/autonomy/assess": {"category": "tool_execution", "actionType": "delete_file"},
+    "/autonomy/level": {"level": 2},
+    "/autonomy/tools/allow": {"tool": "contract"},
+    "/autonomy/tools/block": {"tool": "contract"},
     "/tools/batch": {"executions": [{"tool": "list_tasks"}]},
     "/providers/{}/toggle": {"enabled": True},
     "/model-configs/{}/{}/toggle": {"enabled": True},
@@ -133,6 +137,7 @@ class OwnPilotDescription(Description):
             "GET /api/v1/media-settings/{capability}",
             "POST /api/v1/media-settings/{capability}",
             "DELETE /api/v1/media-settings/{capability}",
+            "DELETE /api/v1/autonomy/tools/{tool}",
         }
     )
     client: OwnPilot
@@ -221,6 +226,13 @@ class OwnPilotDescription(Description):
         await self.client.data("PUT", "/model-configs/openai/gpt-4o", json={"displayName": "x"})
         return "gpt-4o"
 
+    async def _make_action(self) -> str:
+        """A call of a tool that waits for a decision."""
+        await self.client.post("/autonomy/tools/block", tool="generate_uuid")
+        await self.client.post("/tools/generate_uuid/execute", arguments={})
+        await self.client.data("DELETE", "/autonomy/tools/generate_uuid")
+        return (await self.client.get("/autonomy/pending"))["pending"][0]["id"]
+
     async def _make_own_provider(self, route: DocumentedRoute) -> str:
         """A provider of one's own; one of the catalogue, which is shown again, where only that will do."""
         id_ = "zeldoc" if "/sync/" in route.path else "contract"
@@ -273,6 +285,8 @@ class OwnPilotDescription(Description):
             return await self._make_own_provider(route)
         if noun == "media-settings":
             return "image_generation"
+        if noun == "autonomy":
+            return "contract" if route.path.endswith("{tool}") else await self._make_action()
         if noun == "tools":
             return "list_tasks"
         if noun == "config-services":

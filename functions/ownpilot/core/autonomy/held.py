@@ -93,6 +93,8 @@ async def decide(
             raise NotFound("No such action waits for a decision: it was decided, or its five minutes are over")
         action.status = ActionStatus.APPROVED if decision == "approve" else ActionStatus.REJECTED
         action.reason, action.decided_at = reason, datetime.now(UTC)
+        if remember:  # what is remembered lets calls pass, and when it is forgotten, this action must not
+            action.used_at = action.decided_at
 
     def note(rules: AutonomyRules) -> None:
         if remember:
