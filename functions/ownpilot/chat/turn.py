@@ -100,16 +100,16 @@ class _Run:
             error = api_error(failure).message
         except asyncio.CancelledError:
             so_far.finish_reason = "cancelled"
-            await finish(self.turn, self.so_far.ending(self.turn, TurnStatus.STOPPED, None), so_far.answer_id)
+            await finish(self.turn, so_far.ending(self.turn, TurnStatus.STOPPED, None), so_far.answer_id)
             raise
         except Exception:
             await finish(
-                self.turn, self.so_far.ending(self.turn, TurnStatus.FAILED, "Internal server error"), so_far.answer_id
+                self.turn, so_far.ending(self.turn, TurnStatus.FAILED, "Internal server error"), so_far.answer_id
             )
             raise
         finally:
             alive.cancel()
-        ending = self.so_far.ending(self.turn, TurnStatus.DONE if error is None else TurnStatus.FAILED, error)
+        ending = so_far.ending(self.turn, TurnStatus.DONE if error is None else TurnStatus.FAILED, error)
         # Also when the client leaves now, all of it is written.
         await asyncio.shield(asyncio.ensure_future(finish(self.turn, ending, so_far.answer_id)))
         if error is not None:
