@@ -1,8 +1,10 @@
 """Uploading the files that lines of output name, at the moment when the line is read."""
 
+import contextlib
 import json
 import os
 import re
+import stat
 import threading
 import time
 from pathlib import Path
@@ -138,11 +140,21 @@ def pack(folder: Path, target: Path) -> None:
 
     left = PACKED
 
-    def admit(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    def take(size: int) -> None:
         nonlocal left
-        left -= item.size
+        left -= size
         if left < 0:
             raise ValueError(f"Folder is over {PACKED} bytes")
+
+    for root, _, files in os.walk(folder):  # to find that after the packing would take a minute
+        for name in files:
+            with contextlib.suppress(OSError):  # it has vanished
+                status = os.lstat(os.path.join(root, name))
+                take(status.st_size if stat.S_ISREG(status.st_mode) else 0)
+    left = PACKED
+
+    def admit(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        take(item.size)  # a file may have grown since
         itself = folder.parent / item.name == target
         return item if not itself and (item.isreg() or item.isdir() or item.issym() or item.islnk()) else None
 

@@ -325,7 +325,11 @@ class TestEverythingElse:
 class TestTheTable:
     ROWS = [
         [cell.strip().strip("`") for cell in line.strip("| ").split(" |")]
-        for line in (ROOT / "infra/emulator/README.md").read_text().partition("## Web PubSub")[2].splitlines()
+        for line in (ROOT / "infra/emulator/README.md")
+        .read_text()
+        .partition("## Web PubSub")[2]
+        .partition("\n## ")[0]
+        .splitlines()
         if re.match(r"\| `[A-Z]+ /api", line)
     ]
 
