@@ -228,9 +228,9 @@ class OwnPilotDescription(Description):
 
     async def _make_action(self) -> str:
         """A call of a tool that waits for a decision."""
-        await self.client.post("/autonomy/tools/block", tool="generate_uuid")
-        await self.client.post("/tools/generate_uuid/execute", arguments={})
-        await self.client.data("DELETE", "/autonomy/tools/generate_uuid")
+        await self.client.post("/autonomy/tools/block", tool="hash_text")
+        await self.client.post("/tools/hash_text/execute", arguments={"text": str(uuid.uuid4())})
+        await self.client.data("DELETE", "/autonomy/tools/hash_text")
         return (await self.client.get("/autonomy/pending"))["pending"][0]["id"]
 
     async def _make_own_provider(self, route: DocumentedRoute) -> str:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from functions.ownpilot.core.autonomy.risk import Risk, RiskLevel
 from functions.ownpilot.core.entry import Entry, Moment, NotBlank
+from shared.http.bodies import example
 from shared.http.shapes import Answers, Shapes
 from shared.tables import Collection
 
@@ -48,6 +49,8 @@ class AutonomyRules(Entry):
     the answers that hold for always, by `<category>:<type>`. Clients keep `notification_threshold` and
     `time_restrictions` here for themselves.
     """
+
+    model_config = example(level=2, allowedTools=["list_tasks"])
 
     level: Level = SUPERVISED
     allowed_tools: Names = []
