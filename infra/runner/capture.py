@@ -149,7 +149,7 @@ def pack(folder: Path, target: Path) -> None:
     for root, _, files in os.walk(folder):  # to find that after the packing would take a minute
         for name in files:
             with contextlib.suppress(OSError):  # it has vanished
-                status = os.lstat(os.path.join(root, name))
+                status = Path(root, name).lstat()
                 take(status.st_size if stat.S_ISREG(status.st_mode) else 0)
     left = PACKED
 
