@@ -49,14 +49,16 @@ async def ended(me: Chatting) -> None:
     await eventually(check, seconds=60)
 
 
-async def test_many_streams_at_once_arrive_whole_and_without_long_gaps(me: Chatting, campaign: Campaign):
+async def test_many_streams_at_once_arrive_whole_and_without_long_gaps(
+    me: Chatting, stack: Environment, campaign: Campaign
+):
     streams = campaign.rounds(20, 50)
+    people = [await chatting(me.http, stack.ports["providers"]) for _ in range(streams)]
     gaps: list[float] = []
 
-    async def one(number: int) -> None:
-        body, last, text = me.body(long(0.02), stream=True), 0.0, ""
-        url = f"{BASE}/chat"
-        async with me.http.stream("POST", url, json=body, params={"userId": f"{me.user}"}) as answer:
+    async def one(person: Chatting) -> None:
+        body, last, text = person.body(long(0.02), stream=True), 0.0, ""
+        async with person.http.stream("POST", f"{BASE}/chat", json=body, params={"userId": person.user}) as answer:
             assert answer.status_code == 200
             async for piece in answer.aiter_text():
                 now = time.monotonic()
@@ -67,9 +69,10 @@ async def test_many_streams_at_once_arrive_whole_and_without_long_gaps(me: Chatt
         said = "".join(data["delta"] for name, data in found if name == "chunk")
         assert said == " ".join(f"w{n}" for n in range(WORDS))
 
-    await asyncio.gather(*map(one, range(streams)))
+    await asyncio.gather(*map(one, people))
     print(f"{streams} streams: the longest gap {1000 * max(gaps):.0f} ms")
-    await ended(me)
+    for person in people:
+        await ended(person)
 
 
 async def test_clients_that_leave_at_any_moment_leave_whole_turns(me: Chatting, campaign: Campaign):

@@ -177,7 +177,15 @@ async def begin(owner: str, conversation: Conversation, question: str) -> tuple[
     counted, stored = await asyncio.gather(
         conversations.of(owner).update(conversation, lambda it: it.add(question, MESSAGES_OF_TURN)),
         turns.of(conversation.id).insert(turn),
+        return_exceptions=True,
     )
+    if isinstance(counted, BaseException):
+        if isinstance(stored, ChatTurn):  # a message that is not counted must not be there
+            await turns.of(conversation.id).delete(turn.id)
+        raise counted
+    if isinstance(stored, BaseException):
+        await conversations.of(owner).update(counted, lambda it: it.add("", -MESSAGES_OF_TURN))
+        raise stored
     return counted, stored
 
 

@@ -85,9 +85,10 @@ async def keep_alive(turn: Prepared) -> None:
 
 
 async def _store(turn: Prepared, ending: Ending, answer_id: str) -> None:
+    said = "\n\n".join(filter(None, (ending.text, ending.error)))
     answer = ChatMessage(
-        id=answer_id, role="assistant", content=ending.text or ending.error or "", provider=turn.target.provider,
-        model=turn.model, tool_calls=ending.calls or None, tool_results=ending.results or None, trace=ending.trace,
+        id=answer_id, role="assistant", content=said, provider=turn.target.provider, model=turn.model,
+        tool_calls=ending.calls or None, tool_results=ending.results or None, trace=ending.trace,
         is_error=ending.status is TurnStatus.FAILED,
     )  # fmt: skip
 

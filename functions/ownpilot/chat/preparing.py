@@ -151,13 +151,13 @@ async def _past(conversation_id: str) -> list[ChatTurn]:
 
 
 def _block(turn: ChatTurn) -> Block:
-    """Return a turn of the past as the model sees it: what was said, with an end where none was reached."""
+    """Return a turn of the past as the model sees it: what was said, with an end where the model reached none."""
     said = [Message(each.role, each.content) for each in turn.messages]
     if turn.status is TurnStatus.SEED:
         return said
     exchange = [unpacked(each) for each in turn.exchange]
     if not exchange or exchange[-1].role != "assistant":
-        exchange.append(Message("assistant", NO_ANSWER))
+        exchange.append(Message("assistant", (said[1].content if len(said) > 1 else "") or NO_ANSWER))
     return [said[0], *exchange]
 
 

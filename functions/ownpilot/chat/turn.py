@@ -4,18 +4,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from functions.ownpilot.chat.context import Block, fitted
+from functions.ownpilot.chat.context import fitted
 from functions.ownpilot.chat.conversations import TurnStatus
-from functions.ownpilot.chat.effects import Ending, finish, keep_alive
+from functions.ownpilot.chat.effects import finish, keep_alive
 from functions.ownpilot.chat.preparing import prepare
+from functions.ownpilot.chat.progress import Progress
 from functions.ownpilot.chat.question import Prepared, Question
 from functions.ownpilot.chat.trace import json_object, milliseconds_since, preview
 from functions.ownpilot.core.entry import iso
-from functions.ownpilot.core.llm import Finish, Message, ModelError, Text, ToolCall, Usage, ask, endpoint_of
+from functions.ownpilot.core.llm import Finish, Message, ModelError, Text, ToolCall, Usage, ask
 from functions.ownpilot.core.owner import Person
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
 from functions.ownpilot.tools.meta import TOOLS as META_TOOLS
@@ -23,7 +24,6 @@ from functions.ownpilot.tools.meta import unwrapped
 from functions.ownpilot.tools.use import use_tool
 from shared.http.errors import HANDLED, ApiError, api_error
 from shared.outbound import Retry
-from shared.tables.ids import new_id
 
 SYNC_SECONDS = 200.0
 """After this time an answer that is not streamed ends as it is: the platform ends a request after 230 seconds."""
@@ -57,20 +57,6 @@ class _LimitReached(Exception):
     """The model has asked for more turns or calls than one message may take."""
 
 
-@dataclass
-class _Progress:
-    """What a turn has come to so far; it is stored however the turn ends."""
-
-    answer_id: str = field(default_factory=new_id)
-    text: str = ""
-    finish_reason: str | None = None
-    calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    results: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    exchange: list[Block] = field(default_factory=list[Block])
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
 async def take_turn(owner: Person, question: Question, *, seconds: float | None = SYNC_SECONDS) -> TurnAnswer:
     """Ask the assistant, and return its whole answer. The errors of `prepare`, and `TurnFailed`.
 
@@ -96,7 +82,7 @@ async def run(
 
 class _Run:
     def __init__(self, turn: Prepared, emit: Emit, *, stream: bool):
-        self.turn, self.emit, self.stream, self.so_far = turn, emit, stream, _Progress()
+        self.turn, self.emit, self.stream, self.so_far = turn, emit, stream, Progress()
 
     async def run(self, seconds: float | None) -> TurnAnswer:
         so_far = self.so_far
@@ -114,14 +100,16 @@ class _Run:
             error = api_error(failure).message
         except asyncio.CancelledError:
             so_far.finish_reason = "cancelled"
-            await finish(self.turn, self._ending(TurnStatus.STOPPED, None), so_far.answer_id)
+            await finish(self.turn, so_far.ending(self.turn, TurnStatus.STOPPED, None), so_far.answer_id)
             raise
         except Exception:
-            await finish(self.turn, self._ending(TurnStatus.FAILED, "Internal server error"), so_far.answer_id)
+            await finish(
+                self.turn, so_far.ending(self.turn, TurnStatus.FAILED, "Internal server error"), so_far.answer_id
+            )
             raise
         finally:
             alive.cancel()
-        ending = self._ending(TurnStatus.DONE if error is None else TurnStatus.FAILED, error)
+        ending = so_far.ending(self.turn, TurnStatus.DONE if error is None else TurnStatus.FAILED, error)
         # Also when the client leaves now, all of it is written.
         await asyncio.shield(asyncio.ensure_future(finish(self.turn, ending, so_far.answer_id)))
         if error is not None:
@@ -219,7 +207,7 @@ class _Run:
         return result
 
     def _retried(self, retry: Retry) -> None:
-        self.turn.trace.retries.append(vars(retry) if hasattr(retry, "__dict__") else {"reason": str(retry)})
+        self.turn.trace.retries.append(asdict(retry))
 
     async def _say(self, text: str) -> None:
         self.so_far.text += text
@@ -236,21 +224,3 @@ class _Run:
 
     async def _progress(self, type_: str, **members: Any) -> None:
         await self.emit("progress", {"type": type_, **members, "timestamp": iso(datetime.now(UTC))})
-
-    def _ending(self, status: TurnStatus, error: str | None) -> Ending:
-        turn, so_far, trace = self.turn, self.so_far, self.turn.trace
-        if error is not None:
-            trace.errors.append(error)
-        code = 200 if error is None else 500
-        trace.writes += 1
-        request = {
-            "provider": turn.target.provider, "model": turn.model, "endpoint": endpoint_of(turn.target),
-            "messageCount": 2 + sum(map(len, turn.past)), "tools": [each.name for each in turn.tools],
-        }  # fmt: skip
-        response = {"status": code, "contentLength": len(so_far.text), "finishReason": so_far.finish_reason}
-        order = {call["id"]: place for place, call in enumerate(so_far.calls)}
-        results = sorted(so_far.results, key=lambda each: order[each["toolCallId"]])
-        return Ending(
-            status, so_far.text, so_far.finish_reason, so_far.calls, results, so_far.exchange, so_far.input_tokens,
-            so_far.output_tokens, trace.shown(request, response), error, code,
-        )  # fmt: skip

@@ -6,12 +6,21 @@ from typing import Any
 import httpx
 import pytest
 
-from functions.ownpilot.chat.conversations import INTERRUPTED, ChatMessage, ChatTurn, turns
+from functions.ownpilot.chat.conversations import (
+    INTERRUPTED,
+    ChatMessage,
+    ChatTurn,
+    Conversation,
+    begin,
+    conversations,
+    turns,
+)
 from functions.ownpilot.chat.question import Question
 from functions.ownpilot.chat.turn import OUT_OF_TIME, OUT_OF_TIME_REASON, take_turn
 from functions.ownpilot.core.owner import Person
 from infra.local.environment import Environment
 from shared import deferred
+from shared.tables import StorageUnavailable
 from tests.support.ownpilot import MODEL, Chatting, OwnPilot, chatting, refused, script
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -92,9 +101,9 @@ class TestAnswers:
 
     async def test_a_message_of_a_megabyte_works_where_the_window_holds_it(self, me: Chatting):
         path = f"/local-providers/{me.provider}/models"
-        await me.post(path, modelId="long", contextWindow=1_000_000, maxOutput=8_000)
+        await me.post(path, modelId="stand-in-small", contextWindow=1_000_000, maxOutput=8_000)
         text = "word " * 200_000
-        answer = await me.say(text, model="long")
+        answer = await me.say(text, model="stand-in-small")
         found = await me.get(f"/chat/history/{answer['conversationId']}")
         assert [each["content"] for each in found["messages"]] == [text, f"You said: {text}"]
 
@@ -204,20 +213,30 @@ class TestConversations:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize(
-        ("members", "status"),
-        [({"message": " "}, 400), ({"message": None}, 400), ({"message": 1}, 400), ({"agentId": "nobody"}, 404),
-         ({"conversationId": "nothing"}, 404), ({"provider": "nobody"}, 404), ({"model": "nothing"}, 404),
-         ({"provider": "openai", "model": "gpt-4o"}, 400), ({"history": [{"role": "system", "content": "x"}]}, 400),
-         ({"message": "x" * 800_000}, 400)],
-    )  # fmt: skip
-    @pytest.mark.parametrize("stream", [False, True])
-    async def test_what_cannot_be_answered_is_refused_before_the_first_byte(
-        self, me: Chatting, members: dict[str, Any], status: int, stream: bool
-    ):
-        body = me.body("hello", stream=stream) | members
-        refused(await me.send("POST", "/chat", json=body), status)
+    async def test_what_cannot_be_answered_is_refused_before_the_first_byte(self, me: Chatting):
+        refusals: list[tuple[dict[str, Any], int]] = [
+            ({"message": " "}, 400), ({"message": None}, 400), ({"message": 1}, 400), ({"agentId": "nobody"}, 404),
+            ({"conversationId": "nothing"}, 404), ({"provider": "nobody"}, 404), ({"model": "nothing"}, 404),
+            ({"provider": "openai", "model": "gpt-4o"}, 400), ({"history": [{"role": "system", "content": "x"}]}, 400),
+            ({"message": "x" * 800_000}, 400),
+        ]  # fmt: skip
+        for members, status in refusals:
+            for stream in (False, True):
+                body = me.body("hello", stream=stream) | members
+                refused(await me.send("POST", "/chat", json=body), status)
         assert (await me.get("/chat/history"))["total"] == 0
+
+    async def test_a_message_that_is_not_counted_is_not_stored(self, me: Chatting, monkeypatch: pytest.MonkeyPatch):
+        id_ = (await me.say("first"))["conversationId"]
+        stored = await conversations.of(me.user).get(id_)
+
+        def fail(conversation: Conversation, question: str, messages: int) -> None:
+            raise StorageUnavailable("no answer")
+
+        monkeypatch.setattr(Conversation, "add", fail)
+        with pytest.raises(StorageUnavailable):
+            await begin(me.user, stored, "second")
+        assert len([turn async for turn in turns.of(id_).all()]) == 1
 
     async def test_a_spent_budget_that_blocks_is_429(self, me: Chatting):
         await me.post("/costs/budget", dailyLimit=0, limitAction="block")

@@ -158,7 +158,7 @@ IDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("id_", ["x", "..%2f", "\x00", "é" * 3000, ""])
+@pytest.mark.parametrize("id_", ["x", "\x00", "é" * 3000])
 async def test_a_record_that_is_not_there_is_told(hand: Hand, id_: str):
     calls = [
         {"tool": name, "arguments": {each: id_ if value == "x" else value for each, value in arguments.items()}}
