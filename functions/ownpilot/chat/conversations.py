@@ -243,16 +243,3 @@ async def delete_conversation(owner: str, conversation_id: str) -> None:
     except tables.RecordNotFound:
         raise NotFound(f"There is no conversation {conversation_id[:100]}") from None
     await turns.of(conversation_id).clear()
-
-
-async def newest_messages(conversation_id: str, limit: int, offset: int) -> list[ChatMessage]:
-    """Return messages of a conversation in their order: `limit` of them before the newest `offset`.
-
-    Reads the turns from the newest on, 1,000 a query.
-    """
-    now, found = datetime.now(UTC), list[ChatMessage]()
-    async for turn in turns.of(conversation_id).scan():
-        found += reversed(turn.shown(now))
-        if len(found) >= offset + limit:
-            break
-    return found[offset : offset + limit][::-1]

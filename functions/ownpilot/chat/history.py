@@ -1,6 +1,7 @@
 """Conversations as clients read them: two views of the same record, and what is done with it."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -12,7 +13,7 @@ from functions.ownpilot.chat.conversations import (
     conversation_of,
     conversations,
     delete_conversation,
-    newest_messages,
+    turns,
 )
 from functions.ownpilot.core.entry import Given, Moment, Shown
 from functions.ownpilot.core.owner import Owner, routes_for
@@ -152,7 +153,16 @@ async def get_history(
 
 
 async def _messages(conversation: Conversation, paging: Paging) -> list[ChatMessage]:
-    return await newest_messages(conversation.id, paging.limit, paging.offset)
+    """Return messages in their order: as many as the limit, before the newest `offset` of them.
+
+    Reads the turns from the newest on, 1,000 a query.
+    """
+    now, found, most = datetime.now(UTC), list[ChatMessage](), paging.offset + paging.limit
+    async for turn in turns.of(conversation.id).scan():
+        found += reversed(turn.shown(now))
+        if len(found) >= most:
+            break
+    return found[paging.offset : most][::-1]
 
 
 @routes.delete("/history/{conversation_id}")
