@@ -12,7 +12,9 @@ _URL = re.compile(r"https?://[^\s<>\"'`]{1,2000}", re.IGNORECASE)
 _EMAIL = re.compile(
     r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}(?![A-Za-z0-9-])"
 )
-_NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d,]*\d)")
+_RUN = re.compile(r"(?<![\w.,])-?\d[\d.,]*")
+_THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _DIGITS = 300
 """Digits of the longest number that is found."""
 
@@ -37,10 +39,10 @@ async def extract_emails(context: ToolContext, text: Text) -> dict[str, Any]:
 async def extract_numbers(context: ToolContext, text: Text, include_decimals: bool = True) -> dict[str, Any]:
     """Find the numbers in a text, in their order; those with thousands separators, too."""
     found: list[int | float] = []
-    for each in _NUMBER.findall(text):
-        plain = each.replace(",", "")
-        if len(plain) > _DIGITS or ("." in plain and not include_decimals):
-            continue
-        value = float(plain) if "." in plain or len(plain) > 15 else int(plain)
-        found.append(value)
+    for run in _RUN.findall(text):
+        run = run.rstrip(".,")
+        for each in [run.replace(",", "")] if _THOUSANDS.fullmatch(run) else run.split(","):
+            if len(each) > _DIGITS or not _NUMBER.fullmatch(each) or ("." in each and not include_decimals):
+                continue
+            found.append(float(each) if "." in each or len(each) > 15 else int(each))
     return {"numbers": found, "count": len(found)}

@@ -11,7 +11,7 @@ from functions.ownpilot.tools.registry import tool
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-Markdown = Annotated[str, Field(max_length=200_000)]
+Markdown = Annotated[str, Field(max_length=100_000)]
 
 
 def _reader() -> "MarkdownIt":

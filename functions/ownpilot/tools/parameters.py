@@ -11,12 +11,14 @@ from functions.ownpilot.core.tool_context import ToolError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MAX_TEXT = 1_000_000
+MAX_TEXT = 200_000
+"""Characters of a text: reading it takes a fraction of a second, and a result would be cut at about as many."""
+
 MAX_RESULT = 2_000_000
 """Characters that a tool makes at most."""
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
-"""A text of at most a million characters."""
+"""A text of at most 200,000 characters."""
 
 Short = Annotated[str, Field(max_length=1000)]
 """A line, a name, a pattern."""
