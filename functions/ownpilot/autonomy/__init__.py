@@ -92,7 +92,7 @@ async def block_tool(body: ToolNamed, owner: Owner) -> BlockedTools:
 
 @routes.delete("/tools/{tool}")
 async def unlist_tool(tool: str, owner: Owner) -> Done:
-    """Neither allow nor block a tool: the level decides, and no earlier decision for always."""
+    """Neither allow nor block a tool: the level decides, and no earlier decision for good."""
     await _list_tool(owner, tool, None)
     return Done(message=f"{tool} is neither allowed nor blocked")
 
@@ -127,7 +127,7 @@ async def _change(owner: Person, how: Callable[[AutonomyRules], None], action: s
 
 @routes.post("/config/reset")
 async def reset_autonomy(owner: Owner) -> RulesChanged:
-    """Bring back the default rules, and forget all decisions for always."""
+    """Bring back the default rules, and forget all decisions for good."""
     rules = await reset_rules(owner.id)
     await record_change(owner, "autonomy", "config", "reset")
     return RulesChanged(config=rules, message="Autonomy is back at its defaults")

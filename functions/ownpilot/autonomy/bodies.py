@@ -68,7 +68,7 @@ class WaitingActions(Shown):
 
 
 class NewDecision(Given):
-    """Why it is decided so, and whether the same is decided about such actions for always."""
+    """Why it is decided so, and whether the same is decided about such actions for good."""
 
     model_config = example(reason="I asked for it", remember=False)
 

@@ -44,7 +44,7 @@ async def admit(context: ToolContext, tool: str, arguments: Mapping[str, Any], g
     rules = await rules_of(context.owner)
     type_, category = action_type(tool), action_category(tool, group)
     if answer := rules.remembered.get(_key(category, type_)):
-        return None if answer == "approve" else Held(None, f"{type_} was rejected for always")
+        return None if answer == "approve" else Held(None, f"{type_} was rejected for good")
     risk = assess(category, type_, arguments)
     reason = rules.why_to_ask(category, type_, risk, lenient=context.source == "chat")
     if reason is None:

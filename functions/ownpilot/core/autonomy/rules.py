@@ -1,4 +1,4 @@
-"""The rules of a person about what the assistant may do without asking: a level, lists, and answers for always."""
+"""The rules of a person about what the assistant may do without asking: a level, lists, and answers for good."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -46,7 +46,7 @@ class AutonomyRules(Entry):
     """The rules of a person. Points are risk scores of approved actions.
 
     `confirmation_required` are types of actions, such as names of tools, that always need approval. `remembered` are
-    the answers that hold for always, by `<category>:<type>`. Clients keep `notification_threshold` and
+    the answers that hold for good, by `<category>:<type>`. Clients keep `notification_threshold` and
     `time_restrictions` here for themselves.
     """
 
@@ -74,13 +74,13 @@ class AutonomyRules(Entry):
             self.budget_reset_at += ROLLS * ((now - self.budget_reset_at) // ROLLS + 1)
 
     def unlist(self, tool: str) -> None:
-        """Neither allow nor block a tool, and forget what was decided about it for always."""
+        """Neither allow nor block a tool, and forget what was decided about it for good."""
         self.allowed_tools = [name for name in self.allowed_tools if name != tool]
         self.blocked_tools = [name for name in self.blocked_tools if name != tool]
         self.forget({tool})
 
     def forget(self, names: set[str]) -> None:
-        """Forget what was decided for always about these tools and categories."""
+        """Forget what was decided for good about these tools and categories."""
         self.remembered = {
             key: answer for key, answer in self.remembered.items() if names.isdisjoint(key.split(":", 1))
         }
@@ -137,7 +137,7 @@ async def change_rules(owner: str, how: Callable[[AutonomyRules], None]) -> Auto
 
 
 async def reset_rules(owner: str) -> AutonomyRules:
-    """Bring back the default rules, and forget all answers for always."""
+    """Bring back the default rules, and forget all answers for good."""
     fresh = AutonomyRules(user_id=owner)
 
     def reset(rules: AutonomyRules) -> None:
