@@ -164,8 +164,6 @@ class OwnPilotDescription(Description):
             self.ids["entries"] = await self._make_entry()
             self.models_at = f"http://127.0.0.1:{environment.ports['providers']}"
             self.ids["local-providers"] = await self._make_provider()
-            path = f"/local-providers/{self.ids['local-providers']}/models"
-            await self.client.post(path, modelId=CHAT_MODEL, contextWindow=16_000)
             await self.client.data("PATCH", f"/local-providers/{self.ids['local-providers']}/set-default")
             self.ids["chat"] = await self._make_conversation()
             self.ids["logs"] = (await self.client.get("/chat/logs"))["logs"][0]["id"]
@@ -209,7 +207,9 @@ class OwnPilotDescription(Description):
         return {"name": f"provider {uuid.uuid4()}", "providerType": "ollama", "baseUrl": self.models_at}
 
     async def _make_provider(self) -> str:
-        return (await self.client.post("/local-providers", **self._new_provider()))["id"]
+        made = (await self.client.post("/local-providers", **self._new_provider()))["id"]
+        await self.client.post(f"/local-providers/{made}/models", modelId=CHAT_MODEL, contextWindow=16_000)
+        return made
 
     async def _make_model(self) -> str:
         path = f"/local-providers/{self.ids['local-providers']}/models"
@@ -243,6 +243,8 @@ class OwnPilotDescription(Description):
         path = route.path
         if "config-services/{name}/" in path:
             path = path.replace("{name}", "contract")
+        if route.method == "POST" and path.endswith("/chat"):
+            await self._make_provider()  # those before may be switched off by now
         if "/pomodoro/session/" in path:
             await self._make_session(running=not path.endswith("start"))
         if path.endswith("/profile/data"):

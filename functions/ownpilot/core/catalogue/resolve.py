@@ -67,11 +67,12 @@ async def model_of(owner: str, provider_id: str, model_id: str) -> tuple[MergedP
 async def defaults_of(owner: str, view: View | None = None) -> UsedDefaults:
     """Return the saved provider if it can be called, else the default local one, else that of the oldest key.
 
+    One without a model that is switched on cannot be called.
     The model is the saved one if that provider has it, else the provider's default.
     """
     view = view or await view_of(owner)
     saved = await settings_store.recent(owner)
-    usable = {each.id: each for each in view.usable()}
+    usable = {each.id: each for each in view.usable() if each.default_model}
     wanted = [
         settings_store.text(saved, settings_store.DEFAULT_PROVIDER), settings_store.text(saved, local_store.DEFAULT),
         *await settings_store.key_holders(owner), *usable,
