@@ -139,7 +139,7 @@ WITHOUT_STORAGE = re.compile(
     r"/(gateway/(health/live|api/models.*|api/system/info)|anymind/(health|api/v1/auth/me)|dev8/(health|live)"
     r"|ownpilot/((api/v1/)?health(/live|/sandbox)?|api/v1/settings/data-info"
     r"|api/v1/(local-providers/templates|model-configs/capabilities/list|models/sync/providers|tools(/.*)?)"
-    rf"|api/v1/(expenses|habits|captures|goals|profile|media-settings)/{UNKNOWN}(/\w+)?"
+    rf"|api/v1/(expenses|habits|captures|goals|profile|media-settings|agents)/{UNKNOWN}(/\w+)?"
     rf"|api/v1/custom-data/(tables/{UNKNOWN}/)?(records/{UNKNOWN}|search))"
     r"|\w+(/(docs.*|openapi.json|ws|realtime)?)?)"
 )
@@ -163,7 +163,18 @@ def is_refused(api: Description, answer: httpx.Response) -> bool:
     return api.refused(answer, 503) == "The storage service does not answer"
 
 
-async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_is_lost(own: Own):
+@pytest.fixture
+async def callers(own: Own) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
+    """A client of each API."""
+    opened = {api.name: await api.open(own.environment) for api in descriptions()}
+    yield opened
+    for caller in opened.values():
+        await caller.aclose()
+
+
+async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_is_lost(
+    own: Own, callers: dict[str, httpx.AsyncClient]
+):
     gateway, http = own.gateway, own.gateway.http
     printing = await gateway.run(
         "import time\nfor i in range(60):\n    print(i, flush=True)\n    time.sleep(0.2)\n", "python"
@@ -172,7 +183,6 @@ async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_i
     target = (await gateway.run("true"))["id"]
     await gateway.reach(target)
     apis = {api.name: api for api in descriptions()}
-    callers = {name: await api.open(own.environment) for name, api in apis.items()}
     paths = [
         (api, f"/{api.name}{re.sub(r'{[a-z_]+}', target if 'run_id' in route.path else api.unknown_id, route.path)}")
         for api in apis.values()
@@ -214,5 +224,3 @@ async def test_every_route_answers_in_time_while_storage_is_frozen_and_nothing_i
     assert [run["id"] for run in runs if run["prompt"] == body["prompt"]] == [again[0].json()["id"]]
     done = await gateway.reach(printing["id"])
     assert (done["status"], done["result"]) == ("completed", "".join(f"{i}\n" for i in range(60)))
-    for caller in callers.values():
-        await caller.aclose()

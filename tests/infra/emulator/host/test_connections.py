@@ -44,8 +44,12 @@ class Client:
         return head + await self.reader.read(4)
 
     async def rest(self) -> bytes:
-        """Everything until the server closes the connection."""
-        return await asyncio.wait_for(self.reader.read(), 30)
+        """Everything until the server closes the connection; it resets one on which more arrives then."""
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := await asyncio.wait_for(self.reader.read(65_536), 30):
+                received += part
+        return received
 
 
 class Server:
