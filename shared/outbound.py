@@ -91,8 +91,8 @@ async def request(
 
     `limit` is the number of bytes of the body that may be read. `user_given` refuses hosts that are not public, unless
     RUNYARD_PRIVATE_HOSTS names them. `repeatable` says that a repeat does no harm: then a lost connection and the
-    statuses 429, 502, 503 and 504 lead to two more attempts, after `Retry-After`; `on_retry` hears of each of them. Any
-    other status is the caller's.
+    statuses 429, 502, 503 and 504 lead to two more attempts, after `Retry-After`; `on_retry` is called before each of
+    them. Any other status is the caller's.
     Redirects are followed, to another server without the headers that it should not see. `AddressRefused`, `NoAnswer`.
     """
     call = _Call(method.upper(), _parsed(url), dict(headers or {}), body, user_given, silence)

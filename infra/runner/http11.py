@@ -86,7 +86,7 @@ class Response:
         self._ended = self.status in (204, 304)
         if not self._chunked and not self._ended:
             length = fields.get("content-length")
-            self._left, self._last = (int(length), self._last) if length and length.isdigit() else (None, True)
+            self._left, self._last = (int(length), self._last) if length and length.isdecimal() else (None, True)
             self._ended = self._left == 0
         if self._ended:
             self._finish()
@@ -145,10 +145,10 @@ class Response:
         return version, int(status), fields
 
     def _chunk(self) -> int:
-        try:
-            return int(self._line().partition(b";")[0], 16)
-        except ValueError:
-            raise HttpError("a chunk of the answer has no length") from None
+        digits = self._line().partition(b";")[0].strip()
+        if not digits or digits.strip(b"0123456789abcdefABCDEF"):
+            raise HttpError("a chunk of the answer has no length")
+        return int(digits, 16)
 
     def _line(self) -> bytes:
         line = self._file.readline(LONGEST_LINE)

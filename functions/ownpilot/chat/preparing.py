@@ -162,7 +162,7 @@ def _block(turn: ChatTurn) -> Block:
 
 
 def _can_call(model: MergedModel) -> bool:
-    """Whether a model is offered tools; of one that is not in the catalogue nobody knows what it can do."""
+    """Whether a model is offered tools. Any model that is not in the catalogue is: it may be able to call them."""
     return "function_calling" in model["capabilities"] or model["source"] in ("local", "custom")
 
 

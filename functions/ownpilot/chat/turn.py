@@ -32,7 +32,7 @@ OUT_OF_TIME = "[The answer ends here: the time for one answer is over. Ask again
 OUT_OF_TIME_REASON = "time_limit"
 
 Emit = Callable[[str, dict[str, Any]], Awaitable[None]]
-"""Hears of what happens in a turn: name and data of an event."""
+"""Is called with each event of a turn: its name and its data."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ async def take_turn(owner: Person, question: Question, *, seconds: float | None 
     return await run(await prepare(owner, question), seconds=seconds)
 
 
-async def _nobody(event: str, data: dict[str, Any]) -> None:
-    """Hear of an event that nobody waits for."""
+async def _ignore(event: str, data: dict[str, Any]) -> None:
+    """Do nothing with an event: nobody follows this turn."""
 
 
 async def run(
-    turn: Prepared, emit: Emit = _nobody, *, stream: bool = False, seconds: float | None = None
+    turn: Prepared, emit: Emit = _ignore, *, stream: bool = False, seconds: float | None = None
 ) -> TurnAnswer:
-    """Carry out a turn that was prepared; `emit` hears of all events but the last one, which the caller sends.
+    """Carry out a turn that was prepared; `emit` is called with each event but the last one, which the caller sends.
 
     Whatever happens, what was said is written down before this returns or raises: also when the task is cancelled,
     because the client has left. `TurnFailed`.

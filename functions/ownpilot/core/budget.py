@@ -25,7 +25,7 @@ THRESHOLDS = (50, 75, 90, 100)
 
 
 class CostBudget(Entry):
-    """The limits of a person in USD, None where there is none."""
+    """The limits of a person in USD; None is no limit."""
 
     daily_limit: Usd | None = None
     weekly_limit: Usd | None = None

@@ -111,6 +111,7 @@ def test_an_answer_without_a_body_ends_with_its_head(status: int):
         (OK + b"Transfer-Encoding: chunked\r\n\r\n50\r\nhello", "cut off"),
         (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "cut off"),
         (OK + b"Transfer-Encoding: chunked\r\n\r\nx\r\nhello", "no length"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nhello", "no length"),
         (OK + b"Content-Le", "cut off"),
         (b"", "cut off"),
         (b"SSH-2.0 hello\r\n", "HTTP/1.1"),

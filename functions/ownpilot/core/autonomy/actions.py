@@ -79,7 +79,7 @@ class HeldAction(Entry, prefix="action_"):
         """Whether it is about the call with this hash."""
         try:
             return sealing.unseal(self.call, self._context) == call
-        except sealing.SealBroken:  # its key is gone: the person is asked again
+        except sealing.SealBroken:  # the key that sealed it was removed: the person is asked again
             return False
 
 

@@ -105,7 +105,7 @@ def key_of(provider_id: str, model_id: str) -> str:
 
 
 async def change_model(owner: str, provider_id: str, model_id: str, change: Callable[[ModelRow], None]) -> ModelRow:
-    """Change the row about a model, which is made when there is none. `BadRequest` LIMIT_REACHED. 2 or 3 calls."""
+    """Change the row about a model, or make the first one. `BadRequest` LIMIT_REACHED. 2 or 3 calls."""
     key = key_of(provider_id, model_id)
     number = len(await _models.get(owner, lambda: _all(model_rows, owner)))
 
@@ -143,7 +143,7 @@ async def _add(owner: str, provider_id: str, model_id: str, members: Mapping[str
 
 
 async def change_provider(owner: str, provider_id: str, change: Callable[[ProviderRow], None]) -> ProviderRow:
-    """Change the row about a provider, which is made when there is none. `BadRequest` LIMIT_REACHED. 2 or 3 calls."""
+    """Change the row about a provider, or make the first one. `BadRequest` LIMIT_REACHED. 2 or 3 calls."""
     number = len(await _providers.get(owner, lambda: _all(provider_rows, owner)))
 
     def make() -> ProviderRow:

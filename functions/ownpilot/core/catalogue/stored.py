@@ -42,7 +42,7 @@ async def _look() -> Catalogue:
         etag = (await blobs.info(CONTAINER, BLOB)).etag
         if etag != _held.etag or _held.catalogue is None:
             packed = await blobs.get(CONTAINER, BLOB)
-            if etag != _held.etag or _held.catalogue is None:  # no other request has read it meanwhile
+            if etag != _held.etag or _held.catalogue is None:  # else another request has read it meanwhile
                 _held.catalogue = Catalogue.unpack(packed)
     except BlobNotFound:
         etag = ""

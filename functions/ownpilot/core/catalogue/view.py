@@ -114,7 +114,7 @@ class View:
         self.providers: Mapping[str, MergedProvider] = {each.id: each for each in order}
 
     def model(self, provider_id: str, model_id: str) -> MergedModel | None:
-        """Return a model, None when there is none."""
+        """Return a model, None when it does not exist."""
         provider = self.providers.get(provider_id)
         return provider.models.get(model_id) if provider else None
 

@@ -38,8 +38,8 @@ async def ask(
     """Ask a model; yields the parts of its answer as they come, or all at its end without `stream`.
 
     `max_tokens` of the answer; `silence`: seconds in which the server must send something, by default those of the
-    setting. `on_retry` hears of each attempt that failed before the first byte and is followed by another one. Whoever
-    stops reading closes the generator (`contextlib.aclosing`), and with it the connection. `ModelRefused`,
+    setting. `on_retry` is called for each attempt that failed before the first byte and is repeated. Whoever stops
+    reading closes the generator (`contextlib.aclosing`), and with it the connection. `ModelRefused`,
     `ModelUnreachable`.
     """
     body = _body(way, messages, tools, temperature, max_tokens, stream)
