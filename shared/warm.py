@@ -120,7 +120,7 @@ async def place(kind: str, job_id: str, spec: JobSpec | None = None) -> bool:
     """
     try:
         limit, served = settings().client_jobs, kind_of(kind)
-        if not settings().warm or (limit and await served.held(job_id, limit)):
+        if not settings().warm or ((limit or served.takes_turns) and await served.held(job_id, limit)):
             return False
         spec = spec or await served.prepare(job_id)
         return spec is not None and await place_spec(kind, job_id, spec)
