@@ -23,7 +23,10 @@ MAX_PERSON = 500
 FORBIDDEN = ("process.exit", "require(", "import(", "__dirname", "__filename", "global.", "globalThis.")
 """What code must not contain, in upper or lower case, with white space wherever JavaScript allows it."""
 
-_FORBIDDEN = {each: re.compile(re.sub(r"(\\\.|\\\()", r"\\s*\1", re.escape(each)), re.IGNORECASE) for each in FORBIDDEN}
+_FORBIDDEN = {
+    each: re.compile(r"(?<![\w$])" + re.sub(r"(\\[.(])", r"\\s*\1\\s*", re.escape(each)), re.IGNORECASE)
+    for each in FORBIDDEN
+}
 
 
 class ToolStatus(StrEnum):
