@@ -25,7 +25,7 @@ async def contents(store: FileStore, rows: Sequence[FileRow]) -> AsyncIterator[t
     for first in range(0, len(rows), AHEAD):
         group = rows[first : first + AHEAD]
         small = [row for row in group if row.size <= SMALL]
-        found = await asyncio.gather(*(_whole(store, row) for row in small))
+        found = await asyncio.gather(*map(store.content, small))
         read = {row.id: data for row, data in zip(small, found, strict=True)}
         for row in group:
             yield row, _once(read[row.id]) if row.id in read else store.stream(row)
@@ -70,10 +70,6 @@ class _Sink:
         self._parts.clear()
         self.size = 0
         return data
-
-
-async def _whole(store: FileStore, row: FileRow) -> bytes:
-    return b"".join([chunk async for chunk in store.stream(row)])
 
 
 async def _once(data: bytes) -> Content:

@@ -1,14 +1,16 @@
 """What deletes the files of workspaces that are gone, and contents that no file has any more."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from functions.ownpilot.core.files import CONTAINER, FileStore, files
-from shared import blobs
+from shared import blobs, tables
 from shared.deferred import defer
 from shared.faults import Sweep
+from shared.tables import Collection
 from shared.workflows import WorkflowClient
 
 _Blob = tuple[str, datetime]
@@ -19,23 +21,32 @@ KEPT = timedelta(days=1)
 REPLACED = timedelta(hours=1)
 """For how long the content that a write has replaced counts as that of a file: the write may go back."""
 
-LATE = 600
-"""Seconds after which the files of a deleted workspace are deleted once more: no request runs that long."""
+SOON, LATE = 2, 600
+"""Seconds after which the files of a deleted workspace are deleted, and are looked for once more: a request that had
+begun before may have written one, and none runs that long."""
 
 TURN = 300
 """Seconds after which the deletion is continued in another call."""
 
 
-async def delete_files(store: FileStore) -> None:
-    """Order that all files of a workspace are deleted; to be called before its record is deleted."""
-    for delay in (1, LATE):  # the second time, those of requests that had begun before
-        value = {"user": store.owner, "place": store.place}
-        await defer("ownpilot.clear_workspace_files", value, item_id=f"{store.place} {delay}", delay=delay)
+async def delete_workspace(store: FileStore, workspaces: Collection[Any], *, if_match: str | None = None) -> None:
+    """Delete the record of a workspace, whose id is the place of its files; they are deleted soon after it.
+
+    `RecordNotFound`; `RecordChanged`. The order for the files comes first and is void while there is the record, so
+    after a crash either nothing is deleted or all will be.
+    """
+    value = {"user": store.owner, "place": store.place, "table": workspaces.table}
+    for delay in (SOON, LATE):
+        await defer("ownpilot.clear_workspace_files", value, delay=delay)
+    await workspaces.of(store.owner).delete(store.place, if_match=if_match)
 
 
-async def clear_workspace_files(value: dict[str, Any]) -> None:
-    """Deferred work: delete the rows and the blobs of a place."""
+async def clear_workspace_files(value: dict[str, str]) -> None:
+    """Deferred work: delete the rows and the blobs of a workspace that is deleted."""
     store = FileStore(value["user"], value["place"])
+    with contextlib.suppress(tables.RecordNotFound):
+        await tables.collections[value["table"]].of(store.owner).get(store.place)
+        return
     try:
         async with asyncio.timeout(TURN):
             await files.of(store.place).clear()

@@ -99,7 +99,11 @@ class FileStore:
     async def read(self, path: str, most: int | None = None) -> tuple[FileRow, bytes]:
         """Return a file, and its content: at most the first `most` bytes. `FileNotFound`. 3 calls for up to 4 MiB."""
         row = await self.find(path)
-        return row, b"".join([chunk async for chunk in self.stream(row, length=most)])
+        return row, await self.content(row, most)
+
+    async def content(self, row: FileRow, most: int | None = None) -> bytes:
+        """Return the content of a file, or its first `most` bytes. `BlobNotFound`. 1 call for up to 4 MiB."""
+        return b"".join([chunk async for chunk in self.stream(row, length=most)])
 
     async def stream(self, row: FileRow, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Yield the content of a file from `offset` on, in chunks of at most 4 MiB. `BlobNotFound`."""
