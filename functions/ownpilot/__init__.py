@@ -29,6 +29,7 @@ from functions.ownpilot import (
     summary,
     tasks,
     tools,
+    workspaces,
     ws,
 )
 from functions.ownpilot import settings as settings_room
@@ -45,6 +46,9 @@ from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
 from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
+from functions.ownpilot.workspaces import deletion, execute
+from functions.ownpilot.workspaces import files as workspace_files
+from functions.ownpilot.workspaces.job import OwnpilotExecution
 from shared.http.api import Api, Cors
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
@@ -99,6 +103,9 @@ api = Api(
         media_settings.routes,
         tools.routes,
         autonomy.routes,
+        workspaces.routes,
+        workspace_files.routes,
+        execute.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
@@ -119,6 +126,8 @@ api = Api(
 )
 SLICE = Slice(
     api=api,
+    blueprints=[deletion.bp],
+    job_kinds=[OwnpilotExecution()],
     dialogue=ws.handle_event,
     every_hour=[purge_debug_log],
     deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],
