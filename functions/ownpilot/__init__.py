@@ -37,9 +37,9 @@ from functions.ownpilot import settings as settings_room
 from functions.ownpilot.chat import history, logs
 from functions.ownpilot.chat.after import ownpilot_after_chat
 from functions.ownpilot.config_services import entries
+from functions.ownpilot.core import file_workspace_cleanup
 from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
-from functions.ownpilot.core import file_workspace_cleanup
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.file_cleanup import clear_workspace_files, sweep_workspace_files
 from functions.ownpilot.core.owner import CALLERS
