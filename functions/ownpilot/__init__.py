@@ -14,10 +14,12 @@ from functions.ownpilot import (
     custom_data,
     debug,
     expenses,
+    file_workspaces,
     goals,
     habits,
     health,
     local_providers,
+    mcp,
     media_settings,
     memories,
     model_configs,
@@ -36,9 +38,11 @@ from functions.ownpilot import settings as settings_room
 from functions.ownpilot.chat import history, logs
 from functions.ownpilot.chat.after import ownpilot_after_chat
 from functions.ownpilot.config_services import entries
+from functions.ownpilot.core import file_workspace_cleanup
 from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
+from functions.ownpilot.core.file_cleanup import clear_workspace_files, sweep_workspace_files
 from functions.ownpilot.core.owner import CALLERS
 from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
@@ -102,6 +106,8 @@ api = Api(
         costs.routes,
         media_settings.routes,
         tools.routes,
+        file_workspaces.routes,
+        mcp.routes,
         autonomy.routes,
         workspaces.routes,
         workspace_files.routes,
@@ -129,6 +135,8 @@ SLICE = Slice(
     blueprints=[deletion.bp],
     job_kinds=[OwnpilotExecution()],
     dialogue=ws.handle_event,
+    blueprints=[file_workspace_cleanup.bp],
     every_hour=[purge_debug_log],
-    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],
+    every_night=[sweep_workspace_files],
+    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat, clear_workspace_files],
 )

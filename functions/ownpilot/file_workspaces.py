@@ -41,8 +41,8 @@ FOLDERS = ("downloads", "output", "scripts", "temp")
 AT_ONCE = 100
 """Workspaces that a request cleans up itself; more are left to a workflow."""
 
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes of a request that writes a file of 10 MiB: JSON may take six for one."""
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of a request that writes a file of 10 MiB: JSON may take several for one."""
 
 
 class NewFileWorkspace(Given):

@@ -79,6 +79,11 @@ class Cors:
         """Return what `RUNYARD_CORS_ORIGINS` allows, and pages of this machine."""
         return cls.of(settings().cors_origins, origin_regex=_LOOPBACK, credentials=credentials)
 
+    def allows(self, origin: str) -> bool:
+        """Whether pages of this origin may call."""
+        listed = "*" in self.origins or origin in self.origins
+        return listed or bool(self.origin_regex and re.fullmatch(self.origin_regex, origin))
+
     def middleware(self) -> Middleware:
         """Return the middleware that handles preflight requests and adds the headers."""
         return Middleware(

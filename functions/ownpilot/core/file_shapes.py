@@ -58,11 +58,11 @@ def tree_of(
         for depth in range(len(names) - 1):
             holder = _add(holder, prefix, "/".join(names[: depth + 1]), row.updated_at)
             holder["size"] += row.size
-        holder["children"][f"{names[-1]}/"] = node(row)
+        holder["children"][f"{names[-1]}/"] = row_of(row)
     return _listed(root)
 
 
-def node(row: FileRow) -> dict[str, Any]:
+def row_of(row: FileRow) -> dict[str, Any]:
     """Return the row of a file."""
     name = row.path.rpartition("/")[2]
     return _node(name, row.path, row.updated_at, row.size, is_folder=False)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 
@@ -181,6 +181,14 @@ class FileStore:
             await asyncio.gather(*(self._delete_row(row) for row in rows[first : first + _ATTEMPTS]))
         return len(rows)
 
+    async def check_folder(self, path: str) -> None:
+        """`Conflict` when files cannot lie in this folder: it, or a part of its path, is a file."""
+        path = normalised(path)
+        folders = [*parents(path), path] if path else []
+        taken = [folder for folder, is_file in zip(folders, await self._are_files(folders), strict=True) if is_file]
+        if taken:
+            raise Conflict(f"{taken[0][:200]} is a file, so nothing can lie below it")
+
     async def _delete_row(self, row: FileRow) -> None:
         try:
             await files.of(self.place).delete(row.id)
@@ -204,23 +212,22 @@ class FileStore:
 
     async def _check_place(self, path: str) -> None:
         """`Conflict` when a file lies where this path has a folder, or a folder where it has the file."""
+        folder, _, _ = path.rpartition("/")
+        below = self._below(f"{path}/", step=1)
+        inside, _ = await asyncio.gather(anext(below, None), self.check_folder(folder))
+        if inside is not None:
+            raise Conflict(f"{path[:200]} is a folder")
+
+    async def _are_files(self, paths: Sequence[str]) -> Sequence[bool]:
         own = files.of(self.place)
 
-        async def is_file(folder: str) -> bool:
+        async def is_file(path: str) -> bool:
             try:
-                return await own.find("path", folder) is not None
+                return (await own.find("path", path)).path == path
             except tables.RecordNotFound:
                 return False
 
-        async def has_files() -> bool:
-            return await anext(self._below(f"{path}/", step=1), None) is not None
-
-        folders = parents(path)
-        *taken, is_folder = await asyncio.gather(*map(is_file, folders), has_files())
-        if is_folder:
-            raise Conflict(f"{path[:200]} is a folder")
-        if any(taken):
-            raise Conflict(f"{folders[taken.index(True)][:200]} is a file, so nothing can lie below it")
+        return await asyncio.gather(*map(is_file, paths))
 
     async def _put(self, data: bytes | AsyncIterable[bytes]) -> tuple[str, int]:
         """Write the blob of a content; return its SHA-256 in hex and its size. What passes the quota is not written."""
