@@ -132,10 +132,9 @@ api = Api(
 )
 SLICE = Slice(
     api=api,
-    blueprints=[deletion.bp],
-    job_kinds=[OwnpilotExecution()],
     dialogue=ws.handle_event,
-    blueprints=[file_workspace_cleanup.bp],
+    blueprints=[file_workspace_cleanup.bp, deletion.bp],
+    job_kinds=[OwnpilotExecution()],
     every_hour=[purge_debug_log],
     every_night=[sweep_workspace_files],
     deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat, clear_workspace_files],

@@ -69,8 +69,8 @@ def without_types() -> list[str]:
     """Return the options with which Node ignores the types of TypeScript: its own, or those of the package sucrase."""
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
     major, minor = map(int, version.strip("v\n ").split(".")[:2])
-    if (major, minor) >= (22, 6):
-        return ["--experimental-strip-types"]
+    if (major, minor) >= (22, 7):
+        return ["--experimental-transform-types"]
     tool = shutil.which("sucrase-node")
     return ["--require", str(Path(tool).resolve().parents[1] / "register/index.js")] if tool else []
 
