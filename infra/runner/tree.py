@@ -99,9 +99,10 @@ class Tree:
     def _known(self) -> dict[str, list[Any]]:
         """Return tag and mark of the files by path, as they were noted after the last job."""
         try:
-            return json.loads(self._notes.read_bytes())
+            noted = json.loads(self._notes.read_bytes())
         except (OSError, ValueError):
             return {}
+        return noted if isinstance(noted, dict) else {}  # the command of a job can write there too
 
     def _note(self) -> None:
         self._notes.write_text(json.dumps({name: [self._listed[name], *mark] for name, mark in self._marks.items()}))
