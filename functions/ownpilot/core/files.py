@@ -115,7 +115,7 @@ class FileStore:
         name = row.path.rpartition("/")[2]
         return StoredFile(name, row.size, "application/octet-stream", row.sha256, CONTAINER, self.blob(row))
 
-    async def list(self, path: str = "", *, recursive: bool = True) -> list[FileRow]:
+    async def list(self, path: str = "", *, recursive: bool = True) -> Sequence[FileRow]:
         """Return the files in a folder, by path; `recursive`: those in its folders too. A query for each 1,000 files.
 
         A folder without files is one that does not exist: the list is empty.

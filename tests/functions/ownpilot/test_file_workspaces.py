@@ -245,7 +245,7 @@ class TestTools:
         self, http: httpx.AsyncClient, stack: Environment
     ):
         me = await chatting(http, stack.ports["providers"])
-        call = {"tool": "use_tool", "arguments": {
+        call = {"call": "use_tool", "arguments": {
             "tool_name": "write_file", "arguments": {"path": "a.txt", "content": "from chat"},
         }}  # fmt: skip
         said = await me.say(script([call], ["done"]))
