@@ -153,9 +153,8 @@ async def age(me: OwnPilot, id_: str, days: float) -> None:
     record = await own.find("workspace_id", id_)
     at = datetime.now(UTC) - timedelta(days=days)
     await own.delete(record.id)
-    await own.insert(record.model_copy(update={
-        "id": record.new_id(at), "created_at": at, "updated_at": at,
-    }))  # fmt: skip
+    again = {**dict(record), "id": record.new_id(at), "created_at": at, "updated_at": at}
+    await own.insert(file_workspace_store.FileWorkspace(**again))
 
 
 class TestCleanup:
