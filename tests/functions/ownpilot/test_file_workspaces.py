@@ -15,6 +15,7 @@ from functions.ownpilot.core import file_workspace_store
 from functions.ownpilot.core.file_workspace_cleanup import ownpilot_delete_old_workspaces
 from functions.ownpilot.core.file_workspace_store import file_workspaces
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
+from functions.ownpilot.tools.registry import built_in, members_of
 from functions.ownpilot.tools.use import use_tool
 from infra.local.environment import Environment
 from tests.support.ownpilot import OwnPilot, chatting, data_of, refused, script
@@ -199,6 +200,14 @@ class TestCleanup:
 
 
 class TestTools:
+    def test_they_take_what_is_documented(self):
+        taken = {name: built_in()[name].parameters for name in members_of(["filesystem"])}
+        assert {name: [*each["properties"]] for name, each in taken.items()} == {
+            "create_folder": ["path"], "write_file": ["path", "content"], "read_file": ["path"],
+            "list_files": ["path", "recursive"], "delete_file": ["path"], "move_file": ["source", "destination"],
+        }  # fmt: skip
+        assert [name for name, each in taken.items() if "required" not in each] == ["list_files"]
+
     async def use(self, me: OwnPilot, name: str, session: str = "s", **arguments: Any) -> ToolResult:
         return await use_tool(ToolContext(me.user, session=session, source="chat"), name, arguments)
 
