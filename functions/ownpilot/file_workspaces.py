@@ -48,7 +48,7 @@ MAX_BODY = 32 * 1024 * 1024
 class NewFileWorkspace(Given):
     """A workspace to make; with the `sessionId` of one that there is, it is that one."""
 
-    model_config = example(name="My Workspace", sessionId="session_abc", tags=["python"])
+    model_config = example(name="My Workspace", description="Data analysis", tags=["python"])
 
     name: NotBlank | None = None
     agent_id: NotBlank | None = None

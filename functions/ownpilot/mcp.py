@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from functions.ownpilot.core.owner import Owner, Person
 from functions.ownpilot.core.tool_context import ToolContext
+from functions.ownpilot.health import VERSION
 from functions.ownpilot.tools.meta import unknown
 from functions.ownpilot.tools.registry import tools_for
 from functions.ownpilot.tools.use import use_tool
@@ -114,8 +115,6 @@ def _error(id_: str | int | None, code: int, message: str) -> dict[str, Any]:
 
 
 async def _initialize(params: Params, owner: Person) -> dict[str, Any]:
-    from functions.ownpilot.health import VERSION
-
     wanted = params.get("protocolVersion")
     return {
         "protocolVersion": wanted if wanted in VERSIONS else VERSIONS[0],

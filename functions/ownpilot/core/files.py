@@ -115,7 +115,7 @@ class FileStore:
         name = row.path.rpartition("/")[2]
         return StoredFile(name, row.size, "application/octet-stream", row.sha256, CONTAINER, self.blob(row))
 
-    async def list(self, path: str = "", *, recursive: bool = True) -> list[FileRow]:
+    async def list(self, path: str = "", *, recursive: bool = True) -> Sequence[FileRow]:
         """Return the files in a folder, by path; `recursive`: those in its folders too. A query for each 1,000 files.
 
         A folder without files is one that does not exist: the list is empty.
@@ -138,12 +138,12 @@ class FileStore:
         file is needed, or the other way round. Of several writers at once, also of other instances, those go back that
         find the quota passed by all of them: it is never passed for longer than their calls take.
 
-        4 calls for a new file in the root (blob, look for a folder of its name, row, totals), and a read for each
+        4 calls for a new file in the root (look for a folder of its name, blob, row, totals), and a read for each
         folder in its path; 4 more for one that is replaced.
         """
         path = file_path(path)
-        content, _ = await asyncio.gather(self._put(data), self._check_place(path))
-        row, before = await self._store(path, *content)
+        await self._check_place(path)
+        row, before = await self._store(path, *await self._put(data))
         if row.size > (before[1] if before else -1):
             await self._check_quota(row, before)
         return row
@@ -281,15 +281,14 @@ class FileStore:
         if usage.bytes <= self.quota and usage.count <= MAX_FILES:
             return
 
-        def restore(it: FileRow) -> None:
-            it.previous, (it.sha256, it.size) = it.sha256, before or ("", 0)
-
         own = files.of(self.place)
         try:
             if before is None:
                 await own.delete(row.id, if_match=row.etag)
             else:
-                await own.update(row, restore, if_match=row.etag)
+                sha256, size = before
+                back = row.model_copy(update={"previous": row.sha256, "sha256": sha256, "size": size})
+                await own.update(row, lambda _: back, if_match=row.etag)
         except (tables.RecordChanged, tables.RecordNotFound):
             pass  # another write has replaced it already
         if usage.bytes > self.quota:

@@ -15,6 +15,7 @@ from functions.ownpilot.core import file_workspace_store
 from functions.ownpilot.core.file_workspace_cleanup import ownpilot_delete_old_workspaces
 from functions.ownpilot.core.file_workspace_store import file_workspaces
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
+from functions.ownpilot.tools.registry import built_in, members_of
 from functions.ownpilot.tools.use import use_tool
 from infra.local.environment import Environment
 from tests.support.ownpilot import OwnPilot, chatting, data_of, refused, script
@@ -153,9 +154,8 @@ async def age(me: OwnPilot, id_: str, days: float) -> None:
     record = await own.find("workspace_id", id_)
     at = datetime.now(UTC) - timedelta(days=days)
     await own.delete(record.id)
-    await own.insert(record.model_copy(update={
-        "id": record.new_id(at), "created_at": at, "updated_at": at,
-    }))  # fmt: skip
+    again = {**dict(record), "id": record.new_id(at), "created_at": at, "updated_at": at}
+    await own.insert(file_workspace_store.FileWorkspace(**again))
 
 
 class TestCleanup:
@@ -200,6 +200,14 @@ class TestCleanup:
 
 
 class TestTools:
+    def test_they_take_what_is_documented(self):
+        taken = {name: built_in()[name].parameters for name in members_of(["filesystem"])}
+        assert {name: [*each["properties"]] for name, each in taken.items()} == {
+            "create_folder": ["path"], "write_file": ["path", "content"], "read_file": ["path"],
+            "list_files": ["path", "recursive"], "delete_file": ["path"], "move_file": ["source", "destination"],
+        }  # fmt: skip
+        assert [name for name, each in taken.items() if "required" not in each] == ["list_files"]
+
     async def use(self, me: OwnPilot, name: str, session: str = "s", **arguments: Any) -> ToolResult:
         return await use_tool(ToolContext(me.user, session=session, source="chat"), name, arguments)
 
@@ -245,7 +253,7 @@ class TestTools:
         self, http: httpx.AsyncClient, stack: Environment
     ):
         me = await chatting(http, stack.ports["providers"])
-        call = {"tool": "use_tool", "arguments": {
+        call = {"call": "use_tool", "arguments": {
             "tool_name": "write_file", "arguments": {"path": "a.txt", "content": "from chat"},
         }}  # fmt: skip
         said = await me.say(script([call], ["done"]))
