@@ -20,7 +20,7 @@ BUILT = {
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
     "chat", "agents", "autonomy",
-    "file-workspaces",
+    "file-workspaces", "workspaces",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -36,6 +36,7 @@ NEW: dict[str, dict[str, Any]] = {
     "goals": {"title": "t"},
     "agents": {"name": "n", "systemPrompt": "p"},
     "file-workspaces": {"name": "n"},
+    "workspaces": {"name": "n"},
 }
 SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture"}
 """The member that holds a new record, where it is not the whole answer."""
@@ -75,6 +76,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/model-configs/providers": {"providerId": "contract", "displayName": "x"},
     "/model-configs": {"providerId": "openai", "modelId": "contract"},
     "/file-workspaces/{}/files/{}": {"content": "c"},
+    "/workspaces/{}/files/{}": {"content": "c"},
+    "/workspaces/{}/execute": {"language": "shell", "code": "true"},
 }
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
@@ -260,13 +263,13 @@ class OwnPilotDescription(Description):
             path = path.replace("{table}", "contract")
         if "{step_id}" in path:
             path = path.replace("{goal_id}", self.ids["goals"])
-        if route.method == "POST" and path.endswith("/memories"):
-            path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one
+        if route.method == "POST" and path.endswith(("/memories", "v1/workspaces")):
+            path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one, and the workspace one of few
         if "{model_id}" in path:
             path = path.replace("{local_provider_id}", self.ids["local-providers"])
-        if "/file-workspaces/" in path and "{path}" in path:
-            path = path.replace("{workspace_id}", self.ids["file-workspaces"]).replace("{path}", "a.txt")
-            at = f"/file-workspaces/{self.ids['file-workspaces']}/files/a.txt"
+        if "/{workspace_id}/" in path and "{path}" in path:
+            at = f"/{segment(path)}/{self.ids[segment(path)]}/files/a.txt"
+            path = path.replace("{workspace_id}", self.ids[segment(path)]).replace("{path}", "a.txt")
             await self.client.data("PUT", at, json={"content": "c"})
         if "{model}" in path:
             path = path.replace("{model}", await self._make_override())
