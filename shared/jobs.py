@@ -191,7 +191,8 @@ class JobSpec:
     runner's image. `cpu` is in cores, `memory_gb` in GB; None is what `RUNYARD_JOB_MEMORY` says. `owner` is on whose
     behalf the job runs: only jobs of one owner ever share a container, and a job without an owner never does. `tree` is
     a folder beside `directory` whose files outlive the job: the input `TREE_LIST` lists them, `JobKind.stored` says
-    where they are, and those that the command changes are in `Exit.files` and `Exit.removed`.
+    where they are, and those that the command changes are in `Exit.files` and `Exit.removed`. `subnet` is the resource
+    id of a subnet for the container; then it is a new one.
     """
 
     command: list[str]
@@ -209,6 +210,7 @@ class JobSpec:
     memory_gb: float | None = None
     owner: str = ""
     tree: str | None = None
+    subnet: str | None = None
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ async def place_spec(kind: str, job_id: str, spec: JobSpec) -> bool:
 
 def fits(spec: JobSpec) -> bool:
     """Whether a warm container may run the job: it has an owner, and asks for nothing that only a new one has."""
-    plain = not spec.secrets and (spec.image, spec.cpu, spec.memory_gb) == (None, JobSpec.cpu, None)
+    plain = not spec.secrets and not spec.subnet and (spec.image, spec.cpu, spec.memory_gb) == (None, JobSpec.cpu, None)
     return plain and bool(spec.owner) and spec.directory.split("/")[0] == FOLDER
 
 

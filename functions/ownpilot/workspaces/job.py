@@ -144,6 +144,7 @@ def spec_of(execution: Execution, files: Sequence[FileRow]) -> JobSpec:
         report=REPORT,
         owner=owner_of(execution.workspace),
         tree=TREE,
+        subnet=None if execution.network else settings().ownpilot_code_subnet or None,
     )
 
 
