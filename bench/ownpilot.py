@@ -17,7 +17,7 @@ import orjson
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
-from bench import ownpilot_chat
+from bench import ownpilot_chat, ownpilot_workspaces
 from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
@@ -100,6 +100,7 @@ async def run() -> list[Figure]:
         figures += await _files()
         for size in CALLS:
             figures += await _usage(size)
+    figures += await ownpilot_workspaces.figures()
     return [*figures, *_start()]
 
 
