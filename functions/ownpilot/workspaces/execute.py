@@ -1,6 +1,5 @@
 """Running code in a workspace."""
 
-import asyncio
 import contextlib
 import hashlib
 import time
@@ -10,6 +9,7 @@ from fastapi import Response
 from pydantic import Field
 
 from functions.ownpilot.core.entry import Given
+from functions.ownpilot.core.file_paths import file_path
 from functions.ownpilot.core.file_shapes import Encoding, bytes_of
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from functions.ownpilot.workspaces.config import ContainerConfig
@@ -106,13 +106,10 @@ async def _known(workspace: Workspace, execution_id: str) -> Execution:
 async def _execute(owner: Person, workspace: Workspace, body: CodeToRun, workflows: WorkflowClient) -> Execution:
     """Write the files, then run the code when it is its turn; return the execution as it is when the wait is over."""
     execution = _new(owner, workspace, body)
-    sandbox, passed = await asyncio.gather(sandbox_of(owner.id), checks.results("docker"))
-    if not sandbox.enabled:
+    if not (await sandbox_of(owner.id)).enabled:
         raise Forbidden("The sandbox is switched off in the settings", code="SANDBOX_DISABLED")
-    if not passed["docker"]:
-        raise Unavailable("Containers cannot be started at present", code="DOCKER_UNAVAILABLE")
-    for file in body.files:
-        row = await workspace.store.write(file.path, bytes_of(file.content, file.encoding))
+    for path, content in [(file_path(file.path), bytes_of(file.content, file.encoding)) for file in body.files]:
+        row = await workspace.store.write(path, content)
         await note(owner, workspace, "file.write", path=row.path, size=row.size)
     until = time.monotonic() + min(execution.timeout_ms / 1000 + PATIENCE, LONGEST)
     if await join(workspace, execution):
@@ -133,7 +130,9 @@ async def _follow(execution: Execution, workspace: Workspace, until: float, work
         awaited[execution.id] = execution
     try:
         if execution.id in awaited:
-            await warm.place(KIND, execution.id, spec_of(execution, await workspace.store.list()))
+            spec = spec_of(execution, await workspace.store.list())
+            if not await warm.place(KIND, execution.id, spec):
+                await _check_containers(execution)
         await workflows.start_now_or_later(WORKFLOW, execution.id, KIND)
         await wait_until_ended(execution.id, max(0.1, until - time.monotonic()))
         found = awaited.get(execution.id, execution)
@@ -142,8 +141,20 @@ async def _follow(execution: Execution, workspace: Workspace, until: float, work
         awaited.pop(execution.id, None)
 
 
+async def _check_containers(execution: Execution) -> None:
+    """Take an execution back when no container can be started for it. `Unavailable` DOCKER_UNAVAILABLE."""
+    if not (await checks.results("docker"))["docker"]:
+        with contextlib.suppress(tables.RecordNotFound):
+            await executions.delete(execution.id)
+        await leave(execution)
+        raise Unavailable("Containers cannot be started at present", code="DOCKER_UNAVAILABLE")
+
+
 async def _wait_for_turn(execution: Execution, until: float) -> bool:
-    """Wait until all earlier executions of the workspace have ended; False when they have not until that moment."""
+    """Wait until all earlier executions of the workspace have ended; False when they have not until that moment.
+
+    `RecordNotFound` when the workspace is deleted.
+    """
     while (seconds := until - time.monotonic()) > 0:
         await left.wait(execution.workspace, seconds, lambda: is_turn(execution))
         if await is_turn(execution):

@@ -67,20 +67,25 @@ class OwnpilotExecution(JobKind):
     takes_turns = True
 
     async def prepare(self, job_id: str) -> JobSpec | None:
-        """Return the execution's code, and the files of its workspace."""
+        """Return the execution's code, and the files of its workspace; None when one of both is gone."""
         execution = await execution_of(job_id)
         if execution is None or execution.status.final:
             return None
-        return spec_of(execution, await FileStore(execution.user_id, execution.workspace).list())
+        try:
+            workspace = await workspaces.of(execution.user_id).get(execution.workspace)
+        except tables.RecordNotFound:
+            return None
+        return spec_of(execution, await workspace.store.list())
 
     async def held(self, job_id: str, limit: int) -> str | None:
         """Return a reason while an earlier execution of the workspace has not ended."""
         if job_id in awaited:
             return None
         execution = await execution_of(job_id)
-        if execution is None or await is_turn(execution):
-            return None
-        return "Another execution runs in this workspace"
+        with contextlib.suppress(tables.RecordNotFound):
+            if execution is not None and not await is_turn(execution):
+                return "Another execution runs in this workspace"
+        return None
 
     async def started(self, job: Job) -> None:
         """Note that an execution which has waited runs. `Stop` when it is deleted or has ended."""

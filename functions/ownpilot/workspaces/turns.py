@@ -37,11 +37,11 @@ async def join(workspace: Workspace, execution: Execution) -> bool:
 
 
 async def is_turn(execution: Execution) -> bool:
-    """Whether all that came before have ended; True also when the workspace is gone. A point read, or two."""
-    try:
-        return await _is_first(await workspaces.of(execution.user_id).get(execution.workspace), execution)
-    except tables.RecordNotFound:
-        return True
+    """Whether all that came before have ended. `RecordNotFound` when the workspace is gone.
+
+    A point read, and one for each that is before it.
+    """
+    return await _is_first(await workspaces.of(execution.user_id).get(execution.workspace), execution)
 
 
 async def leave(execution: Execution) -> None:
