@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -170,7 +170,7 @@ async def download_workspace(workspace_id: str, owner: Owner) -> StreamingRespon
     return StreamingResponse(body, media_type="application/json", headers=headers)
 
 
-async def _document(workspace: Workspace, rows: list[FileRow]) -> AsyncIterator[bytes]:
+async def _document(workspace: Workspace, rows: Sequence[FileRow]) -> AsyncIterator[bytes]:
     """Yield the document file by file, and a large file in parts: that is in base64, whatever it is."""
     head = {"name": workspace.name, "id": workspace.id, "exportedAt": iso(datetime.now(UTC)), "totalFiles": len(rows)}
     yield json.dumps(head).encode()[:-1] + b', "files": ['

@@ -26,8 +26,8 @@ class ContainerConfig(Given):
     storage_gb: Annotated[float | None, Field(gt=0, le=100, alias="storageGB")] = None
     timeout_ms: Annotated[int | None, Field(ge=100, le=300_000)] = None
     network_policy: NetworkPolicy | None = None
-    memory_limit: Limit | None = Field(None, exclude=True)
-    cpu_limit: Limit | None = Field(None, exclude=True)
+    memory_limit: Annotated[Limit | None, Field(exclude=True)] = None
+    cpu_limit: Annotated[Limit | None, Field(exclude=True)] = None
 
     @model_validator(mode="after")
     def _read_other_spelling(self) -> Self:

@@ -125,7 +125,8 @@ class TestFiles:
         assert [(each["path"], each["isDirectory"]) for each in listed["files"]] == [("b", True), ("a.bin", False)]
         deep = await me.get(f"/workspaces/{id_}/files", recursive=True)
         assert [each["path"] for each in deep["files"]] == ["b", "b/ü d.txt", "a.bin"] and deep["count"] == 3
-        assert [each["name"] for each in (await me.get(f"/workspaces/{id_}/files", path="b"))["files"]] == ["ü d.txt"]
+        inner = await me.data("GET", f"/workspaces/{id_}/files", params={"path": "b"})
+        assert [each["name"] for each in inner["files"]] == ["ü d.txt"]
         usage = (await me.get(f"/workspaces/{id_}"))["storageUsage"]
         assert (usage["usedBytes"], usage["fileCount"]) == (32, 2)
         document = (await me.send("GET", f"/workspaces/{id_}/download")).json()
@@ -204,7 +205,7 @@ class TestExecute:
         }  # fmt: skip
         again = await me.post(f"/workspaces/{id_}/execute", executionId=done["executionId"])
         assert again == done
-        (event,) = (await me.get("/audit", resourceId=id_, type="code.execute"))["events"]
+        (event,) = (await me.get("/audit", resourceId=id_, types="code.execute"))["events"]
         assert event["outcome"] == "failure" and event["details"]["exitCode"] == 3
         assert CHANGES not in json.dumps(event)
 
@@ -218,12 +219,12 @@ class TestExecute:
         async def code() -> list[Any]:
             return [
                 await run(me, ids["code"], TYPESCRIPT, "typescript", files=lib),
-                await run(me, ids["code"], "console.log(require('./lib.cjs'), await 1)", "javascript"),
+                await run(me, ids["code"], "import lib from './lib.cjs'; console.log(lib, await 1)", "javascript"),
                 await run(me, ids["code"], "echo $((1 + 1)); cat a.txt >&2; ls -A", "shell"),
             ]
 
         async def limits() -> list[Any]:
-            memory = {"containerConfig": {"memoryLimit": "64m"}}
+            memory: dict[str, Any] = {"containerConfig": {"memoryLimit": "64m"}}
             return [
                 await run(me, ids["limits"], "import time; print('a'); time.sleep(600)", timeout=500),
                 await run(me, ids["limits"], "bytearray(200_000_000)", **memory),
@@ -415,7 +416,7 @@ async def test_a_request_that_waits_no_longer_leaves_the_execution_to_its_workfl
     assert not await join(await workspaces.of(workspace.user_id).get(workspace.id), waiting)
     waiting = await executions.insert(waiting)
     until = time.monotonic() + 0.2
-    found = await execute._follow(waiting, workspace, until, Workflows())  # pyright: ignore[reportArgumentType, reportPrivateUsage]
+    found = await execute._follow(waiting, workspace, until, Workflows())  # pyright: ignore[reportArgumentType]
     assert (found.status, Workflows.started) == ("pending", [waiting.id])
     assert await OwnpilotExecution().held(waiting.id, 0) == "Another execution runs in this workspace"
     await leave(before)
