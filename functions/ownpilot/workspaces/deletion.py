@@ -27,13 +27,14 @@ RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1000, max_number_of
 
 
 async def delete(workspace: Workspace, workflows: WorkflowClient) -> None:
-    """Delete a workspace. `RecordNotFound` when it is gone.
+    """Delete a workspace; one that is gone is no error.
 
     The workflow is started first and deletes the record too: so after a crash nothing is left half deleted.
     """
     given = {"user": workspace.user_id, "workspace": workspace.id}
     await workflows.start(WORKFLOW, f"ownpilot-workspace-{workspace.id}", given)
-    await delete_workspace(workspace.store, workspaces)
+    with contextlib.suppress(tables.RecordNotFound):  # the workflow was faster
+        await delete_workspace(workspace.store, workspaces)
 
 
 @bp.orchestration_trigger(context_name="context")

@@ -111,9 +111,7 @@ class OwnpilotExecution(JobKind):
         execution = awaited.get(job.id) or await execution_of(job.id)
         if execution is not None:
             if not execution.status.final:
-                not_kept = await _take_over(execution, end)
-                execution = await _change(execution, lambda record: finish(record, end, not_kept))
-                await _audit(execution)
+                await _end(execution, end, await _take_over(execution, end))
             await leave(execution)
         for file in end.files:
             await blobs.delete(ARTIFACTS, file.blob)
@@ -221,6 +219,21 @@ async def _change(execution: Execution, change: Callable[[Execution], None]) -> 
         if execution.id in awaited:
             awaited[execution.id] = execution
     return execution
+
+
+async def _end(execution: Execution, end: Exit, not_kept: list[dict[str, str]]) -> None:
+    """Record the end once, although several may be about to: the runner's report and the job's workflow."""
+    is_first = False
+
+    def change(record: Execution) -> None:
+        nonlocal is_first
+        is_first = not record.status.final
+        if is_first:
+            finish(record, end, not_kept)
+
+    execution = await _change(execution, change)
+    if is_first:
+        await _audit(execution)
 
 
 async def _take_over(execution: Execution, end: Exit) -> list[dict[str, str]]:

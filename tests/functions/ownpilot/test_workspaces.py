@@ -160,7 +160,8 @@ class TestFiles:
 
 CHANGES = """
 import pathlib, sys
-print(pathlib.Path("given/in.txt").read_text())
+from given.module import text
+print(text)
 pathlib.Path("new/deep").mkdir(parents=True)
 pathlib.Path("new/deep/out.txt").write_text("out")
 pathlib.Path("changed.txt").write_text("after")
@@ -195,13 +196,15 @@ class TestExecute:
         id_ = await new(me)
         for path in ("changed.txt", "gone.txt", "same.txt"):
             await me.data("PUT", f"/workspaces/{id_}/files/{path}", json={"content": "before"})
-        done = await run(me, id_, CHANGES, files=[{"path": "given/in.txt", "content": "in"}], timeout=30_000)
+        done = await run(
+            me, id_, CHANGES, files=[{"path": "given/module.py", "content": "text = 'in'"}], timeout=30_000
+        )
         assert (done["status"], done["exitCode"], done["error"]) == ("failed", 3, None)
         assert (done["stdout"], done["stderr"]) == ("in\n", "to the other side\n")
         assert isinstance(done["executionTimeMs"], int) and done["outputCut"] is False
         assert [each["path"] for each in done["notKept"]] == ["link"]
         assert await contents(me, id_) == {
-            "given/in.txt": "in", "new/deep/out.txt": "out", "changed.txt": "after", "same.txt": "before",
+            "given/module.py": "text = 'in'", "new/deep/out.txt": "out", "changed.txt": "after", "same.txt": "before",
         }  # fmt: skip
         again = await me.post(f"/workspaces/{id_}/execute", executionId=done["executionId"])
         assert again == done

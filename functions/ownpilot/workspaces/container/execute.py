@@ -40,8 +40,7 @@ def main() -> None:
     limits: dict[str, Any] = json.loads(Path("limits.json").read_text())
     isolated = not limits["network"] and isolate()
     FILES.mkdir(exist_ok=True)
-    program, ending = command(limits["language"], limits["megabytes"])
-    script = FILES / f".{os.urandom(4).hex()}{ending}"  # among the files, because programs import from its folder
+    program, script = command(limits["language"], limits["megabytes"])
     shutil.copy("code", script)
     try:
         report = run([*program, str(script)], limits)
@@ -51,18 +50,22 @@ def main() -> None:
     Path("report.json").write_text(json.dumps({**report, "isolated": isolated}))
 
 
-def command(language: str, megabytes: int) -> tuple[list[str], str]:
-    """Return the program that runs code of this language, and the ending of the name of its file."""
+def command(language: str, megabytes: int) -> tuple[list[str], Path]:
+    """Return the program that runs code of this language, and the place of the code.
+
+    For Node that is among the files, as it imports from the folder of the code.
+    """
     node = ["node", *OPTIONS, f"--max-old-space-size={megabytes}"]
+    hidden, apart = FILES / f".{os.urandom(4).hex()}", Path("main").resolve()
     match language:
         case "python":
-            return [sys.executable], ".py"
+            return [sys.executable, "-P"], apart.with_suffix(".py")
         case "javascript":
-            return node, ".js"
+            return node, hidden.with_name(f"{hidden.name}.js")
         case "typescript":
-            return [*node, *without_types()], ".ts"
+            return [*node, *without_types()], hidden.with_name(f"{hidden.name}.ts")
         case _:
-            return ["bash"], ".sh"
+            return ["bash"], apart.with_suffix(".sh")
 
 
 def without_types() -> list[str]:
@@ -136,9 +139,12 @@ def encoded(data: bytes | bytearray) -> str:
 
 def variables() -> dict[str, str]:
     """Return the environment of the code: what programs need, and nothing of the container's own."""
-    given = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "PYTHONPATH") if name in os.environ}
+    given = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     home = tempfile.gettempdir()  # what programs note there is not among the files of the workspace
-    return {**given, "HOME": home, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    modules = os.pathsep.join(filter(None, (str(FILES), os.environ.get("PYTHONPATH"))))
+    return {
+        **given, "HOME": home, "PYTHONPATH": modules, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
 
 
 class Output:
