@@ -114,7 +114,7 @@ class TestTrees:
         assert fetched == 3
         await me.data("PUT", f"{at}/files/c", json={"content": "changed"})
         assert await run("cat b c d; ls") == ("new\nchangedd\nb\nc\nd\n", worker, 1)
-        assert await run("ls -A ../workspace | wc -l") == ("4\n", worker, 0)
+        assert await run("ls -A ../workspace | wc -l") == ("5\n", worker, 0)
         other = OwnPilot(own.http)
         theirs = (await other.post("/workspaces", name="w"))["id"]
         await pool_is_full(own.http, SIZE)
