@@ -44,6 +44,8 @@ class NewWorkspace(Given):
 class WorkspacePatch(Given):
     """The members to change."""
 
+    model_config = example(name="My workspace", containerConfig={"memoryLimit": "256m", "cpuLimit": "1"})
+
     name: NotBlank = ""
     description: Annotated[str | None, Field(max_length=2000)] = None
     container_config: ContainerConfig | None = None
