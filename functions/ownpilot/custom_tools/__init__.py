@@ -98,11 +98,15 @@ async def create_custom_tool(body: NewTool, owner: Owner, response: Response) ->
     kept = await tools.admit(owner.id)
     if kept.records >= MAX_PERSON:
         raise BadRequest(f"There are {kept.records} custom tools already: delete some first", code="LIMIT_REACHED")
-    await _require(tool)
     try:
         tool = await custom_tools.of(owner.id).insert(tool)
     except tables.RecordConflict:
         raise _taken(tool.name) from None
+    try:
+        await _require(tool)
+    except BaseException:  # else a repeat would find the name taken
+        await custom_tools.of(owner.id).delete(tool.id)
+        raise
     kept.records += 1
     await _note(owner, tool.id, "create")
     show_version(response, tool)
@@ -135,10 +139,9 @@ async def update_custom_tool(
         tool = await custom_tools.of(owner.id).update(custom_tool_id, change, if_match=if_match)
     except tables.RecordConflict:
         raise _taken(body.name) from None
-    if "required_api_keys" in body.model_fields_set or "name" in body.model_fields_set:
+    if not {"name", "required_api_keys"}.isdisjoint(body.model_fields_set):
+        await _release(before[0])
         await _require(tool)
-        kept = {each.name for each in tool.required_api_keys or ()}
-        await _release(before[0], {each.name for each in before[0].required_api_keys or ()} - kept)
     await _note(owner, tool.id, "update")
     show_version(response, tool)
     return tool
@@ -148,7 +151,7 @@ async def update_custom_tool(
 async def delete_custom_tool(custom_tool_id: str, owner: Owner) -> Deleted:
     """Delete a tool. The services that it has listed stay, with what is configured."""
     tool = await tools.get(owner.id, custom_tool_id)
-    await _release(tool, {each.name for each in tool.required_api_keys or ()})
+    await _release(tool)
     await tools.delete(owner.id, custom_tool_id)
     await _note(owner, tool.id, "delete")
     return Deleted()
@@ -226,9 +229,10 @@ async def _require(tool: CustomTool) -> None:
         await require_service(tool.user_id, service_for(key, tool.user_id), _requirer(tool))
 
 
-async def _release(tool: CustomTool, names: set[str]) -> None:
-    for name in sorted(names):
-        await release_service(tool.user_id, name, _requirer(tool))
+async def _release(tool: CustomTool) -> None:
+    """Note there that it needs them no more."""
+    for key in tool.required_api_keys or ():
+        await release_service(tool.user_id, key.name, _requirer(tool))
 
 
 async def _note(owner: Person, tool_id: str, action: str) -> None:
