@@ -45,7 +45,7 @@ PATIENCE, MORE_PATIENCE = SECONDS + 15, 195
 KEPT = timedelta(hours=1)
 """How long the records of an ended run are kept: its workflow may need them still."""
 
-COMMAND = ["sh", "-c", "ulimit -t 6; exec node --max-old-space-size=50 main.js"]
+COMMAND = ["sh", "-c", "ulimit -St 6; ulimit -Ht 7; exec node --max-old-space-size=50 main.js"]
 """At most 6 seconds of processor time, of which the start of Node.js takes a part, and 50 MB."""
 
 TOO_LONG, TOO_LARGE = "The tool used more than 5 seconds of processor time", "The tool needs more than 50 MB of memory"
@@ -107,14 +107,18 @@ async def run_in_container(work: Work, permissions: Sequence[str], context: Tool
 
 def _files_of(job_id: str, work: Work, permissions: Sequence[str], context: ToolContext) -> dict[str, bytes]:
     members = asdict(work)
-    token = sealing.seal(json.dumps(asdict(context), default=list), _place_of_token(job_id))
+    calls = {"url": f"{settings().base_url}/jobs/{job_id}/calls", "token": token_of(job_id, context)}
     private = {
-        "seed": members.pop("seed"), "services": members.pop("services"),
-        "calls": {"url": f"{settings().base_url}/jobs/{job_id}/calls", "token": token},
+        "seed": members.pop("seed"), "services": members.pop("services"), "calls": calls,
     }  # fmt: skip
     sources = {name: (ENGINE / f"{name}.js").read_text() for name in ("harness", "utils")}
     packed = zlib.compress(json.dumps({**sources, "work": members, "permissions": [*permissions]}).encode())
     return {"work.z": packed, PRIVATE: json.dumps(private).encode()}
+
+
+def token_of(job_id: str, context: ToolContext) -> str:
+    """Return the token with which the command of a job uses other tools in this context, until the job has ended."""
+    return sealing.seal(json.dumps(asdict(context), default=list), _place_of_token(job_id))
 
 
 def _place_of_token(job_id: str) -> sealing.Context:

@@ -30,6 +30,9 @@ from functions.ownpilot.custom_tools.work import (
 
 log = logging.getLogger(__name__)
 
+CPU_SECONDS = 5.0
+"""Of processor time for a tool's code."""
+
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of what the process may say at once: a result of a million characters as JSON, and what it has logged."""
 
@@ -61,7 +64,7 @@ async def _run(work: Work, use_other: UseOther) -> Outcome:
     folder = tempfile.mkdtemp()
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(ENGINE / "child.py"), _package(), str(ENGINE),
+            sys.executable, "-I", "-S", str(ENGINE / "child.py"), _package(), str(CPU_SECONDS), str(ENGINE),
             stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, cwd=folder, start_new_session=True, limit=LONGEST_LINE,
         )  # fmt: skip
         try:

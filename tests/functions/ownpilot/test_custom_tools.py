@@ -5,12 +5,18 @@ import hashlib
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from functions.ownpilot.core.argument_schema import filled, schema_of_arguments
-from functions.ownpilot.core.custom_tool_store import CustomTool, active_tools, custom_tools
+from functions.ownpilot.core.custom_tool_store import CustomTool, Permission, active_tools, custom_tools
 from functions.ownpilot.core.tool_context import ToolContext, WrongArguments
+from functions.ownpilot.custom_tools import running
+from functions.ownpilot.custom_tools.container import KIND, token_of
+from functions.ownpilot.custom_tools.work import Outcome
 from functions.ownpilot.tools.use import use_tool
+from shared.jobs import Job, JobState, jobs
+from tests.support.environments import connected
 from tests.support.ownpilot import OwnPilot, refused
 
 PHONE = {
@@ -69,8 +75,8 @@ class TestRecords:
 
     @pytest.mark.parametrize(
         ("members", "word"),
-        [({"name": "Upper"}, "name"), ({"name": "1st"}, "name"), ({"name": None}, "name"), ({"description": " "}, "blank"),
-         ({"code": ""}, "code"), ({"code": "x" * 100_001}, "code"), ({"parameters": []}, "parameters"),
+        [({"name": "Upper"}, "name"), ({"name": "1st"}, "name"), ({"name": None}, "name"),
+         ({"description": " "}, "blank"), ({"code": ""}, "code"), ({"code": "x" * 100_001}, "code"), ({"parameters": []}, "parameters"),
          ({"parameters": {"type": "array"}}, "must be object"), ({"parameters": {"properties": 1}}, "properties"),
          ({"parameters": {"properties": {"a": {"type": "text"}}}}, "properties.a.type"),
          ({"parameters": {"properties": {"a": 1}}}, "properties.a"), ({"parameters": {"required": [1]}}, "required"),
@@ -121,7 +127,8 @@ class TestRecords:
 
     async def test_the_services_that_a_tool_lists_are_made_and_know_of_it(self, me: OwnPilot):
         keys = [
-            {"name": "skyline", "displayName": "Skyline", "category": "maps", "docsUrl": "https://x"}, {"name": "tavily"},
+            {"name": "skyline", "displayName": "Skyline", "category": "maps", "docsUrl": "https://x"},
+            {"name": "tavily"},
         ]  # fmt: skip
         made = await make(me, requiredApiKeys=keys)
         assert [each["name"] for each in made["requiredApiKeys"]] == ["skyline", "tavily"]
@@ -291,7 +298,7 @@ class TestUse:
         found = json.loads((await execute(me, made))["result"])
         assert (found["sum"], found["title"]) == (42, "a") and "no_such_tool" in found["refusal"]
         assert found["count"] == len(await me.get("/tools"))
-        assert len((await me.get("/tasks"))) == 2
+        assert len(await me.get("/tasks")) == 2
         logged = await me.get("/audit", type="tool.success")
         assert sorted(each["resource"]["id"] for each in logged["events"]) == [
             "add_task", "add_task", "calculate", "format_phone",
@@ -322,8 +329,8 @@ class TestArguments:
     SCHEMA = schema_of_arguments({
         "properties": {
             "list": {"type": "array", "items": {
-                "type": "object", "properties": {"n": {"type": "integer"}, "unit": {"enum": ["m", "km"], "default": "m"}},
-                "required": ["n"],
+                "type": "object", "required": ["n"],
+                "properties": {"n": {"type": "integer"}, "unit": {"enum": ["m", "km"], "default": "m"}},
             }},
             "any": {"type": ["string", "null"]}, "on": {"type": "boolean", "default": False},
         },
@@ -340,7 +347,8 @@ class TestArguments:
         with pytest.raises(WrongArguments) as error:
             filled(self.SCHEMA, given)
         assert error.value.reasons == [
-            "list.0.n: must be a whole number", "missing required parameter list.1.n", "list.1.unit: must be one of m, km",
+            "list.0.n: must be a whole number", "missing required parameter list.1.n",
+            "list.1.unit: must be one of m, km",
             "list.2: must be an object", "list.3.n: must be a whole number", "any: must be a text or null",
             "on: must be true or false",
         ]  # fmt: skip
@@ -369,11 +377,13 @@ UTILS: list[tuple[str, Any]] = [
     ("[isEmail('a@b.co'), isEmail('a@b'), isUrl('https://x.y/z?q'), isUrl('ftp://x'), isJson('{}'), isJson('{'), "
      "isJson(1)]", [True, False, True, False, True, False, False]),
     ("[clamp(5, 1, 3), clamp(0, 1, 3), round(1.005, 2), round(2.5), round(-1.55, 1)]", [3, 1, 1.01, 3, -1.5]),
-    ("[randomInt(3, 3), [...Array(50)].every(() => { const n = randomInt(1, 6); return n >= 1 && n <= 6; })]", [3, True]),
+    ("[randomInt(3, 3), [...Array(50)].every(() => { const n = randomInt(1, 6); return n >= 1 && n <= 6; })]",
+     [3, True]),
     ("[sum([1, 2, 3]), sum(1, 2), avg([1, 2]), avg([]), min([3, 1]), max(3, 1)]", [6, 3, 1.5, 0, 1, 3]),
     ("[unique([1, 1, 2]), shuffle([1, 2, 3]).sort(), chunk([1, 2, 3], 2), flatten([1, [2, [3]]])]",
      [[1, 2], [1, 2, 3], [[1, 2], [3]], [1, 2, 3]]),
-    ("groupBy([{ k: 'a', n: 1 }, { k: 'b' }, { k: 'a' }], 'k')", {"a": [{"k": "a", "n": 1}, {"k": "a"}], "b": [{"k": "b"}]}),
+    ("groupBy([{ k: 'a', n: 1 }, { k: 'b' }, { k: 'a' }], 'k')",
+     {"a": [{"k": "a", "n": 1}, {"k": "a"}], "b": [{"k": "b"}]}),
     ("groupBy([1, 2, 3], (n) => n % 2 ? 'odd' : 'even')", {"odd": [1, 3], "even": [2]}),
     ("[parseJson('[1]'), parseJson('x'), parseJson('x', 7), toJson({ a: 1 }), toJson([1], 1)]",
      [[1], None, 7, '{"a":1}', "[\n 1\n]"]),
@@ -381,7 +391,8 @@ UTILS: list[tuple[str, Any]] = [
     ("parseCsv('a;b\\n1;2', ';')", [{"a": "1", "b": "2"}]),
     ("[getPath({ a: [{ b: 1 }] }, 'a[0].b'), getPath({}, 'a.b', 'none'), getPath({}, 'constructor', 'none')]",
      [1, "none", "none"]),
-    ("[generatePassword().length, /[A-Z]/.test(generatePassword(8)), generatePassword(4, false).length]", [16, True, 4]),
+    ("[generatePassword().length, /[A-Z]/.test(generatePassword(8)), generatePassword(4, false).length]",
+     [16, True, 4]),
     ("[getApiKey('x'), getServiceConfig('x'), getConfigEntry('x'), getConfigEntries('x'), getFieldValue('x', 'y')]",
      [None, None, None, [], None]),
 ]  # fmt: skip
@@ -434,3 +445,80 @@ class TestQuickJs:
     async def test_these_permissions_need_no_container_and_open_nothing(self, me: OwnPilot, permissions: list[str]):
         done = await run(me, SEEN, permissions=permissions)
         assert json.loads(done["result"]) == ["undefined"] * 4
+
+
+class TestEngines:
+    @pytest.mark.parametrize("always", [False, True])
+    @pytest.mark.parametrize("permission", [None, *Permission])
+    async def test_permissions_and_a_setting_choose_the_engine(
+        self, monkeypatch: pytest.MonkeyPatch, permission: Permission | None, always: bool
+    ):
+        chosen: list[str] = []
+
+        def engine(name: str) -> Any:
+            async def choose(*_: object) -> Outcome:
+                chosen.append(name)
+                return Outcome("done")
+
+            return choose
+
+        monkeypatch.setattr(running, "run_in_container", engine("container"))
+        monkeypatch.setattr(running, "run_in_quickjs", engine("quickjs"))
+        tool = CustomTool(
+            name="x", description="d", parameters={}, code="return 1;", permissions=[permission] if permission else []
+        )
+        async with connected(OWNPILOT_TOOLS_IN_CONTAINER=str(always).lower()):
+            await running.run_tool(tool, ToolContext("me"), {}, is_kept=False)
+        needs = always or permission in ("network", "filesystem", "shell")
+        assert chosen == ["container" if needs else "quickjs"]
+
+    async def test_in_a_container_it_can_do_what_it_has_permissions_for_and_the_rest_is_the_same(self, me: OwnPilot):
+        """Three containers of their own, at the same time: the stack has no warm ones."""
+        outside = """
+            const told = await exec("echo from the shell; exit 3");
+            await fs.writeFile("note.txt", "kept");
+            const sum = await utils.callTool("calculate", { expression: "6 * 7" });
+            const task = await utils.callTool("add_task", { title: "from a container" });
+            let refusals = 0;
+            for (let i = 0; i < 20; i++) { try { await utils.callTool("generate_uuid"); } catch { refusals += 1; } }
+            console.log("logged");
+            return [told.stdout, told.exitCode, await fs.readFile("note.txt", "utf8"), sum, task.task.title, refusals,
+                    utils.getApiKey("tavily").length];
+        """
+        await me.post("/config-services/tavily/entries", data={"api_key": "key-of-tavily"})
+        made = await make(me, outside, permissions=["shell", "filesystem"], requiredApiKeys=[{"name": "tavily"}])
+        done, util, evil = await asyncio.gather(
+            execute(me, made), run(me, EVERY_UTIL, permissions=["shell"]),
+            run(me, EVIL.replace("return {", f"seen.seen = (() => {{ {SEEN} }})(); return {{"), permissions=["network"]),
+        )  # fmt: skip
+        assert not done["isError"], done
+        assert json.loads(done["result"]) == ["from the shell\n", 3, "kept", 42, "from a container", 2, 13]
+        assert done["metadata"]["console"] == ["logged"] and done["metadata"]["dynamicTool"] is True
+        assert [each["title"] for each in await me.get("/tasks")] == ["from a container"]
+        assert (await me.get(f"/custom-tools/{made['id']}"))["usageCount"] == 1
+        assert json.loads(util["result"]) == [expected for _, expected in UTILS]
+        found = json.loads(evil["result"])
+        assert found.pop("seen") == ["function", "undefined", "undefined", "undefined"]
+        assert {*found.values()} == {"out of reach"}
+
+    @pytest.mark.usefixtures("app")
+    async def test_only_the_token_of_a_run_lets_its_command_use_tools(self, http: httpx.AsyncClient):
+        job = await jobs.insert(Job(kind=KIND, token_hash="x", timeout=30))
+
+        async def ask(token: str, job_id: str = job.id) -> httpx.Response:
+            return await http.post(
+                f"/jobs/{job_id}/calls", json={"name": "calculate", "arguments": '{"expression": "1+1"}'},
+                headers={"Authorization": f"Bearer {token}"},
+            )  # fmt: skip
+
+        own = token_of(job.id, ToolContext(f"user {job.id}"))
+        assert (await ask(own)).json() == {"ok": True, "text": "2"}
+        for wrong in ("", "x", token_of(Job.new_id(), ToolContext("me")), f"{own}x"):
+            assert (await ask(wrong)).status_code == 401
+        assert (await ask(own, Job.new_id())).status_code == 404
+        deep = token_of(job.id, ToolContext(f"user {job.id}", depth=3))
+        assert (await ask(deep)).json()["ok"] is False
+        answers = [await ask(own) for _ in range(20)]
+        assert [answer.json()["ok"] for answer in answers] == [True] * 18 + [False] * 2
+        await jobs.update(job.id, lambda record: setattr(record, "state", JobState.ENDED))
+        assert (await ask(own)).status_code == 410

@@ -1,4 +1,6 @@
-"""A process that runs one custom tool in QuickJS: `child.py <folder of the engine> <folder of these files>`.
+"""A process that runs one custom tool in QuickJS: `child.py <folder of the engine> <seconds> <folder of these files>`.
+
+It ends when the tool's code has used so many seconds of processor time.
 
 Its first line of input is the work as JSON. It prints lines of JSON: `{"calls": [{"id", "name", "arguments"}]}` for
 other tools to use, each of which a line `{"id", "ok", "text"}` of input answers; and at last `{"outcome": ...}`, as
@@ -12,11 +14,8 @@ import sys
 import time
 
 MEMORY = 50 * 1000 * 1000  # bytes of the engine
-SECONDS = 5.0  # of processor time for the tool's code
 PROCESS_MEMORY = 256 * 1024 * 1024
-PROCESS_SECONDS = 6
 STACK = 512 * 1024
-TOO_LONG = f"The tool used more than {SECONDS:g} seconds of processor time"
 NOBODY = 65534
 
 # The queue by which a tool uses others: the engine cannot call Python while it has a limit of time.
@@ -42,7 +41,7 @@ class OutOfTime(Exception):
     """The tool's code has used up its processor time."""
 
 
-def confine() -> None:
+def confine(seconds: float) -> None:
     """Give up what this process could do to others: its user, files, processes, memory, time."""
     if os.getuid() == 0:
         os.setgroups([])
@@ -50,7 +49,7 @@ def confine() -> None:
         os.setresuid(NOBODY, NOBODY, NOBODY)
     for what, limit in (
         (resource.RLIMIT_AS, PROCESS_MEMORY),
-        (resource.RLIMIT_CPU, PROCESS_SECONDS),
+        (resource.RLIMIT_CPU, int(seconds) + 1),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_NPROC, 0),
@@ -59,7 +58,7 @@ def confine() -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def main(engine: str, folder: str) -> None:
+def main(engine: str, seconds: float, folder: str) -> None:
     """Run the tool."""
     sys.path.insert(0, engine)
     import _quickjs as quickjs  # the module `quickjs` adds threads to it, which cost 20 ms
@@ -68,7 +67,7 @@ def main(engine: str, folder: str) -> None:
     for name in ("harness.js", "utils.js"):
         with open(f"{folder}/{name}", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs time to import
             sources.append(file.read())
-    confine()
+    confine(seconds)
     context = quickjs.Context()
     context.set_memory_limit(MEMORY)
     context.set_max_stack_size(STACK)
@@ -78,9 +77,10 @@ def main(engine: str, folder: str) -> None:
         context.eval("(bridge, name) => bridge[name]")(bridge, name) for name in ("start", "take", "give")
     )
     begun = time.process_time()
+    too_long = f"The tool used more than {seconds:g} seconds of processor time"
 
     def timed(step, *given):
-        left = SECONDS - (time.process_time() - begun)
+        left = seconds - (time.process_time() - begun)
         context.set_time_limit(max(left, 0.001))
         if left <= 0:
             raise OutOfTime
@@ -102,13 +102,13 @@ def main(engine: str, folder: str) -> None:
                 say(json.dumps({"calls": state["calls"]}))
             timed(give, sys.stdin.readline())
     except OutOfTime:
-        say_failure(TOO_LONG)
+        say_failure(too_long)
     except quickjs.StackOverflow:
         say_failure("The tool calls itself too often")
     except quickjs.JSException as error:
         reason = str(error).partition("\n")[0]
         limits = {
-            "interrupted": TOO_LONG,
+            "interrupted": too_long,
             "out of memory": f"The tool needs more than {MEMORY // 1_000_000} MB of memory",
         }
         say_failure(next((text for word, text in limits.items() if word in reason), reason[:5000]))
@@ -126,4 +126,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], float(sys.argv[2]), sys.argv[3])
