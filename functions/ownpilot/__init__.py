@@ -23,6 +23,7 @@ from functions.ownpilot import (
     model_configs,
     models,
     notes,
+    plugins,
     pomodoro,
     profile,
     providers,
@@ -99,6 +100,7 @@ api = Api(
         media_settings.routes,
         tools.routes,
         autonomy.routes,
+        plugins.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
