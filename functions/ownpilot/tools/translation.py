@@ -53,4 +53,6 @@ async def detect_language(context: ToolContext, text: Text) -> dict[str, Any]:
     found = guess(text)
     if found is None:
         return {"language": None, "sure": False, "reason": "There are too few letters of a known script."}
-    return {"language": found.code, "name": found.name, "sure": found.is_sure} | ({} if found.is_sure else present(alternative=found.second))
+    return {"language": found.code, "name": found.name, "sure": found.is_sure} | (
+        {} if found.is_sure else present(alternative=found.second)
+    )
