@@ -24,19 +24,20 @@ _REFUSALS = {
 }  # fmt: skip
 
 
-async def configured(owner: str, names: Sequence[str], chosen: str = "automatic") -> tuple[str, dict[str, Any]]:
-    """Return the first of these config services that has values, or the chosen one, and its values.
+async def configured(
+    owner: str, names: Sequence[str], chosen: str = "automatic", *, needs: Sequence[str] = ("api_key",)
+) -> tuple[str, dict[str, Any]]:
+    """Return the first of these config services that has the values that are needed, or the chosen one; and its values.
 
     `ToolError` names the services of which one must be configured.
     """
     wanted = [chosen] if chosen in names else names
     found = await asyncio.gather(*(values_of(owner, name) for name in wanted))
     for name, values in zip(wanted, found, strict=True):
-        if values:
+        if values and all(values.get(each) for each in needs):
             return name, values
-    raise ToolError(
-        f"This needs the config service {' or '.join(wanted)}, which is not configured: the user can add an entry to it."
-    )
+    which = " or ".join(wanted)
+    raise ToolError(f"This needs the config service {which}, which is not configured: the user can add an entry to it.")
 
 
 async def ask(

@@ -5,10 +5,11 @@ from html.parser import HTMLParser
 from typing import NamedTuple
 
 _UNSEEN = ("script", "style", "template", "noscript", "svg")
-_BLOCKS = frozenset(
-    "address article aside blockquote br dd div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li main "
-    "nav ol option p pre section table tbody td th tr ul".split()
-)
+_BLOCKS = {
+    "address", "article", "aside", "blockquote", "br", "dd", "div", "dl", "dt", "figcaption", "figure", "footer",
+    "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "option", "p", "pre",
+    "section", "table", "tbody", "td", "th", "tr", "ul",
+}  # fmt: skip
 _PIECE = 16_384
 _LONGEST_TAG = 65_536
 

@@ -6,7 +6,6 @@ import re
 import tokenize
 import warnings
 
-
 # The parser warns of doubtful escapes in the texts that it reads, and would show them in the log.
 warnings.filterwarnings("ignore", category=SyntaxWarning, module="<unknown>")
 

@@ -53,6 +53,5 @@ async def detect_language(context: ToolContext, text: Text) -> dict[str, Any]:
     found = guess(text)
     if found is None:
         return {"language": None, "sure": False, "reason": "There are too few letters of a known script."}
-    return {"language": found.code, "name": found.name, "sure": found.is_sure} | (
-        {} if found.is_sure else present(alternative=found.second)
-    )
+    shown = {"language": found.code, "name": found.name, "sure": found.is_sure}
+    return shown if found.is_sure else shown | present(alternative=found.second)

@@ -60,7 +60,7 @@ async def _tavily(values: Mapping[str, Any], query: str, depth: Depth, most: int
 async def _serper(values: Mapping[str, Any], query: str, depth: Depth, most: int) -> Answer:
     answer = await ask(
         "Serper", "POST", f"{base_of(values, 'https://google.serper.dev')}/search",
-        headers={"X-API-KEY": values["api_key"]}, body={"q": query, "num": most},
+        headers={"X-API-KEY": str(values["api_key"])}, body={"q": query, "num": most},
     )  # fmt: skip
     with reading("Serper"):
         found = [_result(each["title"], each["link"], each.get("snippet")) for each in answer["organic"]]
