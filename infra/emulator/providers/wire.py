@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from infra.emulator.origins import Origins
-from infra.emulator.providers import completions, embeddings, messages, operations
+from infra.emulator.providers import completions, embeddings, messages, operations, outside
 from infra.emulator.providers.state import STATE, ProvidersState, SetAnswer
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ def routes() -> list[web.AbstractRouteDef]:
         web.post("/v1/chat/completions", completions.complete),
         web.post("/v1/embeddings", embeddings.embed),
         web.post("/v1/messages", messages.create_message),
+        *outside.routes(),
         web.get("/local/requests", operations.list_requests),
         web.put("/local/answers", operations.set_answers),
         web.route("*", "/{path:.*}", unsupported),
