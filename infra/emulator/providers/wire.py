@@ -1,5 +1,6 @@
 """The HTTP surface on one port: routes, refusals of foreign pages, answers set by a test, and 501 for the rest."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -60,6 +61,7 @@ def guard(origins: Origins) -> Middleware:
 
 
 async def _send(request: web.Request, answer: SetAnswer) -> web.StreamResponse:
+    await asyncio.sleep(answer.pause)
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
     await response.prepare(request)
     await response.write(answer.text.encode())
