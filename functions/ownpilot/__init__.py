@@ -26,6 +26,7 @@ from functions.ownpilot import (
     model_configs,
     models,
     notes,
+    plugins,
     pomodoro,
     profile,
     providers,
@@ -108,6 +109,7 @@ api = Api(
         mcp.routes,
         custom_tools.routes,
         autonomy.routes,
+        plugins.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
