@@ -101,7 +101,7 @@ def new_store(quota: int = 10 * MB) -> FileStore:
 
 
 @pytest.fixture
-def counting(app: None) -> Counting:
+async def counting(app: None) -> Counting:
     wire = client().wire
     wire.transport = counting = Counting(wire.transport)
     return counting
