@@ -110,7 +110,7 @@ class TestFiles:
         report = tree["files"][1]["children"][0]
         assert (report["path"], report["size"], report["isDirectory"]) == ("output/report", 2, True)
         assert set(tree["files"][4]) == {"name", "path", "relativePath", "size", "isDirectory", "modifiedAt"}
-        part = await me.get(f"{AT}/{id_}/files", path="output/")
+        part = await me.data("GET", f"{AT}/{id_}/files", params={"path": "output/"})
         assert (part["path"], [each["path"] for each in part["files"]]) == ("output", ["output/report"])
         refused(await me.send("GET", f"{AT}/{id_}/files", params={"path": "../x"}), 403, "ACCESS_DENIED")
 
