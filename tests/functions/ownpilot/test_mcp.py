@@ -50,7 +50,7 @@ async def test_its_own_client_lists_and_calls_every_kind_of_tool(me: OwnPilot, s
     }  # fmt: skip
     await me.post("/custom-tools", **body)
     async with connected_client(f"{stack.url}{AT}", params={"userId": me.user}) as client:
-        assert client.server_info.name == "OwnPilot"
+        assert client.server_info and client.server_info.name == "OwnPilot"
         names, cursor = list[str](), None
         while True:
             page = await client.list_tools(cursor=cursor)
