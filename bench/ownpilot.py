@@ -1,6 +1,7 @@
 """OwnPilot: what its operations on records cost, its envelope, and what it adds to the app's start."""
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
@@ -8,7 +9,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
 from random import Random
 from typing import Any
 from unittest.mock import AsyncMock, patch
@@ -306,7 +306,7 @@ async def _tools() -> list[Figure]:
 
 async def _files() -> list[Figure]:
     """A new file, beside the call for its content; and a ZIP of 100 MB, whose contents come from memory."""
-    timed, store, numbers = await _fresh(), FileStore("bench", str(uuid.uuid4())), count()
+    timed, store, numbers = await _fresh(), FileStore("bench", str(uuid.uuid4())), itertools.count()
     part, megabytes = os.urandom(blobs.CHUNK), 100
 
     async def stream(*_: Any) -> AsyncIterator[bytes]:

@@ -249,6 +249,7 @@ module app 'modules/app.bicep' = {
         OWNPILOT_PRIVATE_PROVIDERS: 'false'
         OWNPILOT_MODEL_SILENCE: '120'
         OWNPILOT_CODE_SUBNET: network.outputs.subnetId
+        OWNPILOT_TOOLS_IN_CONTAINER: 'false'
       },
       extraSettings
     )

@@ -131,6 +131,7 @@ class Settings(BaseModel):
     ownpilot_private_providers: bool = Field(False, alias="OWNPILOT_PRIVATE_PROVIDERS")
     ownpilot_model_silence: float = Field(120, gt=0, alias="OWNPILOT_MODEL_SILENCE")
     ownpilot_code_subnet: str = Field("", alias="OWNPILOT_CODE_SUBNET")
+    ownpilot_tools_in_container: bool = Field(False, alias="OWNPILOT_TOOLS_IN_CONTAINER")
 
     @property
     def account(self) -> StorageAccount:

@@ -12,6 +12,7 @@ from functions.ownpilot import (
     contacts,
     costs,
     custom_data,
+    custom_tools,
     debug,
     expenses,
     file_workspaces,
@@ -25,6 +26,7 @@ from functions.ownpilot import (
     model_configs,
     models,
     notes,
+    plugins,
     pomodoro,
     profile,
     providers,
@@ -44,6 +46,7 @@ from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.file_cleanup import clear_workspace_files, sweep_workspace_files
 from functions.ownpilot.core.owner import CALLERS
+from functions.ownpilot.custom_tools.container import OwnpilotToolRun, purge_tool_runs, start_tool_run
 from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
@@ -108,10 +111,12 @@ api = Api(
         tools.routes,
         file_workspaces.routes,
         mcp.routes,
+        custom_tools.routes,
         autonomy.routes,
         workspaces.routes,
         workspace_files.routes,
         execute.routes,
+        plugins.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
@@ -134,8 +139,9 @@ SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
     blueprints=[file_workspace_cleanup.bp, deletion.bp],
-    job_kinds=[OwnpilotExecution()],
-    every_hour=[purge_debug_log],
     every_night=[sweep_workspace_files],
+    job_kinds=[OwnpilotToolRun(), OwnpilotExecution()],
+    every_hour=[purge_debug_log, purge_tool_runs],
     deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat, clear_workspace_files],
+    deferred_workflows=[start_tool_run],
 )

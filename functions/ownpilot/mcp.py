@@ -143,7 +143,8 @@ async def _list_tools(params: Params, owner: Person) -> dict[str, Any]:
 
 
 async def _call_tool(params: Params, owner: Person) -> dict[str, Any]:
-    name, arguments = params.get("name"), params.get("arguments") or {}
+    name, arguments = params.get("name"), params.get("arguments")
+    arguments = {} if arguments is None else arguments
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise _Refused(INVALID_PARAMS, "name must be a text, and arguments an object")
     tools = await tools_for(owner.id)

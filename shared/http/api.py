@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -222,7 +223,10 @@ class Api(FastAPI):
         if route is None:
             raise self._unknown(request)
         check_query(scope["query_string"])
-        scope.update(route=route, endpoint=route.endpoint, path_params=_values(scope, route))
+        values = _values(scope, route)
+        if any(not values[name] and isinstance(kind, PathConvertor) for name, kind in route.param_convertors.items()):
+            raise self._unknown(request)  # the host lets a catch-all match nothing
+        scope.update(route=route, endpoint=route.endpoint, path_params=values)
         if self._lenient_paging:
             scope["query_string"] = _without_bad_paging(scope["query_string"])
         # Before FastAPI reads the body: a wrong body must not hide a missing key or a reached limit.

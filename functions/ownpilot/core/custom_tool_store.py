@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from functions.ownpilot.core.argument_schema import schema_of_arguments
+from functions.ownpilot.core.config_records import ConfigField, ConfigService
 from functions.ownpilot.core.entry import Entry, Given, Moment, NotBlank
 from shared.http.bodies import example
 from shared.recent import RecentValues
@@ -73,6 +74,12 @@ class RequiredKey(Given):
     docs_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
 
 
+RequiredKeys = Annotated[list[RequiredKey], Field(max_length=20)]
+ToolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CODE), AfterValidator(_allowed_code)]
+"""The body of a JavaScript function, which may be asynchronous."""
+
+
 class CustomTool(Entry, prefix="tool_"):
     """A tool that a person or a model has made. `version` counts changes of code and parameters from 1.
 
@@ -88,10 +95,10 @@ class CustomTool(Entry, prefix="tool_"):
         code="return `${args.countryCode}${args.phone.replace(/\\D/g, '')}`;", permissions=[],
     )  # fmt: skip
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+    name: ToolName
     description: Annotated[str, StringConstraints(max_length=5000)]
     parameters: Annotated[dict[str, Any], AfterValidator(schema_of_arguments)]
-    code: Annotated[str, StringConstraints(max_length=MAX_CODE), AfterValidator(_allowed_code)]
+    code: Code
     category: NotBlank | None = None
     status: ToolStatus = ToolStatus.ACTIVE
     permissions: Annotated[list[Permission], AfterValidator(lambda given: [*dict.fromkeys(given)])] = []
@@ -101,7 +108,7 @@ class CustomTool(Entry, prefix="tool_"):
     usage_count: int = 0
     last_used_at: Moment | None = None
     metadata: dict[str, Any] | None = None
-    required_api_keys: Annotated[list[RequiredKey], Field(max_length=20)] | None = None
+    required_api_keys: RequiredKeys | None = None
 
     @property
     def must_wait(self) -> bool:
@@ -109,9 +116,23 @@ class CustomTool(Entry, prefix="tool_"):
         is_dangerous = not DANGEROUS.isdisjoint(self.permissions)
         return self.created_by == "llm" and (bool(self.requires_approval) or is_dangerous)
 
+    def settle(self) -> None:
+        """Set what follows from who has made it."""
+        if self.requires_approval is None:
+            self.requires_approval = self.created_by == "llm"
+
     def count_use(self) -> None:
         """Count one run."""
         self.usage_count, self.last_used_at = self.usage_count + 1, datetime.now(UTC)
+
+
+def service_for(key: RequiredKey, owner: str) -> ConfigService:
+    """Return the service that is made for a tool when there is none of this name: it takes one secret key."""
+    field = ConfigField(name="api_key", label="API key", type="secret", required=True)
+    return ConfigService(
+        user_id=owner, name=key.name, display_name=key.display_name or key.name, category=key.category or "general",
+        description=key.description, docs_url=key.docs_url, config_schema=[field],
+    )  # fmt: skip
 
 
 custom_tools = Collection("OwnpilotCustomTools", CustomTool, plain=True, unique=["name"])

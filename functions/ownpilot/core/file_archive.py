@@ -64,6 +64,9 @@ class _Sink:
     def flush(self) -> None:
         """Do nothing: the bytes are taken."""
 
+    def close(self) -> None:
+        """Do nothing: an archive does not close what it is given."""
+
     def taken(self) -> bytes:
         """Return what was written since the last call."""
         data = b"".join(self._parts)

@@ -12,6 +12,7 @@ from shared.workflows import WorkflowClient
 
 bp = df.Blueprint()
 
+WORKFLOW = "ownpilot_workspace_cleanup"
 BATCH = 50
 """Workspaces that one activity deletes."""
 
@@ -39,4 +40,4 @@ async def start_cleanup(workflows: WorkflowClient, owner: str, before: datetime)
     """Start the workflow that deletes a user's workspaces in which nothing has changed since that moment."""
     order = {"user": owner, "before": iso(before)}
     id_ = hashlib.sha256(f"{owner} {order['before']}".encode()).hexdigest()[:32]
-    await workflows.start(ownpilot_workspace_cleanup.__name__, f"ownpilot-cleanup-{id_}", order)
+    await workflows.start(WORKFLOW, f"ownpilot-cleanup-{id_}", order)

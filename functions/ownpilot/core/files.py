@@ -13,7 +13,7 @@ from shared.http.errors import BadRequest, Conflict, NotFound, Unavailable
 from shared.http.files import StoredFile
 from shared.tables import Collection
 
-__all__ = ["AccessDenied", "FileNotFound", "FileRow", "FileStore", "QuotaExceeded", "Usage"]
+__all__ = ["AccessDenied", "FileNotFound", "FileRow", "FileStore", "FileUsage", "QuotaExceeded"]
 
 CONTAINER = "workspaces"
 """The blob container; names are `<hash of the user>/<place>/<SHA-256 of the content>`."""
@@ -59,7 +59,7 @@ files = Collection("OwnpilotFiles", FileRow, unique=["path"], sums=["size"], ord
 
 
 @dataclass(frozen=True)
-class Usage:
+class FileUsage:
     """What a workspace holds: bytes of all its files, and the number of files."""
 
     bytes: int
@@ -126,10 +126,10 @@ class FileStore:
             rows = [row for row in rows if "/" not in row.path[len(prefix) :]]
         return sorted(rows, key=lambda row: row.path)
 
-    async def usage(self) -> Usage:
+    async def usage(self) -> FileUsage:
         """Return what it holds. 1 query."""
         totals = await files.of(self.place).totals()
-        return Usage(int(totals.sum("size")), totals.count)
+        return FileUsage(int(totals.sum("size")), totals.count)
 
     async def write(self, path: str, data: bytes | AsyncIterable[bytes]) -> FileRow:
         """Store a file in place of the one at this path, if there is one.

@@ -32,4 +32,5 @@ CATEGORIES = {
     "calendar": Category("📅", "What takes place, and when", "personalData"),
     "customTools": Category("🛠️", "Tools that the user or the assistant has made", "custom"),
     "contacts": Category("👤", "The people whom the user knows", "personalData"),
+    "plugins": Category("🧩", "What plugins bring: weather, news, e-mail, the web and more", "plugin"),
 }

@@ -7,11 +7,12 @@ import uuid
 import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 
-from functions.ownpilot.core import file_workspace_store
+from functions.ownpilot.core import file_cleanup, file_workspace_store
 from functions.ownpilot.core.file_workspace_cleanup import ownpilot_delete_old_workspaces
 from functions.ownpilot.core.file_workspace_store import file_workspaces
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
@@ -109,7 +110,7 @@ class TestFiles:
         report = tree["files"][1]["children"][0]
         assert (report["path"], report["size"], report["isDirectory"]) == ("output/report", 2, True)
         assert set(tree["files"][4]) == {"name", "path", "relativePath", "size", "isDirectory", "modifiedAt"}
-        part = await me.get(f"{AT}/{id_}/files", path="output/")
+        part = await me.data("GET", f"{AT}/{id_}/files", params={"path": "output/"})
         assert (part["path"], [each["path"] for each in part["files"]]) == ("output", ["output/report"])
         refused(await me.send("GET", f"{AT}/{id_}/files", params={"path": "../x"}), 403, "ACCESS_DENIED")
 
@@ -188,7 +189,8 @@ class TestCleanup:
 
         await eventually(is_done)
 
-    async def test_one_that_changes_meanwhile_stays(self, me: OwnPilot, app: None):
+    async def test_one_that_changes_meanwhile_stays(self, me: OwnPilot, app: None, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(file_cleanup, "defer", AsyncMock())
         await make(me, sessionId="s")
         record = await file_workspaces.of(me.user).find("workspace_id", "s")
         before = record.updated_at

@@ -19,7 +19,7 @@ from functions.ownpilot.core.file_cleanup import clear_workspace_files, delete_w
 from functions.ownpilot.core.file_paths import MAX_DEPTH, MAX_NAME, MAX_PATH, AccessDenied, normalised, parents
 from functions.ownpilot.core.file_shapes import tree_of
 from functions.ownpilot.core.file_workspace_store import FileWorkspace, file_workspaces
-from functions.ownpilot.core.files import CONTAINER, FileNotFound, FileRow, FileStore, QuotaExceeded, Usage
+from functions.ownpilot.core.files import CONTAINER, FileNotFound, FileRow, FileStore, FileUsage, QuotaExceeded
 from shared import blobs
 from shared.http.errors import Conflict, InvalidRequest
 from shared.tables import RecordChanged, StorageUnavailable
@@ -101,7 +101,7 @@ def new_store(quota: int = 10 * MB) -> FileStore:
 
 
 @pytest.fixture
-def counting(app: None) -> Counting:
+async def counting(app: None) -> Counting:
     wire = client().wire
     wire.transport = counting = Counting(wire.transport)
     return counting
@@ -128,7 +128,7 @@ class TestFiles:
         await store.write("a/b.txt", b"hi")
         await store.write("a/empty", b"")
         assert (await store.read("a/empty"))[1] == b""
-        assert await store.usage() == Usage(2 + 100 + 5 * MB, 3)
+        assert await store.usage() == FileUsage(2 + 100 + 5 * MB, 3)
         assert [row.path for row in await store.list()] == ["a/b.txt", "a/empty", "c"]
         assert [row.path for row in await store.list("a", recursive=False)] == ["a/b.txt", "a/empty"]
         assert [row.path for row in await store.list(recursive=False)] == ["c"]
@@ -179,13 +179,13 @@ class TestFiles:
         for path in ("a/b", "a/c/d", "ab"):
             await store.write(path, b"1")
         assert await store.delete("a") == 2 and await store.delete("ab") == 1
-        assert await store.usage() == Usage(0, 0)
+        assert await store.usage() == FileUsage(0, 0)
 
     async def test_writers_of_one_path_leave_one_of_their_contents(self, store: FileStore):
         contents = [f"{number}" * 10 for number in range(8)]
         await asyncio.gather(*(store.write("a", each.encode()) for each in contents))
         row, data = await store.read("a")
-        assert data.decode() in contents and await store.usage() == Usage(row.size, 1)
+        assert data.decode() in contents and await store.usage() == FileUsage(row.size, 1)
 
     async def test_what_they_cost(self, counting: Counting):
         store = new_store()
@@ -222,7 +222,7 @@ class TestQuota:
         await store.write("b", b"12345")
         with pytest.raises(QuotaExceeded):
             await store.write("a", b"123456")
-        assert (await store.read("a"))[1] == b"12345" and await store.usage() == Usage(10, 2)
+        assert (await store.read("a"))[1] == b"12345" and await store.usage() == FileUsage(10, 2)
         await store.write("a", b"1")
 
     async def test_writers_at_once_do_not_pass_it(self, app: None):
@@ -232,7 +232,7 @@ class TestQuota:
         done = await asyncio.gather(*writes, return_exceptions=True)
         assert {type(each) for each in done} <= {FileRow, QuotaExceeded}
         usage, rows = await store.usage(), await store.list()
-        assert usage.bytes <= 10 and usage == Usage(sum(row.size for row in rows), len(rows))
+        assert usage.bytes <= 10 and usage == FileUsage(sum(row.size for row in rows), len(rows))
 
     async def test_there_are_so_many_files(self, app: None, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(files, "MAX_FILES", 1)
@@ -241,7 +241,7 @@ class TestQuota:
         with pytest.raises(QuotaExceeded, match="1 files"):
             await store.write("b", b"1")
         await store.write("a", b"22")
-        assert await store.usage() == Usage(2, 1)
+        assert await store.usage() == FileUsage(2, 1)
 
 
 class TestArchive:
@@ -311,7 +311,7 @@ class TestEnd:
         await delete_workspace(workspace.files, file_workspaces)
         assert len(orders) == 4  # the second one of each, for requests that had begun before
         await clear_workspace_files(orders[-1])
-        assert await workspace.files.usage() == Usage(0, 0) and await blobs_of(workspace.files) == set()
+        assert await workspace.files.usage() == FileUsage(0, 0) and await blobs_of(workspace.files) == set()
         monkeypatch.setattr(file_cleanup, "TURN", 0)
         await clear_workspace_files(orders[-1])
         assert len(orders) == 5
