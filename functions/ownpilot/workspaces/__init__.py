@@ -21,6 +21,7 @@ from functions.ownpilot.workspaces.deletion import delete
 from functions.ownpilot.workspaces.records import Workspace, workspaces
 from functions.ownpilot.workspaces.store import insert, note, sandbox_of, workspace_of
 from shared import containers
+from shared.health import CONTAINERS, Checks
 from shared.http.bodies import example
 from shared.http.conditions import IfMatch, show_version
 from shared.http.files import disposition
@@ -29,6 +30,7 @@ from shared.http.shapes import Deleted
 from shared.workflows import Workflows
 
 routes = routes_for("workspaces")
+checks = Checks({"docker": CONTAINERS})
 
 
 class NewWorkspace(Given):
@@ -119,11 +121,12 @@ async def create_workspace(body: NewWorkspace, owner: Owner, response: Response)
 @routes.get("/docker-status")
 async def get_docker_status(owner: Owner) -> dict[str, Any]:
     """The containers in which code of the caller's workspaces runs, or waits for more code, as the service has them."""
+    available, found = (await checks.results("docker"))["docker"], list[dict[str, Any]]()
     try:
-        found = await containers_of(owner.id)
+        found = await containers_of(owner.id) if available else []
     except (containers.ContainersBusy, containers.ContainerRefused):
-        return {"dockerAvailable": False, "activeContainers": 0, "containers": []}
-    return {"dockerAvailable": True, "activeContainers": len(found), "containers": found}
+        available = False
+    return {"dockerAvailable": available, "activeContainers": len(found), "containers": found}
 
 
 @routes.get("/{workspace_id}", response_model_exclude_none=True)
