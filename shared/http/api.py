@@ -244,7 +244,8 @@ class Api(FastAPI):
         path = request.scope["path"].removeprefix(f"/{self.prefix}") or "/"
         # To the host an encoded slash is part of a name; the decoded path could match another route.
         if self._method_not_allowed and b"%2f" not in request.scope["raw_path"].lower():
-            matching = [route for route in self.own_routes if route.path_regex.match(path)]
+            found = ((route, route.path_regex.match(path)) for route in self.own_routes)
+            matching = [route for route, match in found if match and all(match.groups())]
             if methods := sorted({method for route in matching for method in route.methods or ()}):
                 return MethodNotAllowed("Method Not Allowed", headers={"Allow": ", ".join(methods)})
         return NotFound(self._not_found.format(method=request.method, path=path))
