@@ -225,7 +225,8 @@ class Api(FastAPI):
         check_query(scope["query_string"])
         values = _values(scope, route)
         if any(not values[name] and isinstance(kind, PathConvertor) for name, kind in route.param_convertors.items()):
-            raise self._unknown(request)  # the host lets a catch-all match nothing
+            # The host lets a catch-all match nothing.
+            raise NotFound(self._not_found.format(method=request.method, path=self._path(request)))
         scope.update(route=route, endpoint=route.endpoint, path_params=values)
         if self._lenient_paging:
             scope["query_string"] = _without_bad_paging(scope["query_string"])
@@ -239,9 +240,13 @@ class Api(FastAPI):
         owner = f"{self.prefix} {caller} {request.method} {scope['path']}"
         await serve_once(owner, key, body, send, lambda receive, send: route.handle(scope, receive, send))
 
+    def _path(self, request: Request) -> str:
+        """Return the path of a request below this API's prefix."""
+        return request.scope["path"].removeprefix(f"/{self.prefix}") or "/"
+
     def _unknown(self, request: Request) -> ApiError:
         """Return the error for a path, or a method of a path, without a Function."""
-        path = request.scope["path"].removeprefix(f"/{self.prefix}") or "/"
+        path = self._path(request)
         # To the host an encoded slash is part of a name; the decoded path could match another route.
         if self._method_not_allowed and b"%2f" not in request.scope["raw_path"].lower():
             matching = [route for route in self.own_routes if route.path_regex.match(path)]

