@@ -30,7 +30,7 @@ from functions.ownpilot.plugins.bodies import (
     SettingsChange,
     SettingsShown,
 )
-from functions.ownpilot.plugins.manifests import Manifest, manifests, read_manifests
+from functions.ownpilot.plugins.manifests import Manifest, known_plugins, read_manifests
 from functions.ownpilot.tools.registry import built_in
 from shared.http.errors import BadRequest, NotFound
 
@@ -44,7 +44,7 @@ Status = Annotated[
 
 
 def _manifest(plugin_id: str) -> Manifest:
-    found = manifests().get(plugin_id)
+    found = known_plugins().get(plugin_id)
     if found is None:
         raise NotFound(f"Plugin not found: {plugin_id[:100]}")
     return found
@@ -66,7 +66,7 @@ async def list_plugins(owner: Owner, status: Status = None, capability: str | No
 async def get_plugin_stats(owner: Owner) -> PluginStats:
     """Plugins in numbers."""
     states = await stored_states(owner.id)
-    found = manifests()
+    found = known_plugins()
     disabled = sum(not state.is_enabled for name, state in states.items() if name in found)
     return PluginStats(
         total=len(found),
@@ -177,7 +177,7 @@ async def _plugins(owner: str) -> dict[str, PluginShown]:
     states, services, entries = await asyncio.gather(stored_states(owner), services_of(owner), entries_of(owner))
     configured = {each.name: is_configured([it for it in entries if it.service_name == each.name]) for each in services}
     by_name = {each.name: each for each in services}
-    return {name: _shown(each, states.get(name), by_name, configured) for name, each in manifests().items()}
+    return {name: _shown(each, states.get(name), by_name, configured) for name, each in known_plugins().items()}
 
 
 def _shown(

@@ -45,13 +45,16 @@ def page_text(html: str) -> PageText:
 
 
 def _without(html: str, start: str, end: str) -> str:
-    """Return HTML without what lies between these marks; a mark that is never closed leaves it as it is."""
+    """Return HTML without what lies between two marks, of which the second ends with the next `>`.
+
+    What is never closed stays.
+    """
     lower, kept, place = html.lower(), list[str](), 0
     if len(lower) != len(html):  # a few letters become two in lower case
         lower = html
     while (first := lower.find(start, place)) >= 0 and (last := lower.find(end, first)) >= 0:
         kept.append(html[place:first])
-        place = last + len(end)
+        place = lower.find(">", last) + 1 or len(html)
     return "".join(kept) + html[place:]
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from functions.ownpilot.plugins import manifests as module
-from functions.ownpilot.plugins.manifests import manifests, read_manifests
+from functions.ownpilot.plugins.manifests import known_plugins, read_manifests
 from functions.ownpilot.tools.registry import built_in
 from tests.support.ownpilot import OwnPilot, data_of, refused
 
@@ -29,20 +29,20 @@ async def execute(me: OwnPilot, name: str, **arguments: Any) -> dict[str, Any]:
 
 class TestManifests:
     def test_the_tools_of_the_manifests_are_the_tools_that_there_are(self):
-        assert [*manifests()] == IDS
-        listed = {name: each.id for each in manifests().values() for name in each.tools}
+        assert [*known_plugins()] == IDS
+        listed = {name: each.id for each in known_plugins().values() for name in each.tools}
         assert listed == {name: each.plugin for name, each in built_in().items() if each.plugin}
         assert len(listed) == 34 == sum(each.category == "plugins" for each in built_in().values())
 
     def test_a_file_that_cannot_be_read_changes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        known = dict(manifests())
+        known = dict(known_plugins())
         broken = tmp_path / "manifests.json"
         monkeypatch.setattr(module, "_FILE", broken)
         for text in ("[{", '[{"id": "x"}]'):
             broken.write_text(text)
             with pytest.raises((ValueError, TypeError, KeyError)):
                 read_manifests()
-            assert dict(manifests()) == known
+            assert dict(known_plugins()) == known
 
 
 class TestLists:
