@@ -15,7 +15,7 @@ from functions.ownpilot.tools.page_text import plain_text
 from functions.ownpilot.tools.parameters import Short, in_thread
 from functions.ownpilot.tools.plugin_tool import plugin_settings, plugin_tool, within
 from functions.ownpilot.tools.records import Limit, present
-from shared import outbound, tables
+from shared import outbound
 
 PLUGIN = "news-rss"
 MAX_FEEDS = 50
@@ -38,7 +38,7 @@ async def news_add_feed(
     url: Annotated[Short, Field(description="The address of an RSS or Atom feed")],
     category: Short | None = None,
 ) -> dict[str, Any]:
-    """Keep a feed of news. It is read once, to see whether it is one."""
+    """Keep a feed of news. It is read once, to see whether it is one; a feed that is kept already stays as it is."""
     own = plugin_items.of(context.owner)
     if await own.count({"plugin": PLUGIN}) >= MAX_FEEDS:
         raise ToolError(f"There are {MAX_FEEDS} feeds already.")
@@ -51,11 +51,7 @@ async def news_add_feed(
         id=PluginItem.derived_id(_EVER, address), user_id=context.owner, plugin=PLUGIN, content=address, note=title,
         tags=[category] if category else [],
     )  # fmt: skip
-    try:
-        await own.insert(feed)
-    except tables.RecordConflict:
-        raise ToolError("This feed is kept already.") from None
-    return {"feed": _shown(feed), "items": len(items)}
+    return {"feed": _shown(await own.insert(feed)), "items": len(items)}
 
 
 @plugin_tool(PLUGIN, tags=("rss", "subscriptions"))

@@ -29,7 +29,9 @@ class TestCode:
     async def test_python_and_json_are_laid_out_anew(self, me: OwnPilot):
         made = await run(me, "code_format", code=TIDY)
         assert (made["language"], made["changed"]) == ("python", True)
-        assert made["code"].replace("if a:   \n", "if a:\n") == TIDIED
+        assert made["code"] == TIDIED
+        crossed = TIDY.replace("\n", "\r\n")
+        assert (await run(me, "code_format", code=crossed, language="py"))["code"] == TIDIED
         made = await run(me, "code_format", code='{"a":[1,2]}', language="JSON")
         assert made["code"] == '{\n    "a": [\n        1,\n        2\n    ]\n}\n'
         made = await run(me, "code_format", code="let a = 1;  \n\n\n\n\nlet b;", language="javascript")
@@ -37,7 +39,7 @@ class TestCode:
 
     @pytest.mark.parametrize(
         ("language", "code", "problem"),
-        [("python", "def f(:\n  pass", "line 1"), ("json", "{", "not JSON"), ("python", "a\x00b", "NUL"),
+        [("python", "def f(:\n  pass", "line 1"), ("json", "{", "not JSON"), ("python", "a\x00b", "This is not"),
          ("python", "a" + ".b" * 20_000, "too deeply"), ("python", "(" * 1000, "not valid"),
          ("json", "[" * 50_000, "not JSON")],
     )  # fmt: skip
