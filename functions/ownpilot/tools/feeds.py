@@ -49,7 +49,7 @@ async def news_add_feed(
         raise ToolError(f"This is no feed that can be kept: {error}.") from None
     feed = PluginItem(
         id=PluginItem.derived_id(_EVER, address), user_id=context.owner, plugin=PLUGIN, content=address, note=title,
-        tags=[category] if category else [],
+        tags=[category] if category else [], updated_at=datetime.now(UTC),
     )  # fmt: skip
     return {"feed": _shown(await own.insert(feed)), "items": len(items)}
 

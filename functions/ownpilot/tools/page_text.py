@@ -5,6 +5,7 @@ The parser of the standard library takes minutes over a megabyte that is written
 
 import html
 import re
+from contextlib import suppress
 from typing import NamedTuple
 
 _UNSEEN = ("script", "style", "template", "noscript", "svg")
@@ -17,6 +18,7 @@ _TAG = re.compile(r"<[/!?]?([A-Za-z][A-Za-z0-9]{0,20})")
 _DESCRIPTION = re.compile(r"""(?:name|property)\s?=\s?["']?(?:og:)?description\b""", re.IGNORECASE)
 _CONTENT = re.compile(r"""content\s?=\s?(?:"([^"]*)|'([^']*)|([^\s>]*))""", re.IGNORECASE)
 _LONGEST_META = 5000
+_BREAK = "\0"
 
 
 class PageText(NamedTuple):
@@ -37,9 +39,10 @@ def page_text(page: str) -> PageText:
     page = _without(page, "<!--", "-->")
     for name in _UNSEEN:
         page = _without(page, f"<{name}", f"</{name}")
+    page = page.replace(_BREAK, " ")
     words, title, description, place = list[str](), "", "", 0
     while (start := page.find("<", place)) >= 0:
-        words.append(_line(page[place:start]))
+        words.append(page[place:start])
         tag = _TAG.match(page, start)
         end = page.find(">", start) if tag else start
         if tag is None or end < 0:  # a sign of a text
@@ -50,7 +53,7 @@ def page_text(page: str) -> PageText:
             continue
         name, place = tag[1].lower(), end + 1
         if name in _BLOCKS:
-            words.append("\n")
+            words.append(_BREAK)
         elif name == "title" and not title:
             last = page.find("<", place)
             title = page[place : last if last >= 0 else None]
@@ -58,9 +61,10 @@ def page_text(page: str) -> PageText:
         elif name == "meta" and not description and _DESCRIPTION.search(page, start, min(end, start + _LONGEST_META)):
             found = _CONTENT.search(page, start, min(end, start + _LONGEST_META))
             description = next(filter(None, found.groups()), "") if found else ""
-    words.append(_line(page[place:]))
-    lines = (re.sub(r"\s+", " ", line).strip() for line in _unescaped("".join(words)).split("\n"))
-    return PageText(_title(title, 500), _title(description, 1000), "\n".join(filter(None, lines)))
+    words.append(page[place:])
+    lines = map(_line, "".join(words).split(_BREAK))
+    title, description = _line(title[:5000])[:500], _line(description)[:1000]
+    return PageText(title, description, "\n".join(filter(None, lines)))
 
 
 def _without(page: str, start: str, end: str) -> str:
@@ -78,15 +82,7 @@ def _without(page: str, start: str, end: str) -> str:
 
 
 def _line(text: str) -> str:
-    return re.sub(r"\s+", " ", text)
-
-
-def _title(text: str, most: int) -> str:
-    return _line(_unescaped(text[: 10 * most])).strip()[:most]
-
-
-def _unescaped(text: str) -> str:
-    try:
-        return html.unescape(text)
-    except ValueError:  # a character with a number of thousands of digits
-        return text
+    """Return a text of HTML in one line."""
+    with suppress(ValueError):  # for a character with a number of thousands of digits
+        text = html.unescape(text)
+    return " ".join(text.split())
