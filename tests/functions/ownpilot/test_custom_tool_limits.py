@@ -13,7 +13,7 @@ from functions.ownpilot.custom_tools import quickjs
 from functions.ownpilot.custom_tools.quickjs import run_in_quickjs
 from functions.ownpilot.custom_tools.work import Outcome, Work, outcome_of_json
 
-CPU = 0.4
+CPU = 0.2
 TOO_LONG = f"The tool used more than {CPU} seconds of processor time"
 NEVER = "The tool waits for something that never happens"
 MEMORY = "out of memory"
@@ -43,14 +43,12 @@ async def run(code: str, **args: Any) -> Outcome:
         ("try { while (true) {} } finally { while (true) {} }", TOO_LONG),
         ("while (true) await null;", TOO_LONG),
         ("const again = () => Promise.resolve().then(again); await again();", TOO_LONG),
-        ("while (true) await utils.callTool('x');", TOO_LONG),
         ("return /(a+)+$/.test('a'.repeat(40) + 'b');", TOO_LONG),
-        ("return [...Array(1e7)].map(() => Math.random()).sort().length;", ""),
         ("await new Promise(() => {});", NEVER),
         ("await Promise.race([]);", NEVER),
         ("let text = 'x'; while (true) text += text;", ""),
         ("return 'x'.repeat(2 ** 30).length;", ""),
-        ("const all = []; while (true) all.push('x'.repeat(1e6) + all.length);", MEMORY),
+        ("const all = []; while (true) all.push('x'.repeat(2e7) + all.length);", MEMORY),
         ("return new Uint8Array(2 ** 30).length;", MEMORY),
         ("const deep = () => deep() + 1; return deep();", "call stack"),
         ("let deep = []; for (let i = 0; i < 1e5; i++) deep = [deep]; return deep;", ""),

@@ -9,7 +9,13 @@ import httpx
 import pytest
 
 from functions.ownpilot.core.argument_schema import filled, schema_of_arguments
-from functions.ownpilot.core.custom_tool_store import CustomTool, Permission, active_tools, custom_tools
+from functions.ownpilot.core.custom_tool_store import (
+    FORBIDDEN,
+    CustomTool,
+    Permission,
+    active_tools,
+    custom_tools,
+)
 from functions.ownpilot.core.tool_context import ToolContext, WrongArguments
 from functions.ownpilot.custom_tools import running
 from functions.ownpilot.custom_tools.container import KIND, token_of
@@ -30,6 +36,20 @@ NEW = {
     "name": "format_phone", "description": "Format a phone number", "parameters": PHONE, "category": "utility",
     "code": "return `${args.countryCode}${args.phone.replace(/\\D/g, '')}`;",
 }  # fmt: skip
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"name": "Upper"}, "name"), ({"name": "1st"}, "name"), ({"name": None}, "name"), ({"name": "x" * 65}, "name"),
+    ({"description": " "}, "blank"), ({"code": ""}, "code"), ({"code": "x" * 100_001}, "code"),
+    ({"parameters": []}, "parameters"), ({"parameters": {"type": "array"}}, "must be object"),
+    ({"parameters": {"properties": 1}}, "properties"), ({"parameters": {"required": [1]}}, "required"),
+    ({"parameters": {"properties": {"a": {"type": "text"}}}}, "properties.a.type"),
+    ({"parameters": {"properties": {"a": 1}}}, "properties.a"), ({"parameters": {"items": 1}}, "items"),
+    ({"permissions": ["root"]}, "permissions"), ({"createdBy": "me"}, "createdBy"),
+    ({"requiredApiKeys": [{"name": "A B"}]}, "requiredApiKeys"),
+    *(({"code": f"return {each}x);"}, f"must not contain {each}") for each in FORBIDDEN),
+]  # fmt: skip
+"""Members that a tool cannot have, and what the refusal says."""
 
 
 async def make(me: OwnPilot, code: str = NEW["code"], **members: Any) -> dict[str, Any]:
@@ -73,23 +93,12 @@ class TestRecords:
         for method in ("GET", "PATCH", "DELETE"):
             refused(await me.send(method, path, json={}), 404)
 
-    @pytest.mark.parametrize(
-        ("members", "word"),
-        [({"name": "Upper"}, "name"), ({"name": "1st"}, "name"), ({"name": None}, "name"),
-         ({"description": " "}, "blank"), ({"code": ""}, "code"), ({"code": "x" * 100_001}, "code"), ({"parameters": []}, "parameters"),
-         ({"parameters": {"type": "array"}}, "must be object"), ({"parameters": {"properties": 1}}, "properties"),
-         ({"parameters": {"properties": {"a": {"type": "text"}}}}, "properties.a.type"),
-         ({"parameters": {"properties": {"a": 1}}}, "properties.a"), ({"parameters": {"required": [1]}}, "required"),
-         ({"permissions": ["root"]}, "permissions"), ({"createdBy": "me"}, "createdBy"),
-         ({"requiredApiKeys": [{"name": "A B"}]}, "requiredApiKeys"),
-         *(({"code": f"return {code};"}, code.strip(" xX)1").replace(" ", "")) for code in
-           ("process.exit(1)", "require (x)", "import(x)", "__dirname", "__filename", "global.x", "globalThis.x"))],
-        ids=range(22),
-    )  # fmt: skip
-    async def test_what_a_tool_cannot_be_is_refused_with_the_reason(
-        self, me: OwnPilot, members: dict[str, Any], word: str
-    ):
-        assert word in refused(await me.send("POST", "/custom-tools", json={**NEW, **members}), 400, "INVALID_REQUEST")
+    async def test_what_a_tool_cannot_be_is_refused_with_the_reason(self, me: OwnPilot):
+        for members, word in WRONG:
+            answer = await me.send("POST", "/custom-tools", json={**NEW, **members})
+            assert word in refused(answer, 400, "INVALID_REQUEST"), members
+        refused(await me.send("POST", "/custom-tools", content=b"{"), 400, "BAD_REQUEST")
+        assert (await me.get("/custom-tools"))["count"] == 0
 
     async def test_patterns_are_looked_for_in_any_case_and_in_changes_too(self, me: OwnPilot):
         refused(await me.send("POST", "/custom-tools", json={**NEW, "code": "REQUIRE('fs')"}), 400)
@@ -188,11 +197,12 @@ class TestApproval:
             "total": 1, "active": 0, "disabled": 0, "pendingApproval": 0, "rejected": 1, "createdByLLM": 1,
             "createdByUser": 0, "totalUsage": 0,
         }  # fmt: skip
-        found = await me.get("/audit", type="config.change")
+        found = await me.get("/audit")
         actions = [each["details"]["action"] for each in found["events"] if each["resource"]["type"] == "custom_tool"]
         assert {"create", "approve", "reject", "enable", "disable", "update"} <= {*actions}
 
 
+@pytest.mark.usefixtures("app")
 class TestUse:
     async def test_a_run_has_its_arguments_with_defaults_and_is_counted(self, me: OwnPilot):
         made = await make(me)
@@ -299,8 +309,8 @@ class TestUse:
         assert (found["sum"], found["title"]) == (42, "a") and "no_such_tool" in found["refusal"]
         assert found["count"] == len(await me.get("/tools"))
         assert len(await me.get("/tasks")) == 2
-        logged = await me.get("/audit", type="tool.success")
-        assert sorted(each["resource"]["id"] for each in logged["events"]) == [
+        logged = (await me.get("/audit"))["events"]
+        assert sorted(each["resource"]["id"] for each in logged if each["type"] == "tool.success") == [
             "add_task", "add_task", "calculate", "format_phone",
         ]  # fmt: skip
         await me.post("/autonomy/tools/block", tool="calculate")
@@ -489,7 +499,8 @@ class TestEngines:
         made = await make(me, outside, permissions=["shell", "filesystem"], requiredApiKeys=[{"name": "tavily"}])
         done, util, evil = await asyncio.gather(
             execute(me, made), run(me, EVERY_UTIL, permissions=["shell"]),
-            run(me, EVIL.replace("return {", f"seen.seen = (() => {{ {SEEN} }})(); return {{"), permissions=["network"]),
+            run(me, f"const seen = await (async () => {{{EVIL}}})(); seen.seen = (() => {{{SEEN}}})(); return seen;",
+                permissions=["network"]),
         )  # fmt: skip
         assert not done["isError"], done
         assert json.loads(done["result"]) == ["from the shell\n", 3, "kept", 42, "from a container", 2, 13]
@@ -513,7 +524,7 @@ class TestEngines:
 
         own = token_of(job.id, ToolContext(f"user {job.id}"))
         assert (await ask(own)).json() == {"ok": True, "text": "2"}
-        for wrong in ("", "x", token_of(Job.new_id(), ToolContext("me")), f"{own}x"):
+        for wrong in ("x", "a:b", token_of(Job.new_id(), ToolContext("me")), f"{own}x"):
             assert (await ask(wrong)).status_code == 401
         assert (await ask(own, Job.new_id())).status_code == 404
         deep = token_of(job.id, ToolContext(f"user {job.id}", depth=3))
