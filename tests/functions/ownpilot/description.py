@@ -231,7 +231,10 @@ class OwnPilotDescription(Description):
         return "gpt-4o"
 
     async def _make_tool(self, action: str) -> str:
-        """A custom tool to which this can be done."""
+        """A custom tool to which this can be done; none has the name of the example."""
+        for each in (await self.client.get("/custom-tools", limit=1000))["tools"]:
+            if each["name"] == "format_phone":
+                await self.client.data("DELETE", f"/custom-tools/{each['id']}")
         waits = {"createdBy": "llm"} if action in ("approve", "reject") else {}
         return (await self.client.post("/custom-tools", **self._new("custom-tools"), **waits))["id"]
 
