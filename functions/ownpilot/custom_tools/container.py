@@ -42,6 +42,9 @@ PRIVATE = "private.json"
 PATIENCE, MORE_PATIENCE = SECONDS + 15, 195
 """Seconds for which a run is waited for: in a warm container, and in one that must be created first."""
 
+YOUNG = timedelta(seconds=2)
+"""For how long after its order nobody asks whether a warm container is still at work."""
+
 KEPT = timedelta(hours=1)
 """How long the records of an ended run are kept: its workflow may need them still."""
 
@@ -97,7 +100,7 @@ async def run_in_container(work: Work, permissions: Sequence[str], context: Tool
         placed = settings().warm and await warm.place_spec(KIND, run.id, spec)
         if not placed:
             await defer("ownpilot.start_tool_run", run.id)
-        await _ends.wait(run.id, PATIENCE if placed else MORE_PATIENCE, lambda: _has_exit(run.id), FIRST_LOOK)
+        await _ends.wait(run.id, PATIENCE if placed else MORE_PATIENCE, lambda: _has_ended(run.id), FIRST_LOOK)
         end = _exits[run.id]
         return _outcome_of(end) if end else failed("No container has run the tool in time")
     finally:
@@ -130,16 +133,30 @@ def _spec_of(owner: str, files: dict[str, bytes]) -> JobSpec:
     return JobSpec(COMMAND, SECONDS, inputs=inputs, report=REPORT, owner=f"tools {owner}")
 
 
-async def _has_exit(job_id: str) -> bool:
-    """Whether another process has heard of the end, which is kept then."""
+async def _has_ended(job_id: str) -> bool:
+    """Whether another process has heard of the end, or there will be none; the exit is kept then."""
     try:
         job = await jobs.get(job_id)
+        is_lost = job.exit is None and await _is_lost(job)
+        end = (await jobs.get(job_id)).exit if is_lost else job.exit  # it may have been pushed in the meantime
     except (tables.RecordNotFound, tables.StorageUnavailable):
         return False
-    if job.exit is None:
+    if end is not None:
+        _exits[job_id] = Exit.model_validate(end)
+    elif is_lost:
+        _exits[job_id] = Exit()
+    return _exits[job_id] is not None
+
+
+async def _is_lost(job: Job) -> bool:
+    """Whether the warm container of a job has gone, or waits for another one."""
+    if not job.worker or datetime.now(UTC) - job.created_at < YOUNG:
         return False
-    _exits[job_id] = Exit.model_validate(job.exit)
-    return True
+    try:
+        worker = await warm.workers.get(job.worker)
+    except tables.RecordNotFound:
+        return True
+    return worker.job != job.id or worker.state is not warm.WorkerState.BUSY
 
 
 def _outcome_of(end: Exit) -> Outcome:
