@@ -40,7 +40,8 @@ from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.owner import CALLERS
-from functions.ownpilot.custom_tools.container import OwnpilotToolRun, purge_tool_runs, start_tool_run
+from functions.ownpilot.custom_tools.container import OwnpilotToolRun, start_tool_run
+from functions.ownpilot.custom_tools.runs import purge_tool_runs
 from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers

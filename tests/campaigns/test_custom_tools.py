@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from functions.ownpilot.custom_tools.container import tool_runs
+from functions.ownpilot.custom_tools.runs import tool_runs
 from infra.local.environment import Environment
 from shared.jobs import JobState, jobs
 from tests.support.campaign import Campaign

@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import json
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -18,10 +19,13 @@ from functions.ownpilot.core.custom_tool_store import (
 )
 from functions.ownpilot.core.tool_context import ToolContext, WrongArguments
 from functions.ownpilot.custom_tools import running
-from functions.ownpilot.custom_tools.container import KIND, token_of
+from functions.ownpilot.custom_tools.container import KIND, OwnpilotToolRun, token_of
+from functions.ownpilot.custom_tools.runs import ToolRun, finish, purge_tool_runs, tool_runs
 from functions.ownpilot.custom_tools.work import Outcome
 from functions.ownpilot.tools.use import use_tool
 from shared.jobs import Job, JobState, jobs
+from shared.tables import RecordNotFound
+from shared.workflows import WorkflowClient
 from tests.support.environments import connected
 from tests.support.ownpilot import OwnPilot, refused
 
@@ -261,7 +265,8 @@ class TestUse:
         assert (await me.get("/custom-tools"))["count"] == 0
         assert (await me.get("/audit"))["total"] == 0
         refused(await me.send("POST", "/custom-tools/test", json={"code": "require('x')"}), 400)
-        refused(await me.send("POST", "/custom-tools/test", json={}), 400)
+        for wrong in ({}, {"code": "return 1;", "description": "x" * 6000}, {"code": "return 1;", "parameters": None}):
+            refused(await me.send("POST", "/custom-tools/test", json=wrong), 400, "INVALID_REQUEST")
 
     async def test_code_sees_who_calls_and_its_results_become_text(self, me: OwnPilot):
         context = json.loads((await run(me, "return context;", name="who"))["result"])
@@ -483,7 +488,7 @@ class TestEngines:
         assert chosen == ["container" if needs else "quickjs"]
 
     async def test_in_a_container_it_can_do_what_it_has_permissions_for_and_the_rest_is_the_same(self, me: OwnPilot):
-        """Three containers of their own, at the same time: the stack has no warm ones."""
+        """Two containers of their own, at the same time: the stack has no warm ones."""
         outside = """
             const told = await exec("echo from the shell; exit 3");
             await fs.writeFile("note.txt", "kept");
@@ -497,20 +502,44 @@ class TestEngines:
         """
         await me.post("/config-services/tavily/entries", data={"api_key": "key-of-tavily"})
         made = await make(me, outside, permissions=["shell", "filesystem"], requiredApiKeys=[{"name": "tavily"}])
-        done, util, evil = await asyncio.gather(
-            execute(me, made), run(me, EVERY_UTIL, permissions=["shell"]),
-            run(me, f"const seen = await (async () => {{{EVIL}}})(); seen.seen = (() => {{{SEEN}}})(); return seen;",
-                permissions=["network"]),
-        )  # fmt: skip
+        language = f"""
+            const util = await (async () => {{{EVERY_UTIL}}})(), seen = await (async () => {{{EVIL}}})();
+            return [util, seen, await (async () => {{{SEEN}}})()];
+        """
+        done, found = await asyncio.gather(execute(me, made), run(me, language, permissions=["network"]))
         assert not done["isError"], done
         assert json.loads(done["result"]) == ["from the shell\n", 3, "kept", 42, "from a container", 2, 13]
         assert done["metadata"]["console"] == ["logged"] and done["metadata"]["dynamicTool"] is True
         assert [each["title"] for each in await me.get("/tasks")] == ["from a container"]
         assert (await me.get(f"/custom-tools/{made['id']}"))["usageCount"] == 1
-        assert json.loads(util["result"]) == [expected for _, expected in UTILS]
-        found = json.loads(evil["result"])
-        assert found.pop("seen") == ["function", "undefined", "undefined", "undefined"]
-        assert {*found.values()} == {"out of reach"}
+        util, evil, seen = json.loads(found["result"])
+        assert util == [expected for _, expected in UTILS]
+        assert {*evil.values()} == {"out of reach"}
+        assert seen == ["function", "undefined", "undefined", "undefined"]
+
+    @pytest.mark.usefixtures("app")
+    async def test_of_a_run_nothing_is_kept_in_clear_and_after_an_hour_nothing_at_all(self):
+        kind, old, work = OwnpilotToolRun(), datetime.now(UTC) - timedelta(hours=2), {"private.json": b"a secret"}
+        fresh = ToolRun(owner="me")
+        fresh.seal(work)
+        fresh = await tool_runs.insert(fresh)
+        assert "secret" not in fresh.files and fresh.unsealed() == work
+        spec = await kind.prepare(fresh.id)
+        assert spec and spec.inputs["private.json"] == b"a secret" and await kind.wanted(fresh.id)
+        late = ToolRun(owner="me", created_at=old)
+        late.seal(work)
+        await tool_runs.insert(late)
+        assert await kind.prepare(late.id) is None and not await kind.wanted(late.id)
+        assert (await tool_runs.get(late.id)).files == ""
+        await jobs.insert(Job(id=late.id, kind=KIND, token_hash="x", timeout=30))
+        assert await kind.prepare(ToolRun.new_id()) is None
+        await purge_tool_runs(cast("WorkflowClient", None))
+        assert not await kind.wanted(late.id) and await kind.wanted(fresh.id)
+        for missing in (tool_runs.get(late.id), jobs.get(late.id)):
+            with pytest.raises(RecordNotFound):
+                await missing
+        await finish(fresh.id)
+        assert await kind.prepare(fresh.id) is None
 
     @pytest.mark.usefixtures("app")
     async def test_only_the_token_of_a_run_lets_its_command_use_tools(self, http: httpx.AsyncClient):
