@@ -39,7 +39,7 @@ async def run(code: str, **args: Any) -> Outcome:
         ("while (true) await null;", TOO_LONG),
         ("const again = () => Promise.resolve().then(again); await again();", TOO_LONG),
         ("return /(a+)+$/.test('a'.repeat(40) + 'b');", TOO_LONG),
-        ("for (let i = 0; i < 999; i++) utils.callTool('x'); await new Promise(() => {});", "more than 200 other tools"),
+        ("for (let i = 0; i < 999; i++) utils.callTool('x'); await new Promise(() => {});", "more than 200"),
         ("await new Promise(() => {});", NEVER),
         ("await Promise.race([]);", NEVER),
         ("let text = 'x'; while (true) text += text;", ""),
