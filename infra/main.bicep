@@ -233,6 +233,7 @@ module app 'modules/app.bicep' = {
         ECB_RATES_URL: 'https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml'
         OWNPILOT_PRIVATE_PROVIDERS: 'false'
         OWNPILOT_MODEL_SILENCE: '120'
+        OWNPILOT_TOOLS_IN_CONTAINER: 'false'
       },
       extraSettings
     )

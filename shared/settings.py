@@ -130,6 +130,7 @@ class Settings(BaseModel):
     ecb_rates_url: str = Field("https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml", alias="ECB_RATES_URL")
     ownpilot_private_providers: bool = Field(False, alias="OWNPILOT_PRIVATE_PROVIDERS")
     ownpilot_model_silence: float = Field(120, gt=0, alias="OWNPILOT_MODEL_SILENCE")
+    ownpilot_tools_in_container: bool = Field(False, alias="OWNPILOT_TOOLS_IN_CONTAINER")
 
     @property
     def account(self) -> StorageAccount:

@@ -12,6 +12,7 @@ from functions.ownpilot import (
     contacts,
     costs,
     custom_data,
+    custom_tools,
     debug,
     expenses,
     goals,
@@ -40,6 +41,8 @@ from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.owner import CALLERS
+from functions.ownpilot.custom_tools.container import OwnpilotToolRun, start_tool_run
+from functions.ownpilot.custom_tools.runs import purge_tool_runs
 from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
@@ -99,6 +102,7 @@ api = Api(
         costs.routes,
         media_settings.routes,
         tools.routes,
+        custom_tools.routes,
         autonomy.routes,
         plugins.routes,
         ws.routes,
@@ -122,6 +126,8 @@ api = Api(
 SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
-    every_hour=[purge_debug_log],
+    job_kinds=[OwnpilotToolRun()],
+    every_hour=[purge_debug_log, purge_tool_runs],
     deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],
+    deferred_workflows=[start_tool_run],
 )

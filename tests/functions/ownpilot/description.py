@@ -19,7 +19,7 @@ BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
-    "chat", "agents", "autonomy",
+    "chat", "agents", "autonomy", "custom-tools",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -34,6 +34,7 @@ NEW: dict[str, dict[str, Any]] = {
     "memories": {"type": "fact", "content": "c"},
     "goals": {"title": "t"},
     "agents": {"name": "n", "systemPrompt": "p"},
+    "custom-tools": {"description": "d", "parameters": {}, "code": "return 1;"},
 }
 SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture"}
 """The member that holds a new record, where it is not the whole answer."""
@@ -66,6 +67,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/autonomy/level": {"level": 2},
     "/autonomy/tools/allow": {"tool": "contract"},
     "/autonomy/tools/block": {"tool": "contract"},
+    "/custom-tools/test": {"code": "return 1;"},
     "/tools/batch": {"executions": [{"tool": "list_tasks"}]},
     "/providers/{}/toggle": {"enabled": True},
     "/model-configs/{}/{}/toggle": {"enabled": True},
@@ -181,6 +183,8 @@ class OwnPilotDescription(Description):
             await self.client.post("/pomodoro/session/start", **BODIES["/pomodoro/session/start"])
 
     def _new(self, noun: str) -> dict[str, Any]:
+        if noun == "custom-tools":
+            return {**NEW[noun], "name": f"tool_{uuid.uuid4().hex}"}
         return {**NEW[noun], "content": str(uuid.uuid4())} if noun == "memories" else NEW[noun]
 
     async def _make_step(self) -> str:
@@ -225,6 +229,14 @@ class OwnPilotDescription(Description):
     async def _make_override(self) -> str:
         await self.client.data("PUT", "/model-configs/openai/gpt-4o", json={"displayName": "x"})
         return "gpt-4o"
+
+    async def _make_tool(self, action: str) -> str:
+        """A custom tool to which this can be done; none has the name of the example."""
+        for each in (await self.client.get("/custom-tools", limit=1000))["tools"]:
+            if each["name"] == "format_phone":
+                await self.client.data("DELETE", f"/custom-tools/{each['id']}")
+        waits = {"createdBy": "llm"} if action in ("approve", "reject") else {}
+        return (await self.client.post("/custom-tools", **self._new("custom-tools"), **waits))["id"]
 
     async def _make_action(self) -> str:
         """A call of a tool that waits for a decision."""
@@ -273,6 +285,8 @@ class OwnPilotDescription(Description):
             if "{record_id}" in route.path:
                 return await self._make_record() if gone else self.ids["records"]
             return await self._make_table("unwanted" if gone else "contract")
+        if noun == "custom-tools":
+            return await self._make_tool(route.path.rpartition("/")[2])
         if noun in NEW:
             return await self._make(noun) if gone else self.ids[noun]
         if noun == "profile":
