@@ -47,6 +47,7 @@ from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
+from functions.ownpilot.plugins import settings as plugin_settings
 from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
 from shared.http.api import Api, Cors
@@ -105,6 +106,7 @@ api = Api(
         custom_tools.routes,
         autonomy.routes,
         plugins.routes,
+        plugin_settings.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "

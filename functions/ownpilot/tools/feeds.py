@@ -117,7 +117,7 @@ async def _read(url: str) -> tuple[str | None, list[dict[str, Any]]]:
 
 
 def _parse(data: bytes, kind: str) -> tuple[str | None, list[dict[str, Any]]]:
-    import feedparser  # 50 ms  # pyright: ignore[reportMissingTypeStubs]
+    import feedparser  # 50 ms
 
     # A stream, since the library takes a text for an address or the name of a file.
     try:

@@ -80,20 +80,20 @@ def _work(server: MailServer, folder: str, work: "Callable[[BaseMailBox], R]", o
 
     class MailBox(BaseMailBox):
         def _get_mailbox_client(self) -> imaplib.IMAP4:
-            return client
+            made.append(_client(server, open_ones))
+            return made[0]
 
-    client = None
+    made: list[imaplib.IMAP4] = []
     try:
-        client = _client(server, open_ones)
         mailbox = MailBox()
         if (server.user + server.password).isascii():
             mailbox.login(server.user, server.password, folder)
         else:
             mailbox.login_utf8(server.user, server.password, folder)
-        made = work(mailbox)
+        done = work(mailbox)
         with suppress(ImapToolsError, imaplib.IMAP4.error, OSError):
             mailbox.logout()
-        return made
+        return done
     except ToolError:
         raise
     except MailboxLoginError:
@@ -108,7 +108,7 @@ def _work(server: MailServer, folder: str, work: "Callable[[BaseMailBox], R]", o
         log.warning("a mail server answers in a form that is not known", exc_info=True)
         raise ToolError(f"{server} answers in a form that is not known.") from None
     finally:
-        if client is not None:
+        for client in made:
             with suppress(OSError):
                 client.shutdown()
 

@@ -146,14 +146,11 @@ async def email_delete(context: ToolContext, uid: Uid, folder: Folder = INBOX) -
     def work(mailbox: "BaseMailBox") -> str:
         subject = _one(mailbox, uid, headers_only=True).subject
         # The library's own way removes what other programs have marked, too; so does EXPUNGE where UIDPLUS is missing.
-        steps = [("STORE", str(uid), "+FLAGS", r"(\Deleted)")]
-        if "UIDPLUS" in mailbox.client.capabilities:
-            steps.append(("EXPUNGE", str(uid)))
-        for step in steps:
-            if mailbox.client.uid(*step)[0] != "OK":
-                raise ToolError("The mail server does not delete this e-mail.")
-        if len(steps) == 1:
-            mailbox.expunge()
+        client = mailbox.client
+        done = [client.uid("STORE", str(uid), "+FLAGS", r"(\Deleted)")]
+        done.append(client.uid("EXPUNGE", str(uid)) if "UIDPLUS" in client.capabilities else client.expunge())
+        if any(status != "OK" for status, _ in done):
+            raise ToolError("The mail server does not delete this e-mail.")
         return f"The e-mail {subject[:200]!r} was deleted."
 
     return await in_mailbox(await mail_server(context.owner, "imap"), folder, work)
