@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, Field
 
 from functions.ownpilot.core.argument_schema import schema_of_arguments
-from functions.ownpilot.core.custom_tool_store import Code, CustomTool, Permission, RequiredKeys, ToolName
+from functions.ownpilot.core.custom_tool_store import About, Code, CustomTool, Permission, RequiredKeys, ToolName
 from functions.ownpilot.core.entry import Given, Shown
 from shared.http.bodies import example
 
@@ -73,7 +73,7 @@ class Trial(Given):
     model_config = example(name="double", code="return args.n * 2;", testArguments={"n": 21})
 
     name: ToolName = "trial"
-    description: str = "A trial"
+    description: About = "A trial"
     parameters: Annotated[dict[str, Any], AfterValidator(schema_of_arguments)] = {"type": "object", "properties": {}}
     code: Code
     permissions: list[Permission] = []

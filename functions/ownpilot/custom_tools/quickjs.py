@@ -19,6 +19,7 @@ from typing import Any
 from functions.ownpilot.custom_tools.work import (
     ENGINE,
     LATE,
+    MAX_CALLS,
     MAX_DEPTH,
     SECONDS,
     Outcome,
@@ -35,6 +36,9 @@ CPU_SECONDS = 5.0
 
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of what the process may say at once: a result of a million characters as JSON, and what it has logged."""
+
+MOST_ASKED = 10 * MAX_CALLS
+"""Calls of other tools, refused ones too, after which a run is ended."""
 
 AT_ONCE = 8
 """Processes of this instance for runs of one depth, so that those inside others need not wait for them."""
@@ -106,6 +110,8 @@ async def _converse(process: asyncio.subprocess.Process, work: Work, use_other: 
                 if answers:  # calls that the tool has not waited for are not left half-done
                     await asyncio.wait(answers)
                 return outcome_of(message["outcome"])
+            if len(answers) + len(message["calls"]) > MOST_ASKED:
+                return failed(f"The tool has asked for more than {MOST_ASKED} other tools")
             for call in message["calls"]:
                 answers.add(asyncio.create_task(answer(int(call["id"]), str(call["name"]), str(call["arguments"]))))
     except (ValueError, KeyError, TypeError, RecursionError):
