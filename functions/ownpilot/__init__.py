@@ -46,11 +46,13 @@ from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.file_cleanup import clear_workspace_files, sweep_workspace_files
 from functions.ownpilot.core.owner import CALLERS
-from functions.ownpilot.custom_tools.container import OwnpilotToolRun, purge_tool_runs, start_tool_run
+from functions.ownpilot.custom_tools.container import OwnpilotToolRun, start_tool_run
+from functions.ownpilot.custom_tools.runs import purge_tool_runs
 from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
+from functions.ownpilot.plugins import settings as plugin_settings
 from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
 from functions.ownpilot.workspaces import deletion, execute
@@ -117,6 +119,7 @@ api = Api(
         workspace_files.routes,
         execute.routes,
         plugins.routes,
+        plugin_settings.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "

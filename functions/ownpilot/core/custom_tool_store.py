@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from functions.ownpilot.core.argument_schema import schema_of_arguments
-from functions.ownpilot.core.config_records import ConfigField, ConfigService
 from functions.ownpilot.core.entry import Entry, Given, Moment, NotBlank
 from shared.http.bodies import example
 from shared.recent import RecentValues
@@ -71,10 +70,11 @@ class RequiredKey(Given):
     display_name: Annotated[str, StringConstraints(max_length=200)] | None = None
     description: Annotated[str, StringConstraints(max_length=2000)] | None = None
     category: Annotated[str, StringConstraints(max_length=200)] | None = None
-    docs_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    docs_url: Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://")] | None = None
 
 
 RequiredKeys = Annotated[list[RequiredKey], Field(max_length=20)]
+About = Annotated[str, StringConstraints(max_length=5000)]
 ToolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CODE), AfterValidator(_allowed_code)]
 """The body of a JavaScript function, which may be asynchronous."""
@@ -96,7 +96,7 @@ class CustomTool(Entry, prefix="tool_"):
     )  # fmt: skip
 
     name: ToolName
-    description: Annotated[str, StringConstraints(max_length=5000)]
+    description: About
     parameters: Annotated[dict[str, Any], AfterValidator(schema_of_arguments)]
     code: Code
     category: NotBlank | None = None
@@ -124,15 +124,6 @@ class CustomTool(Entry, prefix="tool_"):
     def count_use(self) -> None:
         """Count one run."""
         self.usage_count, self.last_used_at = self.usage_count + 1, datetime.now(UTC)
-
-
-def service_for(key: RequiredKey, owner: str) -> ConfigService:
-    """Return the service that is made for a tool when there is none of this name: it takes one secret key."""
-    field = ConfigField(name="api_key", label="API key", type="secret", required=True)
-    return ConfigService(
-        user_id=owner, name=key.name, display_name=key.display_name or key.name, category=key.category or "general",
-        description=key.description, docs_url=key.docs_url, config_schema=[field],
-    )  # fmt: skip
 
 
 custom_tools = Collection("OwnpilotCustomTools", CustomTool, plain=True, unique=["name"])

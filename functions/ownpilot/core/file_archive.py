@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from functions.ownpilot.core.files import FileRow, FileStore
 
@@ -36,6 +35,8 @@ async def zip_stream(store: FileStore, rows: Sequence[FileRow]) -> AsyncIterator
 
     A client that stops reading stops the reading of blobs too.
     """
+    from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
     sink = _Sink()
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         async for row, content in contents(store, rows):

@@ -5,15 +5,12 @@ from typing import Annotated, Any
 from fastapi import Response
 
 from functions.ownpilot.core.audit_log import record_change
-from functions.ownpilot.core.config_records import Requirer
-from functions.ownpilot.core.config_store import release_service, require_service
 from functions.ownpilot.core.custom_tool_store import (
     MAX_PERSON,
     CustomTool,
     ToolStatus,
     custom_tools,
     forget_active,
-    service_for,
 )
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from functions.ownpilot.core.tool_context import ToolContext
@@ -26,6 +23,7 @@ from functions.ownpilot.custom_tools.bodies import (
     Trial,
     TrialAnswer,
 )
+from functions.ownpilot.custom_tools.services import release_services, require_services
 from functions.ownpilot.tools.bodies import ToolArguments
 from functions.ownpilot.tools.custom import UsableTool
 from functions.ownpilot.tools.meta import TOOLS as META_TOOLS
@@ -103,7 +101,7 @@ async def create_custom_tool(body: NewTool, owner: Owner, response: Response) ->
     except tables.RecordConflict:
         raise _taken(tool.name) from None
     try:
-        await _require(tool)
+        await require_services(tool)
     except BaseException:  # else a repeat would find the name taken
         await custom_tools.of(owner.id).delete(tool.id)
         raise
@@ -140,8 +138,8 @@ async def update_custom_tool(
     except tables.RecordConflict:
         raise _taken(body.name) from None
     if not {"name", "required_api_keys"}.isdisjoint(body.model_fields_set):
-        await _release(before[0])
-        await _require(tool)
+        await release_services(before[0])
+        await require_services(tool)
     await _note(owner, tool.id, "update")
     show_version(response, tool)
     return tool
@@ -151,7 +149,7 @@ async def update_custom_tool(
 async def delete_custom_tool(custom_tool_id: str, owner: Owner) -> Deleted:
     """Delete a tool. The services that it has listed stay, with what is configured."""
     tool = await tools.get(owner.id, custom_tool_id)
-    await _release(tool)
+    await release_services(tool)
     await tools.delete(owner.id, custom_tool_id)
     await _note(owner, tool.id, "delete")
     return Deleted()
@@ -217,22 +215,6 @@ def _check_name(name: str) -> None:
 
 def _taken(name: str) -> Conflict:
     return Conflict(f"There is a tool named {name} already")
-
-
-def _requirer(tool: CustomTool) -> Requirer:
-    return Requirer(type="tool", name=tool.name, id=tool.id)
-
-
-async def _require(tool: CustomTool) -> None:
-    """Note at the services that a tool has listed that it needs them; those that do not exist are made."""
-    for key in tool.required_api_keys or ():
-        await require_service(tool.user_id, service_for(key, tool.user_id), _requirer(tool))
-
-
-async def _release(tool: CustomTool) -> None:
-    """Note there that it needs them no more."""
-    for key in tool.required_api_keys or ():
-        await release_service(tool.user_id, key.name, _requirer(tool))
 
 
 async def _note(owner: Person, tool_id: str, action: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, Field
 
 from functions.ownpilot.core.argument_schema import schema_of_arguments
-from functions.ownpilot.core.custom_tool_store import Code, CustomTool, Permission, RequiredKeys, ToolName
+from functions.ownpilot.core.custom_tool_store import About, Code, CustomTool, Permission, RequiredKeys, ToolName
 from functions.ownpilot.core.entry import Given, Shown
 from shared.http.bodies import example
 
@@ -49,9 +49,9 @@ class ToolState(Shown):
 
 
 class RunAnswer(Shown):
-    """What a run came to. `duration` and, of the code alone, `metadata.executionTime` are in milliseconds.
+    """What a run came to; `is_error` when the code failed, or was not run. `duration` is in milliseconds.
 
-    `metadata.console` are the lines that the code has logged.
+    `metadata` has `executionTime`, without what is done around each call of a tool, and `console`, the logged lines.
     """
 
     tool: str
@@ -73,7 +73,7 @@ class Trial(Given):
     model_config = example(name="double", code="return args.n * 2;", testArguments={"n": 21})
 
     name: ToolName = "trial"
-    description: str = "A trial"
+    description: About = "A trial"
     parameters: Annotated[dict[str, Any], AfterValidator(schema_of_arguments)] = {"type": "object", "properties": {}}
     code: Code
     permissions: list[Permission] = []

@@ -7,12 +7,12 @@ takes it, and otherwise by the upkeep of jobs if the run is still there a minute
 import contextlib
 import json
 import zlib
-from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from functions.ownpilot.core.tool_context import ToolContext
+from functions.ownpilot.custom_tools.runs import ToolRun, finish, tool_runs
 from functions.ownpilot.custom_tools.work import (
     ENGINE,
     LATE,
@@ -26,13 +26,11 @@ from functions.ownpilot.custom_tools.work import (
 )
 from shared import blobs, sealing, tables, warm
 from shared.deferred import defer
-from shared.faults import Sweep
 from shared.http.errors import Gone, Unauthorized
 from shared.job_orders import INLINE, stored_inputs
-from shared.jobs import FIRST_LOOK, INPUTS, LOGS, WORKFLOW, Exit, Job, JobKind, JobSpec, JobState, jobs
+from shared.jobs import FIRST_LOOK, INPUTS, WORKFLOW, Exit, Job, JobKind, JobSpec, JobState, jobs
 from shared.notices import Notices
 from shared.settings import settings
-from shared.tables import Collection, Record
 from shared.workflows import WorkflowClient
 
 KIND = "ownpilot.tool"
@@ -42,8 +40,8 @@ PRIVATE = "private.json"
 PATIENCE, MORE_PATIENCE = SECONDS + 15, 195
 """Seconds for which a run is waited for: in a warm container, and in one that must be created first."""
 
-KEPT = timedelta(hours=1)
-"""How long the records of an ended run are kept: its workflow may need them still."""
+YOUNG = timedelta(seconds=2)
+"""For how long after its order nobody asks whether a warm container is still at work."""
 
 COMMAND = ["sh", "-c", "ulimit -St 6; ulimit -Ht 7; exec node --max-old-space-size=50 main.js"]
 """At most 6 seconds of processor time, of which the start of Node.js takes a part, and 50 MB."""
@@ -51,31 +49,6 @@ COMMAND = ["sh", "-c", "ulimit -St 6; ulimit -Ht 7; exec node --max-old-space-si
 TOO_LONG, TOO_LARGE = "The tool used more than 5 seconds of processor time", "The tool needs more than 50 MB of memory"
 _BY_CODE = {152: TOO_LONG, 134: TOO_LARGE, 133: TOO_LARGE}
 
-
-class ToolRun(Record):
-    """A run that somebody waits for, until it is `done`; `files` are its input files as sealed JSON, empty then."""
-
-    owner: str
-    files: str = ""
-    done: bool = False
-
-    def seal(self, files: dict[str, bytes]) -> None:
-        """Keep the input files."""
-        text = json.dumps({name: b64encode(data).decode() for name, data in files.items()})
-        self.files = sealing.seal(text, sealing.Context(tool_runs.table, self.id, "files"))
-
-    def unsealed(self) -> dict[str, bytes]:
-        """Return the input files. `SealBroken`."""
-        text = sealing.unseal(self.files, sealing.Context(tool_runs.table, self.id, "files"))
-        return {name: b64decode(data) for name, data in json.loads(text).items()}
-
-    def finish(self) -> None:
-        """Note that nobody waits any more."""
-        self.done, self.files = True, ""
-
-
-tool_runs = Collection("OwnpilotToolRuns", ToolRun, plain=True)
-sealing.declare(tool_runs, "files")
 
 _exits: dict[str, Exit | None] = {}
 """The ends of the runs for which this process waits, None before they end."""
@@ -94,15 +67,15 @@ async def run_in_container(work: Work, permissions: Sequence[str], context: Tool
     run = await tool_runs.insert(run)
     _exits[run.id] = None
     try:
-        placed = settings().warm and await warm.place_spec(KIND, run.id, spec)
+        placed = await warm.place(KIND, run.id, spec)
         if not placed:
             await defer("ownpilot.start_tool_run", run.id)
-        await _ends.wait(run.id, PATIENCE if placed else MORE_PATIENCE, lambda: _has_exit(run.id), FIRST_LOOK)
+        await _ends.wait(run.id, PATIENCE if placed else MORE_PATIENCE, lambda: _has_ended(run.id), FIRST_LOOK)
         end = _exits[run.id]
         return _outcome_of(end) if end else failed("No container has run the tool in time")
     finally:
-        del _exits[run.id]
-        await _settle(run.id, stored_inputs(spec))
+        has_ended = _exits.pop(run.id) is not None
+        await _settle(run, stored_inputs(spec), has_ended=has_ended)
 
 
 def _files_of(job_id: str, work: Work, permissions: Sequence[str], context: ToolContext) -> dict[str, bytes]:
@@ -130,16 +103,30 @@ def _spec_of(owner: str, files: dict[str, bytes]) -> JobSpec:
     return JobSpec(COMMAND, SECONDS, inputs=inputs, report=REPORT, owner=f"tools {owner}")
 
 
-async def _has_exit(job_id: str) -> bool:
-    """Whether another process has heard of the end, which is kept then."""
+async def _has_ended(job_id: str) -> bool:
+    """Whether another process has heard of the end, or there will be none; the exit is kept then."""
     try:
         job = await jobs.get(job_id)
+        is_lost = job.exit is None and await _is_lost(job)
+        end = (await jobs.get(job_id)).exit if is_lost else job.exit  # it may have been pushed in the meantime
     except (tables.RecordNotFound, tables.StorageUnavailable):
         return False
-    if job.exit is None:
+    if end is not None:
+        _exits[job_id] = Exit.model_validate(end)
+    elif is_lost:
+        _exits[job_id] = Exit()
+    return _exits[job_id] is not None
+
+
+async def _is_lost(job: Job) -> bool:
+    """Whether the warm container of a job has gone, or waits for another one."""
+    if not job.worker or datetime.now(UTC) - job.created_at < YOUNG:
         return False
-    _exits[job_id] = Exit.model_validate(job.exit)
-    return True
+    try:
+        worker = await warm.workers.get(job.worker)
+    except tables.RecordNotFound:
+        return True
+    return worker.job != job.id or worker.state is not warm.WorkerState.BUSY
 
 
 def _outcome_of(end: Exit) -> Outcome:
@@ -151,24 +138,19 @@ def _outcome_of(end: Exit) -> Outcome:
     return failed(LATE if end.reason == "timeout" else end.message or "The tool's container was stopped")
 
 
-async def _settle(run_id: str, inputs: Sequence[str]) -> None:
+async def _settle(run: ToolRun, inputs: Sequence[str], *, has_ended: bool) -> None:
     """Note that nobody waits for a run any more, and take nothing more from its job."""
 
     def close(job: Job) -> None:
         job.state = JobState.ENDED
 
     with contextlib.suppress(tables.StorageUnavailable):
-        await _finish(run_id)
-        with contextlib.suppress(tables.RecordNotFound):
-            if (await jobs.get(run_id)).state is not JobState.ENDED:
-                await jobs.update(run_id, close)
+        await finish(run)
+        if not has_ended:
+            with contextlib.suppress(tables.RecordNotFound):
+                await jobs.update(run.id, close)
         for path in inputs:
-            await blobs.delete(INPUTS, f"{run_id}/{path}")
-
-
-async def _finish(run_id: str) -> None:
-    with contextlib.suppress(tables.RecordNotFound):
-        await tool_runs.update(run_id, ToolRun.finish)
+            await blobs.delete(INPUTS, f"{run.id}/{path}")
 
 
 class OwnpilotToolRun(JobKind):
@@ -183,7 +165,7 @@ class OwnpilotToolRun(JobKind):
         except tables.RecordNotFound:
             return None
         if run.done or datetime.now(UTC) - run.created_at > timedelta(seconds=MORE_PATIENCE):
-            await _finish(job_id)
+            await finish(job_id)
             return None
         return _spec_of(run.owner, run.unsealed())
 
@@ -193,7 +175,7 @@ class OwnpilotToolRun(JobKind):
             _exits[job.id] = end
             _ends.give(job.id)
         else:
-            await _finish(job.id)
+            await finish(job.id)
 
     async def wanted(self, job_id: str) -> bool:
         """Return whether somebody waits for the run."""
@@ -217,9 +199,10 @@ class OwnpilotToolRun(JobKind):
         def count(record: Job) -> None:
             if record.state is JobState.ENDED:
                 raise Gone("The job has ended")
-            record.calls = min(record.calls, MAX_CALLS) + 1
+            record.calls += 1
 
-        job = await jobs.update(job, count)
+        if job.calls <= MAX_CALLS:  # else it is refused below without being counted
+            job = await jobs.update(job, count)
         result = await use_other(context, job.calls, name, arguments)
         return not result.is_error, result.content
 
@@ -227,17 +210,3 @@ class OwnpilotToolRun(JobKind):
 async def start_tool_run(run_id: str, workflows: WorkflowClient) -> None:
     """Start the workflow of a run that no warm container has taken."""
     await workflows.start(WORKFLOW, run_id, KIND)
-
-
-async def purge_tool_runs(workflows: WorkflowClient) -> str:
-    """Every hour: delete what is left of runs that have ended."""
-    count = 0
-    async with Sweep("deleting ended runs of tools") as sweep:
-        async for run in tool_runs.all({"done": True}, before=datetime.now(UTC) - KEPT):
-            with sweep.item(run.id), contextlib.suppress(tables.RecordNotFound):
-                await blobs.delete(LOGS, run.id)
-                with contextlib.suppress(tables.RecordNotFound):
-                    await jobs.delete(run.id)
-                await tool_runs.delete(run.id)
-                count += 1
-    return f"deleted {count} ended runs of tools"

@@ -19,6 +19,7 @@ from typing import Any
 from functions.ownpilot.custom_tools.work import (
     ENGINE,
     LATE,
+    MAX_CALLS,
     MAX_DEPTH,
     SECONDS,
     Outcome,
@@ -36,6 +37,9 @@ CPU_SECONDS = 5.0
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of what the process may say at once: a result of a million characters as JSON, and what it has logged."""
 
+MOST_ASKED = 10 * MAX_CALLS
+"""Calls of other tools, refused ones too, after which a run is ended."""
+
 AT_ONCE = 8
 """Processes of this instance for runs of one depth, so that those inside others need not wait for them."""
 
@@ -49,6 +53,11 @@ def _package() -> str:
     if found is None or not found.origin:
         raise RuntimeError("the package quickjs-ng is not installed")
     return str(Path(found.origin).parent)
+
+
+def _environment() -> dict[str, str]:
+    """Return what the process gets of this one's environment: where the interpreter's own libraries are, if needed."""
+    return {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
 
 
 async def run_in_quickjs(work: Work, depth: int, use_other: UseOther) -> Outcome:
@@ -65,7 +74,8 @@ async def _run(work: Work, use_other: UseOther) -> Outcome:
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", str(ENGINE / "child.py"), _package(), str(CPU_SECONDS), str(ENGINE),
-            stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, cwd=folder, start_new_session=True, limit=LONGEST_LINE,
+            stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_environment(), cwd=folder, start_new_session=True,
+            limit=LONGEST_LINE,
         )  # fmt: skip
         try:
             return await _converse(process, work, use_other)
@@ -106,6 +116,8 @@ async def _converse(process: asyncio.subprocess.Process, work: Work, use_other: 
                 if answers:  # calls that the tool has not waited for are not left half-done
                     await asyncio.wait(answers)
                 return outcome_of(message["outcome"])
+            if len(answers) + len(message["calls"]) > MOST_ASKED:
+                return failed(f"The tool has asked for more than {MOST_ASKED} other tools")
             for call in message["calls"]:
                 answers.add(asyncio.create_task(answer(int(call["id"]), str(call["name"]), str(call["arguments"]))))
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -7,25 +7,23 @@ import time
 import uuid
 from typing import Any
 
-from functions.ownpilot.core.config_store import default_of, entries_of, services_of
 from functions.ownpilot.core.custom_tool_store import OUTSIDE, CustomTool, custom_tools
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
 from functions.ownpilot.custom_tools.container import run_in_container
 from functions.ownpilot.custom_tools.quickjs import run_in_quickjs
-from functions.ownpilot.custom_tools.work import Outcome, Services, Work, use_other
+from functions.ownpilot.custom_tools.services import services_for
+from functions.ownpilot.custom_tools.work import Outcome, Work, use_other
 from functions.ownpilot.tools.registry import tools_for
 from shared import tables
 from shared.settings import settings
 
 HIDDEN = "****"
-MIN_SECRET = 6
-"""Characters of a secret that is masked in what a tool answers; shorter ones would mask ordinary words."""
 
 
 async def run_tool(tool: CustomTool, context: ToolContext, args: dict[str, Any], *, is_kept: bool) -> ToolResult:
     """Run a tool with checked arguments; `is_kept`: count its use."""
     started = time.monotonic()
-    services, secrets = await _services_of(tool, context.owner)
+    services, secrets = await services_for(tool, context.owner)
     work = Work(
         tool.code, args, {
             "toolName": tool.name, "callId": str(uuid.uuid4()), "conversationId": context.session,
@@ -63,30 +61,6 @@ async def _tools_for(tool: CustomTool, context: ToolContext) -> list[dict[str, s
         return []
     found = (await tools_for(context.owner, context.allowed)).values()
     return [{"name": each.name, "description": each.description, "category": each.category} for each in found]
-
-
-async def _services_of(tool: CustomTool, owner: str) -> tuple[Services, list[str]]:
-    """Return what is configured of the services that a tool has listed, and the secrets in it. 2 queries, or none."""
-    names = {each.name for each in tool.required_api_keys or ()}
-    if not names:
-        return {}, []
-    services, entries = await asyncio.gather(services_of(owner), entries_of(owner))
-    found: Services = {}
-    secrets: list[str] = []
-    for service in services:
-        if service.name not in names or not service.is_active:
-            continue
-        own = [each for each in entries if each.service_name == service.name and each.is_active]
-        default = default_of(service, own)
-        defaults = {each.name: each.default_value for each in service.config_schema if each.default_value is not None}
-        shown: list[dict[str, Any]] = []
-        for each in sorted(own, key=lambda entry: entry.id != default):
-            private = each.secrets()
-            secrets += [value for value in private.values() if isinstance(value, str) and len(value) >= MIN_SECRET]
-            data = {**defaults, **each.data, **private}
-            shown.append({"label": each.label, "isDefault": each.id == default, "data": data})
-        found[service.name] = shown
-    return found, secrets
 
 
 def _masked(text: str, secrets: list[str]) -> str:

@@ -20,7 +20,7 @@ BUILT = {
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
     "chat", "agents", "autonomy", "custom-tools",
-    "file-workspaces", "workspaces",
+    "file-workspaces", "workspaces", "plugins",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -71,6 +71,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/autonomy/tools/allow": {"tool": "contract"},
     "/autonomy/tools/block": {"tool": "contract"},
     "/custom-tools/test": {"code": "return 1;"},
+    "/plugins/{}/permissions": {"permissions": ["network"]},
+    "/plugins/{}/settings": {"settings": {"units": "imperial"}},
     "/tools/batch": {"executions": [{"tool": "list_tasks"}]},
     "/providers/{}/toggle": {"enabled": True},
     "/model-configs/{}/{}/toggle": {"enabled": True},
@@ -241,7 +243,10 @@ class OwnPilotDescription(Description):
         return "gpt-4o"
 
     async def _make_tool(self, action: str) -> str:
-        """A custom tool to which this can be done."""
+        """A custom tool to which this can be done; none has the name of the example."""
+        for each in (await self.client.get("/custom-tools", limit=1000))["tools"]:
+            if each["name"] == "format_phone":
+                await self.client.data("DELETE", f"/custom-tools/{each['id']}")
         waits = {"createdBy": "llm"} if action in ("approve", "reject") else {}
         return (await self.client.post("/custom-tools", **self._new("custom-tools"), **waits))["id"]
 
@@ -316,6 +321,8 @@ class OwnPilotDescription(Description):
             return "contract" if route.path.endswith("{tool}") else await self._make_action()
         if noun == "tools":
             return "list_tasks"
+        if noun == "plugins":
+            return "weather"
         if noun == "config-services":
             return await self._make_service("unwanted" if gone else "contract")
         if route.path.endswith("/settings/{key}"):

@@ -13,15 +13,10 @@ from functions.ownpilot.custom_tools import quickjs
 from functions.ownpilot.custom_tools.quickjs import run_in_quickjs
 from functions.ownpilot.custom_tools.work import Outcome, Work, outcome_of_json
 
-CPU = 0.4
+CPU = 0.2
 TOO_LONG = f"The tool used more than {CPU} seconds of processor time"
 NEVER = "The tool waits for something that never happens"
 MEMORY = "out of memory"
-
-
-@pytest.fixture(autouse=True)
-def little_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quickjs, "CPU_SECONDS", CPU)
 
 
 async def nobody(name: str, arguments: str) -> ToolResult:
@@ -43,14 +38,13 @@ async def run(code: str, **args: Any) -> Outcome:
         ("try { while (true) {} } finally { while (true) {} }", TOO_LONG),
         ("while (true) await null;", TOO_LONG),
         ("const again = () => Promise.resolve().then(again); await again();", TOO_LONG),
-        ("while (true) await utils.callTool('x');", TOO_LONG),
         ("return /(a+)+$/.test('a'.repeat(40) + 'b');", TOO_LONG),
-        ("return [...Array(1e7)].map(() => Math.random()).sort().length;", ""),
+        ("for (let i = 0; i < 999; i++) utils.callTool('x'); await new Promise(() => {});", "more than 200"),
         ("await new Promise(() => {});", NEVER),
         ("await Promise.race([]);", NEVER),
         ("let text = 'x'; while (true) text += text;", ""),
         ("return 'x'.repeat(2 ** 30).length;", ""),
-        ("const all = []; while (true) all.push('x'.repeat(1e6) + all.length);", MEMORY),
+        ("const all = []; while (true) all.push('x'.repeat(2e7) + all.length);", MEMORY),
         ("return new Uint8Array(2 ** 30).length;", MEMORY),
         ("const deep = () => deep() + 1; return deep();", "call stack"),
         ("let deep = []; for (let i = 0; i < 1e5; i++) deep = [deep]; return deep;", ""),
@@ -64,7 +58,9 @@ async def run(code: str, **args: Any) -> Outcome:
         ("return import.meta;", "SyntaxError"),
     ],
 )  # fmt: skip
-async def test_what_is_too_much_ends_with_the_reason(code: str, reason: str):
+async def test_what_is_too_much_ends_with_the_reason(code: str, reason: str, monkeypatch: pytest.MonkeyPatch):
+    if reason == TOO_LONG:
+        monkeypatch.setattr(quickjs, "CPU_SECONDS", CPU)
     done = await run(code)
     assert done.is_error and reason in done.text, done
 
@@ -106,7 +102,11 @@ class TestProcess:
         monkeypatch.setattr(quickjs.asyncio, "create_subprocess_exec", note)
         return found
 
-    async def test_it_has_nothing_and_may_do_nothing(self, begun: list[asyncio.subprocess.Process]):
+    async def test_it_has_nothing_and_may_do_nothing(
+        self, begun: list[asyncio.subprocess.Process], monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+        monkeypatch.setenv("A_SECRET", "of the app")
         seen: dict[str, str] = {}
 
         async def look(name: str, arguments: str) -> ToolResult:
@@ -120,7 +120,7 @@ class TestProcess:
         limits = {line[:26].strip(): line[26:].split()[:2] for line in seen["limits"].splitlines()[1:]}
         for name in ("Max file size", "Max open files", "Max processes", "Max core file size"):
             assert limits[name] == ["0", "0"], name
-        assert limits["Max address space"] == [str(256 * 1024 * 1024)] * 2 and limits["Max cpu time"] == ["1", "1"]
+        assert limits["Max address space"] == [str(256 * 1024 * 1024)] * 2 and limits["Max cpu time"] == ["6", "6"]
         if os.getuid() == 0:
             assert "Uid:\t65534\t65534\t65534\t65534" in seen["status"] and "Groups:\t \n" in seen["status"]
         assert not Path(seen["folder"]).exists()

@@ -3,19 +3,29 @@
 import asyncio
 import hashlib
 import json
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from functions.ownpilot.core.argument_schema import filled, schema_of_arguments
-from functions.ownpilot.core.custom_tool_store import CustomTool, Permission, active_tools, custom_tools
+from functions.ownpilot.core.custom_tool_store import (
+    FORBIDDEN,
+    CustomTool,
+    Permission,
+    active_tools,
+    custom_tools,
+)
 from functions.ownpilot.core.tool_context import ToolContext, WrongArguments
 from functions.ownpilot.custom_tools import running
-from functions.ownpilot.custom_tools.container import KIND, token_of
+from functions.ownpilot.custom_tools.container import KIND, OwnpilotToolRun, token_of
+from functions.ownpilot.custom_tools.runs import ToolRun, finish, purge_tool_runs, tool_runs
 from functions.ownpilot.custom_tools.work import Outcome
 from functions.ownpilot.tools.use import use_tool
 from shared.jobs import Job, JobState, jobs
+from shared.tables import RecordNotFound
+from shared.workflows import WorkflowClient
 from tests.support.environments import connected
 from tests.support.ownpilot import OwnPilot, refused
 
@@ -30,6 +40,21 @@ NEW = {
     "name": "format_phone", "description": "Format a phone number", "parameters": PHONE, "category": "utility",
     "code": "return `${args.countryCode}${args.phone.replace(/\\D/g, '')}`;",
 }  # fmt: skip
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"name": "Upper"}, "name"), ({"name": "1st"}, "name"), ({"name": None}, "name"), ({"name": "x" * 65}, "name"),
+    ({"description": " "}, "blank"), ({"code": ""}, "code"), ({"code": "x" * 100_001}, "code"),
+    ({"parameters": []}, "parameters"), ({"parameters": {"type": "array"}}, "must be object"),
+    ({"parameters": {"properties": 1}}, "properties"), ({"parameters": {"required": [1]}}, "required"),
+    ({"parameters": {"properties": {"a": {"type": "text"}}}}, "properties.a.type"),
+    ({"parameters": {"properties": {"a": 1}}}, "properties.a"), ({"parameters": {"items": 1}}, "items"),
+    ({"permissions": ["root"]}, "permissions"), ({"createdBy": "me"}, "createdBy"),
+    ({"requiredApiKeys": [{"name": "A B"}]}, "requiredApiKeys"),
+    ({"requiredApiKeys": [{"name": "a", "docsUrl": "javascript:x"}]}, "docsUrl"),
+    *(({"code": f"return {each}x);"}, f"must not contain {each}") for each in FORBIDDEN),
+]  # fmt: skip
+"""Members that a tool cannot have, and what the refusal says."""
 
 
 async def make(me: OwnPilot, code: str = NEW["code"], **members: Any) -> dict[str, Any]:
@@ -73,23 +98,12 @@ class TestRecords:
         for method in ("GET", "PATCH", "DELETE"):
             refused(await me.send(method, path, json={}), 404)
 
-    @pytest.mark.parametrize(
-        ("members", "word"),
-        [({"name": "Upper"}, "name"), ({"name": "1st"}, "name"), ({"name": None}, "name"),
-         ({"description": " "}, "blank"), ({"code": ""}, "code"), ({"code": "x" * 100_001}, "code"), ({"parameters": []}, "parameters"),
-         ({"parameters": {"type": "array"}}, "must be object"), ({"parameters": {"properties": 1}}, "properties"),
-         ({"parameters": {"properties": {"a": {"type": "text"}}}}, "properties.a.type"),
-         ({"parameters": {"properties": {"a": 1}}}, "properties.a"), ({"parameters": {"required": [1]}}, "required"),
-         ({"permissions": ["root"]}, "permissions"), ({"createdBy": "me"}, "createdBy"),
-         ({"requiredApiKeys": [{"name": "A B"}]}, "requiredApiKeys"),
-         *(({"code": f"return {code};"}, code.strip(" xX)1").replace(" ", "")) for code in
-           ("process.exit(1)", "require (x)", "import(x)", "__dirname", "__filename", "global.x", "globalThis.x"))],
-        ids=range(22),
-    )  # fmt: skip
-    async def test_what_a_tool_cannot_be_is_refused_with_the_reason(
-        self, me: OwnPilot, members: dict[str, Any], word: str
-    ):
-        assert word in refused(await me.send("POST", "/custom-tools", json={**NEW, **members}), 400, "INVALID_REQUEST")
+    async def test_what_a_tool_cannot_be_is_refused_with_the_reason(self, me: OwnPilot):
+        for members, word in WRONG:
+            answer = await me.send("POST", "/custom-tools", json={**NEW, **members})
+            assert word in refused(answer, 400, "INVALID_REQUEST"), members
+        refused(await me.send("POST", "/custom-tools", content=b"{"), 400, "BAD_REQUEST")
+        assert (await me.get("/custom-tools"))["count"] == 0
 
     async def test_patterns_are_looked_for_in_any_case_and_in_changes_too(self, me: OwnPilot):
         refused(await me.send("POST", "/custom-tools", json={**NEW, "code": "REQUIRE('fs')"}), 400)
@@ -188,11 +202,12 @@ class TestApproval:
             "total": 1, "active": 0, "disabled": 0, "pendingApproval": 0, "rejected": 1, "createdByLLM": 1,
             "createdByUser": 0, "totalUsage": 0,
         }  # fmt: skip
-        found = await me.get("/audit", type="config.change")
+        found = await me.get("/audit")
         actions = [each["details"]["action"] for each in found["events"] if each["resource"]["type"] == "custom_tool"]
         assert {"create", "approve", "reject", "enable", "disable", "update"} <= {*actions}
 
 
+@pytest.mark.usefixtures("app")
 class TestUse:
     async def test_a_run_has_its_arguments_with_defaults_and_is_counted(self, me: OwnPilot):
         made = await make(me)
@@ -251,7 +266,8 @@ class TestUse:
         assert (await me.get("/custom-tools"))["count"] == 0
         assert (await me.get("/audit"))["total"] == 0
         refused(await me.send("POST", "/custom-tools/test", json={"code": "require('x')"}), 400)
-        refused(await me.send("POST", "/custom-tools/test", json={}), 400)
+        for wrong in ({}, {"code": "return 1;", "description": "x" * 6000}, {"code": "return 1;", "parameters": None}):
+            refused(await me.send("POST", "/custom-tools/test", json=wrong), 400, "INVALID_REQUEST")
 
     async def test_code_sees_who_calls_and_its_results_become_text(self, me: OwnPilot):
         context = json.loads((await run(me, "return context;", name="who"))["result"])
@@ -299,8 +315,8 @@ class TestUse:
         assert (found["sum"], found["title"]) == (42, "a") and "no_such_tool" in found["refusal"]
         assert found["count"] == len(await me.get("/tools"))
         assert len(await me.get("/tasks")) == 2
-        logged = await me.get("/audit", type="tool.success")
-        assert sorted(each["resource"]["id"] for each in logged["events"]) == [
+        logged = (await me.get("/audit"))["events"]
+        assert sorted(each["resource"]["id"] for each in logged if each["type"] == "tool.success") == [
             "add_task", "add_task", "calculate", "format_phone",
         ]  # fmt: skip
         await me.post("/autonomy/tools/block", tool="calculate")
@@ -473,7 +489,7 @@ class TestEngines:
         assert chosen == ["container" if needs else "quickjs"]
 
     async def test_in_a_container_it_can_do_what_it_has_permissions_for_and_the_rest_is_the_same(self, me: OwnPilot):
-        """Three containers of their own, at the same time: the stack has no warm ones."""
+        """Two containers of their own, at the same time: the stack has no warm ones."""
         outside = """
             const told = await exec("echo from the shell; exit 3");
             await fs.writeFile("note.txt", "kept");
@@ -487,19 +503,44 @@ class TestEngines:
         """
         await me.post("/config-services/tavily/entries", data={"api_key": "key-of-tavily"})
         made = await make(me, outside, permissions=["shell", "filesystem"], requiredApiKeys=[{"name": "tavily"}])
-        done, util, evil = await asyncio.gather(
-            execute(me, made), run(me, EVERY_UTIL, permissions=["shell"]),
-            run(me, EVIL.replace("return {", f"seen.seen = (() => {{ {SEEN} }})(); return {{"), permissions=["network"]),
-        )  # fmt: skip
+        language = f"""
+            const util = await (async () => {{{EVERY_UTIL}}})(), seen = await (async () => {{{EVIL}}})();
+            return [util, seen, await (async () => {{{SEEN}}})()];
+        """
+        done, found = await asyncio.gather(execute(me, made), run(me, language, permissions=["network"]))
         assert not done["isError"], done
         assert json.loads(done["result"]) == ["from the shell\n", 3, "kept", 42, "from a container", 2, 13]
         assert done["metadata"]["console"] == ["logged"] and done["metadata"]["dynamicTool"] is True
         assert [each["title"] for each in await me.get("/tasks")] == ["from a container"]
         assert (await me.get(f"/custom-tools/{made['id']}"))["usageCount"] == 1
-        assert json.loads(util["result"]) == [expected for _, expected in UTILS]
-        found = json.loads(evil["result"])
-        assert found.pop("seen") == ["function", "undefined", "undefined", "undefined"]
-        assert {*found.values()} == {"out of reach"}
+        util, evil, seen = json.loads(found["result"])
+        assert util == [expected for _, expected in UTILS]
+        assert {*evil.values()} == {"out of reach"}
+        assert seen == ["function", "undefined", "undefined", "undefined"]
+
+    @pytest.mark.usefixtures("app")
+    async def test_of_a_run_nothing_is_kept_in_clear_and_after_an_hour_nothing_at_all(self):
+        kind, old, work = OwnpilotToolRun(), datetime.now(UTC) - timedelta(hours=2), {"private.json": b"a secret"}
+        fresh = ToolRun(owner="me")
+        fresh.seal(work)
+        fresh = await tool_runs.insert(fresh)
+        assert "secret" not in fresh.files and fresh.unsealed() == work
+        spec = await kind.prepare(fresh.id)
+        assert spec and spec.inputs["private.json"] == b"a secret" and await kind.wanted(fresh.id)
+        late = ToolRun(owner="me", created_at=old)
+        late.seal(work)
+        await tool_runs.insert(late)
+        assert await kind.prepare(late.id) is None and not await kind.wanted(late.id)
+        assert (await tool_runs.get(late.id)).files == ""
+        await jobs.insert(Job(id=late.id, kind=KIND, token_hash="x", timeout=30))
+        assert await kind.prepare(ToolRun.new_id()) is None
+        await purge_tool_runs(cast("WorkflowClient", None))
+        assert not await kind.wanted(late.id) and await kind.wanted(fresh.id)
+        for missing in (tool_runs.get(late.id), jobs.get(late.id)):
+            with pytest.raises(RecordNotFound):
+                await missing
+        await finish(fresh.id)
+        assert await kind.prepare(fresh.id) is None
 
     @pytest.mark.usefixtures("app")
     async def test_only_the_token_of_a_run_lets_its_command_use_tools(self, http: httpx.AsyncClient):
@@ -513,7 +554,7 @@ class TestEngines:
 
         own = token_of(job.id, ToolContext(f"user {job.id}"))
         assert (await ask(own)).json() == {"ok": True, "text": "2"}
-        for wrong in ("", "x", token_of(Job.new_id(), ToolContext("me")), f"{own}x"):
+        for wrong in ("x", "a:b", token_of(Job.new_id(), ToolContext("me")), f"{own}x"):
             assert (await ask(wrong)).status_code == 401
         assert (await ask(own, Job.new_id())).status_code == 404
         deep = token_of(job.id, ToolContext(f"user {job.id}", depth=3))

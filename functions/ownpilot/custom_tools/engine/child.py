@@ -29,7 +29,7 @@ BRIDGE = """
     waiting.set(number, resolve);
   });
   return {
-    start: (work) => { run(work, { callTool }).then((text) => { outcome = text; }); },
+    start: async (work) => { outcome = await run(work, { callTool }); },
     take: () => { const taken = stringify({ calls, outcome, isWaiting: waiting.size > 0 }); calls = []; return taken; },
     give: (text) => { const answer = parse(text); waiting.get(answer.id)(answer); waiting.delete(answer.id); },
   };
