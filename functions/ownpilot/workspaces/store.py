@@ -22,7 +22,7 @@ async def workspace_of(owner: str, workspace_id: str) -> Workspace:
 async def sandbox_of(owner: str) -> SandboxSettings:
     """Return how a person's code is run; what another instance has changed may be missing for 5 s. 1 query, or none."""
     rows = await recent(owner)
-    return SandboxSettings.model_validate(rows[SANDBOX].value if SANDBOX in rows else {})
+    return SandboxSettings.model_validate(rows[SANDBOX].value or {} if SANDBOX in rows else {})
 
 
 async def insert(workspace: Workspace, limit: int) -> Workspace:
