@@ -15,7 +15,8 @@ import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.ownpilot.core.files import FileNotFound, files
 from functions.ownpilot.workspaces import execute, in_base64
 from functions.ownpilot.workspaces.config import ContainerConfig
-from functions.ownpilot.workspaces.job import OwnpilotExecution, outcome, report_of, spec_of
+from functions.ownpilot.workspaces.job import OwnpilotExecution, spec_of
+from functions.ownpilot.workspaces.outcome import outcome, report_of
 from functions.ownpilot.workspaces.records import (
     Execution,
     ExecutionStatus,
