@@ -15,15 +15,18 @@ from functions.ownpilot import (
     custom_tools,
     debug,
     expenses,
+    file_workspaces,
     goals,
     habits,
     health,
     local_providers,
+    mcp,
     media_settings,
     memories,
     model_configs,
     models,
     notes,
+    plugins,
     pomodoro,
     profile,
     providers,
@@ -36,9 +39,11 @@ from functions.ownpilot import settings as settings_room
 from functions.ownpilot.chat import history, logs
 from functions.ownpilot.chat.after import ownpilot_after_chat
 from functions.ownpilot.config_services import entries
+from functions.ownpilot.core import file_workspace_cleanup
 from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
+from functions.ownpilot.core.file_cleanup import clear_workspace_files, sweep_workspace_files
 from functions.ownpilot.core.owner import CALLERS
 from functions.ownpilot.custom_tools.container import OwnpilotToolRun, start_tool_run
 from functions.ownpilot.custom_tools.runs import purge_tool_runs
@@ -101,8 +106,11 @@ api = Api(
         costs.routes,
         media_settings.routes,
         tools.routes,
+        file_workspaces.routes,
+        mcp.routes,
         custom_tools.routes,
         autonomy.routes,
+        plugins.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
@@ -124,8 +132,10 @@ api = Api(
 SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
+    blueprints=[file_workspace_cleanup.bp],
+    every_night=[sweep_workspace_files],
     job_kinds=[OwnpilotToolRun()],
     every_hour=[purge_debug_log, purge_tool_runs],
-    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],
+    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat, clear_workspace_files],
     deferred_workflows=[start_tool_run],
 )

@@ -13,6 +13,7 @@ class Category(NamedTuple):
 
 CATEGORIES = {
     "core": Category("⚙️", "The time, arithmetic and identifiers"),
+    "filesystem": Category("📁", "Files of a conversation: written, read and moved in its workspace"),
     "textUtils": Category("🔤", "Reading, changing and measuring texts"),
     "dateTime": Category("🕒", "Formatting dates and calculating with them"),
     "conversion": Category("🔁", "Units, currencies, encodings and formats"),
@@ -31,4 +32,5 @@ CATEGORIES = {
     "calendar": Category("📅", "What takes place, and when", "personalData"),
     "customTools": Category("🛠️", "Tools that the user or the assistant has made", "custom"),
     "contacts": Category("👤", "The people whom the user knows", "personalData"),
+    "plugins": Category("🧩", "What plugins bring: weather, news, e-mail, the web and more", "plugin"),
 }

@@ -1,5 +1,6 @@
 """The HTTP surface on one port: routes, refusals of foreign pages, answers set by a test, and 501 for the rest."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from infra.emulator.origins import Origins
-from infra.emulator.providers import completions, embeddings, messages, operations
+from infra.emulator.providers import completions, embeddings, messages, operations, outside
 from infra.emulator.providers.state import STATE, ProvidersState, SetAnswer
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def routes() -> list[web.AbstractRouteDef]:
         web.post("/v1/chat/completions", completions.complete),
         web.post("/v1/embeddings", embeddings.embed),
         web.post("/v1/messages", messages.create_message),
+        *outside.routes(),
         web.get("/local/requests", operations.list_requests),
         web.put("/local/answers", operations.set_answers),
         web.route("*", "/{path:.*}", unsupported),
@@ -65,6 +67,7 @@ def guard(origins: Origins) -> Middleware:
 
 
 async def _send(request: web.Request, answer: SetAnswer) -> web.StreamResponse:
+    await asyncio.sleep(answer.pause)
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
     await response.prepare(request)
     await response.write(answer.text.encode())

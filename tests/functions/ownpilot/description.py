@@ -20,6 +20,7 @@ BUILT = {
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
     "chat", "agents", "autonomy", "custom-tools",
+    "file-workspaces",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -34,6 +35,7 @@ NEW: dict[str, dict[str, Any]] = {
     "memories": {"type": "fact", "content": "c"},
     "goals": {"title": "t"},
     "agents": {"name": "n", "systemPrompt": "p"},
+    "file-workspaces": {"name": "n"},
     "custom-tools": {"description": "d", "parameters": {}, "code": "return 1;"},
 }
 SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture"}
@@ -74,13 +76,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "/model-configs/providers/{}/toggle": {"enabled": True},
     "/model-configs/providers": {"providerId": "contract", "displayName": "x"},
     "/model-configs": {"providerId": "openai", "modelId": "contract"},
+    "/file-workspaces/{}/files/{}": {"content": "c"},
 }
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
 
 def shape(path: str) -> str:
     """A path whatever its parameters are called."""
-    return re.sub(r"\{\w+\}", "{}", path)
+    return re.sub(r"\{\*?\w+\}", "{}", path)
 
 
 def segment(path: str) -> str:
@@ -88,7 +91,9 @@ def segment(path: str) -> str:
     return path.removeprefix("/api/v1").strip("/").partition("/")[0]
 
 
-REGISTERED = {(method, shape(route.path)): route.path for route in api.own_routes for method in route.methods or ()}
+REGISTERED = {
+    (method, shape(route.path_format)): route.path_format for route in api.own_routes for method in route.methods or ()
+}
 
 
 def keys_of(text: str) -> frozenset[str]:
@@ -126,7 +131,9 @@ class OwnPilotDescription(Description):
     """Open to all by default."""
 
     api = api
-    undocumented = frozenset({("GET", "/ws"), ("GET", "/realtime")})
+    undocumented = frozenset(
+        {("GET", "/ws"), ("GET", "/realtime"), *((method, "/mcp") for method in ("GET", "POST", "DELETE"))}
+    )
     any_id = frozenset(
         {
             "GET /api/v1/settings/api-key/{provider}",
@@ -269,6 +276,10 @@ class OwnPilotDescription(Description):
             path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one
         if "{model_id}" in path:
             path = path.replace("{local_provider_id}", self.ids["local-providers"])
+        if "/file-workspaces/" in path and "{path}" in path:
+            path = path.replace("{workspace_id}", self.ids["file-workspaces"]).replace("{path}", "a.txt")
+            at = f"/file-workspaces/{self.ids['file-workspaces']}/files/a.txt"
+            await self.client.data("PUT", at, json={"content": "c"})
         if "{model}" in path:
             path = path.replace("{model}", await self._make_override())
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
