@@ -210,13 +210,13 @@ async def delete(container: str, name: str) -> None:
             await blob.delete_blob()
 
 
-async def names(container: str) -> AsyncIterator[tuple[str, datetime]]:
-    """Yield the name of each blob of a container, and when it was last written; nothing without the container."""
+async def names(container: str, prefix: str = "") -> AsyncIterator[tuple[str, datetime]]:
+    """Yield the name of each blob that begins with `prefix`, and when it was last written; none without container."""
     client = _service().get_container_client(container)
     async with answered():
         exists = await client.exists()
     if exists:
-        async for blob in client.list_blobs():
+        async for blob in client.list_blobs(name_starts_with=prefix or None):
             yield blob.name, blob.last_modified
 
 
