@@ -29,5 +29,6 @@ CATEGORIES = {
     "customData": Category("🗃️", "Tables of the user's own", "customData"),
     "notes": Category("📝", "Texts that are kept", "personalData"),
     "calendar": Category("📅", "What takes place, and when", "personalData"),
+    "customTools": Category("🛠️", "Tools that the user or the assistant has made", "custom"),
     "contacts": Category("👤", "The people whom the user knows", "personalData"),
 }
