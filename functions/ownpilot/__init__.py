@@ -12,6 +12,8 @@ from functions.ownpilot import (
     contacts,
     costs,
     custom_data,
+    dashboard,
+    database,
     debug,
     expenses,
     goals,
@@ -39,6 +41,7 @@ from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.owner import CALLERS
+from functions.ownpilot.database import workflow as database_workflow
 from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
@@ -97,6 +100,8 @@ api = Api(
         local_models.routes,
         costs.routes,
         media_settings.routes,
+        dashboard.routes,
+        database.routes,
         tools.routes,
         autonomy.routes,
         ws.routes,
@@ -119,6 +124,7 @@ api = Api(
 )
 SLICE = Slice(
     api=api,
+    blueprints=[database_workflow.bp],
     dialogue=ws.handle_event,
     every_hour=[purge_debug_log],
     deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],

@@ -62,11 +62,11 @@ KEPT: dict[str, Place] = {
         [
             "OwnpilotAgents", "OwnpilotAudit", "OwnpilotAutonomy", "OwnpilotBookmarks", "OwnpilotBudget",
             "OwnpilotBudgets", "OwnpilotCaptures", "OwnpilotChatLogs", "OwnpilotConfigEntries",
-            "OwnpilotConfigServices", "OwnpilotContacts", "OwnpilotConversations", "OwnpilotEvents",
-            "OwnpilotExpenses", "OwnpilotGoals", "OwnpilotHabits", "OwnpilotLocalModels", "OwnpilotLocalProviders",
+            "OwnpilotConfigServices", "OwnpilotContacts", "OwnpilotConversations", "OwnpilotCustomTools", "OwnpilotEvents",
+            "OwnpilotExpenses", "OwnpilotFirings", "OwnpilotGoals", "OwnpilotHabits", "OwnpilotLocalModels", "OwnpilotLocalProviders",
             "OwnpilotMedia", "OwnpilotMemories", "OwnpilotModels", "OwnpilotNotes", "OwnpilotPointers",
-            "OwnpilotPomodoros", "OwnpilotProfile", "OwnpilotProviders", "OwnpilotRows", "OwnpilotSettings",
-            "OwnpilotTables", "OwnpilotTasks",
+            "OwnpilotPluginData", "OwnpilotPlugins", "OwnpilotPomodoros", "OwnpilotProfile", "OwnpilotProviders", "OwnpilotRows", "OwnpilotSettings",
+            "OwnpilotTables", "OwnpilotTasks", "OwnpilotTriggers",
         ],
         OWN,
     ),
@@ -77,6 +77,7 @@ LEFT_OUT: dict[str, str] = {
     "OwnpilotActions": "calls of tools that wait for a decision for minutes: one that was decided must not come back",
     "OwnpilotBackups": "the backups themselves",
     "OwnpilotBriefings": "a cache of half an hour",
+    "OwnpilotDue": "when triggers are due: noted again after a restore",
     "OwnpilotSyncs": "who renews the catalogue of models for all persons at this moment",
     "OwnpilotVectors": "a cache: vectors are made again from the memories",
 }

@@ -10,6 +10,7 @@ from functions.ownpilot.core import settings_store
 from functions.ownpilot.core.audit_log import Subject, end_chain, record_event
 from functions.ownpilot.core.collections import KEPT
 from functions.ownpilot.core.memory_vectors import are_written
+from functions.ownpilot.core.trigger_store import note_all_due
 from functions.ownpilot.database.cleaning import clean
 from functions.ownpilot.database.lines import BadBackup, Header, read_part, stored_rows
 from functions.ownpilot.database.operations import (
@@ -133,6 +134,7 @@ async def _restore(operation: DatabaseOperation, until: float) -> bool:
         owner, "config.change", Subject("database", operation.name or ""), details={"action": "restored"}
     )  # fmt: skip
     await are_written(owner)
+    await note_all_due(owner)
     return True
 
 
