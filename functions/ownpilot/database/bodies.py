@@ -27,7 +27,7 @@ class NewBackup(Given):
 class RestoreOrder(Given):
     """The backup to restore, as `filename` or as `name`."""
 
-    model_config = example(filename="backup-2030-01-31T09-00-00-000Z.jsonl.gz")
+    model_config = example(filename="backup-0190f7a2-0000-7000-8000-000000000000.jsonl.gz")
 
     filename: Annotated[str, Field(max_length=200)] = ""
     name: Annotated[str, Field(max_length=200)] = ""

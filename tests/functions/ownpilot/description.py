@@ -14,12 +14,13 @@ from functions.ownpilot.core.entry import iso
 from infra.local.environment import Environment
 from tests.support.contract import Description, DocumentedRoute
 from tests.support.ownpilot import OwnPilot, data_of, refused
+from tests.support.waiting import eventually
 
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
-    "chat", "agents", "autonomy",
+    "chat", "agents", "autonomy", "dashboard", "database",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -73,6 +74,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/model-configs/providers": {"providerId": "contract", "displayName": "x"},
     "/model-configs": {"providerId": "openai", "modelId": "contract"},
 }
+DATABASE_USER = "contract-database"
+"""Whose data the routes of `/database` replace: nobody else's is there to be lost."""
+
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
 
@@ -259,9 +263,29 @@ class OwnPilotDescription(Description):
             path = path.replace("{local_provider_id}", self.ids["local-providers"])
         if "{model}" in path:
             path = path.replace("{model}", await self._make_override())
+        if segment(path) == "database":
+            path += f"?userId={DATABASE_USER}"
+            await self._at_rest()
+            if route.method == "DELETE" or "/restore" in path:
+                self.ids["backup"] = await self._make_backup()
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
 
+    async def _at_rest(self) -> None:
+        """Wait for the end of what an earlier request has begun with the data: there is one operation at a time."""
+
+        async def state() -> Any:
+            return await OwnPilot(self.client.http, DATABASE_USER).get("/database/operations")
+
+        await eventually(state, until=lambda it: not it["isRunning"])
+
+    async def _make_backup(self) -> str:
+        made = await OwnPilot(self.client.http, DATABASE_USER).send("POST", "/database/backup", json={})
+        await self._at_rest()
+        return data_of(made)["filename"]
+
     async def id_for(self, route: DocumentedRoute) -> str:
+        if segment(route.path) == "database":
+            return self.ids["backup"]
         noun, gone = segment(route.path), route.method == "DELETE" or route.path.endswith("/process")
         if "{log_id}" in route.path:
             return self.ids["logs"]
@@ -308,6 +332,8 @@ class OwnPilotDescription(Description):
             return {"json": self._new(noun)}
         if path == "/chat" and route.method == "POST":
             return {"json": self._message()}
+        if path == "/database/restore":
+            return {"json": {"filename": self.ids["backup"]}}
         if path == "/local-providers":
             return {"json": self._new_provider()} if route.method == "POST" else {}
         if path == "/local-providers/{}/models" and route.method == "POST":
