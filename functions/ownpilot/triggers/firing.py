@@ -39,7 +39,7 @@ async def start(workflows: WorkflowClient, order: dict[str, Any]) -> None:
 
     The occasion is made of the trigger's id and the due time or the event.
     """
-    await workflows.start(WORKFLOW, f"ownpilot-firing-{order['occasion']}".replace(" ", "-")[:200], order)
+    await workflows.start(WORKFLOW, f"ownpilot-firing-{order['occasion'].replace(' ', '-')}", order)
 
 
 async def start_firing(order: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ async def _count(owner: str, line: Firing) -> None:
         trigger.last_fired = max(trigger.last_fired or line.fired_at, line.fired_at)
 
     try:
-        await stored_triggers.of(owner).update(line.trigger_id, note)
+        await stored_triggers.of(owner).update(line.trigger_id, note, touch=False)
     except tables.RecordNotFound:  # deleted meanwhile, and its history with it
         await firings.of(owner).clear({"trigger_id": line.trigger_id})
 
