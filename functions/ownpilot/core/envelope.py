@@ -40,16 +40,6 @@ class OwnpilotEnvelope:
         }
 
 
-class ExecutionFailed(ApiError):
-    """500: what was to be carried out has failed; the answer has `data` beside the error."""
-
-    code = "EXECUTION_ERROR"
-
-    def __init__(self, message: str, *, data: Any):
-        super().__init__(message)
-        self.data = data
-
-
 def beside_data(request: Request, **members: Any) -> None:
     """Put members into the envelope too, beside `data`: some clients read them there."""
     request.state.beside = members
@@ -61,12 +51,11 @@ def encoded(data: bytes) -> Response:
 
 
 def error_body(request: Request, error: ApiError) -> dict[str, Any]:
-    """Return the body of an error; `details` and `data` are there when the error has some."""
+    """Return the body of an error; `details` is there when the error has some."""
     shown: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.details is not None:
         shown["details"] = error.details
-    data = {"data": error.data} if isinstance(error, ExecutionFailed) else {}
-    return {"success": False, **data, "error": shown, "meta": _meta(request)}
+    return {"success": False, "error": shown, "meta": _meta(request)}
 
 
 def headers(request: Request) -> dict[str, str]:
