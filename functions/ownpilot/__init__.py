@@ -133,6 +133,6 @@ SLICE = Slice(
         memories.embed_memories,
         ownpilot_after_chat,
         triggers.clear_trigger,
-        firing.start_firing,
     ],
+    deferred_workflows=[firing.start_firing],
 )

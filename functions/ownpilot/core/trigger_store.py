@@ -135,7 +135,7 @@ firings = Collection(
     Firing,
     unique=["occasion"],
     indexes=["trigger_id", ("trigger_id", "status")],
-    counters=["trigger_id", ("trigger_id", "status")],
+    counters=["trigger_id", "status", ("trigger_id", "status")],
     view=[name for name in Firing.model_fields if name != "id"],
 )
 # One partition for all users: a timer finds what is due by one range, whoever the triggers belong to.

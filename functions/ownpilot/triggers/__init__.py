@@ -215,7 +215,7 @@ async def fire_trigger(trigger_id: str, owner: Sender, request: Request) -> Trig
     trigger = await triggers.get(owner.id, trigger_id)
     check_sender(request, trigger)
     # Also when the client leaves now, the history is written.
-    line = await asyncio.shield(asyncio.ensure_future(fire(owner.id, trigger)))
+    line = await asyncio.shield(asyncio.ensure_future(fire(owner.id, trigger, by_hand=True)))
     if line.error is not None:
         raise ExecutionFailed(line.error, data={"result": None, "message": line.error})
     return TriggerFired(result=line.result, message=f"{trigger.name} was fired")

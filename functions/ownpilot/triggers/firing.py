@@ -19,7 +19,7 @@ from functions.ownpilot.triggers.actions import Outcome, act
 from functions.ownpilot.triggers.conditions import judge
 from shared import tables
 from shared.redaction import redact
-from shared.workflows import WorkflowClient, current_workflows
+from shared.workflows import WorkflowClient
 
 bp = df.Blueprint()
 
@@ -35,16 +35,17 @@ OFF = "The trigger was switched off before its action began"
 
 
 async def start(workflows: WorkflowClient, order: dict[str, Any]) -> None:
-    """Start a firing: `{"user", "trigger", "occasion"}`, and with an `event` what has happened. A repeat is no other.
+    """Start a firing. A repeat with the same order starts no other one.
 
-    The occasion is made of the trigger's id and the due time or the event.
+    The order is `{"user", "trigger", "occasion"}`; `event` is what has happened, `by_hand` that a person wants it. The
+    occasion is made of the trigger's id, and the due time or the event.
     """
     await workflows.start(WORKFLOW, f"ownpilot-firing-{order['occasion'].replace(' ', '-')}", order)
 
 
-async def start_firing(order: dict[str, Any]) -> None:
-    """Deferred: start the firing that an event has caused."""
-    await start(current_workflows(), order)
+async def start_firing(order: dict[str, Any], workflows: WorkflowClient) -> None:
+    """Deferred: start a firing that an event has caused, or a tool."""
+    await start(workflows, order)
 
 
 @bp.orchestration_trigger(context_name="context")
@@ -68,7 +69,7 @@ async def ownpilot_fire(order: dict) -> None:
         done = await firings.of(owner).find("occasion", occasion)
     except tables.RecordNotFound:
         why = await _why(owner, trigger, order.get("event"))
-        await fire(owner, trigger, why=why, occasion=occasion)
+        await fire(owner, trigger, why=why, occasion=occasion, by_hand=order.get("by_hand", False))
     else:
         await _count(owner, done)
 
@@ -81,13 +82,15 @@ async def _why(owner: str, trigger: Trigger, event: dict[str, Any] | None) -> st
     return ""
 
 
-async def fire(owner: str, trigger: Trigger, *, why: str = "", occasion: str | None = None, depth: int = 0) -> Firing:
+async def fire(
+    owner: str, trigger: Trigger, *, why: str = "", occasion: str | None = None, by_hand: bool = False, depth: int = 0
+) -> Firing:
     """Carry out a trigger's action, then write and count its line in the history, which is returned.
 
-    Without an `occasion` the trigger is fired by hand, whether it is switched on or not.
+    A trigger that is switched off is fired `by_hand` only. An `occasion` has one line, however often it is fired.
     """
     begun = datetime.now(UTC)
-    if occasion and not trigger.enabled:
+    if not by_hand and not trigger.enabled:
         outcome, status = Outcome(OFF), FiringStatus.SKIPPED
     else:
         outcome = await act(owner, trigger, why, depth)
