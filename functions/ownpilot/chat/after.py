@@ -1,4 +1,4 @@
-"""What follows from a message and its answer: memories of what the user has told, steps of goals, firings of triggers."""
+"""What follows from a message and its answer: memories, steps of goals that are done, and triggers that fire."""
 
 import contextlib
 import re

@@ -11,7 +11,7 @@ from functions.ownpilot.core.tool_context import ToolContext, ToolError
 from functions.ownpilot.core.trigger_store import FiringStatus, firings, stored_triggers
 from functions.ownpilot.tools.records import listed, present, shown
 from functions.ownpilot.tools.registry import tool
-from functions.ownpilot.triggers.firing import fire
+from functions.ownpilot.triggers.firing import fire_now
 from functions.ownpilot.triggers.seeds import seed
 from shared.deferred import defer
 
@@ -69,7 +69,7 @@ async def fire_trigger(context: ToolContext, trigger_id: str) -> Any:
         order = {"user": owner, "trigger": trigger.id, "occasion": f"{trigger.id} {uuid.uuid4().hex}", "by_hand": True}
         await defer("ownpilot.start_firing", order)
         return {"message": f"{trigger.name} has been fired; its history tells what comes of it."}
-    line = await fire(owner, trigger, by_hand=True, depth=context.depth + 1)
+    line = await fire_now(owner, trigger, context.depth + 1)
     if line.error is not None:
         raise ToolError(line.error)
     return {"message": f"{trigger.name} was fired.", "result": line.result}
@@ -86,13 +86,12 @@ async def delete_trigger(context: ToolContext, trigger_id: str) -> Any:
 async def trigger_stats(context: ToolContext) -> Any:
     """Count the user's triggers, in total and by type, and what came of their firings."""
     await seed(context.owner)
-    own = firings.of(context.owner)
     found = [each async for each in stored_triggers.of(context.owner).all()]
-    by_status = {each.value: await own.count({"status": each}) for each in FiringStatus}
+    statuses = (await firings.of(context.owner).totals({})).by("status")
     return {
         "total": len(found),
         "enabled": sum(each.enabled for each in found),
         "byType": Counter(each.type.value for each in found),
-        "firings": sum(by_status.values()),
-        "byStatus": by_status,
+        "firings": sum(statuses.values()),
+        "byStatus": {each.value: statuses[each] for each in FiringStatus},
     }

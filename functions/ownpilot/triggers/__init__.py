@@ -22,7 +22,7 @@ from functions.ownpilot.core.trigger_store import (
     note_due,
     stored_triggers,
 )
-from functions.ownpilot.triggers.firing import fire
+from functions.ownpilot.triggers.firing import fire_now
 from functions.ownpilot.triggers.seeds import SeededOwner
 from functions.ownpilot.triggers.senders import Sender, check_sender
 from shared import tables
@@ -214,8 +214,7 @@ async def fire_trigger(trigger_id: str, owner: Sender, request: Request) -> Trig
     """
     trigger = await triggers.get(owner.id, trigger_id)
     check_sender(request, trigger)
-    # Also when the client leaves now, the history is written.
-    line = await asyncio.shield(asyncio.ensure_future(fire(owner.id, trigger, by_hand=True)))
+    line = await fire_now(owner.id, trigger)
     if line.error is not None:
         raise ExecutionFailed(line.error, data={"result": None, "message": line.error})
     return TriggerFired(result=line.result, message=f"{trigger.name} was fired")

@@ -1,5 +1,6 @@
 """A firing: the action of a trigger, one line in its history, and the workflow that sees to both."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -80,6 +81,11 @@ async def _why(owner: str, trigger: Trigger, event: dict[str, Any] | None) -> st
     if trigger.type is TriggerType.CONDITION and is_polled(trigger.config):
         return await judge(owner, trigger.config)
     return ""
+
+
+async def fire_now(owner: str, trigger: Trigger, depth: int = 0) -> Firing:
+    """Fire a trigger by hand, also one that is switched off; the history is written when the caller has left, too."""
+    return await asyncio.shield(asyncio.ensure_future(fire(owner, trigger, by_hand=True, depth=depth)))
 
 
 async def fire(
