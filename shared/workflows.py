@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -101,19 +100,6 @@ class WorkflowClient:
         """Delete the histories of ended orchestrations that were created before a moment; return how many."""
         done = await self._client.purge_instance_history_by(datetime(2020, 1, 1, tzinfo=UTC), before, ENDED)
         return done.instances_deleted
-
-
-_current: ContextVar[WorkflowClient] = ContextVar("the workflows of the Function that runs")
-
-
-def use_workflows(client: WorkflowClient) -> None:
-    """Make a client the one that `current_workflows` returns in what this Function calls."""
-    _current.set(client)
-
-
-def current_workflows() -> WorkflowClient:
-    """Return the client of the Function that runs: in deferred work. LookupError elsewhere."""
-    return _current.get()
 
 
 async def _of_request(client: Annotated[df.DurableOrchestrationClient, Depends(durable_client)]) -> WorkflowClient:

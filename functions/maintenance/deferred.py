@@ -4,7 +4,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from shared import deferred
-from shared.workflows import WorkflowClient, use_workflows
+from shared.workflows import WorkflowClient
 
 bp = df.Blueprint()
 
@@ -12,6 +12,5 @@ bp = df.Blueprint()
 @bp.queue_trigger(arg_name="message", queue_name=deferred.QUEUE, connection="AzureWebJobsStorage")
 @bp.durable_client_input(client_name="client")
 async def maintenance_deferred(message: func.QueueMessage, client: df.DurableOrchestrationClient) -> None:
-    """Do the work of one message, which may start workflows; see `shared/deferred.py`."""
-    use_workflows(WorkflowClient(client))
-    await deferred.perform(message.get_body())
+    """Do the work of one message; see `shared/deferred.py`."""
+    await deferred.perform(message.get_body(), WorkflowClient(client))

@@ -31,6 +31,7 @@ from functions.ownpilot import (
     summary,
     tasks,
     tools,
+    triggers,
     ws,
 )
 from functions.ownpilot import settings as settings_room
@@ -48,6 +49,9 @@ from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
 from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
+from functions.ownpilot.triggers import firing
+from functions.ownpilot.triggers.senders import SENDERS
+from functions.ownpilot.triggers.timers import fire_due_triggers, repair_due_times
 from shared.http.api import Api, Cors
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
@@ -104,6 +108,7 @@ api = Api(
         database.routes,
         tools.routes,
         autonomy.routes,
+        triggers.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
@@ -111,7 +116,7 @@ api = Api(
     render=error_body,
     envelope=OwnpilotEnvelope(),
     headers=headers,
-    guards=[CALLERS],
+    guards=[CALLERS, SENDERS],
     limit=RateLimit(
         "ownpilot", max(config.ownpilot_rate_burst, config.ownpilot_rate_minute), 0, shown=config.ownpilot_rate_minute
     )
@@ -126,6 +131,14 @@ SLICE = Slice(
     api=api,
     blueprints=[database_workflow.bp],
     dialogue=ws.handle_event,
-    every_hour=[purge_debug_log],
-    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],
+    blueprints=[firing.bp],
+    every_minute=[fire_due_triggers],
+    every_hour=[purge_debug_log, repair_due_times],
+    deferred=[
+        clear_custom_table,
+        memories.embed_memories,
+        ownpilot_after_chat,
+        triggers.clear_trigger,
+    ],
+    deferred_workflows=[firing.start_firing],
 )

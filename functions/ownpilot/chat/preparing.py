@@ -88,8 +88,9 @@ async def prepare(owner: Person, question: Question) -> Prepared:
     else:
         agent = talk.agent.name if talk.agent else None
         conversation, turn = await begin_conversation(
-            owner.id, talk.partner, talk.pointed, question.message, seeded, agent_name=agent, system_prompt=base
-        )
+            owner.id, talk.partner, talk.pointed, question.message, seeded, agent_name=agent, system_prompt=base,
+            is_current=question.source == "chat",
+        )  # fmt: skip
     trace.writes += 2
     return Prepared(
         owner, question, talk.target, talk.agent, conversation, turn, system, asked, past, tools, allowed, room, answer,
@@ -121,7 +122,7 @@ async def _talk(owner: str, question: Question) -> Talk:
     )
     partner = Partner(target.provider, target.model["modelId"], agent.id if agent else None)
     pointed = None
-    if conversation is None:
+    if conversation is None and question.source == "chat":
         pointed, conversation = await current_of(owner, partner)
     past = await _past(conversation.id) if conversation else []
     return Talk(agent, target, partner, pointed, conversation, past)

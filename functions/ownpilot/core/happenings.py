@@ -1,5 +1,6 @@
 """What happens inside the app, told to the triggers of a user that wait for it."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -35,9 +36,9 @@ async def happened(owner: str, event_type: str, data: Mapping[str, Any], event_i
     Not to be told of what a trigger does itself: it would fire for ever.
     """
     found = [each for each in await _listeners(owner) if _event_of(each) == event_type and _matches(each, data)]
-    event_id = event_id or new_id()
+    which = hashlib.sha256(f"{event_type} {event_id or new_id()}".encode()).hexdigest()[:32]
     for trigger in found:
-        occasion = f"{trigger.id} {event_type} {event_id}"
+        occasion = f"{trigger.id} {which}"
         event = {"type": event_type, **_short(data)}
         order = {"user": owner, "trigger": trigger.id, "occasion": occasion, "event": event}
         await defer("ownpilot.start_firing", order, item_id=occasion)

@@ -1,6 +1,6 @@
 """What a trigger's `config` and `action` may hold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,7 +20,7 @@ from shared.http.errors import InvalidRequest
 from shared.sealing import Context
 from shared.tables import Collection, Record
 
-SECRET_MASK = "********"
+MASKED = "********"
 RECENT = 10
 """Entries of the history that are shown beside a trigger."""
 
@@ -93,9 +93,9 @@ class Trigger(Entry, prefix="trigger_"):
         given = self.config.get("secret") if self.type is TriggerType.WEBHOOK else None
         if not given:
             self.sealed_secret = None
-        elif given != SECRET_MASK:
+        elif given != MASKED:
             self.sealed_secret = sealing.seal(given, self._context)
-            self.config = {**self.config, "secret": SECRET_MASK}
+            self.config = {**self.config, "secret": MASKED}
         elif self.sealed_secret is None:
             raise InvalidRequest("config.secret: must be a secret, not its mask")
 
@@ -135,7 +135,7 @@ firings = Collection(
     Firing,
     unique=["occasion"],
     indexes=["trigger_id", ("trigger_id", "status")],
-    counters=["trigger_id", ("trigger_id", "status")],
+    counters=["trigger_id", "status", ("trigger_id", "status")],
     view=[name for name in Firing.model_fields if name != "id"],
 )
 # One partition for all users: a timer finds what is due by one range, whoever the triggers belong to.
@@ -152,11 +152,16 @@ async def note_due(owner: str, trigger_id: str, at: datetime | None) -> None:
         await due_times.insert(note)
 
 
-async def note_all_due(owner: str) -> int:
-    """Note the due times of all triggers of a user, after an import; return how many have one. 1 query, and those."""
-    found = [each async for each in stored_triggers.of(owner).all() if each.next_fire is not None]
-    await asyncio.gather(*(note_due(owner, each.id, each.next_fire) for each in found))
-    return len(found)
+async def note_all_due(owner: str, known: Set[tuple[str, datetime | None]] = frozenset()) -> int:
+    """Note the due times of all triggers of a user but the `known` ones, after an import; return how many those are.
+
+    1 query, and 1 write for each.
+    """
+    found = [(each.id, each.next_fire) async for each in stored_triggers.of(owner).all()]
+    missing = [each for each in found if each[1] is not None and each not in known]
+    for trigger_id, at in missing:
+        await note_due(owner, trigger_id, at)
+    return len(missing)
 
 
 async def history_of(owner: str, trigger_id: str, limit: int = RECENT) -> Sequence[Firing]:

@@ -1,5 +1,6 @@
 """A firing: the action of a trigger, one line in its history, and the workflow that sees to both."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,7 @@ from functions.ownpilot.triggers.actions import Outcome, act
 from functions.ownpilot.triggers.conditions import judge
 from shared import tables
 from shared.redaction import redact
-from shared.workflows import WorkflowClient, current_workflows
+from shared.workflows import WorkflowClient
 
 bp = df.Blueprint()
 
@@ -35,16 +36,17 @@ OFF = "The trigger was switched off before its action began"
 
 
 async def start(workflows: WorkflowClient, order: dict[str, Any]) -> None:
-    """Start a firing: `{"user", "trigger", "occasion"}`, and with an `event` what has happened. A repeat is no other.
+    """Start a firing. A repeat with the same order starts no other one.
 
-    The occasion is made of the trigger's id and the due time or the event.
+    The order is `{"user", "trigger", "occasion"}`; `event` is what has happened, `by_hand` that a person wants it. The
+    occasion is made of the trigger's id, and the due time or the event.
     """
-    await workflows.start(WORKFLOW, f"ownpilot-firing-{order['occasion']}".replace(" ", "-")[:200], order)
+    await workflows.start(WORKFLOW, f"ownpilot-firing-{order['occasion'].replace(' ', '-')}", order)
 
 
-async def start_firing(order: dict[str, Any]) -> None:
-    """Deferred: start the firing that an event has caused."""
-    await start(current_workflows(), order)
+async def start_firing(order: dict[str, Any], workflows: WorkflowClient) -> None:
+    """Deferred: start a firing that an event has caused, or a tool."""
+    await start(workflows, order)
 
 
 @bp.orchestration_trigger(context_name="context")
@@ -68,7 +70,7 @@ async def ownpilot_fire(order: dict) -> None:
         done = await firings.of(owner).find("occasion", occasion)
     except tables.RecordNotFound:
         why = await _why(owner, trigger, order.get("event"))
-        await fire(owner, trigger, why=why, occasion=occasion)
+        await fire(owner, trigger, why=why, occasion=occasion, by_hand=order.get("by_hand", False))
     else:
         await _count(owner, done)
 
@@ -81,13 +83,20 @@ async def _why(owner: str, trigger: Trigger, event: dict[str, Any] | None) -> st
     return ""
 
 
-async def fire(owner: str, trigger: Trigger, *, why: str = "", occasion: str | None = None, depth: int = 0) -> Firing:
+async def fire_now(owner: str, trigger: Trigger, depth: int = 0) -> Firing:
+    """Fire a trigger by hand, also one that is switched off; the history is written when the caller has left, too."""
+    return await asyncio.shield(asyncio.ensure_future(fire(owner, trigger, by_hand=True, depth=depth)))
+
+
+async def fire(
+    owner: str, trigger: Trigger, *, why: str = "", occasion: str | None = None, by_hand: bool = False, depth: int = 0
+) -> Firing:
     """Carry out a trigger's action, then write and count its line in the history, which is returned.
 
-    Without an `occasion` the trigger is fired by hand, whether it is switched on or not.
+    A trigger that is switched off is fired `by_hand` only. An `occasion` has one line, however often it is fired.
     """
     begun = datetime.now(UTC)
-    if occasion and not trigger.enabled:
+    if not by_hand and not trigger.enabled:
         outcome, status = Outcome(OFF), FiringStatus.SKIPPED
     else:
         outcome = await act(owner, trigger, why, depth)
@@ -118,7 +127,7 @@ async def _count(owner: str, line: Firing) -> None:
         trigger.last_fired = max(trigger.last_fired or line.fired_at, line.fired_at)
 
     try:
-        await stored_triggers.of(owner).update(line.trigger_id, note)
+        await stored_triggers.of(owner).update(line.trigger_id, note, touch=False)
     except tables.RecordNotFound:  # deleted meanwhile, and its history with it
         await firings.of(owner).clear({"trigger_id": line.trigger_id})
 
