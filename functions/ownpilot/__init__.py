@@ -23,6 +23,7 @@ from functions.ownpilot import (
     model_configs,
     models,
     notes,
+    plans,
     pomodoro,
     profile,
     providers,
@@ -43,6 +44,10 @@ from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
+from functions.ownpilot.plans import history as plan_history
+from functions.ownpilot.plans import steps as plan_steps
+from functions.ownpilot.plans import workflow as plan_workflow
+from functions.ownpilot.plans.runs import start_plan, wake_plan
 from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
 from shared.http.api import Api, Cors
@@ -99,6 +104,9 @@ api = Api(
         media_settings.routes,
         tools.routes,
         autonomy.routes,
+        plans.routes,
+        plan_steps.routes,
+        plan_history.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
@@ -120,6 +128,9 @@ api = Api(
 SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
+    blueprints=[plan_workflow.bp],
+    every_minute=[plan_workflow.follow_plans],
     every_hour=[purge_debug_log],
     deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],
+    deferred_workflows=[start_plan, wake_plan],
 )

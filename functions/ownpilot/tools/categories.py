@@ -30,4 +30,5 @@ CATEGORIES = {
     "notes": Category("📝", "Texts that are kept", "personalData"),
     "calendar": Category("📅", "What takes place, and when", "personalData"),
     "contacts": Category("👤", "The people whom the user knows", "personalData"),
+    "automation": Category("⏰", "What is done by itself: triggers and plans", "triggers"),
 }
