@@ -25,6 +25,7 @@ from functions.ownpilot import (
     model_configs,
     models,
     notes,
+    plans,
     pomodoro,
     profile,
     providers,
@@ -47,6 +48,10 @@ from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
+from functions.ownpilot.plans import history as plan_history
+from functions.ownpilot.plans import steps as plan_steps
+from functions.ownpilot.plans import workflow as plan_workflow
+from functions.ownpilot.plans.runs import start_plan, wake_plan
 from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
 from functions.ownpilot.triggers import firing
@@ -109,6 +114,9 @@ api = Api(
         tools.routes,
         autonomy.routes,
         triggers.routes,
+        plans.routes,
+        plan_steps.routes,
+        plan_history.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
@@ -129,10 +137,9 @@ api = Api(
 )
 SLICE = Slice(
     api=api,
-    blueprints=[database_workflow.bp],
     dialogue=ws.handle_event,
-    blueprints=[firing.bp],
-    every_minute=[fire_due_triggers],
+    blueprints=[database_workflow.bp, firing.bp, plan_workflow.bp],
+    every_minute=[fire_due_triggers, plan_workflow.follow_plans],
     every_hour=[purge_debug_log, repair_due_times],
     deferred=[
         clear_custom_table,
@@ -140,5 +147,5 @@ SLICE = Slice(
         ownpilot_after_chat,
         triggers.clear_trigger,
     ],
-    deferred_workflows=[firing.start_firing],
+    deferred_workflows=[firing.start_firing, start_plan, wake_plan],
 )

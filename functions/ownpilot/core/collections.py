@@ -56,6 +56,8 @@ KEPT: dict[str, Place] = {
     # What lies by its parent comes before it: while it is replaced, the parents still tell where it lies.
     "OwnpilotTurns": Place("{id}", parent="OwnpilotConversations"),
     "OwnpilotHabitLogs": Place("{owner} {id}", parent="OwnpilotHabits"),
+    "OwnpilotPlanSteps": Place("{id}", parent="OwnpilotPlans"),
+    "OwnpilotPlanEvents": Place("{id}", parent="OwnpilotPlans"),
     "OwnpilotUsage": Place("{owner} {month}"),
     "OwnpilotDebug": Place("all", shared=True),
     **dict.fromkeys(
@@ -65,9 +67,9 @@ KEPT: dict[str, Place] = {
             "OwnpilotConfigServices", "OwnpilotContacts", "OwnpilotConversations", "OwnpilotCustomTools",
             "OwnpilotEvents", "OwnpilotExpenses", "OwnpilotFirings", "OwnpilotGoals", "OwnpilotHabits",
             "OwnpilotLocalModels", "OwnpilotLocalProviders", "OwnpilotMedia", "OwnpilotMemories", "OwnpilotModels",
-            "OwnpilotNotes", "OwnpilotPluginData", "OwnpilotPlugins", "OwnpilotPointers", "OwnpilotPomodoros",
-            "OwnpilotProfile", "OwnpilotProviders", "OwnpilotRows", "OwnpilotSettings", "OwnpilotTables",
-            "OwnpilotTasks", "OwnpilotTriggers",
+            "OwnpilotNotes", "OwnpilotPlans", "OwnpilotPluginData", "OwnpilotPlugins", "OwnpilotPointers",
+            "OwnpilotPomodoros", "OwnpilotProfile", "OwnpilotProviders", "OwnpilotRows", "OwnpilotSettings",
+            "OwnpilotTables", "OwnpilotTasks", "OwnpilotTriggers",
         ],
         OWN,
     ),
@@ -79,6 +81,7 @@ LEFT_OUT: dict[str, str] = {
     "OwnpilotBackups": "the backups themselves",
     "OwnpilotBriefings": "a cache of half an hour",
     "OwnpilotDue": "when triggers are due: noted again after a restore",
+    "OwnpilotPlanRuns": "which plans workflows carry out at this moment",
     "OwnpilotSyncs": "who renews the catalogue of models for all persons at this moment",
     "OwnpilotVectors": "a cache: vectors are made again from the memories",
 }

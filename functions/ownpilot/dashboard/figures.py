@@ -26,6 +26,8 @@ from functions.ownpilot.costs.reports import usd
 from functions.ownpilot.goals import Goal, GoalStatus
 from functions.ownpilot.memories import Memory
 from functions.ownpilot.notes import Note
+from functions.ownpilot.plans.records import Plan, PlanStatus
+from functions.ownpilot.plans.records import plans as stored_plans
 from functions.ownpilot.tasks import OPEN, Task, TaskStatus
 
 SHOWN = 10
@@ -55,6 +57,7 @@ class Figures:
     tables: Sequence[CustomTable]
     rows: dict[str, int]
     triggers: TriggerOverview
+    plans: Sequence[Plan]
 
     @property
     def open_tasks(self) -> list[Task]:
@@ -125,13 +128,23 @@ class Figures:
         """What they used in this month."""
         return self.usage.total(UsageDays.of("month", self.today))
 
+    def plans_in(self, status: PlanStatus) -> list[Plan]:
+        """Return the plans with this status, the newest first."""
+        return [each for each in self.plans if each.status is status]
+
+    @property
+    def plan_counts(self) -> dict[str, int]:
+        """How many plans there are, and how many are under way or wait to be started."""
+        running, pending = (len(self.plans_in(each)) for each in (PlanStatus.RUNNING, PlanStatus.PENDING))
+        return {"total": len(self.plans), "running": running, "pending": pending}
+
     def recent_memories(self) -> list[Memory]:
         """The memories of the last seven days."""
         return [each for each in self.memories if each.created_at >= days(1 - WEEK, 0)[0]]
 
 
 async def figures_of(owner: str) -> Figures:
-    """Read all of it, side by side: 11 queries, and more where a person keeps more than 1,000 of something."""
+    """Read all of it, side by side: 13 queries, and more where a person keeps more than 1,000 of something."""
     today = datetime.now(UTC).date()
     first, end = days(0, WEEK)
     goals = goals_room.goals.collection.of(owner)
@@ -146,12 +159,13 @@ async def figures_of(owner: str) -> Figures:
         _all(custom_tables.of(owner).all()),
         custom_records.of(owner).totals(),
         overview_of(owner),
+        _all(stored_plans.of(owner).all()),
     )
-    tasks, events, active, habits, memories, notes, usage, tables, rows, triggers = read
+    tasks, events, active, habits, memories, notes, usage, tables, rows, triggers, plans = read
     return Figures(
         today, tasks, sorted(events, key=lambda each: each.start_time),
         sorted(active, key=lambda each: -each.priority), habits, memories, notes, usage, tables,
-        {str(name): count for name, count in rows.by("table_id").items()}, triggers,
+        {str(name): count for name, count in rows.by("table_id").items()}, triggers, plans,
     )  # fmt: skip
 
 
@@ -227,6 +241,11 @@ def data_of(it: Figures) -> dict[str, dict[str, Any]]:
             "pinned": shown(note, [each for each in it.notes if each.is_pinned]), "recent": shown(note, it.notes),
         },
         "costs": {"daily": used(it.spent_today), "monthly": used(it.spent_this_month)},
+        "plans": {
+            "running": [plan_shown(each) for each in it.plans_in(PlanStatus.RUNNING)[:SHOWN]],
+            "pendingApproval": [plan_shown(each) for each in it.plans_in(PlanStatus.PENDING)[:SHOWN]],
+            "counts": it.plan_counts,
+        },
         "customData": {
             "tables": [
                 {"id": each.id, "name": each.name, "displayName": each.display_name,
@@ -235,6 +254,14 @@ def data_of(it: Figures) -> dict[str, dict[str, Any]]:
             ],
             "totalRecords": sum(it.rows.values()),
         },
+    }  # fmt: skip
+
+
+def plan_shown(plan: Plan) -> dict[str, Any]:
+    """Return a plan in short."""
+    return {
+        "id": plan.id, "name": plan.name, "goal": plan.goal, "status": plan.status, "progress": plan.progress,
+        "createdAt": iso(plan.created_at),
     }  # fmt: skip
 
 
@@ -260,6 +287,6 @@ def stats_of(it: Figures) -> dict[str, dict[str, Any]]:
         },
         "memories": data["memories"]["stats"],
         "notes": {"total": len(it.notes), "pinned": sum(each.is_pinned for each in it.notes)},
-        "triggers": data["triggers"]["counts"],
+        "triggers": data["triggers"]["counts"], "plans": it.plan_counts,
         "costs": data["costs"],
     }  # fmt: skip

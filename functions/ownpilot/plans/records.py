@@ -1,6 +1,6 @@
 """Plans, their steps, what has happened to them, and which of them are under way."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -94,6 +94,8 @@ class Plan(Entry, prefix="plan_"):
     """The number of the newest run; what belongs to an older one changes nothing any more."""
     prepared: Annotated[int, Field(exclude=True)] = 0
     """The newest run for which the steps were brought into their first state."""
+    anew: Annotated[bool, Field(exclude=True)] = False
+    """Whether the newest run carries out all steps again; else those that were not done."""
     since: Annotated[datetime | None, Field(exclude=True)] = None
     """When it was last started or resumed."""
     within: Annotated[list[str], Field(exclude=True)] = []
@@ -104,6 +106,8 @@ class Plan(Entry, prefix="plan_"):
     """The event for which its workflow waits."""
     conversation_id: Annotated[str | None, Field(exclude=True)] = None
     """In which the decisions of the newest run are taken."""
+    latest: Annotated[datetime | None, Field(exclude=True)] = None
+    """The moment of its latest event."""
 
     @property
     def under_way(self) -> bool:
@@ -113,7 +117,27 @@ class Plan(Entry, prefix="plan_"):
     @property
     def instance(self) -> str:
         """The id of the workflow of the newest run."""
-        return f"{self.id}-{self.run}"
+        return self.instance_of(self.run)
+
+    def instance_of(self, run: int) -> str:
+        """Return the id of the workflow of a run."""
+        return f"{self.id}-{run}"
+
+    def end(self, status: PlanStatus, error: str | None = None) -> None:
+        """Set the status in which the newest run ends, and why."""
+        self.status, self.error, self.completed_at = status, error, self.moment()
+
+    def moment(self) -> datetime:
+        """Return now as the moment of an event: later than the one before, as ids sort by milliseconds."""
+        now = datetime.now(UTC)
+        self.latest = max(now, self.latest + timedelta(milliseconds=1)) if self.latest else now
+        return self.latest
+
+    def await_event(self) -> str:
+        """Return the name of an event that its workflow has not waited for yet, and note that it does."""
+        self.turns += 1
+        self.awaits = f"wake-{self.turns}"
+        return self.awaits
 
 
 class PlanStep(Entry, prefix="step_"):
@@ -156,6 +180,18 @@ class PlanStep(Entry, prefix="step_"):
         """Whether it was begun in the newest run."""
         return self.status is not PlanStepStatus.PENDING or self.started_at is not None
 
+    def complete(self, result: Any, jump: str | None) -> None:
+        """Complete it; the plan goes on at the step `jump`, where there is one."""
+        self.status, self.result, self.jump, self.error = PlanStepStatus.COMPLETED, result, jump, None
+        self.stop()
+
+    def stop(self) -> None:
+        """Note that an attempt has ended."""
+        now = datetime.now(UTC)
+        begun = self.started_at or now
+        self.completed_at = max(now, begun + timedelta(milliseconds=1))
+        self.duration_ms = round((self.completed_at - begun).total_seconds() * 1000)
+
     def reset(self) -> None:
         """Make it a step that was not begun."""
         self.status, self.result, self.error, self.retry_count = PlanStepStatus.PENDING, None, None, 0
@@ -184,6 +220,7 @@ class PlanRun(Record):
     is_part: bool = False
 
 
+plans = Collection("OwnpilotPlans", Plan, plain=True)
 steps = Collection(
     "OwnpilotPlanSteps", PlanStep, plain=True,
     view=[name for name in PlanStep.model_fields if name not in ("id", "result", "config", "metadata", "description")],
