@@ -15,7 +15,8 @@ from functions.ownpilot.core.entry import Moment, Shown
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.dashboard import cache
 from functions.ownpilot.dashboard.briefing import Asked, Briefing, briefing_of, briefing_parts
-from functions.ownpilot.dashboard.figures import data_of, figures_of, stats_of
+from functions.ownpilot.dashboard.figures import figures_of
+from functions.ownpilot.dashboard.page import data_of, stats_of
 from shared.http.sse import event_stream
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ import pytest
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.usage import Price, record_usage
 from functions.ownpilot.dashboard import briefing, cache
-from functions.ownpilot.dashboard.figures import data_of, figures_of
+from functions.ownpilot.dashboard.figures import figures_of
+from functions.ownpilot.dashboard.page import data_of
 from infra.local.environment import Environment
 from shared.tables import StorageUnavailable
 from shared.tables.client import client
