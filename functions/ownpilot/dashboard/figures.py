@@ -142,20 +142,22 @@ async def figures_of(owner: str) -> Figures:
     today = datetime.now(UTC).date()
     first, end = days(0, WEEK)
     goals = goals_room.goals.collection.of(owner)
-    read = await asyncio.gather(
+    kept = asyncio.gather(
         _all(tasks_room.tasks.collection.of(owner).all()),
         _all(calendar_room.calendar.collection.of(owner).all(order="start_time", between=(first, end))),
         _all(goals.scan({"status": GoalStatus.ACTIVE})),
         _all(habits_room.habits.collection.of(owner).all({"is_archived": False})),
         _all(memories_room.memories.collection.of(owner).all()),
         _all(notes_room.notes.collection.of(owner).all({"is_archived": False})),
-        read_usage(owner, UsageDays.of("month", today)),
-        _all(custom_tables.of(owner).all()),
-        custom_records.of(owner).totals(),
-        overview_of(owner),
-        _all(stored_plans.of(owner).all()),
     )
-    tasks, events, active, habits, memories, notes, usage, tables, rows, triggers, plans = read
+    others = asyncio.gather(
+        read_usage(owner, UsageDays.of("month", today)), _all(custom_tables.of(owner).all()),
+        custom_records.of(owner).totals(), overview_of(owner), _all(stored_plans.of(owner).all()),
+    )  # fmt: skip
+    # In two parts, as the types of more than six results are not known to the checker.
+    (tasks, events, active, habits, memories, notes), (usage, tables, rows, triggers, plans) = await asyncio.gather(
+        kept, others
+    )
     return Figures(
         today, tasks, sorted(events, key=lambda each: each.start_time),
         sorted(active, key=lambda each: -each.priority), habits, memories, notes, usage, tables,

@@ -2,6 +2,8 @@
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
+from typing import Any
+
 import azure.durable_functions as df
 
 from functions.ownpilot.database import operations, steps
@@ -18,7 +20,7 @@ FAILED = "It failed: the log of the service says why. What was done so far stand
 @bp.orchestration_trigger(context_name="context")
 def ownpilot_database(ctx: df.DurableOrchestrationContext):
     """Take the steps of an operation, `{"user": ..., "id": ...}`, until nothing is left to do."""
-    order = ctx.get_input()
+    order: Any = ctx.get_input()
     try:
         for _ in range(STEPS):
             more = yield ctx.call_activity_with_retry("ownpilot_database_step", RETRY, order)
@@ -31,7 +33,7 @@ def ownpilot_database(ctx: df.DurableOrchestrationContext):
 
 
 @bp.activity_trigger(input_name="order")
-async def ownpilot_database_step(order: dict) -> bool:
+async def ownpilot_database_step(order: dict[str, Any]) -> bool:
     """Go on with an operation, or end it as a failure; return whether anything is left to do."""
     if order.get("failed"):
         await operations.end(order["user"], order["id"], FAILED)
