@@ -34,7 +34,7 @@ from tests.support.waiting import eventually
 
 VIEWS = (
     "/notes?limit=1000", "/tasks?limit=1000", "/expenses?limit=1000", "/expenses/summary?period=all_time",
-    "/memories?limit=1000", "/custom-data/tables", "/custom-data/tables/rows/records?limit=1000", "/costs",
+    "/memories?limit=1000", "/custom-data/tables", "/custom-data/tables/rows/records?limit=1000", 
     "/costs/usage?limit=1000", "/habits", "/chat/history?limit=1000", "/dashboard/stats", "/summary",
 )  # fmt: skip
 AT_ONCE = 32

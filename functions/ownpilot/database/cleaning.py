@@ -29,7 +29,7 @@ async def clean(owner: str, removed: dict[str, int], until: float) -> bool:
     removed |= {name: removed.get(name, 0) for name in (LINES, DEBUG, ACTIONS, FILES, TEXTS)}
     async for what, count in _removals(owner):
         removed[what] += count
-        if time.monotonic() > until:
+        if count and time.monotonic() > until:
             return False
     return True
 

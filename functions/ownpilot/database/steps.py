@@ -104,18 +104,17 @@ async def _restore(operation: DatabaseOperation, until: float) -> bool:
     if unknown := sorted({*backup.order} - KEPT.keys()):
         raise BadBackup(f"The backup has a collection that this version does not know: {unknown[0]}")
     ends = [None, *(part.last for part in backup.parts)]
-    while operation.checked < len(backup.parts):
-        number = operation.checked
-        await read_part(Header(owner, backup.id, number), backup.parts[number], backup.order, ends[number])
-        operation.checked += 1
-        if time.monotonic() > until:
-            break
-    checked = operation.checked
-    operation = await change(owner, operation.id, lambda it: setattr(it, "checked", checked))
-    while operation.restored < len(backup.parts):
+    if operation.checked < len(backup.parts):
+        for number in range(operation.checked, len(backup.parts)):
+            await read_part(Header(owner, backup.id, number), backup.parts[number], backup.order, ends[number])
+            operation.checked = number + 1
+            if time.monotonic() > until:
+                break
+        checked = operation.checked
+        operation = await change(owner, operation.id, lambda it: setattr(it, "checked", checked))
         if time.monotonic() > until:
             return False
-        number = operation.restored
+    for number in range(operation.restored, len(backup.parts)):
         part = backup.parts[number]
         lines = await read_part(Header(owner, backup.id, number), part, backup.order, ends[number])
         is_last = number + 1 == len(backup.parts)
@@ -126,6 +125,8 @@ async def _restore(operation: DatabaseOperation, until: float) -> bool:
                 it.restored, it.left_out = number + 1, it.left_out + left_out  # noqa: B023
 
         operation = await change(owner, operation.id, note)
+        if not is_last and time.monotonic() > until:
+            return False
     await change(owner, operation.id, lambda it: setattr(it, "output", _restored(it, backup)))
     settings_store.forget(owner)
     end_chain(owner)

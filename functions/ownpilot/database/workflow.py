@@ -33,7 +33,7 @@ def ownpilot_database(ctx: df.DurableOrchestrationContext):
 
 
 @bp.activity_trigger(input_name="order")
-async def ownpilot_database_step(order: dict[str, Any]) -> bool:
+async def ownpilot_database_step(order: dict) -> bool:
     """Go on with an operation, or end it as a failure; return whether anything is left to do."""
     if order.get("failed"):
         await operations.end(order["user"], order["id"], FAILED)
