@@ -25,10 +25,10 @@ from functions.ownpilot.notes import Note, notes
 from functions.ownpilot.tasks import Task, tasks
 from infra.local.environment import Environment
 from shared import tables
-from tests.spine.test_memory import GROWTH, Peak
 from tests.support.campaign import Campaign
 from tests.support.environments import connected
 from tests.support.kills import kill
+from tests.support.memory import GROWTH, Peak
 from tests.support.ownpilot import OwnPilot, data_of
 from tests.support.waiting import eventually
 

@@ -15,7 +15,7 @@ FIRST_MONTH = date(2026, 1, 1)
 
 
 @dataclass(frozen=True)
-class Place:
+class Whereabouts:
     """Where the records of one person lie: in one partition, or in one for each record of a `parent`, or each month.
 
     `partition` is a template with `{owner}`, and with `{id}` (of the parent's record) or `{month}`. In a `shared` one
@@ -50,16 +50,16 @@ def _months() -> list[str]:
     return [f"{number // 12}-{number % 12 + 1:02d}" for number in range(FIRST_MONTH.year * 12, last)]
 
 
-OWN = Place()
+OWN = Whereabouts()
 
-KEPT: dict[str, Place] = {
+KEPT: dict[str, Whereabouts] = {
     # What lies by its parent comes before it: while it is replaced, the parents still tell where it lies.
-    "OwnpilotTurns": Place("{id}", parent="OwnpilotConversations"),
-    "OwnpilotHabitLogs": Place("{owner} {id}", parent="OwnpilotHabits"),
-    "OwnpilotPlanSteps": Place("{id}", parent="OwnpilotPlans"),
-    "OwnpilotPlanEvents": Place("{id}", parent="OwnpilotPlans"),
-    "OwnpilotUsage": Place("{owner} {month}"),
-    "OwnpilotDebug": Place("all", shared=True),
+    "OwnpilotTurns": Whereabouts("{id}", parent="OwnpilotConversations"),
+    "OwnpilotHabitLogs": Whereabouts("{owner} {id}", parent="OwnpilotHabits"),
+    "OwnpilotPlanSteps": Whereabouts("{id}", parent="OwnpilotPlans"),
+    "OwnpilotPlanEvents": Whereabouts("{id}", parent="OwnpilotPlans"),
+    "OwnpilotUsage": Whereabouts("{owner} {month}"),
+    "OwnpilotDebug": Whereabouts("all", shared=True),
     **dict.fromkeys(
         [
             "OwnpilotAgents", "OwnpilotAudit", "OwnpilotAutonomy", "OwnpilotBookmarks", "OwnpilotBudget",

@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from functions.ownpilot.core.entry import Moment, Shown
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.dashboard import cache
-from functions.ownpilot.dashboard.briefing import Asked, Briefing, briefing_of, briefing_parts
+from functions.ownpilot.dashboard.briefing import Briefing, BriefingOrder, briefing_of, briefing_parts
 from functions.ownpilot.dashboard.figures import figures_of
 from functions.ownpilot.dashboard.page import data_of, stats_of
 from shared.http.sse import event_stream
@@ -97,7 +97,7 @@ async def get_briefing(
     A model's briefing is kept for half an hour, as long as what it tells of does not change.
     """
     data = data_of(await figures_of(owner.id))
-    briefing = await briefing_of(Asked(owner.id, data, provider, model), refresh=refresh)
+    briefing = await briefing_of(BriefingOrder(owner.id, data, provider, model), refresh=refresh)
     return BriefingShown(
         data=None if ai_only else _shown(data), ai_briefing=briefing.body, cached=briefing.body["cached"],
         ai_error=briefing.error,
@@ -116,10 +116,10 @@ async def stream_briefing(
 ) -> StreamingResponse:
     """The briefing as events without names: `chunk` with what the model writes, `complete`, and `[DONE]`."""
     data = data_of(await figures_of(owner.id))
-    return event_stream(_frames(Asked(owner.id, data, provider, model), refresh=refresh))
+    return event_stream(_frames(BriefingOrder(owner.id, data, provider, model), refresh=refresh))
 
 
-async def _frames(asked: Asked, *, refresh: bool) -> AsyncGenerator[bytes]:
+async def _frames(asked: BriefingOrder, *, refresh: bool) -> AsyncGenerator[bytes]:
     """Yield the events. When the client leaves, the model's answer is given up."""
     async with aclosing(briefing_parts(asked, refresh=refresh)) as parts:
         while True:

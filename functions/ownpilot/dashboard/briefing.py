@@ -56,7 +56,7 @@ class NoBriefing(Exception):
 
 
 @dataclass(frozen=True)
-class Asked:
+class BriefingOrder:
     """Whose briefing is wanted, about which data, from which model; empty stands for the default."""
 
     owner: str
@@ -97,7 +97,7 @@ def _stable(value: Any) -> Any:
             return value
 
 
-async def briefing_of(asked: Asked, *, refresh: bool = False) -> Briefing:
+async def briefing_of(asked: BriefingOrder, *, refresh: bool = False) -> Briefing:
     """Return the briefing: the one that is kept, unless `refresh`, else what a model writes now, else rules."""
     async with aclosing(briefing_parts(asked, refresh=refresh, stream=False)) as parts:
         async for part in parts:
@@ -106,7 +106,7 @@ async def briefing_of(asked: Asked, *, refresh: bool = False) -> Briefing:
     raise RuntimeError("a briefing has an end")
 
 
-async def briefing_parts(asked: Asked, *, refresh: bool, stream: bool = True) -> AsyncGenerator[str | Briefing]:
+async def briefing_parts(asked: BriefingOrder, *, refresh: bool, stream: bool = True) -> AsyncGenerator[str | Briefing]:
     """Yield the texts of the model as they come, and the briefing as the last part.
 
     1 point read; without a kept one the calls of `resolve`, the model, 1 to write what was used and 1 to keep it.
@@ -139,7 +139,7 @@ async def briefing_parts(asked: Asked, *, refresh: bool, stream: bool = True) ->
         yield Briefing({**body, "cached": False})
 
 
-async def _written(asked: Asked, target: Target, stream: bool) -> AsyncGenerator[str]:
+async def _written(asked: BriefingOrder, target: Target, stream: bool) -> AsyncGenerator[str]:
     """Yield what a model writes, and write down what that used, also when it fails. `ModelError`, TimeoutError."""
     messages = [Message("system", PROMPT), Message("user", told(asked.data))]
     started, used, error = time.monotonic(), [0, 0], "interrupted"
@@ -163,7 +163,7 @@ async def _written(asked: Asked, target: Target, stream: bool) -> AsyncGenerator
         await asyncio.shield(asyncio.ensure_future(_note(asked, target, used, started, error)))
 
 
-async def _note(asked: Asked, target: Target, used: Sequence[int], started: float, error: str | None) -> None:
+async def _note(asked: BriefingOrder, target: Target, used: Sequence[int], started: float, error: str | None) -> None:
     try:
         await record_usage(
             asked.owner, target.provider, target.model["modelId"], price=price_in(target.model), input_tokens=used[0],
@@ -196,7 +196,7 @@ def _body(made: _Written, now: datetime, model: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _by_rules(asked: Asked, error: str) -> Briefing:
+def _by_rules(asked: BriefingOrder, error: str) -> Briefing:
     """Return a briefing made without a model. It is not kept, so that the next one may be a model's."""
     data = asked.data
     tasks, events, goals, habits = data["tasks"], data["calendar"], data["goals"], data["habits"]

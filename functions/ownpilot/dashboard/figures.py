@@ -37,7 +37,7 @@ async def _all(records: AsyncIterator[T]) -> list[T]:
 
 
 @dataclass(frozen=True)
-class Figures:
+class DayFigures:
     """Everything that the page shows, as records. `today` is the day (UTC) that it is about."""
 
     today: date
@@ -137,7 +137,7 @@ class Figures:
         return [each for each in self.memories if each.created_at >= days(1 - WEEK, 0)[0]]
 
 
-async def figures_of(owner: str) -> Figures:
+async def figures_of(owner: str) -> DayFigures:
     """Read all of it, side by side: 13 queries, and more where a person keeps more than 1,000 of something."""
     today = datetime.now(UTC).date()
     first, end = days(0, WEEK)
@@ -158,7 +158,7 @@ async def figures_of(owner: str) -> Figures:
     (tasks, events, active, habits, memories, notes), (usage, tables, rows, triggers, plans) = await asyncio.gather(
         kept, others
     )
-    return Figures(
+    return DayFigures(
         today, tasks, sorted(events, key=lambda each: each.start_time),
         sorted(active, key=lambda each: -each.priority), habits, memories, notes, usage, tables,
         {str(name): count for name, count in rows.by("table_id").items()}, triggers, plans,

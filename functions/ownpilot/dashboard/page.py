@@ -14,7 +14,7 @@ from functions.ownpilot import tasks as tasks_room
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.usage import UsageFigures
 from functions.ownpilot.costs.reports import usd
-from functions.ownpilot.dashboard.figures import Figures
+from functions.ownpilot.dashboard.figures import DayFigures
 from functions.ownpilot.plans.records import Plan, PlanStatus
 
 SHOWN = 10
@@ -35,7 +35,7 @@ def used(figures: UsageFigures) -> dict[str, Any]:
     return {"totalTokens": tokens, "totalCost": usd(figures.cost), "totalCalls": figures.requests}
 
 
-def data_of(it: Figures) -> dict[str, dict[str, Any]]:
+def data_of(it: DayFigures) -> dict[str, dict[str, Any]]:
     """Return the data of the page: lists of at most `SHOWN` each, and the counts of all."""
     task, event, habit = tasks_room.TaskShown, calendar_room.calendar.shapes.shown, habits_room.HabitShown
     memory, note = memories_room.MemoryShown, notes_room.notes.shapes.shown
@@ -117,13 +117,13 @@ def plan_shown(plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def streaks(it: Figures) -> list[dict[str, Any]]:
+def streaks(it: DayFigures) -> list[dict[str, Any]]:
     """Return the streaks that go on, the longest first."""
     going = sorted((each for each in it.habits if each.streak_current), key=lambda each: -each.streak_current)
     return [{"id": each.id, "name": each.name, "streak": each.streak_current} for each in going[:SHOWN]]
 
 
-def stats_of(it: Figures) -> dict[str, dict[str, Any]]:
+def stats_of(it: DayFigures) -> dict[str, dict[str, Any]]:
     """Return the page in numbers."""
     data = data_of(it)
     return {

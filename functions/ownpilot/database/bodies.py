@@ -138,7 +138,7 @@ class TableFigures(Shown):
     size: str
 
 
-class Connections(Shown):
+class TableConnections(Shown):
     """Always 0: records are reached by HTTP, without a pool of connections that could be counted."""
 
     active: int = 0
@@ -150,7 +150,7 @@ class DatabaseStats(Shown):
 
     database: SizeShown
     tables: list[TableFigures]
-    connections: Connections = Connections()
+    connections: TableConnections = TableConnections()
     version: str
 
 

@@ -10,7 +10,7 @@ import orjson
 from pydantic import ValidationError
 
 from functions.ownpilot.core.collections import KEPT
-from functions.ownpilot.database.operations import CONTAINER, Part, Position
+from functions.ownpilot.database.operations import CONTAINER, BackupPart, Position
 from shared import blobs, tables
 from shared.sealing import sealed_fields
 from shared.tables import Record
@@ -140,7 +140,7 @@ async def _ahead(readers: Sequence[AsyncIterator[list[StoredRow]]]) -> AsyncIter
                 page = await anext(reader, None)
 
 
-async def read_part(header: Header, part: Part, order: Sequence[str], after: Position | None) -> list[Line]:
+async def read_part(header: Header, part: BackupPart, order: Sequence[str], after: Position | None) -> list[Line]:
     """Return the lines of a file behind `after`, each checked against its model. `BadBackup` for anything else."""
     try:
         packed = await blobs.get(CONTAINER, part.blob)

@@ -44,7 +44,7 @@ class Position(NamedTuple):
     key: str
 
 
-class Part(BaseModel):
+class BackupPart(BaseModel):
     """A file of a backup: a gzip archive of at most some thousand lines. `size` in bytes, `last` the last record."""
 
     blob: str
@@ -73,7 +73,7 @@ class DatabaseOperation(Entry, prefix="op_"):
     output: list[str] = []
     order: list[str] = []
     figures: dict[str, tuple[int, int]] = {}
-    parts: list[Part] = []
+    parts: list[BackupPart] = []
     checked: int = 0
     restored: int = 0
     left_out: int = 0

@@ -15,8 +15,8 @@ from functions.ownpilot.database.cleaning import clean
 from functions.ownpilot.database.lines import BadBackup, Header, read_part, stored_rows
 from functions.ownpilot.database.operations import (
     CONTAINER,
+    BackupPart,
     DatabaseOperation,
-    Part,
     change,
     count,
     folder_of,
@@ -75,7 +75,7 @@ async def _back_up(operation: DatabaseOperation, until: float) -> bool:
         header = Header(operation.user_id, operation.id, number)
         packed = await asyncio.to_thread(gzip.compress, b"\n".join([header.line, *lines]) + b"\n", 6)
         # Each attempt has a name of its own: the file that is named by the operation is the one that was counted.
-        part = Part(
+        part = BackupPart(
             blob=f"{folder_of(operation.user_id)}{operation.id}/{number:05d}-{secrets.token_hex(4)}",
             size=len(packed), records=len(lines), last=last if lines else None,
         )  # fmt: skip

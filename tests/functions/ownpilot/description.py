@@ -93,6 +93,20 @@ def segment(path: str) -> str:
 REGISTERED = {(method, shape(route.path)): route.path for route in api.own_routes for method in route.methods or ()}
 
 
+OPEN = {
+    *((method, f"{base}{path}") for base in ("/health", "/api/v1/health")
+      for method, path in [("GET", ""), ("GET", "/live"), ("GET", "/ready"), ("GET", "/sandbox"),
+                           ("POST", "/sandbox/reset"), ("POST", "/sandbox/pull-images")]),
+    ("GET", "/ws"), ("GET", "/realtime"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{name}"),
+    ("GET", "/openapi.json"),
+}  # fmt: skip
+"""The routes that ask nobody who they are."""
+
+CLOSED = sorted(
+    {(method, route.path) for route in api.own_routes for method in route.methods or ()} - OPEN
+)  # fmt: skip
+
+
 def keys_of(text: str) -> frozenset[str]:
     """The members of `[]id,title?` or `task: id,title`, without those that may be absent.
 
@@ -285,7 +299,7 @@ class OwnPilotDescription(Description):
 
     async def id_for(self, route: DocumentedRoute) -> str:
         if segment(route.path) == "database":
-            return self.ids["backup"]
+            return self.ids.get("backup", "")
         noun, gone = segment(route.path), route.method == "DELETE" or route.path.endswith("/process")
         if "{log_id}" in route.path:
             return self.ids["logs"]
@@ -333,7 +347,7 @@ class OwnPilotDescription(Description):
         if path == "/chat" and route.method == "POST":
             return {"json": self._message()}
         if path == "/database/restore":
-            return {"json": {"filename": self.ids["backup"]}}
+            return {"json": {"filename": self.ids.get("backup", "")}}
         if path == "/local-providers":
             return {"json": self._new_provider()} if route.method == "POST" else {}
         if path == "/local-providers/{}/models" and route.method == "POST":

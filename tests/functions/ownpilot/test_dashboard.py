@@ -170,7 +170,7 @@ class TestBriefing:
     async def test_a_model_that_is_silent_is_given_up(self, asking: Chatting, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(briefing, "SECONDS", 0.5)
         await asking.post("/tasks", title=told([{"stall": True}]))
-        made = await briefing.briefing_of(briefing.Asked(asking.user, data_of(await figures_of(asking.user))))
+        made = await briefing.briefing_of(briefing.BriefingOrder(asking.user, data_of(await figures_of(asking.user))))
         assert made.body["modelUsed"] == briefing.BY_RULES and "has not answered" in (made.error or "")
 
     async def test_it_is_told_when_it_cannot_be_kept(self, asking: Chatting, monkeypatch: pytest.MonkeyPatch):
@@ -179,7 +179,7 @@ class TestBriefing:
 
         monkeypatch.setattr(cache, "keep", fail)
         await asking.post("/tasks", title=told([json.dumps(WRITTEN)]))
-        made = await briefing.briefing_of(briefing.Asked(asking.user, data_of(await figures_of(asking.user))))
+        made = await briefing.briefing_of(briefing.BriefingOrder(asking.user, data_of(await figures_of(asking.user))))
         assert made.error is None and made.body["summary"] == WRITTEN["summary"]
 
 

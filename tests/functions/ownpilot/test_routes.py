@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from functions.ownpilot import api
-from tests.functions.ownpilot.description import BUILT, DESCRIPTION, segment, shape
-from tests.functions.ownpilot.test_access import CLOSED, OPEN
+from tests.functions.ownpilot.description import BUILT, CLOSED, DESCRIPTION, OPEN, segment, shape
 
 SOCKET = ("GET", "/ws")
 
