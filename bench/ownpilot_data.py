@@ -29,7 +29,9 @@ async def figures(timed: Timed) -> list[Figure]:
 
 async def _dashboard(timed: Timed) -> list[Figure]:
     some = range(KEPT_OF_EACH)
-    await tasks.collection.of(OWNER).store([Task(user_id=OWNER, title=f"task {number}") for number in some])
+    await tasks.collection.of(OWNER).store(
+        [Task(user_id=OWNER, title=f"task {number}", rank="2 none") for number in some]
+    )
     await notes.collection.of(OWNER).store([Note(user_id=OWNER, title="n", content="c" * 300) for _ in some])
     for number in some:
         await memories.collection.of(OWNER).insert(

@@ -57,7 +57,9 @@ async def fill(me: OwnPilot, number: int) -> None:
     for first in range(0, 3 * part, 100):
         some = range(first, min(first + 100, 3 * part))
         await notes.collection.of(user).store([Note(user_id=user, title=f"note {n}", content=words) for n in some])
-    await tasks.collection.of(user).store([Task(user_id=user, title=f"task {n}") for n in range(2 * part)])
+    await tasks.collection.of(user).store(
+        [Task(user_id=user, title=f"task {n}", rank="2 none") for n in range(2 * part)]
+    )
     await expenses.collection.of(user).store(
         [Expense(user_id=user, amount=1 + n, category="food", description=words) for n in range(part)]  # type: ignore[arg-type]
     )

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -66,13 +66,8 @@ class BriefingOrder:
 
     @property
     def version(self) -> str:
-        """The version of what the briefing tells of. What calls of models cost is not a part, as this is one of them.
-
-        Neither is how often memories were read.
-        """
-        seen = {name: each for name, each in self.data.items() if name != "costs"}
-        said = [datetime.now(UTC).date(), self.provider, self.model, _stable(seen)]
-        return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        """The version of what the briefing tells of: it is another one when the model would be told something else."""
+        return hashlib.sha256(orjson.dumps([told(self.data), self.provider, self.model])).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -81,20 +76,6 @@ class Briefing:
 
     body: dict[str, Any]
     error: str | None = None
-
-
-def _stable(value: Any) -> Any:
-    """Return a value without what changes when it is only looked at."""
-    match value:
-        case dict():
-            members = cast("dict[str, Any]", value)
-            return {
-                name: _stable(each) for name, each in members.items() if name not in ("accessedCount", "accessedAt")
-            }
-        case list():
-            return [_stable(each) for each in cast("list[Any]", value)]
-        case _:
-            return value
 
 
 async def briefing_of(asked: BriefingOrder, *, refresh: bool = False) -> Briefing:

@@ -31,7 +31,7 @@ def told(data: Mapping[str, Mapping[str, Any]]) -> str:
         ("Streaks that end unless they are kept up today", [each["name"] for each in habits["streaksAtRisk"]]),
         ("Important memories", [each["content"] for each in data["memories"]["important"]]),
         ("Pinned notes", [each["title"] for each in data["notes"]["pinned"]]),
-        ("Triggers due today", [f"{each['nextFire']} {each['name']}" for each in data["triggers"]["scheduledToday"]]),
+        ("Triggers due today", [each["name"] for each in data["triggers"]["scheduledToday"]]),
     ]
     for title, texts in lists:
         if texts:

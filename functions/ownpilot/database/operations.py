@@ -128,6 +128,11 @@ def folder_of(owner: str) -> str:
     return f"{hashlib.sha256(owner.encode()).hexdigest()[:32]}/"
 
 
+def files_of(operation: DatabaseOperation) -> str:
+    """Return how the names of the files of a backup begin."""
+    return f"{folder_of(operation.user_id)}{operation.id}/"
+
+
 async def operations_of(owner: str, workflows: WorkflowClient) -> list[DatabaseOperation]:
     """Return the operations of a person, the newest first. One whose workflow has died is ended as a failure.
 
@@ -207,12 +212,17 @@ async def delete_backup(owner: str, name: str, workflows: WorkflowClient) -> Non
     if any(each.running and each.source == backup.id for each in found):
         raise Conflict("This backup is being restored", code="OPERATION_IN_PROGRESS")
     await change(owner, backup.id, lambda it: setattr(it, "is_deleted", True))
-    for part in backup.parts:
-        await blobs.delete(CONTAINER, part.blob)
+    await _delete_files(backup)
+
+
+async def _delete_files(operation: DatabaseOperation) -> None:
+    """Delete the files of a backup, those of attempts that were interrupted too."""
+    async for name, _ in blobs.names(CONTAINER, files_of(operation)):
+        await blobs.delete(CONTAINER, name)
 
 
 async def _forget(owner: str, operation: DatabaseOperation) -> None:
-    for part in operation.parts:
-        await blobs.delete(CONTAINER, part.blob)
+    if operation.operation == "backup":
+        await _delete_files(operation)
     with contextlib.suppress(tables.RecordNotFound):
         await operations.of(owner).delete(operation.id)

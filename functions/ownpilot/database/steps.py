@@ -19,7 +19,7 @@ from functions.ownpilot.database.operations import (
     DatabaseOperation,
     change,
     count,
-    folder_of,
+    files_of,
     operations,
 )
 from functions.ownpilot.database.restoring import restore_part
@@ -76,7 +76,7 @@ async def _back_up(operation: DatabaseOperation, until: float) -> bool:
         packed = await asyncio.to_thread(gzip.compress, b"\n".join([header.line, *lines]) + b"\n", 6)
         # Each attempt has a name of its own: the file that is named by the operation is the one that was counted.
         part = BackupPart(
-            blob=f"{folder_of(operation.user_id)}{operation.id}/{number:05d}-{secrets.token_hex(4)}",
+            blob=f"{files_of(operation)}{number:05d}-{secrets.token_hex(4)}",
             size=len(packed), records=len(lines), last=last if lines else None,
         )  # fmt: skip
         await blobs.put(CONTAINER, part.blob, packed, "application/gzip")

@@ -143,7 +143,9 @@ class TestBriefing:
         assert (await asking.data("DELETE", "/dashboard/briefing/cache")) == {"cleared": False}
         kept = await asking.get("/dashboard/briefing")
         assert kept["cached"] is False
-        await asking.post("/notes", title="new", content="c")
+        await asking.post("/notes", title="not a part of it", content="c")
+        assert (await asking.get("/dashboard/briefing"))["cached"] is True
+        await asking.post("/notes", title="pinned", content="c", isPinned=True)
         assert (await asking.get("/dashboard/briefing"))["cached"] is False
         assert (await asking.get("/dashboard/briefing"))["cached"] is True
         named = await asking.get("/dashboard/briefing", provider=asking.provider, model=MODEL)
