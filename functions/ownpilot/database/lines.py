@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -20,6 +20,9 @@ VERSION = 1
 
 _AHEAD = 4
 """Partitions that are read side by side."""
+
+_CHECKED = 100
+"""Lines that are checked in one go, some milliseconds."""
 
 
 class BadBackup(Exception):
@@ -91,7 +94,7 @@ async def stored_rows(
     after: Position | None,
     until: Position | None = None,
     also: Mapping[str, Collection[str]] | None = None,
-) -> AsyncIterator[StoredRow]:
+) -> AsyncGenerator[StoredRow]:
     """Yield the rows of a person in the collections `order`: those behind `after`, and up to `until`.
 
     `also` are further partitions of a collection, by its table. 1 query for each 1,000 records of a partition, and for
@@ -152,7 +155,11 @@ async def read_part(header: Header, part: BackupPart, order: Sequence[str], afte
         raise BadBackup("A file of the backup is damaged") from None
     if first != header.line:
         raise BadBackup("A file belongs to another backup, or was made by another version")
-    lines = [_line(header.user, each, order) for each in rest]
+    lines: list[Line] = []
+    for place, each in enumerate(rest):
+        if place % _CHECKED == 0:
+            await asyncio.sleep(0)  # other requests have their turn
+        lines.append(_line(header.user, each, order))
     for before, line in zip([after, *(line.position for line in lines)], lines, strict=False):
         if before is not None and line.position <= before:
             raise BadBackup("The lines of the backup are not in their order")

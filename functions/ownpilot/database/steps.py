@@ -5,6 +5,7 @@ import gzip
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 from functions.ownpilot.core import settings_store
 from functions.ownpilot.core.audit_log import Subject, end_chain, record_event
@@ -63,15 +64,16 @@ async def _back_up(operation: DatabaseOperation, until: float) -> bool:
         lines, last, is_last = list[bytes](), before, True
         size = 0
         figures = dict(operation.figures)
-        async for row in stored_rows(operation.user_id, operation.order, before):
-            if len(lines) >= MAX_LINES or size >= MAX_BYTES:
-                is_last = False
-                break
-            line = await row.line()
-            if line is not None:
-                lines.append(line)
-                count(figures, row.table, len(line))
-                size, last = size + len(line), row.position
+        async with aclosing(stored_rows(operation.user_id, operation.order, before)) as rows:
+            async for row in rows:
+                if len(lines) >= MAX_LINES or size >= MAX_BYTES:
+                    is_last = False
+                    break
+                line = await row.line()
+                if line is not None:
+                    lines.append(line)
+                    count(figures, row.table, len(line))
+                    size, last = size + len(line), row.position
         header = Header(operation.user_id, operation.id, number)
         packed = await asyncio.to_thread(gzip.compress, b"\n".join([header.line, *lines]) + b"\n", 6)
         # Each attempt has a name of its own: the file that is named by the operation is the one that was counted.
@@ -165,13 +167,14 @@ async def _maintain(operation: DatabaseOperation, until: float) -> bool:
 async def _measure(operation: DatabaseOperation, until: float) -> bool:
     """Count the records of each collection and their bytes."""
     is_done = True
-    async for row in stored_rows(operation.user_id, operation.order, operation.position):
-        line = await row.line()
-        count(operation.figures, row.table, len(line or b""))
-        operation.position = row.position
-        if time.monotonic() > until:
-            is_done = False
-            break
+    async with aclosing(stored_rows(operation.user_id, operation.order, operation.position)) as rows:
+        async for row in rows:
+            line = await row.line()
+            count(operation.figures, row.table, len(line or b""))
+            operation.position = row.position
+            if time.monotonic() > until:
+                is_done = False
+                break
     figures, position = operation.figures, operation.position
 
     def note(it: DatabaseOperation) -> None:
