@@ -141,7 +141,8 @@ async def operations_of(owner: str, workflows: WorkflowClient) -> list[DatabaseO
     found = [each async for each in operations.of(owner).all()]
     for place, each in enumerate(found):
         if each.running is not None and await _has_died(each, workflows):
-            found[place] = await end(owner, each.id, INTERRUPTED)
+            with contextlib.suppress(tables.RecordNotFound):  # it has ended since it was read, and is forgotten
+                found[place] = await end(owner, each.id, INTERRUPTED)
     return found
 
 

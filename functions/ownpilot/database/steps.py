@@ -29,7 +29,7 @@ from shared import blobs, tables
 SECONDS = 20.0
 """After this time a step ends, and the next one goes on."""
 
-MAX_LINES = 2000
+MAX_LINES = 1000
 MAX_BYTES = 2_000_000
 """Of the lines of one file; a single line may be longer."""
 
