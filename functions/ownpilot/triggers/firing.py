@@ -139,6 +139,6 @@ def _short(value: Any) -> Any:
             text = redact(value[: 2 * MAX_TEXT])
             return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
         case dict():
-            return {name: _short(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            return {name: _short(each) for name, each in value.items()}
         case _:
             return value
