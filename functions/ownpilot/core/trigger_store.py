@@ -187,11 +187,8 @@ async def overview_of(owner: str) -> TriggerOverview:
 
     found, recent = await asyncio.gather(read(), firings.of(owner).page(limit=RECENT, total=False))
     _, midnight = days()
-    today = [each for each in found if each.type is TriggerType.SCHEDULE and each.next_fire]
-    today = sorted(
-        (each for each in today if each.next_fire and each.next_fire < midnight),
-        key=lambda each: each.next_fire or midnight,
-    )
+    scheduled = [(each.next_fire, each) for each in found if each.type is TriggerType.SCHEDULE and each.next_fire]
+    today = [each for at, each in sorted(scheduled, key=lambda pair: pair[0]) if at < midnight]
     return TriggerOverview(len(found), sum(each.enabled for each in found), today, recent.items)
 
 

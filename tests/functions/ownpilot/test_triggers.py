@@ -470,13 +470,25 @@ class TestTools:
         assert line["status"] == "success" and "Say more" in line["result"]["message"]
 
 
-async def test_the_history_goes_with_its_trigger(me: OwnPilot, app: None):
+@pytest.mark.usefixtures("app")
+async def test_an_overview_has_what_is_due_today_and_the_newest_lines(me: OwnPilot):
+    late, soon, _ = [await make(me, config={"cron": each}) for each in ("59 23 * * *", "* * * * *", "0 0 29 2 *")]
+    await me.data("POST", f"/triggers/{late['id']}/fire")
+    found = await overview_of(me.user)
+    assert (found.total, found.enabled) == (3 + len(SEEDS), 3)
+    assert [each.id for each in found.today][-1] in (late["id"], soon["id"])  # in the last minute of a day: neither
+    assert [each.trigger_id for each in found.recent][-1] == late["id"]
+
+
+@pytest.mark.usefixtures("app")
+async def test_the_history_goes_with_its_trigger(me: OwnPilot):
     trigger = await make(me, "webhook", {})
     await me.data("POST", f"/triggers/{trigger['id']}/fire")
+    own = firings.of(me.user)
+    assert await own.count({"trigger_id": trigger["id"]}) == 1
     await me.data("DELETE", f"/triggers/{trigger['id']}")
 
     async def left() -> int:
-        assert trigger["id"] not in [each.id for each in (await overview_of(me.user)).today]
-        return await firings.of(me.user).count({"trigger_id": trigger["id"]})
+        return await own.count({"trigger_id": trigger["id"]})
 
     await eventually(left, until=lambda count: not count)
