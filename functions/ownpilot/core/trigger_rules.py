@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from functions.ownpilot.core.cron import InvalidCron, UnknownZone, next_due, zone_of
 from shared.http.errors import BadRequest, InvalidRequest
@@ -47,13 +47,13 @@ def check_config(type_: str, config: dict[str, Any]) -> dict[str, Any]:
 
 def check_action(action: dict[str, Any]) -> dict[str, Any]:
     """Return an action as it is kept, with a `payload`: it may have been given beside the type. `InvalidRequest`."""
-    kind, payload = action.get("type"), action.get("payload")
+    kind, given = action.get("type"), action.get("payload") or {}
     if kind not in ACTIONS:
         raise InvalidRequest(f"action.type: must be one of {', '.join(ACTIONS)}")
-    if not isinstance(payload, dict | None):
+    if not isinstance(given, dict):
         raise InvalidRequest("action.payload: must be an object")
     beside = {name: action[name] for name in ("message", "prompt", "tool") if name in action}
-    payload: dict[str, Any] = {**beside, **(payload or {})}
+    payload = {**beside, **cast("dict[str, Any]", given)}
     if kind == "chat":
         name = "prompt" if payload.get("prompt") is not None else "message"
         _text(payload, name, "action.payload.", _MAX_TEXT)

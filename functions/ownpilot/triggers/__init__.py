@@ -27,7 +27,7 @@ from functions.ownpilot.triggers.seeds import SeededOwner
 from functions.ownpilot.triggers.senders import Sender, check_sender
 from shared import tables
 from shared.deferred import defer
-from shared.http.bodies import Done
+from shared.http.bodies import Done, example
 from shared.http.conditions import IfMatch, show_version
 from shared.http.paging import Paging, paging
 from shared.http.resource import resource
@@ -78,6 +78,8 @@ class TriggerHistory(Shown):
 
 class TriggerSwitch(Given):
     """Whether a trigger is to be switched on; without it, it becomes what it is not."""
+
+    model_config = example(enabled=True)
 
     enabled: bool | None = None
 

@@ -76,7 +76,7 @@ def check_sender(request: Request, trigger: Trigger) -> None:
 
 def _is_in(address: str, source: str) -> bool:
     try:
-        found = ip_address(address)
+        found = ip_address(address.strip("[]"))
     except ValueError:
         return False
     mapped = getattr(found, "ipv4_mapped", None)
