@@ -36,6 +36,7 @@ plans = resource(
 )  # fmt: skip
 routes = plans.routes
 PlanShown = plans.shapes.shown
+StatusFilter = parameter_of(Plan, "status")
 
 
 class Plans(Shown):
@@ -130,7 +131,7 @@ async def details_of(owner: str, plan_id: str) -> tuple[Plan, PlanDetails]:
 async def list_plans(
     owner: Owner,
     paging: Annotated[Paging, paging(20)],
-    status: parameter_of(Plan, "status") = None,
+    status: StatusFilter = None,
     goal_id: Annotated[str | None, Query(alias="goalId")] = None,
     trigger_id: Annotated[str | None, Query(alias="triggerId")] = None,
 ) -> Plans:

@@ -80,4 +80,5 @@ async def list_plan_history(plan_id: str, owner: Owner, paging: Annotated[Paging
     await plans.of(owner.id).get(plan_id)
     page = await events.of(plan_id).page(limit=paging.limit, offset=paging.offset, cursor=paging.cursor)
     paging.link(page)
-    return History(plan_id=plan_id, history=page.items, count=len(page.items), total=page.total)
+    shown = [EventShown.model_validate(event) for event in page.items]
+    return History(plan_id=plan_id, history=shown, count=len(shown), total=page.total)

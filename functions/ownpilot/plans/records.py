@@ -10,6 +10,7 @@ from functions.ownpilot.core.entry import Entry, Moment
 from shared.http.bodies import example
 from shared.http.shapes import Answers, Shapes
 from shared.tables import Collection, Record
+from shared.tables.plain import PlainCollection
 
 MAX_SECONDS = 540
 """How long a step may take at most: the platform ends what takes ten minutes."""
@@ -221,13 +222,13 @@ class PlanRun(Record):
 
 
 plans = Collection("OwnpilotPlans", Plan, plain=True)
-steps = Collection(
+steps = PlainCollection(
     "OwnpilotPlanSteps", PlanStep, plain=True,
     view=[name for name in PlanStep.model_fields if name not in ("id", "result", "config", "metadata", "description")],
 )  # fmt: skip
 """The partition of a step is its plan; so is that of an event."""
 
-events = Collection("OwnpilotPlanEvents", PlanEvent, plain=True, view=[*PlanEvent.model_fields])
+events = PlainCollection("OwnpilotPlanEvents", PlanEvent, plain=True, view=[*PlanEvent.model_fields])
 runs = Collection("OwnpilotPlanRuns", PlanRun, plain=True)
 
 _SET_BY_RUNS = (

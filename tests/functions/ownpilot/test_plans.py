@@ -14,8 +14,8 @@ from functions.ownpilot import plans as room
 from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.plans import attempts, moves, runs, workflow
 from functions.ownpilot.plans.history import KEPT, forget_old_events, note
-from functions.ownpilot.plans.records import PlanStatus, plans, steps
-from functions.ownpilot.plans.steps import MAX_STEPS
+from functions.ownpilot.plans.records import PlanEvent, PlanStatus, plans, steps
+from functions.ownpilot.plans.steps import MAX_STEPS, add_step
 from functions.ownpilot.tools.use import use_tool
 from infra.local.environment import Environment
 from shared.workflows import WorkflowClient
@@ -242,7 +242,7 @@ class TestSteps:
         made, [one] = await plan(me, {})
         stored = await steps.of(made).get(one)
         more = [stored.model_copy(update={"id": type(stored).new_id()}) for _ in range(MAX_STEPS - 1)]
-        await steps.of(made).store(more)  # type: ignore[attr-defined]
+        await steps.of(made).store(more)
         body = {"type": "tool_call", "name": "n", "orderNum": 1}
         refused(await me.send("POST", f"/plans/{made}/steps", json=body), 400, "LIMIT_REACHED")
 
@@ -301,7 +301,7 @@ class TestRuns:
         assert Counter(await history(me, made))["step_started"] == 4, "the first step was not carried out again"
 
     async def test_a_failed_step_is_repeated_after_a_pause(self, me: OwnPilot):
-        made, [one] = await plan(me, {"config": {"toolName": "no_such_tool"}, "maxRetries": 2})
+        made, _ = await plan(me, {"config": {"toolName": "no_such_tool"}, "maxRetries": 2})
         began = datetime.now(UTC)
         assert "no_such_tool" in (await failed(me, made))["error"]
         assert datetime.now(UTC) - began >= timedelta(seconds=3)
@@ -498,7 +498,7 @@ class TestEnds:
         assert (await me.get(f"/plans/{made}"))["status"] == "cancelled"
 
     async def test_a_plan_is_taken_back_to_where_it_began(self, me: OwnPilot):
-        made, [one, _] = await plan(me, {}, asks())
+        made, _ = await plan(me, {}, asks())
         refused(await me.send("POST", f"/plans/{made}/rollback"), 400, "NO_CHECKPOINT")
         await execute(me, made)
         assert await me.post(f"/plans/{made}/checkpoint", data={"note": 1}) == {"message": "Checkpoint saved"}
@@ -657,8 +657,8 @@ class TestCrashes:
         made, _ = await plan(me)
         stored = await plans.of(me.user).get(made)
         now = datetime.now(UTC)
-        first = [room.history.PlanEvent(plan_id=made, event_type="checkpoint", details={"n": n}) for n in range(KEPT)]
-        await runs.events.of(made).store(first)  # type: ignore[attr-defined]
+        first = [PlanEvent(plan_id=made, event_type="checkpoint", details={"n": n}) for n in range(KEPT)]
+        await runs.events.of(made).store(first)
         await asyncio.gather(*(note(stored, "rollback", now + timedelta(seconds=n)) for n in range(3)))
         await forget_old_events(made)
         page = await me.get(f"/plans/{made}/history", limit=3)
@@ -670,7 +670,7 @@ class TestCosts:
     async def test_what_a_step_costs(self, counting: Counting):
         made = await room.plans.create("costs", {"name": "p", "goal": "g"})
         for number in range(2):
-            await room.steps.add_step("costs", made.id, {
+            await add_step("costs", made.id, {
                 "type": "condition", "name": "c", "order_num": number, "config": {"condition": "true"},
             })  # fmt: skip
         order = runs.order_of(await runs.begin("costs", made.id))
