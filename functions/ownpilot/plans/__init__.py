@@ -216,8 +216,8 @@ async def _answer(begun: Plan, response: Response) -> RunAnswer:
     plan = await runs.wait_for_end(begun, PATIENCE)
     result = RunResult.model_validate(await runs.result_of(plan))
     if plan.status in (PlanStatus.FAILED, PlanStatus.CANCELLED):
-        message = plan.error or "The plan was aborted"
-        raise ExecutionFailed(message, result.model_dump(mode="json", by_alias=True))
+        answer = RunAnswer(result=result, message=plan.error or "Plan aborted")
+        raise ExecutionFailed(answer.message, answer.model_dump(mode="json", by_alias=True))
     if plan.status is PlanStatus.RUNNING:
         response.status_code = 202
     return RunAnswer(result=result, message=_MESSAGES[plan.status])

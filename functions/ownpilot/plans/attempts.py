@@ -9,7 +9,7 @@ from typing import Any
 from functions.ownpilot.core.tool_context import ToolError
 from functions.ownpilot.plans.history import note
 from functions.ownpilot.plans.moves import MAX_ERROR, Move, Moved, change_run, next_move
-from functions.ownpilot.plans.order import ABORT, SKIP, progress_of
+from functions.ownpilot.plans.order import ABORT, SKIP
 from functions.ownpilot.plans.parts import part_result, start_part
 from functions.ownpilot.plans.performing import Performed, StepFailed, needed, perform
 from functions.ownpilot.plans.records import Plan, PlanStatus, PlanStep, PlanStepStatus, StepType, plans, steps
@@ -64,8 +64,7 @@ async def part_ended(order: Move) -> Move:
 
 
 async def _read(order: Move) -> tuple[Plan, PlanStep]:
-    plan = await plans.of(order["owner"]).get(order["plan"])
-    return plan, await steps.of(plan.id).get(order["step"])
+    return await asyncio.gather(plans.of(order["owner"]).get(order["plan"]), steps.of(order["plan"]).get(order["step"]))
 
 
 async def _carry_out(plan: Plan, step: PlanStep) -> Move:
@@ -154,8 +153,6 @@ async def _ended(plan: Plan, step: PlanStep, done: Performed) -> Move:
     """Complete a step."""
     step = await _settle(plan, step, lambda it: it.complete(done.result, done.jump or it.on_success))
     await _note_end(plan, step)
-    found = await steps_of(plan.id)
-    await change_run(plan, lambda it: setattr(it, "progress", progress_of(found)))
     return await next_move(order_of(plan))
 
 
@@ -202,7 +199,7 @@ async def _settle(plan: Plan, step: PlanStep, change: Callable[[PlanStep], objec
             raise Moved
         change(it)
 
-    return await steps.of(plan.id).update(step.id, checked)
+    return await steps.of(plan.id).update(step, checked)
 
 
 async def _note_end(plan: Plan, step: PlanStep) -> None:

@@ -41,7 +41,7 @@ class Moved(Exception):
 async def next_move(order: Move) -> Move:
     """Decide what comes next in the run `{"owner", "plan", "run"}`; `woken` is the event that has just arrived.
 
-    1 point read and 1 query, and what is written down.
+    1 point read and 1 query, and a write of what has changed.
     """
     while True:
         try:
@@ -72,18 +72,23 @@ async def change_run(plan: Plan, change: Callable[[Plan], object], *among: PlanS
             raise Moved
         change(it)
 
-    return await plans.of(plan.user_id).update(plan.id, checked)
+    return await plans.of(plan.user_id).update(plan, checked)
 
 
 async def _decide(plan: Plan, woken: str | None) -> Move:
     """Return the next move of a plan that is under way. `Moved` when its status has changed meanwhile."""
-    if woken and plan.awaits == woken:
-        plan = await change_run(plan, lambda it: setattr(it, "awaits", None))
-    if plan.status is PlanStatus.PAUSED:
-        return await _wait(plan)
     found = await steps_of(plan.id)
     if plan.prepared != plan.run:
-        found = await _prepare(plan, found)
+        plan, found = await _prepare(plan, found)
+
+    def note_progress(it: Plan) -> None:
+        it.progress = progress_of(found)
+        if woken and it.awaits == woken:
+            it.awaits = None
+
+    plan = await change_run(plan, note_progress)
+    if plan.status is PlanStatus.PAUSED:
+        return await _wait(plan)
     if plan.timeout_ms and plan.since and datetime.now(UTC) - plan.since > timedelta(milliseconds=plan.timeout_ms):
         return await _end(plan, PlanStatus.FAILED, f"The plan did not end within {plan.timeout_ms} ms")
     decision = decide(found)
@@ -101,7 +106,7 @@ async def _decide(plan: Plan, woken: str | None) -> Move:
     return await _end(plan, PlanStatus.COMPLETED)
 
 
-async def _prepare(plan: Plan, found: list[PlanStep]) -> list[PlanStep]:
+async def _prepare(plan: Plan, found: list[PlanStep]) -> tuple[Plan, list[PlanStep]]:
     """Bring the steps into their first state: all of them when the plan was completed, else those that are not done."""
     done = (PlanStepStatus.COMPLETED, PlanStepStatus.SKIPPED)
     wanted = found if plan.anew else [step for step in found if step.status not in done]
@@ -109,11 +114,9 @@ async def _prepare(plan: Plan, found: list[PlanStep]) -> list[PlanStep]:
     found = await steps_of(plan.id)
 
     def change(plan: Plan) -> None:
-        plan.prepared, plan.total_steps, plan.progress = plan.run, len(found), progress_of(found)
-        plan.current_step = 0
+        plan.prepared, plan.total_steps, plan.current_step = plan.run, len(found), 0
 
-    await change_run(plan, change)
-    return found
+    return await change_run(plan, change), found
 
 
 async def _mark(plan: Plan, step: PlanStep, status: PlanStepStatus) -> None:
