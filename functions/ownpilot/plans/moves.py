@@ -15,14 +15,16 @@ from functions.ownpilot.plans.records import (
     UNDER_WAY,
     EventType,
     Plan,
+    PlanRun,
     PlanStatus,
     PlanStep,
     PlanStepStatus,
+    instance_of,
     plans,
     runs,
     steps,
 )
-from functions.ownpilot.plans.runs import clear, reset, row_id, steps_of
+from functions.ownpilot.plans.runs import clear, reset, steps_of
 from shared import tables
 
 Move = dict[str, Any]
@@ -47,7 +49,7 @@ async def next_move(order: Move) -> Move:
         try:
             plan = await plans.of(order["owner"]).get(order["plan"])
         except tables.RecordNotFound:
-            await clear(order["plan"])
+            await asyncio.gather(clear(order["plan"]), _forget(order["plan"], order["run"]))
             return END
         if plan.run != order["run"] or not plan.under_way:
             await close(plan, order["run"])
@@ -60,8 +62,12 @@ async def close(plan: Plan, run: int) -> None:
     """Write down how a run has ended, if it is the newest one, and forget that it is under way."""
     if plan.run == run and plan.completed_at:
         await note(plan, cast("EventType", plan.status.value), plan.completed_at, of=plan.instance, error=plan.error)
+    await _forget(plan.id, run)
+
+
+async def _forget(plan_id: str, run: int) -> None:
     with contextlib.suppress(tables.RecordNotFound):
-        await runs.delete(row_id(plan, run))
+        await runs.delete(PlanRun.id_of(instance_of(plan_id, run)))
 
 
 async def change_run(plan: Plan, change: Callable[[Plan], object], *among: PlanStatus) -> Plan:

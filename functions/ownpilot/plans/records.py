@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from functions.ownpilot.core.entry import Entry, Moment
+from functions.ownpilot.core.first_use import ORIGIN
 from shared.http.bodies import example
 from shared.http.shapes import Answers, Shapes
 from shared.tables import Collection, Record
@@ -60,6 +61,11 @@ EventType = Literal[
     "cancelled", "checkpoint", "rollback",
 ]  # fmt: skip
 Milliseconds = Annotated[int, Field(ge=1, le=10**12)]
+
+
+def instance_of(plan_id: str, run: int) -> str:
+    """Return the id of the workflow of a run of a plan."""
+    return f"{plan_id}-{run}"
 
 
 class Plan(Entry, prefix="plan_"):
@@ -118,11 +124,7 @@ class Plan(Entry, prefix="plan_"):
     @property
     def instance(self) -> str:
         """The id of the workflow of the newest run."""
-        return self.instance_of(self.run)
-
-    def instance_of(self, run: int) -> str:
-        """Return the id of the workflow of a run."""
-        return f"{self.id}-{run}"
+        return instance_of(self.id, self.run)
 
     def end(self, status: PlanStatus, error: str | None = None) -> None:
         """Set the status in which the newest run ends, and why."""
@@ -219,6 +221,11 @@ class PlanRun(Record):
     plan_id: str
     instance: str
     is_part: bool = False
+
+    @classmethod
+    def id_of(cls, instance: str) -> str:
+        """Return the id of the row of a run."""
+        return cls.derived_id(ORIGIN, instance)
 
 
 plans = Collection("OwnpilotPlans", Plan, plain=True)
