@@ -4,6 +4,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Literal
 
+from functions.ownpilot.plans.records import PlanStep, StepType
+
 Ending = Literal["completed", "failed"]
 
 
@@ -40,6 +42,22 @@ def by_chance(chance: random.Random, most: int) -> list[Scripted]:
             )
         )
     return steps
+
+
+def records_of(scripted: list[Scripted], plan: str = "plan") -> list[PlanStep]:
+    """The steps as they are stored: those that fail divide by zero."""
+    made = [
+        PlanStep(
+            plan_id=plan, type=StepType.TOOL_CALL, name=str(place), order_num=step.number, max_retries=0,
+            config={"toolName": "calculate", "toolArgs": {"expression": "1/0" if step.fails else "1+1"}},
+        )
+        for place, step in enumerate(scripted)
+    ]  # fmt: skip
+    for step, each in zip(scripted, made, strict=True):
+        each.dependencies = [made[need].id for need in step.needs]
+        each.on_success = None if step.goes_to is None else made[step.goes_to].id
+        each.on_failure = made[step.on_failure].id if isinstance(step.on_failure, int) else step.on_failure
+    return made
 
 
 def interpret(steps: list[Scripted]) -> tuple[Ending, list[str], list[int]]:

@@ -11,21 +11,8 @@ from hypothesis import strategies as st
 from functions.ownpilot.core.tool_context import ToolError
 from functions.ownpilot.plans.conditions import MAX_CONDITION, holds, value_of
 from functions.ownpilot.plans.order import decide, in_order, progress_of, why_not
-from functions.ownpilot.plans.records import PlanStep, PlanStepStatus, StepType
-from tests.support.plans import Scripted, by_chance, interpret
-
-
-def steps_of(scripted: list[Scripted]) -> list[PlanStep]:
-    """The records of scripted steps; ids of one moment would have no order among equal numbers."""
-    made = [
-        PlanStep(plan_id="plan", type=StepType.TOOL_CALL, name=str(place), order_num=step.number)
-        for place, step in enumerate(scripted)
-    ]
-    for step, each in zip(scripted, made, strict=True):
-        each.dependencies = [made[need].id for need in step.needs]
-        each.on_success = None if step.goes_to is None else made[step.goes_to].id
-        each.on_failure = made[step.on_failure].id if isinstance(step.on_failure, int) else step.on_failure
-    return made
+from functions.ownpilot.plans.records import PlanStep, PlanStepStatus
+from tests.support.plans import Scripted, by_chance, interpret, records_of
 
 
 def carried_out(scripted: list[Scripted], steps: list[PlanStep], chance: random.Random) -> tuple[str, list[int]]:
@@ -67,7 +54,7 @@ def carried_out(scripted: list[Scripted], steps: list[PlanStep], chance: random.
 def test_a_plan_ends_as_a_plain_interpreter_says(seed: int):
     chance = random.Random(seed)
     scripted = by_chance(chance, 12)
-    steps = steps_of(scripted)
+    steps = records_of(scripted)
     ending, done = carried_out(scripted, steps, chance)
     assert (ending, [step.status.value for step in steps], done) == interpret(scripted)
     completed = sum(step.status is PlanStepStatus.COMPLETED for step in steps)
@@ -92,7 +79,7 @@ def test_a_circle_or_an_unknown_step_is_found_and_nothing_else(needs: list[list[
 
 
 def test_a_dependency_on_a_step_that_is_gone_does_not_count():
-    [step] = steps_of([Scripted(1)])
+    [step] = records_of([Scripted(1)])
     step.dependencies = ["step_gone"]
     assert decide([step]).step is step
     assert decide([]) == decide([]) and decide([]).step is None and progress_of([]) == 0
