@@ -56,11 +56,15 @@ async def part_ended(order: Move) -> Move:
         plan, step = await _read(order)
         same = plan.run == order["run"] and step.retry_count == order["attempt"]
         if same and plan.under_way and step.status is PlanStepStatus.RUNNING:
-            try:
-                return await _ended(plan, step, Performed(await part_result(plan, step)))
-            except StepFailed as failure:
-                return await _failed(plan, step, str(failure))
+            return await _end_part(plan, step)
     return await step_move(order)
+
+
+async def _end_part(plan: Plan, step: PlanStep) -> Move:
+    try:
+        return await _ended(plan, step, Performed(await part_result(plan, step)))
+    except StepFailed as failure:
+        return await _failed(plan, step, str(failure))
 
 
 async def _read(order: Move) -> tuple[Plan, PlanStep]:
@@ -74,7 +78,7 @@ async def _carry_out(plan: Plan, step: PlanStep) -> Move:
         if step.type is StepType.USER_INPUT:
             return await _ask_user(plan, step)
         if step.type is StepType.SUB_PLAN:
-            return await start_part(plan, step)
+            return await start_part(plan, step) or await _end_part(plan, await steps.of(plan.id).get(step.id))
         done = await _watched(plan, perform(plan, step), step.timeout_ms / 1000)
     except StepFailed as failure:
         return await _failed(plan, step, str(failure))
@@ -151,7 +155,10 @@ async def _ask_user(plan: Plan, step: PlanStep) -> Move:
 
 async def _ended(plan: Plan, step: PlanStep, done: Performed) -> Move:
     """Complete a step."""
-    step = await _settle(plan, step, lambda it: it.complete(done.result, done.jump or it.on_success))
+    try:
+        step = await _settle(plan, step, lambda it: it.complete(done.result, done.jump or it.on_success))
+    except tables.Unstorable:
+        return await _failed(plan, step, "Its result holds characters that cannot be stored")
     await _note_end(plan, step)
     return await next_move(order_of(plan))
 
@@ -160,7 +167,7 @@ async def _failed(plan: Plan, step: PlanStep, why: str) -> Move:
     """Note that an attempt has failed; have it repeated after a pause, or end the step."""
 
     def fail(it: PlanStep) -> None:
-        it.error, it.child = why[:MAX_ERROR], None
+        it.error, it.child = why[:MAX_ERROR].encode("utf-8", "replace").decode(), None
         it.stop()
         if it.retry_count < it.max_retries:
             it.retry_count += 1

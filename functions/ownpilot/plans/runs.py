@@ -10,7 +10,7 @@ from typing import Any
 
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.first_use import ORIGIN
-from functions.ownpilot.plans.history import note
+from functions.ownpilot.plans.history import forget_old_events, note
 from functions.ownpilot.plans.order import in_order, progress_of
 from functions.ownpilot.plans.records import (
     Plan,
@@ -200,6 +200,7 @@ async def checkpoint(owner: str, plan_id: str, data: Any) -> Plan:
 
     plan = await plans.of(owner).update(plan_id, change)
     await note(plan, "checkpoint", plan.latest or plan.updated_at)
+    await forget_old_events(plan_id)
     return plan
 
 

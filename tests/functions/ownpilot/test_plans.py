@@ -12,7 +12,7 @@ from fastapi import Response
 
 from functions.ownpilot import plans as room
 from functions.ownpilot.core.tool_context import ToolContext
-from functions.ownpilot.plans import attempts, moves, runs, workflow
+from functions.ownpilot.plans import attempts, moves, performing, runs, workflow
 from functions.ownpilot.plans.history import KEPT, forget_old_events, note
 from functions.ownpilot.plans.records import PlanEvent, PlanStatus, StepType, plans, steps
 from functions.ownpilot.plans.steps import MAX_STEPS, add_step
@@ -675,6 +675,27 @@ class TestCrashes:
         monkeypatch.setattr(workflow, "SOON", timedelta(seconds=-5))
         await self._followed(begun.instance)
         assert (await me.get(f"/plans/{made}"))["status"] == "cancelled"
+
+    async def test_a_part_whose_waiter_is_gone_is_looked_at_until_it_ends(self, me: OwnPilot):
+        inner, _ = await plan(me, {})
+        outer, [part] = await plan(me, {"type": "sub_plan", "config": {"subPlanId": inner}})
+        order = {**runs.order_of(await runs.begin(me.user, outer)), "step": part, "attempt": 0}
+        await moves.next_move(order)
+        begun = await attempts.step_move(order)
+        assert begun["do"] == "part" and await attempts.step_move(order) == begun, "its workflow may not be started yet"
+        child = await moves.next_move(begun["input"])
+        assert (await attempts.step_move(order))["seconds"] == 5
+        assert await attempts.step_move({**begun["input"], **child}) == moves.END
+        assert await attempts.step_move(order) == moves.END
+        assert await statuses(me, outer) == ["completed"]
+
+    async def test_a_result_that_cannot_be_stored_fails_the_step(self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch):
+        async def perform(*given: Any) -> performing.Performed:
+            return performing.Performed({"result": "\ud800"})
+
+        monkeypatch.setattr(attempts, "perform", perform)
+        made, _ = await plan(me, {})
+        assert "stored" in (await carry_out(me, made))["error"]
 
     async def test_a_history_is_cut_when_it_is_long(self, me: OwnPilot):
         made, _ = await plan(me)
