@@ -11,14 +11,14 @@ from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.plans import runs
 from functions.ownpilot.plans.examples import have_examples
 from functions.ownpilot.plans.history import EventShown, recent_events
-from functions.ownpilot.plans.records import Plan, PlanStatus
+from functions.ownpilot.plans.records import NamedStatus, Plan, PlanStatus
 from functions.ownpilot.plans.records import plans as collection
 from functions.ownpilot.plans.steps import PlanStepShown
 from shared.http.bodies import Done, example
 from shared.http.conditions import show_version
 from shared.http.paging import Paging, given, paging
 from shared.http.resource import resource
-from shared.http.shapes import Answers, parameter_of
+from shared.http.shapes import EMPTY_IS_ABSENT, Answers
 from shared.workflows import Workflows
 
 PATIENCE = 20.0
@@ -36,7 +36,6 @@ plans = resource(
 )  # fmt: skip
 routes = plans.routes
 PlanShown = plans.shapes.shown
-StatusFilter = parameter_of(Plan, "status")
 
 
 class Plans(Shown):
@@ -131,7 +130,7 @@ async def details_of(owner: str, plan_id: str) -> tuple[Plan, PlanDetails]:
 async def list_plans(
     owner: Owner,
     paging: Annotated[Paging, paging(20)],
-    status: StatusFilter = None,
+    status: Annotated[list[NamedStatus] | None, EMPTY_IS_ABSENT, Query()] = None,
     goal_id: Annotated[str | None, Query(alias="goalId")] = None,
     trigger_id: Annotated[str | None, Query(alias="triggerId")] = None,
 ) -> Plans:

@@ -30,6 +30,8 @@ class PlanStatus(StrEnum):
 
 UNDER_WAY = (PlanStatus.RUNNING, PlanStatus.PAUSED)
 _ALSO_CALLED = {"draft": "pending", "active": "running"}
+NamedStatus = Annotated[PlanStatus, BeforeValidator(lambda it: _ALSO_CALLED.get(it, it))]
+"""A status by one of its names."""
 
 
 class PlanStepStatus(StrEnum):
@@ -79,7 +81,7 @@ class Plan(Entry, prefix="plan_"):
     name: str
     description: str | None = None
     goal: str
-    status: Annotated[PlanStatus, BeforeValidator(lambda it: _ALSO_CALLED.get(it, it))] = PlanStatus.PENDING
+    status: NamedStatus = PlanStatus.PENDING
     current_step: int = 0
     total_steps: int = 0
     progress: int = 0
