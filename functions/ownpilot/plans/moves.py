@@ -113,7 +113,11 @@ async def _decide(plan: Plan, woken: str | None) -> Move:
 
 
 async def _prepare(plan: Plan, found: list[PlanStep]) -> tuple[Plan, list[PlanStep]]:
-    """Bring the steps into their first state: all of them when the plan was completed, else those that are not done."""
+    """Bring the steps into their first state: all of them when the plan was completed, else those that are not done.
+
+    That the run was started is written down again: the host of the request may have died before it did so.
+    """
+    await note(plan, "started", plan.started_at or plan.updated_at, of=plan.instance)
     done = (PlanStepStatus.COMPLETED, PlanStepStatus.SKIPPED)
     wanted = found if plan.anew else [step for step in found if step.status not in done]
     await asyncio.gather(reset(plan.id, wanted), forget_old_events(plan.id))

@@ -78,7 +78,7 @@ async def begin(owner: str, plan_id: str, within: Sequence[str] = ()) -> Plan:
         plan.retry_count = 0
 
     plan = await plans.of(owner).update(known, start)
-    await note(plan, "started", plan.started_at or plan.created_at, of=plan.instance)
+    await note(plan, "started", plan.started_at or plan.updated_at, of=plan.instance)
     return plan
 
 
