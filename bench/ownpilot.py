@@ -14,7 +14,7 @@ import orjson
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
-from bench import ownpilot_chat, ownpilot_data, ownpilot_triggers
+from bench import ownpilot_chat, ownpilot_data, ownpilot_plans, ownpilot_triggers
 from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
@@ -95,7 +95,7 @@ async def run() -> list[Figure]:
         figures += [*await _wire_format(), *await _tools()]
         for size in CALLS:
             figures += await _usage(size)
-    return [*figures, *_start()]
+    return [*figures, *await ownpilot_plans.figures(), *_start()]
 
 
 async def _fresh() -> Timed:

@@ -3,47 +3,48 @@
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import Depends, Response
+from fastapi import Query, Response
 
 from functions.ownpilot.core.entry import Given, Shown
 from functions.ownpilot.core.envelope import ExecutionFailed
-from functions.ownpilot.core.owner import Owner, Person, routes_for
+from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.plans import runs
 from functions.ownpilot.plans.examples import have_examples
 from functions.ownpilot.plans.history import EventShown, recent_events
-from functions.ownpilot.plans.records import Plan, PlanStatus
+from functions.ownpilot.plans.records import NamedStatus, Plan, PlanStatus
 from functions.ownpilot.plans.records import plans as collection
 from functions.ownpilot.plans.steps import PlanStepShown
 from shared.http.bodies import Done, example
 from shared.http.conditions import show_version
+from shared.http.paging import Paging, given, paging
 from shared.http.resource import resource
-from shared.http.shapes import Answers
+from shared.http.shapes import EMPTY_IS_ABSENT, Answers
 from shared.workflows import Workflows
 
 PATIENCE = 20.0
 """Seconds for which a request waits for the end of a plan."""
 
 
-async def _with_examples(owner: Owner) -> Person:
-    await have_examples(owner.id)
-    return owner
-
-
-WithExamples = Annotated[Person, Depends(_with_examples)]
-"""As `Owner`, of a person who has been given the example plans."""
-
 plans = resource(
-    routes_for("plans"), collection, WithExamples,
+    routes_for("plans"), collection, Owner,
     required=("name", "goal"),
     readonly=(
         "status", "current_step", "total_steps", "progress", "source", "source_id", "retry_count", "checkpoint",
         "error", "started_at", "completed_at",
     ),
-    filters={"status": "status", "goalId": "goal_id", "triggerId": "trigger_id"}, limit=20,
-    order=("-priority", "-created_at"), answers=Answers(item="plan"), only=("list", "create", "update"),
+    order=("-priority", "-created_at"), answers=Answers(item="plan"), only=("create", "update"),
 )  # fmt: skip
 routes = plans.routes
 PlanShown = plans.shapes.shown
+
+
+class Plans(Shown):
+    """Part of the plans, the most important first; `total` is the number of all that match."""
+
+    plans: list[PlanShown]
+    total: int
+    limit: int
+    offset: int
 
 
 class PlanDetails(PlanShown):
@@ -125,6 +126,22 @@ async def details_of(owner: str, plan_id: str) -> tuple[Plan, PlanDetails]:
     return plan, PlanDetails(**dict(plan), steps=steps, recent_history=events)
 
 
+@routes.get("")
+async def list_plans(
+    owner: Owner,
+    paging: Annotated[Paging, paging(20)],
+    status: Annotated[list[NamedStatus] | None, EMPTY_IS_ABSENT, Query()] = None,
+    goal_id: Annotated[str | None, Query(alias="goalId")] = None,
+    trigger_id: Annotated[str | None, Query(alias="triggerId")] = None,
+) -> Plans:
+    """The plans that match, the most important first. `draft` and `active` mean `pending` and `running`."""
+    await have_examples(owner.id)
+    where = given(status=status, goal_id=goal_id, trigger_id=trigger_id)
+    page = await plans.list(owner.id, where, limit=paging.limit, offset=paging.offset, cursor=paging.cursor)
+    paging.link(page)
+    return Plans(plans=page.items, total=page.total, limit=paging.limit, offset=paging.offset)
+
+
 @routes.get("/{plan_id}")
 async def get_plan(plan_id: str, owner: Owner, response: Response) -> PlanDetails:
     """One plan with its steps, and what has happened lately."""
@@ -168,8 +185,8 @@ async def resume_plan(
     plan_id: str, body: PlanInput, owner: Owner, workflows: Workflows, response: Response
 ) -> RunAnswer:
     """Go on with a paused plan, with the `input` for which a step waits. Answered as `execute`."""
-    given = {name: getattr(body, name) for name in body.model_fields_set}
-    return await _answer(await runs.resume(owner.id, plan_id, given, workflows), response)
+    answer = {name: getattr(body, name) for name in body.model_fields_set}
+    return await _answer(await runs.resume(owner.id, plan_id, answer, workflows), response)
 
 
 @routes.post("/{plan_id}/abort")
@@ -198,8 +215,8 @@ async def _answer(begun: Plan, response: Response) -> RunAnswer:
     plan = await runs.wait_for_end(begun, PATIENCE)
     result = RunResult.model_validate(await runs.result_of(plan))
     if plan.status in (PlanStatus.FAILED, PlanStatus.CANCELLED):
-        message = plan.error or "The plan was aborted"
-        raise ExecutionFailed(message, result.model_dump(mode="json", by_alias=True))
+        answer = RunAnswer(result=result, message=plan.error or "Plan aborted")
+        raise ExecutionFailed(answer.message, answer.model_dump(mode="json", by_alias=True))
     if plan.status is PlanStatus.RUNNING:
         response.status_code = 202
     return RunAnswer(result=result, message=_MESSAGES[plan.status])

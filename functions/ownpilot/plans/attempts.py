@@ -9,7 +9,7 @@ from typing import Any
 from functions.ownpilot.core.tool_context import ToolError
 from functions.ownpilot.plans.history import note
 from functions.ownpilot.plans.moves import MAX_ERROR, Move, Moved, change_run, next_move
-from functions.ownpilot.plans.order import ABORT, SKIP, progress_of
+from functions.ownpilot.plans.order import ABORT, SKIP
 from functions.ownpilot.plans.parts import part_result, start_part
 from functions.ownpilot.plans.performing import Performed, StepFailed, needed, perform
 from functions.ownpilot.plans.records import Plan, PlanStatus, PlanStep, PlanStepStatus, StepType, plans, steps
@@ -56,16 +56,19 @@ async def part_ended(order: Move) -> Move:
         plan, step = await _read(order)
         same = plan.run == order["run"] and step.retry_count == order["attempt"]
         if same and plan.under_way and step.status is PlanStepStatus.RUNNING:
-            try:
-                return await _ended(plan, step, Performed(await part_result(plan, step)))
-            except StepFailed as failure:
-                return await _failed(plan, step, str(failure))
+            return await _end_part(plan, step)
     return await step_move(order)
 
 
+async def _end_part(plan: Plan, step: PlanStep) -> Move:
+    try:
+        return await _ended(plan, step, Performed(await part_result(plan, step)))
+    except StepFailed as failure:
+        return await _failed(plan, step, str(failure))
+
+
 async def _read(order: Move) -> tuple[Plan, PlanStep]:
-    plan = await plans.of(order["owner"]).get(order["plan"])
-    return plan, await steps.of(plan.id).get(order["step"])
+    return await asyncio.gather(plans.of(order["owner"]).get(order["plan"]), steps.of(order["plan"]).get(order["step"]))
 
 
 async def _carry_out(plan: Plan, step: PlanStep) -> Move:
@@ -75,7 +78,7 @@ async def _carry_out(plan: Plan, step: PlanStep) -> Move:
         if step.type is StepType.USER_INPUT:
             return await _ask_user(plan, step)
         if step.type is StepType.SUB_PLAN:
-            return await start_part(plan, step)
+            return await start_part(plan, step) or await _end_part(plan, await steps.of(plan.id).get(step.id))
         done = await _watched(plan, perform(plan, step), step.timeout_ms / 1000)
     except StepFailed as failure:
         return await _failed(plan, step, str(failure))
@@ -152,10 +155,11 @@ async def _ask_user(plan: Plan, step: PlanStep) -> Move:
 
 async def _ended(plan: Plan, step: PlanStep, done: Performed) -> Move:
     """Complete a step."""
-    step = await _settle(plan, step, lambda it: it.complete(done.result, done.jump or it.on_success))
+    try:
+        step = await _settle(plan, step, lambda it: it.complete(done.result, done.jump or it.on_success))
+    except tables.Unstorable:
+        return await _failed(plan, step, "Its result holds characters that cannot be stored")
     await _note_end(plan, step)
-    found = await steps_of(plan.id)
-    await change_run(plan, lambda it: setattr(it, "progress", progress_of(found)))
     return await next_move(order_of(plan))
 
 
@@ -163,7 +167,7 @@ async def _failed(plan: Plan, step: PlanStep, why: str) -> Move:
     """Note that an attempt has failed; have it repeated after a pause, or end the step."""
 
     def fail(it: PlanStep) -> None:
-        it.error, it.child = why[:MAX_ERROR], None
+        it.error, it.child = why[:MAX_ERROR].encode("utf-8", "replace").decode(), None
         it.stop()
         if it.retry_count < it.max_retries:
             it.retry_count += 1
@@ -202,7 +206,7 @@ async def _settle(plan: Plan, step: PlanStep, change: Callable[[PlanStep], objec
             raise Moved
         change(it)
 
-    return await steps.of(plan.id).update(step.id, checked)
+    return await steps.of(plan.id).update(step, checked)
 
 
 async def _note_end(plan: Plan, step: PlanStep) -> None:

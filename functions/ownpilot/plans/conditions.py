@@ -14,7 +14,7 @@ MAX_CONDITION = 1000
 _RESULT = re.compile(r"result:([a-z]+_[0-9a-f]+)")
 _WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _NODES = (
-    ast.Expr, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Name, ast.Subscript, ast.List,
+    ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Name, ast.Subscript, ast.List,
 )  # fmt: skip
 """What a condition may consist of: nothing is called, and nothing is reached by a dot."""
 
@@ -44,7 +44,7 @@ def holds(condition: str, results: Mapping[str, Any]) -> bool:
     nodes: Any = evaluator.nodes
     evaluator.nodes = {kind: nodes[kind] for kind in _NODES}
     try:
-        return bool(evaluator.eval(text.strip()))
+        return bool(evaluator.eval(text, ast.parse(text.strip(), mode="eval").body))
     except SyntaxError:
         raise ToolError(f"This is not a condition: {condition[:100]}") from None
     except (RecursionError, MemoryError):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from functions.ownpilot.core.first_use import ORIGIN, give_once
 from functions.ownpilot.plans.records import Plan, PlanStep, plans, steps
@@ -75,9 +75,9 @@ async def _store(owner: str, example: _Example) -> None:
     def named(value: Any) -> Any:
         """Put the ids of steps in the places of their numbers."""
         if isinstance(value, dict):
-            return {key: named(each) for key, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            return {key: named(each) for key, each in cast("dict[str, Any]", value).items()}
         if isinstance(value, list):
-            return [named(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
+            return [named(each) for each in cast("list[Any]", value)]
         if isinstance(value, str):
             for number, step_id in enumerate(ids, 1):
                 value = value.replace(f"${number}", step_id)

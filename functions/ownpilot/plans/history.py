@@ -30,7 +30,7 @@ class EventShown(Shown):
     created_at: Moment
 
 
-class History(Shown):
+class PlanHistory(Shown):
     """Part of what has happened, the newest first: `count` events of `total`."""
 
     plan_id: str
@@ -75,9 +75,10 @@ async def forget_old_events(plan_id: str) -> None:
 
 
 @routes.get("/{plan_id}/history")
-async def list_plan_history(plan_id: str, owner: Owner, paging: Annotated[Paging, paging(50)]) -> History:
+async def list_plan_history(plan_id: str, owner: Owner, paging: Annotated[Paging, paging(50)]) -> PlanHistory:
     """What has happened to a plan, the newest first."""
     await plans.of(owner.id).get(plan_id)
     page = await events.of(plan_id).page(limit=paging.limit, offset=paging.offset, cursor=paging.cursor)
     paging.link(page)
-    return History(plan_id=plan_id, history=page.items, count=len(page.items), total=page.total)
+    shown = [EventShown.model_validate(event) for event in page.items]
+    return PlanHistory(plan_id=plan_id, history=shown, count=len(shown), total=page.total)

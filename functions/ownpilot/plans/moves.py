@@ -15,14 +15,16 @@ from functions.ownpilot.plans.records import (
     UNDER_WAY,
     EventType,
     Plan,
+    PlanRun,
     PlanStatus,
     PlanStep,
     PlanStepStatus,
+    instance_of,
     plans,
     runs,
     steps,
 )
-from functions.ownpilot.plans.runs import clear, reset, row_id, steps_of
+from functions.ownpilot.plans.runs import clear, reset, steps_of
 from shared import tables
 
 Move = dict[str, Any]
@@ -41,13 +43,13 @@ class Moved(Exception):
 async def next_move(order: Move) -> Move:
     """Decide what comes next in the run `{"owner", "plan", "run"}`; `woken` is the event that has just arrived.
 
-    1 point read and 1 query, and what is written down.
+    1 point read and 1 query, and a write of what has changed.
     """
     while True:
         try:
             plan = await plans.of(order["owner"]).get(order["plan"])
         except tables.RecordNotFound:
-            await clear(order["plan"])
+            await asyncio.gather(clear(order["plan"]), _forget(order["plan"], order["run"]))
             return END
         if plan.run != order["run"] or not plan.under_way:
             await close(plan, order["run"])
@@ -60,8 +62,12 @@ async def close(plan: Plan, run: int) -> None:
     """Write down how a run has ended, if it is the newest one, and forget that it is under way."""
     if plan.run == run and plan.completed_at:
         await note(plan, cast("EventType", plan.status.value), plan.completed_at, of=plan.instance, error=plan.error)
+    await _forget(plan.id, run)
+
+
+async def _forget(plan_id: str, run: int) -> None:
     with contextlib.suppress(tables.RecordNotFound):
-        await runs.delete(row_id(plan, run))
+        await runs.delete(PlanRun.id_of(instance_of(plan_id, run)))
 
 
 async def change_run(plan: Plan, change: Callable[[Plan], object], *among: PlanStatus) -> Plan:
@@ -72,18 +78,23 @@ async def change_run(plan: Plan, change: Callable[[Plan], object], *among: PlanS
             raise Moved
         change(it)
 
-    return await plans.of(plan.user_id).update(plan.id, checked)
+    return await plans.of(plan.user_id).update(plan, checked)
 
 
 async def _decide(plan: Plan, woken: str | None) -> Move:
     """Return the next move of a plan that is under way. `Moved` when its status has changed meanwhile."""
-    if woken and plan.awaits == woken:
-        plan = await change_run(plan, lambda it: setattr(it, "awaits", None))
-    if plan.status is PlanStatus.PAUSED:
-        return await _wait(plan)
     found = await steps_of(plan.id)
     if plan.prepared != plan.run:
-        found = await _prepare(plan, found)
+        plan, found = await _prepare(plan, found)
+
+    def note_progress(it: Plan) -> None:
+        it.progress = progress_of(found)
+        if woken and it.awaits == woken:
+            it.awaits = None
+
+    plan = await change_run(plan, note_progress)
+    if plan.status is PlanStatus.PAUSED:
+        return await _wait(plan)
     if plan.timeout_ms and plan.since and datetime.now(UTC) - plan.since > timedelta(milliseconds=plan.timeout_ms):
         return await _end(plan, PlanStatus.FAILED, f"The plan did not end within {plan.timeout_ms} ms")
     decision = decide(found)
@@ -101,19 +112,21 @@ async def _decide(plan: Plan, woken: str | None) -> Move:
     return await _end(plan, PlanStatus.COMPLETED)
 
 
-async def _prepare(plan: Plan, found: list[PlanStep]) -> list[PlanStep]:
-    """Bring the steps into their first state: all of them when the plan was completed, else those that are not done."""
+async def _prepare(plan: Plan, found: list[PlanStep]) -> tuple[Plan, list[PlanStep]]:
+    """Bring the steps into their first state: all of them when the plan was completed, else those that are not done.
+
+    That the run was started is written down again: the host of the request may have died before it did so.
+    """
+    await note(plan, "started", plan.started_at or plan.updated_at, of=plan.instance)
     done = (PlanStepStatus.COMPLETED, PlanStepStatus.SKIPPED)
     wanted = found if plan.anew else [step for step in found if step.status not in done]
     await asyncio.gather(reset(plan.id, wanted), forget_old_events(plan.id))
     found = await steps_of(plan.id)
 
     def change(plan: Plan) -> None:
-        plan.prepared, plan.total_steps, plan.progress = plan.run, len(found), progress_of(found)
-        plan.current_step = 0
+        plan.prepared, plan.total_steps, plan.current_step = plan.run, len(found), 0
 
-    await change_run(plan, change)
-    return found
+    return await change_run(plan, change), found
 
 
 async def _mark(plan: Plan, step: PlanStep, status: PlanStepStatus) -> None:

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from functions.ownpilot.core.entry import Entry, Moment
+from functions.ownpilot.core.first_use import ORIGIN
 from shared.http.bodies import example
 from shared.http.shapes import Answers, Shapes
 from shared.tables import Collection, Record
+from shared.tables.plain import PlainCollection
 
 MAX_SECONDS = 540
 """How long a step may take at most: the platform ends what takes ten minutes."""
@@ -28,6 +30,8 @@ class PlanStatus(StrEnum):
 
 UNDER_WAY = (PlanStatus.RUNNING, PlanStatus.PAUSED)
 _ALSO_CALLED = {"draft": "pending", "active": "running"}
+NamedStatus = Annotated[PlanStatus, BeforeValidator(lambda it: _ALSO_CALLED.get(it, it))]
+"""A status by one of its names."""
 
 
 class PlanStepStatus(StrEnum):
@@ -61,6 +65,11 @@ EventType = Literal[
 Milliseconds = Annotated[int, Field(ge=1, le=10**12)]
 
 
+def instance_of(plan_id: str, run: int) -> str:
+    """Return the id of the workflow of a run of a plan."""
+    return f"{plan_id}-{run}"
+
+
 class Plan(Entry, prefix="plan_"):
     """Steps towards a goal. `source` is `user`, `assistant` or `example`; `timeout_ms` bounds a run between two pauses.
 
@@ -72,7 +81,7 @@ class Plan(Entry, prefix="plan_"):
     name: str
     description: str | None = None
     goal: str
-    status: Annotated[PlanStatus, BeforeValidator(lambda it: _ALSO_CALLED.get(it, it))] = PlanStatus.PENDING
+    status: NamedStatus = PlanStatus.PENDING
     current_step: int = 0
     total_steps: int = 0
     progress: int = 0
@@ -117,11 +126,7 @@ class Plan(Entry, prefix="plan_"):
     @property
     def instance(self) -> str:
         """The id of the workflow of the newest run."""
-        return self.instance_of(self.run)
-
-    def instance_of(self, run: int) -> str:
-        """Return the id of the workflow of a run."""
-        return f"{self.id}-{run}"
+        return instance_of(self.id, self.run)
 
     def end(self, status: PlanStatus, error: str | None = None) -> None:
         """Set the status in which the newest run ends, and why."""
@@ -219,15 +224,20 @@ class PlanRun(Record):
     instance: str
     is_part: bool = False
 
+    @classmethod
+    def id_of(cls, instance: str) -> str:
+        """Return the id of the row of a run."""
+        return cls.derived_id(ORIGIN, instance)
+
 
 plans = Collection("OwnpilotPlans", Plan, plain=True)
-steps = Collection(
+steps = PlainCollection(
     "OwnpilotPlanSteps", PlanStep, plain=True,
     view=[name for name in PlanStep.model_fields if name not in ("id", "result", "config", "metadata", "description")],
 )  # fmt: skip
 """The partition of a step is its plan; so is that of an event."""
 
-events = Collection("OwnpilotPlanEvents", PlanEvent, plain=True, view=[*PlanEvent.model_fields])
+events = PlainCollection("OwnpilotPlanEvents", PlanEvent, plain=True, view=[*PlanEvent.model_fields])
 runs = Collection("OwnpilotPlanRuns", PlanRun, plain=True)
 
 _SET_BY_RUNS = (

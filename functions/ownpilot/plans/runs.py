@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from functions.ownpilot.core.entry import iso
-from functions.ownpilot.plans.history import note
+from functions.ownpilot.core.first_use import ORIGIN
+from functions.ownpilot.plans.history import forget_old_events, note
 from functions.ownpilot.plans.order import in_order, progress_of
 from functions.ownpilot.plans.records import (
     Plan,
@@ -18,6 +19,7 @@ from functions.ownpilot.plans.records import (
     PlanStep,
     PlanStepStatus,
     events,
+    instance_of,
     plans,
     runs,
     steps,
@@ -49,11 +51,6 @@ def order_of(plan: Plan) -> dict[str, Any]:
     return {"owner": plan.user_id, "plan": plan.id, "run": plan.run}
 
 
-def row_id(plan: Plan, run: int) -> str:
-    """Return the id of the row that tells that a run has not ended."""
-    return PlanRun.derived_id(plan.created_at, plan.instance_of(run))
-
-
 async def begin(owner: str, plan_id: str, within: Sequence[str] = ()) -> Plan:
     """Begin a run of a plan; its workflow is to be started then. `within` are the plans of which it is a part.
 
@@ -62,9 +59,10 @@ async def begin(owner: str, plan_id: str, within: Sequence[str] = ()) -> Plan:
     """
     known = await plans.of(owner).get(plan_id)
     _refuse_under_way(known)
+    instance = instance_of(plan_id, known.run + 1)
     row = PlanRun(
-        id=row_id(known, known.run + 1), created_at=known.created_at, updated_at=datetime.now(UTC), owner=owner,
-        plan_id=plan_id, instance=known.instance_of(known.run + 1), is_part=bool(within),
+        id=PlanRun.id_of(instance), created_at=ORIGIN, updated_at=datetime.now(UTC), owner=owner, plan_id=plan_id,
+        instance=instance, is_part=bool(within),
     )  # fmt: skip
     await runs.insert(row)
 
@@ -80,7 +78,7 @@ async def begin(owner: str, plan_id: str, within: Sequence[str] = ()) -> Plan:
         plan.retry_count = 0
 
     plan = await plans.of(owner).update(known, start)
-    await note(plan, "started", plan.started_at or plan.created_at, of=plan.instance)
+    await note(plan, "started", plan.started_at or plan.updated_at, of=plan.instance)
     return plan
 
 
@@ -202,6 +200,7 @@ async def checkpoint(owner: str, plan_id: str, data: Any) -> Plan:
 
     plan = await plans.of(owner).update(plan_id, change)
     await note(plan, "checkpoint", plan.latest or plan.updated_at)
+    await forget_old_events(plan_id)
     return plan
 
 

@@ -31,6 +31,8 @@ NOT_ADDED = "ADD_STEP_ERROR"
 
 routes = routes_for("plans")
 PlanStepShown = step_shapes.shown
+NewPlanStep = step_shapes.new
+PlanStepPatch = step_shapes.patch
 
 _TEXT, _OBJECT, _LIST = (str,), (dict,), (list,)
 _CONFIG: Mapping[StepType, Mapping[str, tuple[type, ...]]] = {
@@ -52,7 +54,7 @@ async def add_step(owner: str, plan_id: str, values: Mapping[str, Any] | BaseMod
 
     `BadRequest` LIMIT_REACHED for too many steps. 1 point read, 2 queries, 2 writes.
     """
-    body = checked(step_shapes.new, values)
+    body = checked(NewPlanStep, values)
     plan, found = await asyncio.gather(plans.of(owner).get(plan_id), steps_of(plan_id))
     if len(found) >= MAX_STEPS:
         raise BadRequest(f"A plan has at most {MAX_STEPS} steps", code="LIMIT_REACHED")
@@ -70,7 +72,7 @@ async def add_step(owner: str, plan_id: str, values: Mapping[str, Any] | BaseMod
 
 async def change_step(owner: str, plan_id: str, step_id: str, values: Mapping[str, Any] | BaseModel) -> PlanStep:
     """Set these members of a step. `RecordNotFound`; `Conflict` when it has begun; `BadRequest` as in `add_step`."""
-    body = checked(step_shapes.patch, values)
+    body = checked(PlanStepPatch, values)
     plan, found, step = await asyncio.gather(
         plans.of(owner).get(plan_id), steps_of(plan_id), steps.of(plan_id).get(step_id)
     )
@@ -204,14 +206,14 @@ async def list_plan_steps(plan_id: str, owner: Owner) -> PlanSteps:
 
 
 @routes.post("/{plan_id}/steps", status_code=201, response_model=step_shapes.created)
-async def add_plan_step(plan_id: str, body: step_shapes.new, owner: Owner) -> Any:
+async def add_plan_step(plan_id: str, body: NewPlanStep, owner: Owner) -> Any:
     """Add a step to a plan, also while it is under way."""
     return {"step": await add_step(owner.id, plan_id, body), "message": "Step added"}
 
 
 @routes.patch("/{plan_id}/steps/{step_id}", response_model=PlanStepShown)
 async def update_plan_step(
-    plan_id: str, step_id: str, body: step_shapes.patch, owner: Owner, response: Response
+    plan_id: str, step_id: str, body: PlanStepPatch, owner: Owner, response: Response
 ) -> PlanStep:
     """Change the given members of a step. While the plan is under way, one that has begun cannot be changed."""
     step = await change_step(owner.id, plan_id, step_id, body)

@@ -8,6 +8,7 @@ import azure.durable_functions as df
 
 from functions.ownpilot.plans.attempts import part_ended, step_move
 from functions.ownpilot.plans.moves import close, next_move
+from functions.ownpilot.plans.parts import interrupt
 from functions.ownpilot.plans.records import Plan, PlanRun, PlanStatus, plans, runs
 from functions.ownpilot.plans.runs import WORKFLOW, abort, order_of, tell
 from shared import tables
@@ -102,10 +103,12 @@ async def _follow(row: PlanRun, workflows: WorkflowClient, before: datetime) -> 
     elif row.is_part and not await _is_wanted(plan):
         await abort(plan.user_id, plan.id, workflows)
     elif plan.status is PlanStatus.RUNNING and plan.updated_at < before:
-        if row.is_part or await workflows.status(row.instance) in ACTIVE:
+        if await workflows.status(row.instance) in ACTIVE:
             await tell(plan, workflows)
-        else:
+        elif not row.is_part:
             await workflows.start(WORKFLOW, row.instance, order_of(plan))
+        elif plan.prepared == plan.run:  # its workflow was there; the whole starts a new one
+            await interrupt(plan)
 
 
 async def _is_wanted(part: Plan) -> bool:

@@ -20,7 +20,7 @@ BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
-    "chat", "agents", "autonomy", "dashboard", "database", "triggers",
+    "chat", "agents", "autonomy", "dashboard", "database", "triggers", "plans",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 NEW: dict[str, dict[str, Any]] = {
@@ -38,6 +38,9 @@ NEW: dict[str, dict[str, Any]] = {
     "triggers": {"name": "n", "type": "webhook", "config": {}, "action": {"type": "notification"}},
 }
 SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture", "triggers": "trigger"}
+    "plans": {"name": "n", "goal": "g"},
+}
+SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture", "plans": "plan"}
 """The member that holds a new record, where it is not the whole answer."""
 
 CHAT_MODEL = "stand-in-small"
@@ -61,6 +64,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/custom-data/records/{}": {"data": {"title": "t"}},
     "/memories/search": {"query": "t"},
     "/goals/{}/steps": {"title": "t"},
+    "/plans/{}/steps": {"type": "user_input", "name": "n", "orderNum": 1, "config": {"question": "q"}},
+    "/plans/{}/resume": {"input": "a"},
     "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
     "/chat/history/{}/archive": {"archived": True},
     "/media-settings/{}": {"provider": "openai"},
@@ -205,6 +210,18 @@ class OwnPilotDescription(Description):
     async def _make_step(self) -> str:
         return (await self.client.post(f"/goals/{self.ids['goals']}/steps", title="t"))["steps"][0]["id"]
 
+    async def _make_plan_step(self, plan: str) -> str:
+        return (await self.client.post(f"/plans/{plan}/steps", **BODIES["/plans/{}/steps"]))["step"]["id"]
+
+    async def _make_plan(self, route: DocumentedRoute) -> str:
+        """A plan with a checkpoint; one that waits for its user, where a route goes on with it."""
+        plan = await self._make("plans")
+        await self.client.post(f"/plans/{plan}/checkpoint")
+        if route.path.endswith("/resume"):
+            await self._make_plan_step(plan)
+            await self.client.post(f"/plans/{plan}/execute")
+        return plan
+
     async def _make_table(self, name: str) -> str:
         answer = await self.client.send("POST", "/custom-data/tables", json={"name": name, **TABLE})
         assert answer.status_code == 201 or "exists already" in answer.text, answer.text
@@ -271,7 +288,7 @@ class OwnPilotDescription(Description):
         if path.endswith(("_id}", "/records", "/search")):
             path = path.replace("{table}", "contract")
         if "{step_id}" in path:
-            path = path.replace("{goal_id}", self.ids["goals"])
+            path = path.replace("{goal_id}", self.ids["goals"]).replace("{plan_id}", self.ids["plans"])
         if route.method == "POST" and path.endswith("/memories"):
             path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one
         if "{model_id}" in path:
@@ -306,6 +323,10 @@ class OwnPilotDescription(Description):
             return self.ids["logs"]
         if noun == "chat":
             return await self._make_conversation() if gone else self.ids["chat"]
+        if noun == "plans" and "{step_id}" in route.path:
+            return await self._make_plan_step(self.ids["plans"])
+        if noun == "plans" and "{plan_id}/" in route.path:
+            return await self._make_plan(route)
         if "{step_id}" in route.path:
             return await self._make_step() if gone else self.ids["steps"]
         if noun == "custom-data":
