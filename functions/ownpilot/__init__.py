@@ -3,10 +3,12 @@
 from functions.ownpilot import (
     agents,
     audit,
+    auth,
     autonomy,
     bookmarks,
     calendar,
     captures,
+    channels,
     chat,
     config_services,
     contacts,
@@ -17,6 +19,7 @@ from functions.ownpilot import (
     goals,
     habits,
     health,
+    integrations,
     local_providers,
     media_settings,
     memories,
@@ -32,12 +35,16 @@ from functions.ownpilot import (
     ws,
 )
 from functions.ownpilot import settings as settings_room
+from functions.ownpilot.channels import messages as channel_messages
+from functions.ownpilot.channels import webhook
+from functions.ownpilot.channels.answering import ownpilot_channel_message
 from functions.ownpilot.chat import history, logs
 from functions.ownpilot.chat.after import ownpilot_after_chat
 from functions.ownpilot.config_services import entries
 from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
+from functions.ownpilot.core.integration_store import purge_oauth_states
 from functions.ownpilot.core.owner import CALLERS
 from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
@@ -99,6 +106,11 @@ api = Api(
         media_settings.routes,
         tools.routes,
         autonomy.routes,
+        channels.routes,
+        channel_messages.routes,
+        webhook.routes,
+        auth.routes,
+        integrations.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
@@ -120,6 +132,6 @@ api = Api(
 SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
-    every_hour=[purge_debug_log],
-    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat],
+    every_hour=[purge_debug_log, purge_oauth_states],
+    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat, ownpilot_channel_message],
 )
