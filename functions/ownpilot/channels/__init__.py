@@ -31,7 +31,7 @@ class NewChannel(Given):
 
     model_config = example(type="webchat", name="Web site", config={})
 
-    id: Annotated[str, StringConstraints(pattern=r"^(?!messages$)[A-Za-z0-9_-]{1,100}$")] | None = None
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")] | None = None
     type: Annotated[str, StringConstraints(max_length=100)]
     name: NotBlank
     config: dict[str, Any]
