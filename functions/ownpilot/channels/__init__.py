@@ -119,7 +119,7 @@ async def create_channel(body: NewChannel, owner: Owner) -> ChannelShown:
     own, type_ = channels.of(owner.id), check_type(body.type)
     if await own.count() >= MOST_CHANNELS:
         raise BadRequest(f"There are {MOST_CHANNELS} channels already: delete some first", code="LIMIT_REACHED")
-    id_ = body.id or f"{type_}-{time.time_ns() // 1_000_000}"
+    id_ = body.id or f"{type_}-{time.time_ns() // 1000}"
     channel = Channel(
         id=Channel.id_of(id_), created_at=datetime.now(UTC), user_id=owner.id, channel_id=id_, type=type_,
         name=body.name,

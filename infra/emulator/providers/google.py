@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-SECRET = "stand-in-secret"  # noqa: S105 - published: it opens nothing but what is here
+SECRET = "stand-in-secret"  # published: it opens nothing but what is here
 EMAIL = "person@example.com"
 SECONDS = 3599
 

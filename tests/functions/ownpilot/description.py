@@ -11,6 +11,7 @@ import httpx
 
 from functions.ownpilot import api
 from functions.ownpilot.core.entry import iso
+from infra.emulator.providers import google
 from infra.local.environment import Environment
 from tests.support.contract import Description, DocumentedRoute
 from tests.support.ownpilot import OwnPilot, data_of, refused
@@ -19,9 +20,10 @@ BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
-    "chat", "agents", "autonomy",
+    "chat", "agents", "autonomy", "channels", "auth", "integrations",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
+WEBHOOK_SECRET = "a secret for tests only"
 NEW: dict[str, dict[str, Any]] = {
     "tasks": {"title": "t"},
     "notes": {"title": "t", "content": "c"},
@@ -34,6 +36,7 @@ NEW: dict[str, dict[str, Any]] = {
     "memories": {"type": "fact", "content": "c"},
     "goals": {"title": "t"},
     "agents": {"name": "n", "systemPrompt": "p"},
+    "channels": {"type": "webchat", "name": "n", "config": {"webhookSecret": WEBHOOK_SECRET}},
 }
 SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture"}
 """The member that holds a new record, where it is not the whole answer."""
@@ -72,6 +75,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/model-configs/providers/{}/toggle": {"enabled": True},
     "/model-configs/providers": {"providerId": "contract", "displayName": "x"},
     "/model-configs": {"providerId": "openai", "modelId": "contract"},
+    "/channels/messages/{}/reply": {"content": "c"},
+    "/channels/{}/send": {"content": "c", "chatId": "1"},
+    "/auth/config/google": {"clientId": "contract", "clientSecret": google.SECRET},
 }
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
@@ -168,6 +174,7 @@ class OwnPilotDescription(Description):
             self.ids["chat"] = await self._make_conversation()
             self.ids["logs"] = (await self.client.get("/chat/logs"))["logs"][0]["id"]
             await self.client.post("/settings/openai_api_key", value="sk-some-key")
+            self.ids["inbox"] = await self._make_message()
         self.client = OwnPilot(http, "default")
         return http
 
@@ -215,6 +222,23 @@ class OwnPilotDescription(Description):
         path = f"/local-providers/{self.ids['local-providers']}/models"
         return (await self.client.post(path, modelId=str(uuid.uuid4())))["id"]
 
+    async def _make_message(self) -> str:
+        path = f"/channels/{self.ids['channels']}/webhook"
+        return (await self.client.data("POST", path, **self._incoming()))["messageId"]
+
+    def _incoming(self) -> dict[str, Any]:
+        """What brings a message through a web chat."""
+        return {
+            "json": {"id": str(uuid.uuid4()), "content": "c"},
+            "headers": {"X-Webhook-Secret": WEBHOOK_SECRET},
+        }
+
+    async def _make_integration(self) -> str:
+        start = await self.client.send("GET", "/auth/google/start")
+        back = (await self.client.http.get(start.headers["location"])).headers["location"]
+        await self.client.http.get(back)
+        return (await self.client.get("/integrations"))[0]["id"]
+
     def _message(self) -> dict[str, Any]:
         return {"message": "m", "provider": self.ids["local-providers"], "model": CHAT_MODEL}
 
@@ -245,6 +269,9 @@ class OwnPilotDescription(Description):
             path = path.replace("{name}", "contract")
         if route.method == "POST" and path.endswith("/chat"):
             await self._make_provider()  # those before may be switched off by now
+        if segment(path) in ("auth", "integrations"):
+            await self.client.post("/auth/config/google", **BODIES["/auth/config/google"])
+            self.ids["integrations"] = await self._make_integration()
         if "/pomodoro/session/" in path:
             await self._make_session(running=not path.endswith("start"))
         if path.endswith("/profile/data"):
@@ -265,6 +292,10 @@ class OwnPilotDescription(Description):
         noun, gone = segment(route.path), route.method == "DELETE" or route.path.endswith("/process")
         if "{log_id}" in route.path:
             return self.ids["logs"]
+        if "{message_id}" in route.path:
+            return self.ids["inbox"]
+        if noun == "integrations":
+            return self.ids[noun]
         if noun == "chat":
             return await self._make_conversation() if gone else self.ids["chat"]
         if "{step_id}" in route.path:
@@ -308,6 +339,10 @@ class OwnPilotDescription(Description):
             return {"json": self._new(noun)}
         if path == "/chat" and route.method == "POST":
             return {"json": self._message()}
+        if path == "/channels/{}/webhook":
+            return self._incoming()
+        if path in ("/auth/google/refresh", "/auth/google/revoke"):
+            return {"json": {"integrationId": self.ids["integrations"]}}
         if path == "/local-providers":
             return {"json": self._new_provider()} if route.method == "POST" else {}
         if path == "/local-providers/{}/models" and route.method == "POST":

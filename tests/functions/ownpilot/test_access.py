@@ -29,7 +29,8 @@ OPEN = {
     *((method, f"{base}{path}") for base in ("/health", "/api/v1/health")
       for method, path in [("GET", ""), ("GET", "/live"), ("GET", "/ready"), ("GET", "/sandbox"),
                            ("POST", "/sandbox/reset"), ("POST", "/sandbox/pull-images")]),
-    ("GET", "/ws"), ("GET", "/realtime"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{name}"),
+    ("POST", "/api/v1/channels/{channel_id}/webhook"), ("GET", "/api/v1/auth/google/start"),
+    ("GET", "/api/v1/auth/google/callback"), ("GET", "/ws"), ("GET", "/realtime"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{name}"),
     ("GET", "/openapi.json"),
 }  # fmt: skip
 """The routes that ask nobody who they are."""
