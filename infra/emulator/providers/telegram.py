@@ -51,6 +51,11 @@ class _Html(HTMLParser):
         self.text += data
 
 
+def text_of(html: str) -> str:
+    """Return the text of Telegram's HTML. ValueError when it cannot be read."""
+    return _Html(html).text
+
+
 async def call_method(request: web.Request) -> web.Response:
     """POST /telegram/bot{token}/{method}."""
     token, method = request.match_info["token"], request.match_info["method"]
@@ -89,7 +94,7 @@ def _send(state: BotsState, body: dict[str, Any]) -> web.Response:
         return _error(400, "Bad Request: chat_id is empty")
     if body.get("parse_mode") == "HTML":
         try:
-            text = _Html(str(text)).text
+            text = text_of(str(text))
         except ValueError as error:
             return _error(400, f"Bad Request: can't parse entities: {error}")
     if not isinstance(text, str) or not text.strip():

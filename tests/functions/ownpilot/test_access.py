@@ -30,7 +30,8 @@ OPEN = {
       for method, path in [("GET", ""), ("GET", "/live"), ("GET", "/ready"), ("GET", "/sandbox"),
                            ("POST", "/sandbox/reset"), ("POST", "/sandbox/pull-images")]),
     ("POST", "/api/v1/channels/{channel_id}/webhook"), ("GET", "/api/v1/auth/google/start"),
-    ("GET", "/api/v1/auth/google/callback"), ("GET", "/ws"), ("GET", "/realtime"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{name}"),
+    ("GET", "/api/v1/auth/google/callback"),
+    ("GET", "/ws"), ("GET", "/realtime"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{name}"),
     ("GET", "/openapi.json"),
 }  # fmt: skip
 """The routes that ask nobody who they are."""
