@@ -10,8 +10,8 @@ from infra.emulator.providers.telegram import text_of
 class TestParts:
     @pytest.mark.parametrize(
         "text",
-        ["short", "word " * 2000, "x" * 9000, "😀" * 5000, "line\n" * 2000, "a\n\n" + "b " * 3000, "", "  ", "\ud83d" * 3000,
-         "```python\n" + "print(1)\n" * 900 + "```\nThe end", "```\n" + "y" * 6000, "\n" * 5000 + "z"],
+        ["short", "word " * 2000, "x" * 9000, "😀" * 5000, "line\n" * 2000, "a\n\n" + "b " * 3000, "", "  ",
+         "\ud83d" * 3000, "```python\n" + "print(1)\n" * 900 + "```\nThe end", "```\n" + "y" * 6000, "\n" * 5000 + "z"],
         ids=range(12),
     )  # fmt: skip
     @pytest.mark.parametrize("limit", [2000, 4096])
@@ -50,8 +50,9 @@ class TestForms:
 
     @pytest.mark.parametrize(
         "text",
-        ["**", "** **", "*a", "_a_ __b__ ___c___", "**a\nb**", "`", "```", "```\n", "[a](", "[**a**](http://b)", "***x***",
-         "**a `b** c`", "~~**_x_**~~", "# **x** `y`", "<b>", "&lt;", "**a [b](http://c) d**", "* * *", "**" * 900, "[" * 900],
+        ["**", "** **", "*a", "_a_ __b__ ___c___", "**a\nb**", "`", "```", "```\n", "[a](", "[**a**](http://b)",
+         "***x***", "**a `b** c`", "~~**_x_**~~", "# **x** `y`", "<b>", "&lt;", "**a [b](http://c) d**", "* * *",
+         "**" * 900, "[" * 900],
         ids=range(20),
     )  # fmt: skip
     def test_whatever_is_written_telegram_can_read_it(self, text: str):

@@ -232,8 +232,9 @@ class TestWebhooks:
             assert answer.json()["data"] == {"received": True}
         for service, body in (
             (telegram, {"update_id": "x", "message": {"text": "x", "chat": {"id": 1}, "message_id": 1}}),
-            (telegram, {"message": {"text": "x"}}), (slack, {"type": "event_callback", "event": {"type": "message", "text": "x"}}),
-            (discord, {"type": 3}), (discord, {"type": 2}), (webchat, {"content": "x"}), (webchat, {"id": 1, "sender": 7}),
+            (telegram, {"message": {"text": "x"}}), (webchat, {"content": "x"}), (webchat, {"id": 1, "sender": 7}),
+            (slack, {"type": "event_callback", "event": {"type": "message", "text": "x"}}),
+            (discord, {"type": 3}), (discord, {"type": 2}),
         ):  # fmt: skip
             refused(await service.deliver(service.sent(body)), 400, "BAD_REQUEST")
         assert await inbox(telegram.me) == []

@@ -237,8 +237,9 @@ class TestTokens:
                 done = await user.data("DELETE", f"/integrations/{found['id']}")
             assert done["deleted"] is True and await user.get("/integrations") == []
         for method, path, body in (
-            ("POST", "/auth/google/revoke", {"integrationId": "x"}), ("DELETE", f"/integrations/{id_of('gmail')}", None),
-            ("POST", "/auth/google/refresh", {"integrationId": id_of("gmail")}), ("GET", "/integrations/x", None),
+            ("POST", "/auth/google/revoke", {"integrationId": "x"}), ("GET", "/integrations/x", None),
+            ("POST", "/auth/google/refresh", {"integrationId": id_of("gmail")}),
+            ("DELETE", f"/integrations/{id_of('gmail')}", None),
             ("POST", "/integrations/x/sync", None),
         ):  # fmt: skip
             refused(await user.send(method, path, json=body), 404, "NOT_FOUND")
