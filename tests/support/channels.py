@@ -70,6 +70,10 @@ class Service:
             answer = await http.get(f"http://127.0.0.1:{self.providers}/local/requests", params={"text": text})
         return answer.json()
 
+    async def sent_to_it(self, text: str) -> list[dict[str, Any]]:
+        """As `received`, without the requests to models."""
+        return [each for each in await self.received(text) if each["path"].startswith(f"/{self.type}/")]
+
 
 @dataclass
 class TelegramService(Service):

@@ -174,7 +174,7 @@ class TestWebhooks:
     def test_slacks_own_example_is_verified(self):
         """The request in Slack's page `Verifying requests from Slack`."""
         body = (
-            b"token=xyzz0WbapA4vBCDEFoxqXZ8FVS4&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
+            b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
             b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
             b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
             b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
@@ -283,13 +283,13 @@ class TestAnswers:
         found = await answers(talker, 3)
         assert {each["content"] for each in found} == set(said.values())
         assert {(each["status"], each["attempts"], each["read"]) for each in found} == {("sent", 1, True)}
-        [given] = await telegram.received(f"telegram {telegram.id}</b>")
+        [given] = await telegram.sent_to_it(f"telegram {telegram.id}</b>")
         assert given["body"]["text"] == f"<b>telegram {telegram.id}</b> says 1 &lt; 2"
         assert given["body"]["reply_parameters"]["message_id"] == 7 and given["body"]["chat_id"] == "42"
-        [given] = await slack.received(f"*slack {slack.id}*")
+        [given] = await slack.sent_to_it(f"*slack {slack.id}*")
         assert given["body"]["text"].endswith("says 1 &lt; 2") and given["body"]["channel"] == "C1"
         assert given["body"]["thread_ts"] == json.loads(sent[1].body)["event"]["ts"]
-        [given] = await discord.received(f"**discord {discord.id}**")
+        [given] = await discord.sent_to_it(f"**discord {discord.id}**")
         assert given["path"].endswith("/messages/@original") and given["body"]["allowed_mentions"] == {"parse": []}
         asked = {each["id"]: each for each in await inbox(talker) if each["direction"] == "incoming"}
         assert {each["replyToId"] for each in found} == {id_ for id_, each in asked.items() if each["replied"]}
@@ -355,7 +355,7 @@ class TestAnswers:
         await discord.open()
         await discord.bring(script([f"Late, {discord.id}"]), token="expired-1")
         await answers(talker, 1)
-        paths = [each["path"].rpartition("v10")[2] for each in await discord.received(f"Late, {discord.id}")]
+        paths = [each["path"].rpartition("v10")[2] for each in await discord.sent_to_it(f"Late, {discord.id}")]
         assert paths[-1] == "/channels/5/messages"
 
     async def test_a_long_answer_comes_in_parts(self, talker: Chatting, stack: Environment):
@@ -364,7 +364,7 @@ class TestAnswers:
         text = "\n\n".join(f"{telegram.id} paragraph {n} " + "word " * 100 for n in range(20))
         await telegram.bring(script([text]))
         await answers(talker, 1)
-        got = [each for each in await telegram.received(f"{telegram.id} paragraph") if "/telegram/" in each["path"]]
+        got = await telegram.sent_to_it(f"{telegram.id} paragraph")
         assert len(got) == 3 and [("reply_parameters" in each["body"]) for each in got] == [True, False, False]
 
 
@@ -408,7 +408,7 @@ class TestInbox:
         refused(await me.send("POST", f"/channels/{slack.id}/send", json={"content": "x"}), 400, "INVALID_REQUEST")
         [newest, *_] = await inbox(me)
         refused(await me.send("POST", f"/channels/messages/{newest['id']}/reply", json={"content": "x"}), 400)
-        events = (await me.get("/audit", type="channel.message_send"))["events"]
+        events = (await me.get("/audit", types="channel.message_send"))["events"]
         assert len(events) == 5
 
     async def test_a_repeated_request_with_a_key_sends_once(self, telegram: TelegramService):
@@ -460,7 +460,7 @@ class TestInbox:
                     continue
         assert told["type"] == "channel:message"
         assert (told["payload"]["channelId"], told["payload"]["direction"]) == (webchat.id, "incoming")
-        [event, *_] = (await me.get("/audit", type="channel.message_receive"))["events"]
+        [event, *_] = (await me.get("/audit", types="channel.message_receive"))["events"]
         assert event["resource"]["id"] == webchat.id and event["actor"]["id"] == "v1"
 
     async def test_a_deleted_channel_leaves_its_messages(self, services: list[Service]):

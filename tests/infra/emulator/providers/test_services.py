@@ -17,8 +17,8 @@ async def send(url: str, method: str, path: str, **options: Any) -> httpx.Respon
 
 
 class TestTelegram:
-    async def call(self, url: str, method: str, token: str = "12:secret", **body: Any) -> dict[str, Any]:
-        return (await send(url, "POST", f"/telegram/bot{token}/{method}", json=body)).json()
+    async def call(self, at: str, method: str, token: str = "12:secret", **body: Any) -> dict[str, Any]:
+        return (await send(at, "POST", f"/telegram/bot{token}/{method}", json=body)).json()
 
     async def test_a_bot_tells_who_it_is_and_keeps_a_webhook(self, url: str):
         me = (await self.call(url, "getMe"))["result"]
@@ -32,7 +32,8 @@ class TestTelegram:
     @pytest.mark.parametrize(
         ("method", "body", "said"),
         [("setWebhook", {"url": "http://a.example"}, "HTTPS"),
-         ("setWebhook", {"url": "https://a", "secret_token": "a b"}, "secret"), ("sendMessage", {"text": "x"}, "chat_id"),
+         ("setWebhook", {"url": "https://a", "secret_token": "a b"}, "secret"),
+         ("sendMessage", {"text": "x"}, "chat_id"),
          ("sendMessage", {"chat_id": 1, "text": "x" * 4097}, "too long"), ("sendMessage", {"chat_id": 1}, "empty"),
          ("sendMessage", {"chat_id": 1, "text": "<b>x", "parse_mode": "HTML"}, "end tag"),
          ("sendMessage", {"chat_id": 1, "text": "<p>x</p>", "parse_mode": "HTML"}, "start tag"),
