@@ -23,7 +23,7 @@ BUILT = {
     "chat", "agents", "autonomy", "channels", "auth", "integrations",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
-WEBHOOK_SECRET = "a secret for tests only"
+WEBHOOK_SECRET = "a-secret-for-tests-only"
 NEW: dict[str, dict[str, Any]] = {
     "tasks": {"title": "t"},
     "notes": {"title": "t", "content": "c"},
