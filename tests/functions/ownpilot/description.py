@@ -118,7 +118,7 @@ def read(file: str) -> list[DocumentedRoute]:
             continue
         path = REGISTERED.get((row["method"], shape(row["path"])), row["path"])
         keys = row["data_keys"]
-        whole = ("as PATCH", "task", "[]task", "expense")
+        whole = ("as PATCH", "task", "[]task", "expense", "[]integration")
         if keys in whole or keys.startswith(("record ", "[]record ")) or " (toggles" in keys:
             keys = "id"
         status = int(row.get("status") or (201 if " 201 " in keys else 200))
