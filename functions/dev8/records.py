@@ -80,6 +80,10 @@ class DevEnvironment(Record, prefix="env-"):
             self.ip = self.fqdn = ""
             self.idle_since = None
 
+    def abandon(self, failure: str) -> None:
+        """Note why its creation has failed: the request for it calls the container service no more."""
+        self.failure, self.in_creation = failure[:MAX_FAILURE], False
+
     def begin_start(self) -> None:
         """Order its start; `BadRequest` unless it is stopped."""
         self._begin(STARTING, STOPPED, "started")

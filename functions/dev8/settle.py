@@ -120,7 +120,7 @@ async def _creation(environment: DevEnvironment, group: GroupStatus | None) -> b
         return False
     if not environment.failure:  # kept, because the group that shows it is removed first
         environment = await environments.update(
-            environment, lambda record: setattr(record, "failure", failure), if_match=environment.etag
+            environment, lambda record: record.abandon(failure), if_match=environment.etag
         )
     if group is not None:
         await _remove(environment, group)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import cache
 from inspect import signature
 from typing import Any, Protocol, TypeVar, get_args
 
@@ -129,6 +130,7 @@ class Route(APIRoute):
         return enveloped if self.options.enveloped else handle
 
 
+@cache  # the routes share most of their dependencies
 def _depends_on(call: Callable[..., Any], wanted: Callable[..., Any]) -> bool:
     """Whether a function is the wanted one or depends on it, read from signatures alone."""
     if call is wanted:

@@ -1,4 +1,4 @@
-"""OwnPilot under generated requests, all of its operations; and under kills of the host while it syncs models."""
+"""OwnPilot under generated requests, all of its operations; and under kills of the host in the middle of long work."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from functions.ownpilot.core.catalogue.sync import claims
+from functions.ownpilot.core.custom_records import CustomRecord, custom_records
 from infra.local.environment import Environment
 from shared.tables import RecordNotFound
 from tests.support.campaign import Campaign
@@ -17,6 +18,7 @@ from tests.support.environments import connected
 from tests.support.generated import APIS, credentials, drive, operations_of
 from tests.support.kills import kill
 from tests.support.ownpilot import OwnPilot
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +69,32 @@ async def test_a_sync_whose_host_is_killed_takes_effect_whole_or_not_at_all(stac
         await me.data("POST", "/model-configs/sync/apply")
         assert {(await me.get(f"/providers/{name}"))["name"] for name in names} == {f"version {rounds - 1}"}
     await answer(stack, None)
+
+
+async def test_a_table_whose_deletion_is_interrupted_by_kills_leaves_no_record(stack: Environment, campaign: Campaign):
+    column = {"name": "n", "type": "number"}
+    async with (
+        connected(**stack.app_settings),
+        httpx.AsyncClient(base_url=stack.url, timeout=60, trust_env=False) as http,
+    ):
+        me = OwnPilot(http)
+        for _ in range(campaign.rounds(2, 20)):
+            table = await me.post("/custom-data/tables", name="own", displayName="Own", columns=[column])
+            old = CustomRecord(user_id=me.user, table_id=table["id"], data={"n": 1})
+            records = custom_records.of(me.user)
+            await asyncio.gather(*(records.insert(old.model_copy(update={"id": old.new_id()})) for _ in range(300)))
+            deletion = asyncio.create_task(me.send("DELETE", "/custom-data/tables/own"))
+            await asyncio.sleep(campaign.chance.uniform(0, 1.5))  # the records go a second after the definition
+            await kill(stack, "host")
+            with contextlib.suppress(httpx.TransportError):
+                await deletion
+            answer = await me.send("DELETE", "/custom-data/tables/own")
+            assert answer.status_code in (200, 404), answer.text
+            await me.post("/custom-data/tables", name="own", displayName="Own", columns=[column])
+            assert (await me.get("/custom-data/tables/own/records"))["total"] == 0
+
+            async def left(id_: str = table["id"]) -> int:
+                return await custom_records.of(me.user).count({"table_id": id_})
+
+            await eventually(left, until=lambda count: count == 0, seconds=120)
+            await me.data("DELETE", "/custom-data/tables/own")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
+from functions.ownpilot.core.wires import Wire, key_headers
 from shared import outbound
 from shared.http.errors import BadGateway
 
@@ -34,7 +35,12 @@ class Discovered(NamedTuple):
 
 
 async def discover(
-    base_url: str, api_key: str | None, *, paths: Sequence[str] = PATHS, user_given: bool = True
+    base_url: str,
+    api_key: str | None,
+    *,
+    wire: Wire = "openai",
+    paths: Sequence[str] = PATHS,
+    user_given: bool = True,
 ) -> Discovered:
     """Ask the first addresses of a provider in turn, until one lists models.
 
@@ -42,7 +48,7 @@ async def discover(
     name. `BadGateway` when no address lists a model; its details are `{"triedUrls": [...], "reasons": [...]}`.
     """
     root = base_url.rstrip("/").removesuffix("/v1")
-    headers = {"Accept": "application/json", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
+    headers = {"Accept": "application/json"} | key_headers(wire, api_key)
     tried: list[str] = []
     reasons: list[str] = []
     for path in [*dict.fromkeys(paths)][:ADDRESSES]:
@@ -68,7 +74,7 @@ async def discover(
 
 
 def _ids(listed: Any) -> list[str]:
-    """Return the model ids of OpenAI's list, of Ollama's, or of a bare array; none from anything else."""
+    """Return the model ids of OpenAI's, Anthropic's or Ollama's list, or of a bare array; none from anything else."""
     if isinstance(listed, dict):
         members = cast("dict[str, Any]", listed)
         listed = members.get("data", members.get("models"))

@@ -14,6 +14,7 @@ from functions.ownpilot.core.catalogue.view import MergedProvider, Source
 from functions.ownpilot.core.discovery import discover
 from functions.ownpilot.core.envelope import beside_data
 from functions.ownpilot.core.owner import Owner, Person, routes_for
+from functions.ownpilot.core.wires import wire_of
 from functions.ownpilot.model_configs.bodies import (
     DeletedConfig,
     DiscoveredModel,
@@ -125,7 +126,8 @@ async def discover_models(provider_id: str, owner: Owner) -> Discovery:
     _check_not_local(provider)
     if not provider.base_url:
         raise BadRequest(f"The provider {provider.name} needs a base URL: set it first", code="NO_BASE_URL")
-    found = await discover(provider.base_url, await api_key_of(owner.id, provider))
+    key = await api_key_of(owner.id, provider)
+    found = await discover(provider.base_url, key, wire=wire_of(provider.type))
     new = [each for each in found.models if each not in provider.models]
     await rows.add_models(owner.id, provider_id, new, DISCOVERED)
     shown = [

@@ -26,6 +26,8 @@ class Rates(NamedTuple):
 
 
 _rates: RecentValues[str, Rates] = RecentValues(seconds=_DAY, most=1)
+_last: dict[str, Rates] = {}
+"""The last rates that were read from an address: an older day's are better than none."""
 
 
 async def _read_rates() -> Rates:
@@ -41,13 +43,25 @@ async def _read_rates() -> Rates:
     day = _DATE.search(text)
     if not rates or not day:
         raise ToolError("The rates of the European Central Bank cannot be read now. Try again later.")
-    return Rates(day[1], {"EUR": Decimal(1), **rates})
+    found = _last[settings().ecb_rates_url] = Rates(day[1], {"EUR": Decimal(1), **rates})
+    return found
+
+
+async def _known_rates() -> Rates:
+    """Return the rates of the day, or the last known ones while the bank does not answer. `ToolError`."""
+    url = settings().ecb_rates_url
+    try:
+        return await _rates.get(url, _read_rates)
+    except ToolError:
+        if url not in _last:
+            raise
+        return _last[url]
 
 
 @tool(category="conversion", tags=("money", "exchange rate"))
 async def convert_currency(context: ToolContext, amount: Number, from_: Short, to: Short) -> dict[str, Any]:
     """Convert an amount of money between currencies, such as USD and EUR, by the European Central Bank's last rates."""
-    rates = await _rates.get(settings().ecb_rates_url, _read_rates)
+    rates = await _known_rates()
     source, target = from_.strip().upper(), to.strip().upper()
     for code in (source, target):
         if code not in rates.of_euro:

@@ -85,7 +85,9 @@ class Network:
         ways = [listening(port) for port in plan["ways"]]
         if ways:
             socket.send_fds(self.channel, [b"ways"], [way.fileno() for way in ways])
-        self.porter = fork(lambda: serve_inside(doors, outside), outside, 2, *doors.values()) if doors else None
+        end, self.alive = os.pipe()  # no other process holds the end that is written to
+        self.porter = fork(lambda: serve_inside(doors, end), end, 2, *doors.values()) if doors else None
+        os.close(end)
         outside.close()
         for one in (*ways, *doors.values()):
             one.close()
@@ -191,11 +193,14 @@ def way_out(path: str, preface: bytes) -> socket.socket:
     return one
 
 
-def serve_inside(doors: dict[int, socket.socket], channel: socket.socket) -> None:
-    """Carry connections from the machine to the group; ends with the group."""
+def serve_inside(doors: dict[int, socket.socket], end: int) -> None:
+    """Carry connections from the machine to the group until this pipe ends, with the group.
+
+    A pipe of its own: whoever reads from the channel takes messages that are for `serve_outside`.
+    """
     for port, door in doors.items():
         accept(door, lambda port=port: socket.create_connection(("127.0.0.1", port)))
-    channel.recv(1)
+    os.read(end, 1)
 
 
 def accept(listener: socket.socket, connect: Callable[[], socket.socket]) -> None:

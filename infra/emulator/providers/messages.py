@@ -9,6 +9,7 @@ from aiohttp import web
 from infra.emulator.providers import KEY
 from infra.emulator.providers.answering import Protocol, answer, pieces, text_of
 from infra.emulator.providers.scripts import ScriptedTurn
+from infra.emulator.providers.state import MODELS
 
 _KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
@@ -22,6 +23,7 @@ class Messages(Protocol):
     """The protocol of messages."""
 
     def refusal(self, request: web.Request) -> web.Response | None:
+        """401 for a missing or wrong key, 400 without the version of the protocol."""
         # The documentation asks for `x-api-key`; the vendor's package sends the other header.
         if KEY not in (
             request.headers.get("x-api-key"),
@@ -84,6 +86,17 @@ def _message(
 
 def _event(kind: str, **members: Any) -> str:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **members})}\n\n"
+
+
+async def list_models(request: web.Request) -> web.Response:
+    """GET /v1/models of Anthropic."""
+    if refused := Messages().refusal(request):
+        return refused
+    data = [
+        {"type": "model", "id": model.id, "display_name": model.name, "created_at": f"{model.created}T00:00:00Z"}
+        for model in MODELS
+    ]
+    return web.json_response({"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]})
 
 
 async def create_message(request: web.Request) -> web.StreamResponse:

@@ -23,7 +23,7 @@ def routes() -> list[web.AbstractRouteDef]:
     """Every operation; the last route answers all other requests with 501."""
     return [
         web.get("/api.json", operations.list_catalogue),
-        web.get("/v1/models", operations.list_openai_models),
+        web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", operations.get_openai_model),
         web.get("/stats/eurofxref/eurofxref-daily.xml", operations.list_exchange_rates),
         web.get("/api/tags", operations.list_ollama_models),
@@ -46,6 +46,12 @@ def routes() -> list[web.AbstractRouteDef]:
         web.put("/local/answers", operations.set_answers),
         web.route("*", "/{path:.*}", unsupported),
     ]
+
+
+async def list_models(request: web.Request) -> web.StreamResponse:
+    """GET /v1/models, in the form of Anthropic for those who name a version of its protocol."""
+    spoken = messages.list_models if "anthropic-version" in request.headers else operations.list_openai_models
+    return await spoken(request)
 
 
 async def unsupported(request: web.Request) -> web.Response:

@@ -22,7 +22,7 @@ from functions.dev8.settle import look
 from functions.dev8.store import environments, orphans
 from functions.dev8.timers import settle_interrupted, stop_idle
 from infra.local.environment import Environment
-from shared import containers, shares
+from shared import containers, shares, tables
 from shared.container_groups import ContainerSpec, GroupSpec
 from shared.workflows import WorkflowClient
 from tests.support.dev8 import Dev8, share_folder
@@ -110,7 +110,7 @@ class TestIdle:
 
 
 class TestInterrupted:
-    async def test_a_creation_without_a_group_ends_in_an_error(self, alerts: list[str]):
+    async def test_a_creation_without_a_group_ends_in_an_error_and_can_be_deleted_at_once(self, alerts: list[str]):
         made = await inserted(CREATING)
         await settle_interrupted(workflows := Inline())
         assert made.id in workflows.started
@@ -121,7 +121,10 @@ class TestInterrupted:
             "its creation was interrupted before the container service had accepted it",
         )
         assert [message for message in alerts if made.id in message]
-        await environments.delete(made.id)
+        deleted = await environments.update(made.id, DevEnvironment.begin_deletion)
+        assert await look(made.id, deleted.order)  # the interrupted request is not waited for a second time
+        with pytest.raises(tables.RecordNotFound):
+            await environments.get(made.id)
 
     async def test_a_young_order_is_left_to_its_request(self):
         made = await inserted(CREATING)

@@ -5,7 +5,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 import httpx
@@ -62,8 +62,8 @@ def another_address() -> dict[str, str]:
     return {"X-Forwarded-For": f"10.{uuid.uuid4().int % 250}.{uuid.uuid4().int % 250}.{uuid.uuid4().int % 250}"}
 
 
-async def matrix(http: httpx.AsyncClient) -> None:
-    """Send to every route without a credential: only the open ones answer otherwise than 401."""
+async def matrix(http: httpx.AsyncClient, routes: Iterable[tuple[str, str]]) -> None:
+    """Send to routes without a credential: only the open ones answer otherwise than 401."""
 
     turns = asyncio.Semaphore(8)  # as many connections as the client keeps
 
@@ -74,12 +74,12 @@ async def matrix(http: httpx.AsyncClient) -> None:
             answer = await http.request(method, target, content=b"{", headers=headers)
         assert (answer.status_code == 401) is ((method, path) not in OPEN), (method, path, answer.text)
 
-    await asyncio.gather(*(check(*route) for route in [*CLOSED, *sorted(OPEN)]))
+    await asyncio.gather(*(check(*route) for route in routes))
 
 
 class TestKeys:
     async def test_only_the_open_routes_answer_without_a_key(self, strict_host: StrictHost):
-        await matrix(strict_host.http)
+        await matrix(strict_host.http, [*CLOSED, *sorted(OPEN)])
         message = refused(await strict_host.http.get(f"{BASE}/notes"), 401, "UNAUTHORIZED")
         assert "API key" in message
 
@@ -118,7 +118,8 @@ class TestKeys:
 
 class TestTokens:
     async def test_only_the_open_routes_answer_without_a_token(self, by_token: httpx.AsyncClient):
-        await matrix(by_token)
+        """A sample: the guard is that of keys, which is tried with every route."""
+        await matrix(by_token, [*CLOSED[::10], *sorted(OPEN)[::3]])
 
     @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
     async def test_the_subject_is_the_user(self, by_token: httpx.AsyncClient, algorithm: str):

@@ -329,6 +329,13 @@ class TestDiscovery:
         assert (again["newModels"], again["existingModels"]) == (0, len(ids))
         assert (await me.get("/model-configs/own/org%2Fstand-in:7b"))["isEnabled"] is False
 
+    async def test_one_that_speaks_anthropics_protocol_is_asked_as_that_wants_it(self, me: OwnPilot, stand_in: str):
+        path = await self.own(me, stand_in)
+        await me.send("PUT", "/model-configs/providers/own", json={"providerType": "anthropic"})
+        refused(await me.send("POST", path), 502, "BAD_GATEWAY")
+        await me.post("/settings/api-keys", provider="own", apiKey=STAND_IN_KEY)
+        assert "org/stand-in:7b" in {each["modelId"] for each in (await me.post(path))["models"]}
+
     async def test_two_at_once_add_each_model_once(self, me: OwnPilot, stand_in: str):
         path = await self.own(me, stand_in)
         await asyncio.gather(*(me.post(path) for _ in range(3)))

@@ -14,9 +14,11 @@ import pytest
 from pydantic import ValidationError
 
 from functions.ownpilot.core.tool_context import ToolContext, ToolError
+from functions.ownpilot.tools import currency
 from functions.ownpilot.tools.registry import built_in
 from functions.ownpilot.tools.units import UNITS
 from infra.local.environment import Environment
+from shared.recent import RecentValues
 from tests.support.environments import connected
 from tests.support.ownpilot import OwnPilot
 
@@ -382,13 +384,17 @@ async def bank(stack: Environment) -> AsyncIterator[Any]:
 
 
 class TestCurrencies:
-    async def test_amounts_are_converted_by_the_rates_of_the_bank_which_is_asked_once(self, bank: Any):
+    async def test_amounts_are_converted_by_the_rates_of_the_bank_which_is_asked_once(
+        self, bank: Any, monkeypatch: pytest.MonkeyPatch
+    ):
         await bank(text="<Cube time='2026-01-15'><Cube currency='USD' rate='1.2'/><Cube currency='GBP' rate='0.8'/>")
         made = await run("convert_currency", amount=12, **{"from": "usd", "to": "GBP"})
         assert (made["result"], made["date"]) == (8, "2026-01-15")
         await bank(status=500)
         assert (await run("convert_currency", amount=1, **{"from": "EUR", "to": "USD"}))["result"] == 1.2
         assert "EUR, GBP, USD" in await refused("convert_currency", amount=1, **{"from": "EUR", "to": "XXX"})
+        monkeypatch.setattr(currency, "_rates", RecentValues(seconds=0))  # a day later the bank still does not answer
+        assert (await run("convert_currency", amount=1, **{"from": "EUR", "to": "USD"}))["date"] == "2026-01-15"
 
     @pytest.mark.parametrize(
         "answer", [{"status": 404}, {"text": "<html>"}, {"text": "<Cube time='2026-01-15'/>", "size": 200_000},

@@ -2,12 +2,13 @@
 
 import logging
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from functions.ownpilot.core import local_store, settings_store
 from functions.ownpilot.core.catalogue import rows, stored
 from functions.ownpilot.core.catalogue.merge import merged
 from functions.ownpilot.core.catalogue.view import MergedModel, MergedProvider, View
+from functions.ownpilot.core.wires import Wire, wire_of
 from shared.http.errors import BadRequest, NotFound
 from shared.sealing import SealBroken
 
@@ -26,7 +27,7 @@ class Target:
 
     provider: str
     model: MergedModel
-    wire: Literal["openai", "anthropic"]
+    wire: Wire
     base_url: str
     api_key: str | None = field(repr=False)
     is_local: bool = False
@@ -106,8 +107,7 @@ async def resolve(owner: str, provider_id: str = "", model_id: str = "") -> Targ
     base_url = provider.base_url.rstrip("/")
     if is_local and not base_url.endswith("/v1"):
         base_url += "/v1"
-    wire: Literal["openai", "anthropic"] = "anthropic" if provider.type == "anthropic" else "openai"
-    return Target(provider.id, model, wire, base_url, key, is_local)
+    return Target(provider.id, model, wire_of(provider.type), base_url, key, is_local)
 
 
 async def _with_defaults(owner: str, provider_id: str, model_id: str) -> tuple[str, str]:

@@ -10,8 +10,6 @@ from functions.ownpilot.core.llm.refusals import in_an_answer
 from functions.ownpilot.core.llm.sums import Sums
 from functions.ownpilot.core.llm.vocabulary import Finish, Message, Said, Text, ToolCall, ToolSchema
 
-VERSION = "2023-06-01"
-
 _REASONS = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
     "model_context_window_exceeded": "length", "tool_use": "tool_calls", "refusal": "content_filter",

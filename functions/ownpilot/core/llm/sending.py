@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 
 from functions.ownpilot.core.catalogue.resolve import Target
-from functions.ownpilot.core.llm import anthropic
 from functions.ownpilot.core.llm.adapting import Adapted
 from functions.ownpilot.core.llm.refusals import reason_of
 from functions.ownpilot.core.llm.vocabulary import ModelRefused, ModelUnreachable
 from functions.ownpilot.core.local_store import is_guarded
+from functions.ownpilot.core.wires import key_headers
 from shared import outbound
 from shared.outbound import Answer, Retry
 from shared.redaction import redact
@@ -57,11 +57,7 @@ async def sent(
 
 def _headers(way: Target) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
-    if way.wire == "anthropic":
-        headers |= {"anthropic-version": anthropic.VERSION} | ({"x-api-key": way.api_key} if way.api_key else {})
-    elif way.api_key:
-        headers["Authorization"] = f"Bearer {way.api_key}"
-    return headers
+    return headers | key_headers(way.wire, way.api_key)
 
 
 def _reason(answer: Answer, refusal: bytes) -> str:

@@ -126,8 +126,14 @@ class TestMessages:
                 asked = script([{"error": status, "message": "No such luck"}])
                 await client.messages.create(model=MODEL, max_tokens=100, messages=asked)
 
+    async def test_models_are_listed(self, url: str):
+        async with anthropic_sdk(url) as client:
+            assert MODEL in [model.id async for model in client.models.list()]
+
     async def test_a_wrong_key_is_refused(self, url: str):
         async with anthropic_sdk(url, "sk-wrong") as client:
+            with pytest.raises(anthropic.AuthenticationError):
+                await client.models.list()
             with pytest.raises(anthropic.AuthenticationError):
                 await client.messages.create(model=MODEL, max_tokens=100, messages=script(["a"]))
 
