@@ -29,6 +29,8 @@ from shared.tables.ids import derived_id
 if TYPE_CHECKING:
     from azure.storage.queue.aio import QueueClient
 
+    from shared.workflows import WorkflowClient
+
 log = logging.getLogger(__name__)
 
 QUEUE = "deferred-work"
@@ -55,6 +57,12 @@ Handler = Callable[[Any], Awaitable[None]]
 
 handlers: dict[str, Handler] = {}
 """The handlers of this app by `<slice>.<function name>`; `shared.slices.add_slice` adds those of each slice."""
+
+WorkflowHandler = Callable[[Any, "WorkflowClient"], Awaitable[None]]
+"""As `Handler`, with the client of workflows: for code that starts or signals one where there is no such client."""
+
+workflow_handlers: dict[str, WorkflowHandler] = {}
+"""The handlers of this kind, in the same way."""
 
 _queues: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, QueueClient]]" = WeakKeyDictionary()
 
@@ -91,7 +99,7 @@ async def defer(handler: str, value: Any, *, item_id: str | None = None, delay: 
     Items of one handler with the same `item_id` are worked on once within a day. One call to the queue, and one to a
     blob for a value over `MAX_INLINE` bytes. KeyError for a handler that no slice of this app declares.
     """
-    if handler not in handlers:
+    if handler not in handlers and handler not in workflow_handlers:
         raise KeyError(f"no slice of this app declares the deferred work {handler}")
     item_id = item_id or str(uuid.uuid4())
     data = json.dumps(value).encode()
@@ -104,7 +112,7 @@ async def defer(handler: str, value: Any, *, item_id: str | None = None, delay: 
     return item_id
 
 
-async def perform(body: bytes) -> None:
+async def perform(body: bytes, workflows: "WorkflowClient | None" = None) -> None:
     """Do the work of one message of the queue. Its failure is not raised: the item is sent again, later each time.
 
     What is raised, because storage is unavailable, makes the host repeat the message (`queues` in host.json).
@@ -118,7 +126,11 @@ async def perform(body: bytes) -> None:
     if started is None:
         return
     try:
-        await handlers[message.handler](await _value(message))
+        value = await _value(message)
+        if workflows is not None and message.handler in workflow_handlers:
+            await workflow_handlers[message.handler](value, workflows)
+        else:
+            await handlers[message.handler](value)
     except Exception as error:
         log.exception("%s %s failed, attempt %d", message.handler, message.item_id, message.attempt + 1)
         await _failed(message, started, error)

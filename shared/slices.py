@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import azure.durable_functions as df  # pyright: ignore[reportMissingTypeStubs]
 
 from shared import deferred, faults, jobs, sockets
-from shared.deferred import Handler
+from shared.deferred import Handler, WorkflowHandler
 from shared.faults import FaultReporter
 from shared.http.api import Api
 from shared.http.bridge import register
@@ -26,7 +26,7 @@ class Slice:
     `functions/maintenance` run what is listed under `every_minute`, `every_hour` and `every_night` (03:00 UTC); a
     failure of one item does not affect the others. The slices share two timers because on Flex Consumption each timer
     is scaled as a group of its own. `deferred` are the handlers of `shared.deferred.defer("<slice>.<function name>",
-    ...)`. `on_fault` is called with cause and message of faults that any part of the app reports.
+    ...)`, and `deferred_workflows` those that start or signal workflows. `on_fault` is called with cause and message of faults that any part of the app reports.
     """
 
     api: Api | None = None
@@ -38,6 +38,7 @@ class Slice:
     every_hour: Sequence[PeriodicWork] = ()
     every_night: Sequence[PeriodicWork] = ()
     deferred: Sequence[Handler] = ()
+    deferred_workflows: Sequence[WorkflowHandler] = ()
     on_fault: FaultReporter | None = None
 
 
@@ -58,5 +59,7 @@ def add_slice(app: df.DFApp, name: str, part: Slice) -> None:
         sockets.dialogues[part.hub or name] = part.dialogue
     for handler in part.deferred:
         deferred.handlers[f"{name}.{handler.__name__}"] = handler
+    for starter in part.deferred_workflows:
+        deferred.workflow_handlers[f"{name}.{starter.__name__}"] = starter
     if part.on_fault is not None:
         faults.reporters.append(part.on_fault)

@@ -32,6 +32,7 @@ from functions.ownpilot import (
     summary,
     tasks,
     tools,
+    triggers,
     ws,
 )
 from functions.ownpilot import settings as settings_room
@@ -52,6 +53,9 @@ from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
 from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
+from functions.ownpilot.triggers import firing
+from functions.ownpilot.triggers.senders import SENDERS
+from functions.ownpilot.triggers.timers import fire_due_triggers, repair_due_times
 from shared.http.api import Api, Cors
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
@@ -111,6 +115,7 @@ api = Api(
         webhook.routes,
         auth.routes,
         integrations.routes,
+        triggers.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "
@@ -118,7 +123,7 @@ api = Api(
     render=error_body,
     envelope=OwnpilotEnvelope(),
     headers=headers,
-    guards=[CALLERS],
+    guards=[CALLERS, SENDERS],
     limit=RateLimit(
         "ownpilot", max(config.ownpilot_rate_burst, config.ownpilot_rate_minute), 0, shown=config.ownpilot_rate_minute
     )
@@ -132,6 +137,15 @@ api = Api(
 SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
-    every_hour=[purge_debug_log, purge_oauth_states],
-    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat, ownpilot_channel_message],
+    blueprints=[firing.bp],
+    every_minute=[fire_due_triggers],
+    every_hour=[purge_debug_log, purge_oauth_states, repair_due_times],
+    deferred=[
+        clear_custom_table,
+        memories.embed_memories,
+        ownpilot_after_chat,
+        ownpilot_channel_message,
+        triggers.clear_trigger,
+    ],
+    deferred_workflows=[firing.start_firing],
 )

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from fastapi import Response
 
 from functions.ownpilot.chat.conversations import Conversation, Partner, restart
-from functions.ownpilot.core.agent_store import Agent, stored_agents, tools_of
+from functions.ownpilot.core.agent_store import Agent, stored_agents
 from functions.ownpilot.core.agent_templates import TEMPLATES
 from functions.ownpilot.core.audit_log import record_change
 from functions.ownpilot.core.catalogue.resolve import ANY, provider_of, resolve
 from functions.ownpilot.core.entry import Moment, Shown
 from functions.ownpilot.core.owner import Owner, routes_for
-from functions.ownpilot.tools.registry import members_of
+from functions.ownpilot.tools.registry import names_for
 from shared.http.conditions import IfMatch, show_version
 from shared.http.errors import ApiError, BadRequest
 from shared.http.paging import MAX_LIMIT, Paging, paging
@@ -71,12 +71,12 @@ class Resynced(Shown):
     errors: list[str]
 
 
-def _members(agent: Agent) -> dict[str, Any]:
-    return {**dict(agent), "tools": tools_of(agent, members_of(agent.tool_groups))}
+async def _members(owner: str, agent: Agent) -> dict[str, Any]:
+    return {**dict(agent), "tools": await names_for(owner, agent)}
 
 
-def _shown(agent: Agent) -> AgentShown:
-    return AgentShown.model_validate({**_members(agent), "config": AgentConfig.model_validate(agent)})
+async def _shown(owner: str, agent: Agent) -> AgentShown:
+    return AgentShown.model_validate({**await _members(owner, agent), "config": AgentConfig.model_validate(agent)})
 
 
 @routes.get("")
@@ -84,7 +84,7 @@ async def list_agents(owner: Owner, paging: Annotated[Paging, paging(MAX_LIMIT)]
     """The agents, the oldest first."""
     page = await agents.list(owner.id, limit=paging.limit, offset=paging.offset, cursor=paging.cursor)
     paging.link(page)
-    return [AgentSummary.model_validate(_members(agent)) for agent in page.items]
+    return [AgentSummary.model_validate(await _members(owner.id, agent)) for agent in page.items]
 
 
 @routes.post("", status_code=201)
@@ -93,7 +93,7 @@ async def create_agent(body: NewAgent, owner: Owner, response: Response) -> Agen
     agent = await agents.create(owner.id, body)
     await record_change(owner, "agent", agent.id, "create")
     show_version(response, agent)
-    return _shown(agent)
+    return await _shown(owner.id, agent)
 
 
 @routes.post("/resync")
@@ -119,7 +119,7 @@ async def get_agent(agent_id: str, owner: Owner, response: Response) -> AgentSho
     """One agent."""
     agent = await agents.get(owner.id, agent_id)
     show_version(response, agent)
-    return _shown(agent)
+    return await _shown(owner.id, agent)
 
 
 @routes.patch("/{agent_id}")
@@ -133,7 +133,7 @@ async def update_agent(
     agent = await agents.change(owner.id, agent_id, body, if_match=if_match)
     await record_change(owner, "agent", agent.id, "update")
     show_version(response, agent)
-    return _shown(agent)
+    return await _shown(owner.id, agent)
 
 
 async def _check_provider(owner: str, provider_id: str) -> None:

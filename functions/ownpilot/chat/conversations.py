@@ -198,14 +198,15 @@ async def begin_conversation(
     *,
     agent_name: str | None,
     system_prompt: str,
+    is_current: bool = True,
 ) -> tuple[Conversation, ChatTurn]:
-    """Store a new conversation with the user's message; it becomes the current one. `seed` are messages before it.
+    """Store a new conversation with the user's message. `seed` are messages before it.
 
-    Of two requests that do this at once, both get the same conversation. `pointed` is the id to which the pointer
-    leads already. 2 or 3 writes.
+    It becomes the current one, unless `is_current` is false; of two requests that do this at once, both get the same
+    conversation. `pointed` is the id to which the pointer leads already. 2 or 3 writes.
     """
     made = Conversation.new_id()
-    id_ = pointed or await point(owner, partner, made)
+    id_ = pointed or (await point(owner, partner, made) if is_current else made)
     before = [ChatTurn(user_id=owner, status=TurnStatus.SEED, messages=seed)] if seed and id_ == made else []
     turn = ChatTurn(user_id=owner, messages=[ChatMessage(role="user", content=question)])
     new = Conversation(

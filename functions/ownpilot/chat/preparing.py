@@ -21,7 +21,7 @@ from functions.ownpilot.chat.conversations import (
 from functions.ownpilot.chat.prompt import DEFAULT, NextGoal, PromptState, system_prompt
 from functions.ownpilot.chat.question import Prepared, Question, Talk
 from functions.ownpilot.chat.trace import Trace
-from functions.ownpilot.core.agent_store import Agent, agent_of, tools_of
+from functions.ownpilot.core.agent_store import Agent, agent_of
 from functions.ownpilot.core.autonomy.rules import rules_of
 from functions.ownpilot.core.budget import check_budget
 from functions.ownpilot.core.catalogue.resolve import resolve
@@ -34,7 +34,7 @@ from functions.ownpilot.core.profile_store import Profile, profile_of, summary_o
 from functions.ownpilot.goals import Goal, GoalStatus, goals
 from functions.ownpilot.memories import memories
 from functions.ownpilot.tools.meta import TOOLS as META_TOOLS
-from functions.ownpilot.tools.registry import Tool, members_of, tools_for
+from functions.ownpilot.tools.registry import Tool, names_for, tools_for
 from shared.http.errors import NotFound
 
 ANSWER = 4096
@@ -66,7 +66,7 @@ async def prepare(owner: Person, question: Question) -> Prepared:
     )  # fmt: skip
     _, talk, profile, remembered, pursued, rules, catalogue = await together(*reads)
     trace.reads, trace.recalls = len(reads) + 1, len(remembered.items)
-    allowed = tools_of(talk.agent, members_of(talk.agent.tool_groups)) if talk.agent else None
+    allowed = await names_for(id_, talk.agent) if talk.agent else None
     allowed = allowed or None  # an agent without tools of its own has all of them
     tools = await _offered(id_, question.direct_tools, allowed) if _can_call(talk.target.model) else []
     base = talk.agent.system_prompt if talk.agent else DEFAULT
@@ -88,8 +88,9 @@ async def prepare(owner: Person, question: Question) -> Prepared:
     else:
         agent = talk.agent.name if talk.agent else None
         conversation, turn = await begin_conversation(
-            owner.id, talk.partner, talk.pointed, question.message, seeded, agent_name=agent, system_prompt=base
-        )
+            owner.id, talk.partner, talk.pointed, question.message, seeded, agent_name=agent, system_prompt=base,
+            is_current=question.source == "chat",
+        )  # fmt: skip
     trace.writes += 2
     return Prepared(
         owner, question, talk.target, talk.agent, conversation, turn, system, asked, past, tools, allowed, room, answer,
@@ -121,7 +122,7 @@ async def _talk(owner: str, question: Question) -> Talk:
     )
     partner = Partner(target.provider, target.model["modelId"], agent.id if agent else None)
     pointed = None
-    if conversation is None:
+    if conversation is None and question.source == "chat":
         pointed, conversation = await current_of(owner, partner)
     past = await _past(conversation.id) if conversation else []
     return Talk(agent, target, partner, pointed, conversation, past)

@@ -32,7 +32,8 @@ class Origin:
 
 @dataclass(frozen=True)
 class Question:
-    """A message to the assistant. Without a conversation it goes into the current one.
+    """A message to the assistant. Without a conversation it goes into the current one, unless it is not from the chat:
+    then it begins a new one.
 
     `history` is used when there is no current one. `direct_tools` are offered to the model by name; unknown names are
     left out. `source` is what asks.

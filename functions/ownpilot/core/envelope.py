@@ -45,17 +45,28 @@ def beside_data(request: Request, **members: Any) -> None:
     request.state.beside = members
 
 
+class ExecutionFailed(ApiError):
+    """500: what was to be carried out has ended with a failure; `data` tells what came of it all the same."""
+
+    code = "EXECUTION_ERROR"
+
+    def __init__(self, message: str, data: dict[str, Any]):
+        super().__init__(message)
+        self.data = data
+
+
 def encoded(data: bytes) -> Response:
     """Return data that is JSON already as the response of a route; it gets the envelope."""
     return Response(data, media_type="application/json")
 
 
 def error_body(request: Request, error: ApiError) -> dict[str, Any]:
-    """Return the body of an error; `details` is there when the error has some."""
+    """Return the body of an error; `details` and `data` are there when the error has some."""
     shown: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.details is not None:
         shown["details"] = error.details
-    return {"success": False, "error": shown, "meta": _meta(request)}
+    data = {"data": error.data} if isinstance(error, ExecutionFailed) else {}
+    return {"success": False, **data, "error": shown, "meta": _meta(request)}
 
 
 def headers(request: Request) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Who uses a tool, and what comes of it: what tools, their users and the rules about them have in common."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,52 @@ class ToolResult:
 
 class ToolError(Exception):
     """Raised by a tool that cannot do what it was asked for; the text is for the model and must hold no secret."""
+
+
+class WrongArguments(Exception):
+    """Raised for arguments that do not suit a tool; `reasons` say what is wrong, one for each place."""
+
+    def __init__(self, reasons: Sequence[str]):
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Arguments that suit a tool: `given` is JSON as the caller meant it; `values` is what the tool's `run` takes."""
+
+    given: dict[str, Any]
+    values: Any
+
+
+class Tool(Protocol):
+    """A tool, wherever it comes from: declared in this app, or made by a person.
+
+    `parameters` is the JSON schema of the arguments, an object with `properties`. `code` is the program text. `plugin`
+    is the plugin that the tool belongs to. `seconds` is for how long it may run.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def category(self) -> str: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+    @property
+    def plugin(self) -> str | None: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def parameters(self) -> dict[str, Any]: ...
+    @property
+    def code(self) -> str: ...
+
+    def check(self, arguments: Mapping[str, Any]) -> Checked:
+        """Return arguments that can be run with. `WrongArguments`."""
+        ...
+
+    async def run(self, context: ToolContext, values: Any) -> Any:
+        """Run with checked values; return a text, JSON values or a `ToolResult`. `ToolError`."""
+        ...

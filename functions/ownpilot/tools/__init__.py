@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Query
 from fastapi.responses import StreamingResponse
 
-from functions.ownpilot.core.agent_store import agent_of, tools_of
+from functions.ownpilot.core.agent_store import agent_of
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
@@ -29,7 +29,7 @@ from functions.ownpilot.tools.bodies import (
 )
 from functions.ownpilot.tools.categories import CATEGORIES
 from functions.ownpilot.tools.meta import TOOLS, unknown
-from functions.ownpilot.tools.registry import Tool, members_of, tools_for
+from functions.ownpilot.tools.registry import Tool, names_for, tools_for
 from functions.ownpilot.tools.use import use_tool
 from shared.http.errors import NotFound
 from shared.http.sse import event_stream, frame
@@ -71,7 +71,7 @@ async def get_tool(tool_name: str, owner: Owner, agent_id: AgentId = None) -> To
 
 @routes.get("/{tool_name}/source")
 async def get_tool_source(tool_name: str, owner: Owner) -> ToolSource:
-    """The program text of a tool, in Python."""
+    """The program text of a tool: in Python, of a custom tool in JavaScript."""
     return ToolSource(name=tool_name, source=_found(tool_name, await tools_for(owner.id)).code)
 
 
@@ -133,7 +133,7 @@ async def _available(owner: Person, agent_id: str | None) -> Mapping[str, Tool]:
     if not agent_id:
         return await tools_for(owner.id)
     agent = await agent_of(owner.id, agent_id)
-    return await tools_for(owner.id, tools_of(agent, members_of(agent.tool_groups)) or None)
+    return await tools_for(owner.id, await names_for(owner.id, agent) or None)
 
 
 def _found(name: str, tools: Mapping[str, Tool]) -> Tool:

@@ -29,5 +29,7 @@ CATEGORIES = {
     "customData": Category("🗃️", "Tables of the user's own", "customData"),
     "notes": Category("📝", "Texts that are kept", "personalData"),
     "calendar": Category("📅", "What takes place, and when", "personalData"),
+    "customTools": Category("🛠️", "Tools that the user or the assistant has made", "custom"),
+    "automation": Category("⏰", "What is done by itself: triggers and plans", "triggers"),
     "contacts": Category("👤", "The people whom the user knows", "personalData"),
 }

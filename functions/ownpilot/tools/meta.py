@@ -8,7 +8,7 @@ import orjson
 from pydantic import Field
 
 from functions.ownpilot.core.tool_context import ToolContext, ToolError
-from functions.ownpilot.tools.registry import Tool, tools_for
+from functions.ownpilot.tools.registry import FunctionTool, Tool, tools_for
 from functions.ownpilot.tools.schemas import help_of
 
 CATEGORY = "meta"
@@ -59,7 +59,7 @@ async def use_tool(
     raise ToolError(f"use_tool cannot use {tool_name}: name the tool itself")
 
 
-TOOLS = {each.__name__: Tool(each.__name__, CATEGORY, each) for each in (search_tools, get_tool_help, use_tool)}
+TOOLS = {each.__name__: FunctionTool(each.__name__, CATEGORY, each) for each in (search_tools, get_tool_help, use_tool)}
 
 
 def members(arguments: Mapping[str, Any] | str) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from functions.ownpilot.tools import (
     structured,
     tasks,
     texts,
+    triggers,
     units,
     validation,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "structured",
     "tasks",
     "texts",
+    "triggers",
     "units",
     "validation",
 ]

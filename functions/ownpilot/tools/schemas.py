@@ -88,7 +88,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if schema.get("type") == "array":
-        return f"list of {_kind(schema['items'])}"
+        return f"list of {_kind(schema.get('items', {}))}"
     if "properties" in schema:
         needed = schema.get("required", ())
         members = (f"{name}{'' if name in needed else '?'}" for name in schema["properties"])

@@ -7,21 +7,16 @@ import time
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
-
 from functions.ownpilot.core.audit_log import AuditOutcome, Severity, Subject, record_event
 from functions.ownpilot.core.autonomy import Held, admit
 from functions.ownpilot.core.debug_log import DebugType, record_debug
-from functions.ownpilot.core.tool_context import ToolContext, ToolError, ToolResult
+from functions.ownpilot.core.tool_context import Checked, ToolContext, ToolError, ToolResult, WrongArguments
 from functions.ownpilot.tools import meta, schemas
 from functions.ownpilot.tools.registry import Tool, tools_for
-from shared.http.errors import HANDLED, api_error, reason
+from shared.http.errors import HANDLED, api_error
 from shared.tables import StorageUnavailable
 
 log = logging.getLogger(__name__)
-
-SECONDS = 30
-"""For how long a tool may run."""
 
 MAX_BYTES = 200 * 1024
 """Bytes of a result; a longer one is cut."""
@@ -37,7 +32,7 @@ async def use_tool(context: ToolContext, name: str, arguments: Arguments) -> Too
     """Use a tool and return its result; whatever goes wrong is a result too, with `is_error`.
 
     The arguments are checked, the user's rules are asked, and the call is written down in the audit and debug logs. It
-    may take `SECONDS`, and its result have `MAX_BYTES`. A call of the tool `use_tool` is one of the tool inside it.
+    may take the tool's `seconds`, and its result have `MAX_BYTES`. A call of `use_tool` is one of the tool inside it.
     """
     name, arguments = meta.unwrapped(name, arguments)
     started = time.monotonic()
@@ -46,10 +41,7 @@ async def use_tool(context: ToolContext, name: str, arguments: Arguments) -> Too
         checked = _check(found, arguments)
         if found.category == meta.CATEGORY:
             return await _run(found, context, checked, started)
-        given = checked.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        if _has_large(given):
-            raise ToolError("Whole numbers must be below 2^63: send a larger one as a text.")
-        held = await admit(context, name, given, found.category)
+        held = await admit(context, name, checked.given, found.category)
     except ToolError as error:
         return _result(started, str(error), is_error=True)
     except HANDLED as error:
@@ -58,8 +50,18 @@ async def use_tool(context: ToolContext, name: str, arguments: Arguments) -> Too
         result = _rejected(started, name, held)
     else:
         result = await _run(found, context, checked, started)
-    await _write_down(context, name, given, result)
+    await _write_down(context, name, checked.given, result)
     return result
+
+
+async def try_tool(context: ToolContext, found: Tool, arguments: Arguments) -> ToolResult:
+    """Run a tool that no list has, for the person who is about to make it; nothing is asked or written down."""
+    started = time.monotonic()
+    try:
+        checked = _check(found, arguments)
+    except ToolError as error:
+        return _result(started, str(error), is_error=True)
+    return await _run(found, context, checked, started)
 
 
 async def _find(context: ToolContext, name: str) -> Tool:
@@ -72,23 +74,20 @@ async def _find(context: ToolContext, name: str) -> Tool:
     return found
 
 
-def _check(found: Tool, arguments: Arguments) -> BaseModel:
-    """Return the arguments as the tool's model has them; null is none, as models send it for what they leave out.
+def _check(found: Tool, arguments: Arguments) -> Checked:
+    """Return arguments that suit a tool; null is none, as models send it for what they leave out.
 
     `ToolError` says what is wrong, and what the tool takes.
     """
     given = {name: value for name, value in meta.members(arguments).items() if value is not None}
     try:
-        return found.arguments.model_validate(given)
-    except ValidationError as error:
-        wrong = [
-            f"missing required parameter {_place(each)}"
-            if each["type"] == "missing"
-            else f"{_place(each)}: {reason(each)}"
-            for each in error.errors()
-        ]
+        checked = found.check(given)
+    except WrongArguments as error:
         shown = schemas.help_of(found.name, found.description, found.parameters)
-        raise ToolError(f"{'; '.join(wrong[:10])}\n\n{shown}") from None
+        raise ToolError(f"{'; '.join(error.reasons[:10])}\n\n{shown}") from None
+    if _has_large(checked.given):
+        raise ToolError("Whole numbers must be below 2^63: send a larger one as a text.")
+    return checked
 
 
 def _has_large(value: Any) -> bool:
@@ -104,10 +103,6 @@ def _has_large(value: Any) -> bool:
             return False
 
 
-def _place(error: Mapping[str, Any]) -> str:
-    return ".".join(map(str, error["loc"])) or "arguments"
-
-
 def _rejected(started: float, name: str, held: Held) -> ToolResult:
     """Return the result of a call that the user's rules do not let pass."""
     text = f"The call of {name} was rejected: {held.reason}."
@@ -116,17 +111,19 @@ def _rejected(started: float, name: str, held: Held) -> ToolResult:
     return _result(started, text, is_error=True, rejected=True, pendingAction=held.action_id, reason=held.reason)
 
 
-async def _run(found: Tool, context: ToolContext, arguments: BaseModel, started: float) -> ToolResult:
+async def _run(found: Tool, context: ToolContext, checked: Checked, started: float) -> ToolResult:
     try:
-        async with asyncio.timeout(SECONDS):
-            answer = await found.run(context, arguments)
+        async with asyncio.timeout(found.seconds):
+            answer = await found.run(context, checked.values)
+        if isinstance(answer, ToolResult):
+            return _result(started, answer.content, is_error=answer.is_error, **answer.metadata)
         return _result(started, answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
     except ToolError as error:
         text = str(error)
     except HANDLED as error:
         text = api_error(error).message
     except TimeoutError:
-        text = f"{found.name} did not end within {SECONDS} seconds and was stopped."
+        text = f"{found.name} did not end within {found.seconds:g} seconds and was stopped."
     except Exception:
         log.exception("tool %s failed", found.name)
         text = f"{found.name} failed."

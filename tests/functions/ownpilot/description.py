@@ -20,7 +20,7 @@ BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
-    "chat", "agents", "autonomy", "channels", "auth", "integrations",
+    "chat", "agents", "autonomy", "channels", "auth", "integrations", "triggers",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 WEBHOOK_SECRET = "a-secret-for-tests-only"
@@ -37,8 +37,9 @@ NEW: dict[str, dict[str, Any]] = {
     "goals": {"title": "t"},
     "agents": {"name": "n", "systemPrompt": "p"},
     "channels": {"type": "webchat", "name": "n", "config": {"webhookSecret": WEBHOOK_SECRET}},
+    "triggers": {"name": "n", "type": "webhook", "config": {}, "action": {"type": "notification"}},
 }
-SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture"}
+SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture", "triggers": "trigger"}
 """The member that holds a new record, where it is not the whole answer."""
 
 CHAT_MODEL = "stand-in-small"

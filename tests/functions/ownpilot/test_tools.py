@@ -16,7 +16,7 @@ from functions.ownpilot.core.tool_context import ToolContext, ToolError, ToolRes
 from functions.ownpilot.tools import meta, use
 from functions.ownpilot.tools.bodies import Batch
 from functions.ownpilot.tools.categories import CATEGORIES
-from functions.ownpilot.tools.registry import Tool, built_in, members_of, tool
+from functions.ownpilot.tools.registry import FunctionTool, Tool, built_in, members_of, tool
 from functions.ownpilot.tools.schemas import help_of
 from functions.ownpilot.tools.use import use_tool
 from shared.tables import StorageUnavailable
@@ -298,7 +298,7 @@ def own_tools(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tool]:
 
 
 def add(tools: dict[str, Tool], function: Any, **declared: Any) -> None:
-    tools[function.__name__] = Tool(function.__name__, "core", function, **declared)
+    tools[function.__name__] = FunctionTool(function.__name__, "core", function, **declared)
 
 
 @pytest.mark.usefixtures("app")
@@ -370,8 +370,7 @@ class TestDoor:
                 stopped.append("endless")
             return ""
 
-        add(own_tools, endless)
-        monkeypatch.setattr(use, "SECONDS", 0.05)
+        add(own_tools, endless, seconds=0.05)
         done = await model(me, "endless", {})
         assert done.is_error and "did not end" in done.content and stopped == ["endless"]
 
@@ -431,7 +430,7 @@ class TestDeclaration:
             something."""
             return ""
 
-        made = Tool("convert", "core", convert, camel=True)
+        made = FunctionTool("convert", "core", convert, camel=True)
         assert made.description == "Convert something."
         assert made.parameters == {
             "type": "object",
