@@ -13,12 +13,16 @@ from functions.ownpilot.chat.question import Origin, Question
 from functions.ownpilot.chat.turn import take_turn
 from functions.ownpilot.core.audit_log import Subject, record_event
 from functions.ownpilot.core.catalogue.resolve import resolve
+from functions.ownpilot.core.happenings import happened
 from functions.ownpilot.core.live import publish
 from functions.ownpilot.core.owner import Person
 from shared import tables
 from shared.http.errors import ApiError, NotFound
 
 log = logging.getLogger(__name__)
+
+CHANNEL_MESSAGE = "channel_message"
+"""The event for which triggers may wait."""
 
 APOLOGY = "Sorry, I cannot answer at the moment."
 """What a sender is told when the assistant has no answer; why, the message in the inbox says."""
@@ -61,13 +65,20 @@ async def ownpilot_channel_message(value: dict[str, Any]) -> None:
 
 
 async def _tell(owner: str, message: InboxMessage) -> None:
+    """Tell sockets, the audit log and triggers of a message."""
     sender = Subject("sender", message.sender_id, message.sender_name)
+    event = {
+        "channelId": message.channel_id, "channelType": message.channel_type, "messageId": message.id,
+        "senderId": message.sender_id, "senderName": message.sender_name, "message": message.content,
+        "isAllowed": message.is_allowed,
+    }  # fmt: skip
     await asyncio.gather(
         publish(owner, "channel:message", shown(message)),
         record_event(
             owner, "channel.message_receive", Subject("channel", message.channel_id), actor=sender,
             details={"messageId": message.id, "length": len(message.content), "isAllowed": message.is_allowed},
         ),
+        happened(owner, CHANNEL_MESSAGE, event, message.id),
     )  # fmt: skip
 
 

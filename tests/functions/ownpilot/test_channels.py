@@ -464,6 +464,20 @@ class TestInbox:
         [event, *_] = (await me.get("/audit", types="channel.message_receive"))["events"]
         assert event["resource"]["id"] == webchat.id and event["actor"]["id"] == "v1"
 
+    async def test_triggers_may_wait_for_a_message(self, services: list[Service]):
+        webchat, me = services[3], services[3].me
+        await webchat.open()
+        made = await me.post(
+            "/triggers", name="n", type="event", action={"type": "notification", "payload": {"message": "m"}},
+            config={"eventType": "channel_message", "filters": {"channelId": webchat.id, "senderName": "Vi"}},
+        )  # fmt: skip
+        sent = webchat.sent(webchat.message("Hello"))
+        for _ in range(2):
+            await webchat.deliver(sent)
+        path = f"/triggers/{made['trigger']['id']}/history"
+        assert await eventually(lambda: me.get(path), until=lambda found: found["history"])
+        assert (await me.get(path))["total"] == 1
+
     async def test_a_deleted_channel_leaves_its_messages(self, services: list[Service]):
         webchat, me = services[3], services[3].me
         await webchat.open()
