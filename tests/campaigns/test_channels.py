@@ -41,14 +41,9 @@ def signed(service: Service, text: str) -> Sent:
 
 async def stored(me: OwnPilot) -> list[str]:
     """All messages of the inbox."""
-    found: list[str] = []
-    total = 1
-    while len(found) < total:
-        page = await me.get("/channels/messages/inbox", limit=1000, offset=len(found))
-        total = page["total"]
-        found += [each["content"] for each in page["messages"]]
-    assert page["unreadCount"] == len(found)
-    return sorted(found)
+    page = await me.get("/channels/messages/inbox", limit=1000)
+    assert page["total"] == page["unreadCount"] == len(page["messages"])
+    return sorted(each["content"] for each in page["messages"])
 
 
 async def test_of_a_flood_everything_is_stored_and_nothing_twice(services: list[Service], campaign: Campaign):

@@ -180,7 +180,7 @@ class TestWebhooks:
             b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
             b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
         )
-        slack = Slack(SlackConfig(bot_token="xoxb-1", signing_secret="8f742231b10e8888abcd99yyyzzz85a5"))  # type: ignore[call-arg]
+        slack = Slack(SlackConfig(bot_token="xoxb-1", signing_secret="8f742231b10e8888abcd99yyyzzz85a5"))
         headers = {
             "x-slack-request-timestamp": "1531420618",
             "x-slack-signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
@@ -476,7 +476,7 @@ class TestInbox:
             await webchat.deliver(sent)
         path = f"/triggers/{made['trigger']['id']}/history"
         assert await eventually(lambda: me.get(path), until=lambda found: found["history"])
-        assert (await me.get(path))["total"] == 1
+        assert (await me.get(path))["count"] == 1
 
     async def test_a_deleted_channel_leaves_its_messages(self, services: list[Service]):
         webchat, me = services[3], services[3].me
