@@ -1,5 +1,6 @@
 """Connecting an account at Google: the way to its page of consent and back, and the client that is used for it."""
 
+import contextlib
 import re
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -132,9 +133,11 @@ async def finish_google(code: str = "", state: str = "", error: str = "", error_
     try:
         client = await google.needed_client(owner.id)
         tokens = await google.exchange(client, code, verifier, kept.redirect_uri)
-        email = await google.email_of(tokens.access)
     except (GoogleFailed, BadRequest) as failed:
         return _back(kept.return_url, oauth_error=failed.code.lower())
+    email = None
+    with contextlib.suppress(GoogleFailed):  # the next sync asks again
+        email = await google.email_of(tokens.access)
     connected = await integration_store.connect(owner.id, kept.service, tokens, email)
     await record_change(owner, "integration", connected.id, "connect")
     if connected.status == "error":
@@ -183,7 +186,9 @@ def _word(error: str) -> str:
 
 def _back(address: str, **result: str) -> Response:
     parts = urlsplit(address)
-    return _redirect(parts._replace(query=urlencode([*parse_qsl(parts.query), *result.items()])).geturl())
+    return _redirect(
+        parts._replace(query=urlencode([*parse_qsl(parts.query, keep_blank_values=True), *result.items()])).geturl()
+    )
 
 
 def _redirect(address: str) -> Response:

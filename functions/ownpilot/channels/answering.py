@@ -1,7 +1,7 @@
 """What follows from a message that came in: it is told of, and the assistant answers those who are allowed."""
 
 import asyncio
-import logging
+from datetime import timedelta
 from typing import Any
 
 from functions.ownpilot.channels.calls import ChannelFailed
@@ -18,8 +18,6 @@ from functions.ownpilot.core.live import publish
 from functions.ownpilot.core.owner import Person
 from shared import tables
 from shared.http.errors import ApiError, NotFound
-
-log = logging.getLogger(__name__)
 
 CHANNEL_MESSAGE = "channel_message"
 """The event for which triggers may wait."""
@@ -38,7 +36,8 @@ async def ownpilot_channel_message(value: dict[str, Any]) -> None:
         message = await inbox.of(owner).get(value["message"])
     except tables.RecordNotFound:
         return
-    answer_id = InboxMessage.derived_id(message.created_at, f"{message.id} answer")
+    at = message.created_at + timedelta(milliseconds=1)  # in lists, the answer comes right after the question
+    answer_id = InboxMessage.derived_id(at, f"{message.id} answer")
     try:
         answer = await inbox.of(owner).get(answer_id)
     except tables.RecordNotFound:
@@ -51,16 +50,17 @@ async def ownpilot_channel_message(value: dict[str, Any]) -> None:
     if answer is None:
         if not message.is_allowed or message.replied or not ADAPTERS[channel.type].answers:
             return
-        answer = await _answer(owner, channel, message, answer_id)
-    if answer.status == "sent":
-        return
-    try:
-        await deliver(owner, channel, answer, address_of(message))
-    except (ChannelFailed, ApiError) as error:
-        if isinstance(error, ChannelFailed) and not error.is_final:
-            raise
-        await fail(owner, answer, str(error))
-        return
+        text = await _ask(owner, channel, message)
+        new = outgoing(owner, channel, message.chat, text, message.id)
+        answer = await inbox.of(owner).insert(new.model_copy(update={"id": answer_id, "created_at": at}))
+    if answer.status != "sent":
+        try:
+            await deliver(owner, channel, answer, address_of(message))
+        except (ChannelFailed, ApiError) as error:
+            if isinstance(error, ChannelFailed) and not error.is_final:
+                raise
+            await fail(owner, answer, str(error))
+            return
     await mark_replied(owner, message.id, is_read=False)
 
 
@@ -82,9 +82,8 @@ async def _tell(owner: str, message: InboxMessage) -> None:
     )  # fmt: skip
 
 
-async def _answer(owner: str, channel: Channel, message: InboxMessage, answer_id: str) -> InboxMessage:
-    """Ask the assistant, and store what it says before anything is sent."""
-    text, reason = APOLOGY, None
+async def _ask(owner: str, channel: Channel, message: InboxMessage) -> str:
+    """Return what the assistant says; if it has no answer, the message gets the reason."""
     files = ", ".join(str(each.get("type")) for each in message.attachments)
     said = "\n".join(filter(None, (message.content, files and f"(The message comes with files: {files}.)")))
     try:
@@ -93,14 +92,11 @@ async def _answer(owner: str, channel: Channel, message: InboxMessage, answer_id
             said, conversation_id=conversation, source="channel",
             origin=Origin(f"/api/v1/channels/{channel.channel_id}/webhook"),
         )  # fmt: skip
-        text = (await take_turn(Person(owner), question)).text
+        return (await take_turn(Person(owner), question)).text
     except ApiError as error:
         reason = error.message
-    if reason is not None:
-        await inbox.of(owner).update(message.id, lambda stored: setattr(stored, "error", reason))
-    answer = outgoing(owner, channel, message.chat, text, message.id)
-    answer = answer.model_copy(update={"id": answer_id, "created_at": message.created_at})
-    return await inbox.of(owner).insert(answer)
+    await inbox.of(owner).update(message.id, lambda stored: setattr(stored, "error", reason))
+    return APOLOGY
 
 
 async def _conversation(owner: str, channel: Channel, message: InboxMessage) -> str:

@@ -1,5 +1,6 @@
 """What each type of channel must know, as clients send it; its secrets are kept apart and never shown."""
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,6 +10,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 from functions.ownpilot.channels.records import Channel, ChannelType
 from functions.ownpilot.core.entry import BaseUrl, Given
 from shared.http.errors import InvalidRequest, invalid_request
+from shared.sealing import SealBroken
 
 ANYBODY = "*"
 """In a list of who is allowed: everybody is."""
@@ -83,8 +85,13 @@ def check_type(type_: str) -> ChannelType:
 
 
 def configure(channel: Channel, given: Mapping[str, Any]) -> None:
-    """Set these members of a channel's configuration; null removes one. `InvalidRequest`, `SealBroken`."""
-    before = {**channel.config, **channel.secrets()}
+    """Set these members of a channel's configuration; null removes one. `InvalidRequest`.
+
+    Secrets that cannot be read any more must be given again.
+    """
+    before = dict(channel.config)
+    with contextlib.suppress(SealBroken):
+        before |= channel.secrets()
     members = {name: value for name, value in {**before, **given}.items() if value is not None}
     try:
         config = CONFIGS[channel.type].model_validate(members)

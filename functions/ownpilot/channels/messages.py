@@ -49,7 +49,6 @@ async def list_messages(
 @routes.post("/messages/{message_id}/read")
 async def read_message(message_id: str, owner: Owner) -> dict[str, Any]:
     """Note that a message was read."""
-    await message_of(owner.id, message_id)
     await inbox.of(owner.id).update(message_id, lambda stored: setattr(stored, "read", True))
     return {"messageId": message_id, "read": True}
 

@@ -23,7 +23,7 @@ MAX_BODY = 1024 * 1024
 """Bytes of a request."""
 
 LONGEST_NAME = 200
-"""Characters of a sender's name that are kept."""
+"""Characters of a sender's name that are kept, and of an id."""
 
 
 async def _named(user_id: UserId = None) -> Person:
@@ -56,15 +56,19 @@ def _read(adapter: Adapter[Any], body: bytes) -> Reading:
         return adapter.read(plain(orjson.loads(body)))
     except orjson.JSONDecodeError:
         raise BadRequest("The body is not valid JSON") from None
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadRequest(f"This is not what {adapter.service} sends: {error}") from error
 
 
 async def _keep(owner: str, channel: Channel, incoming: Incoming) -> str:
     """Store a message, unless it is stored, and have it answered; return its id. 2 calls, 4 for a repeat.
 
+    `BadRequest` for ids that are too long.
+
     A repeat may come because the first request was cut off between the two, so it asks for the answer too.
     """
+    if max(map(len, (incoming.key, incoming.chat, incoming.external_id, incoming.sender_id))) > LONGEST_NAME:
+        raise BadRequest(f"An id must not be longer than {LONGEST_NAME} characters")
     message = InboxMessage(
         user_id=owner, channel_id=channel.channel_id, channel_type=channel.type,
         message_key=f"{channel.id} {incoming.key}", timestamp=incoming.at, chat=incoming.chat,

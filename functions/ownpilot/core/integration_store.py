@@ -1,6 +1,7 @@
 """Accounts at Google that a person has connected: their tokens, sealed; and the state of those that are being so."""
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -129,7 +130,7 @@ async def purge_oauth_states(workflows: WorkflowClient) -> str | None:
     async with Sweep("deleting old states of Google's consent") as sweep:
         async for state in states.all():
             if state.created_at < limit:
-                with sweep.item(state.id):
+                with sweep.item(state.id), contextlib.suppress(tables.RecordNotFound):  # used at this moment
                     await states.delete(state.id)
                     count += 1
     return f"deleted {count} states of Google's consent" if count else None
