@@ -186,9 +186,8 @@ def _word(error: str) -> str:
 
 def _back(address: str, **result: str) -> Response:
     parts = urlsplit(address)
-    return _redirect(
-        parts._replace(query=urlencode([*parse_qsl(parts.query, keep_blank_values=True), *result.items()])).geturl()
-    )
+    query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), *result.items()])
+    return _redirect(parts._replace(query=query).geturl())
 
 
 def _redirect(address: str) -> Response:

@@ -47,7 +47,7 @@ async def stored(me: OwnPilot) -> list[str]:
 
 
 async def test_of_a_flood_everything_is_stored_and_nothing_twice(services: list[Service], campaign: Campaign):
-    made = texts(services, campaign.rounds(80, 500))
+    made = texts(services, campaign.rounds(60, 500))
     requests = [(service, signed(service, text)) for service, text in made]
     flood = requests + campaign.chance.sample(requests, len(requests) // 4)
     campaign.chance.shuffle(flood)
@@ -64,7 +64,7 @@ async def test_of_a_flood_everything_is_stored_and_nothing_twice(services: list[
 async def test_services_that_repeat_what_a_kill_has_cut_off_bring_everything_once(
     stack: Environment, services: list[Service], campaign: Campaign
 ):
-    made = texts(services, campaign.rounds(40, 200))
+    made = texts(services, campaign.rounds(20, 200))
     turns = asyncio.Semaphore(10)
 
     async def deliver(service: Service, text: str) -> None:

@@ -196,7 +196,7 @@ class TestWebhooks:
             requests = [service.sent(body) for body in bodies]
             for sent in requests:
                 assert (await service.deliver(sent)).status_code == 200
-            again = await asyncio.gather(*(service.deliver(requests[0]) for _ in range(5)))
+            again = await asyncio.gather(*(service.deliver(requests[0]) for _ in range(3)))
             assert {answer.status_code for answer in again} == {200}
             if service.type != "discord":
                 assert len({answer.json()["data"]["messageId"] for answer in again}) == 1
