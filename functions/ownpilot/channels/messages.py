@@ -22,7 +22,7 @@ Content = Annotated[str, StringConstraints(min_length=1, max_length=20_000, patt
 _FILTERS: dict[str, dict[str, object]] = {"all": {}, "unread": {"read": False}, "unanswered": {"replied": False}}
 
 
-class Reply(Given):
+class InboxReply(Given):
     """An answer, in Markdown."""
 
     model_config = example(content="Good morning")
@@ -55,7 +55,7 @@ async def read_message(message_id: str, owner: Owner) -> dict[str, Any]:
 
 @routes.post("/messages/{message_id}/reply")
 @options(idempotent=True)
-async def reply_to_message(message_id: str, body: Reply, owner: Owner) -> dict[str, Any]:
+async def reply_to_message(message_id: str, body: InboxReply, owner: Owner) -> dict[str, Any]:
     """Answer a message through its channel. 502 SEND_FAILED says why its service has not taken the answer."""
     message = await message_of(owner.id, message_id)
     if message.direction == "outgoing":
