@@ -5,8 +5,9 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Query, Request
 from pydantic import AfterValidator, StringConstraints
+from starlette.responses import PlainTextResponse
 
 from functions.ownpilot.core import google, integration_store, settings_store
 from functions.ownpilot.core.audit_log import record_change
@@ -99,12 +100,12 @@ async def delete_google_config(owner: Owner) -> dict[str, Any]:
     return {"configured": False, "message": "The Google client is forgotten"}
 
 
-@routes.get("/google/start", status_code=302, response_model=None)
+@routes.get("/google/start", status_code=302, response_class=PlainTextResponse)
 async def start_google(
     owner: Annotated[Person, Depends(_browser)],
     service: Literal["gmail", "calendar", "drive"] = "gmail",
     return_url: Annotated[str, Query(alias="returnUrl")] = RETURN,
-) -> Response:
+) -> PlainTextResponse:
     """Send the browser to Google's page of consent.
 
     It comes back to `returnUrl`: a path of this server, or an address of an origin that `RUNYARD_CORS_ORIGINS` names.
@@ -115,8 +116,10 @@ async def start_google(
     return _redirect(google.consent_url(client, service, state, verifier))
 
 
-@routes.get("/google/callback", status_code=302, response_model=None)
-async def finish_google(code: str = "", state: str = "", error: str = "", error_description: str = "") -> Response:
+@routes.get("/google/callback", status_code=302, response_class=PlainTextResponse)
+async def finish_google(
+    code: str = "", state: str = "", error: str = "", error_description: str = ""
+) -> PlainTextResponse:
     """Take the browser back from Google, and connect the account. `oauth_success` or `oauth_error` says how it ended.
 
     The state is good for one callback within ten minutes.
@@ -184,12 +187,12 @@ def _word(error: str) -> str:
     return error if _WORD.fullmatch(error) else "unknown_error"
 
 
-def _back(address: str, **result: str) -> Response:
+def _back(address: str, **result: str) -> PlainTextResponse:
     parts = urlsplit(address)
     query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), *result.items()])
     return _redirect(parts._replace(query=query).geturl())
 
 
-def _redirect(address: str) -> Response:
+def _redirect(address: str) -> PlainTextResponse:
     headers = {"Location": address, "Cache-Control": "no-store"}
-    return Response("Go on at the address in the header Location.\n", 302, headers, "text/plain")
+    return PlainTextResponse("Go on at the address in the header Location.\n", 302, headers)

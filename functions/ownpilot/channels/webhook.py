@@ -31,7 +31,7 @@ async def _named(user_id: UserId = None) -> Person:
     return Person(user_id or DEFAULT)
 
 
-@routes.post("/{channel_id}/webhook", response_model=dict[str, Any])
+@routes.post("/{channel_id}/webhook", response_model=dict[str, Any], responses={200: {"content": {"text/plain": {}}}})
 @options(max_body=MAX_BODY, counted=False)
 async def receive_message(channel_id: str, owner: Annotated[Person, Depends(_named)], request: Request) -> Any:
     """Take what the service behind a channel sends. It asks for no key, but for the service's own proof.
