@@ -14,7 +14,7 @@ import orjson
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
-from bench import ownpilot_chat, ownpilot_data, ownpilot_plans, ownpilot_triggers
+from bench import ownpilot_channels, ownpilot_chat, ownpilot_data, ownpilot_plans, ownpilot_triggers
 from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
@@ -92,6 +92,7 @@ async def run() -> list[Figure]:
         figures += await ownpilot_chat.figures(await _fresh())
         figures += await ownpilot_data.figures(await _fresh())
         figures += await ownpilot_triggers.figures(await _fresh())
+        figures += await ownpilot_channels.figures(await _fresh())
         figures += [*await _wire_format(), *await _tools()]
         for size in CALLS:
             figures += await _usage(size)

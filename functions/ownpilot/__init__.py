@@ -3,10 +3,12 @@
 from functions.ownpilot import (
     agents,
     audit,
+    auth,
     autonomy,
     bookmarks,
     calendar,
     captures,
+    channels,
     chat,
     config_services,
     contacts,
@@ -19,6 +21,7 @@ from functions.ownpilot import (
     goals,
     habits,
     health,
+    integrations,
     local_providers,
     media_settings,
     memories,
@@ -36,12 +39,16 @@ from functions.ownpilot import (
     ws,
 )
 from functions.ownpilot import settings as settings_room
+from functions.ownpilot.channels import messages as channel_messages
+from functions.ownpilot.channels import webhook
+from functions.ownpilot.channels.answering import ownpilot_channel_message
 from functions.ownpilot.chat import history, logs
 from functions.ownpilot.chat.after import ownpilot_after_chat
 from functions.ownpilot.config_services import entries
 from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
+from functions.ownpilot.core.integration_store import purge_oauth_states
 from functions.ownpilot.core.owner import CALLERS
 from functions.ownpilot.database import workflow as database_workflow
 from functions.ownpilot.goals import steps
@@ -113,6 +120,11 @@ api = Api(
         database.routes,
         tools.routes,
         autonomy.routes,
+        channels.routes,
+        channel_messages.routes,
+        webhook.routes,
+        auth.routes,
+        integrations.routes,
         triggers.routes,
         plans.routes,
         plan_steps.routes,
@@ -140,11 +152,12 @@ SLICE = Slice(
     dialogue=ws.handle_event,
     blueprints=[database_workflow.bp, firing.bp, plan_workflow.bp],
     every_minute=[fire_due_triggers, plan_workflow.follow_plans],
-    every_hour=[purge_debug_log, repair_due_times],
+    every_hour=[purge_debug_log, purge_oauth_states, repair_due_times],
     deferred=[
         clear_custom_table,
         memories.embed_memories,
         ownpilot_after_chat,
+        ownpilot_channel_message,
         triggers.clear_trigger,
     ],
     deferred_workflows=[firing.start_firing, start_plan, wake_plan],

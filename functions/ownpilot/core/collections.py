@@ -63,9 +63,9 @@ KEPT: dict[str, Whereabouts] = {
     **dict.fromkeys(
         [
             "OwnpilotAgents", "OwnpilotAudit", "OwnpilotAutonomy", "OwnpilotBookmarks", "OwnpilotBudget",
-            "OwnpilotBudgets", "OwnpilotCaptures", "OwnpilotChatLogs", "OwnpilotConfigEntries",
+            "OwnpilotBudgets", "OwnpilotCaptures", "OwnpilotChannels", "OwnpilotChatLogs", "OwnpilotConfigEntries",
             "OwnpilotConfigServices", "OwnpilotContacts", "OwnpilotConversations", "OwnpilotCustomTools",
-            "OwnpilotEvents", "OwnpilotExpenses", "OwnpilotFirings", "OwnpilotGoals", "OwnpilotHabits",
+            "OwnpilotEvents", "OwnpilotExpenses", "OwnpilotFirings", "OwnpilotGoals", "OwnpilotHabits", "OwnpilotInbox",
             "OwnpilotLocalModels", "OwnpilotLocalProviders", "OwnpilotMedia", "OwnpilotMemories", "OwnpilotModels",
             "OwnpilotNotes", "OwnpilotPlans", "OwnpilotPluginData", "OwnpilotPlugins", "OwnpilotPointers",
             "OwnpilotPomodoros", "OwnpilotProfile", "OwnpilotProviders", "OwnpilotRows", "OwnpilotSettings",
@@ -81,6 +81,8 @@ LEFT_OUT: dict[str, str] = {
     "OwnpilotBackups": "the backups themselves",
     "OwnpilotBriefings": "a cache of half an hour",
     "OwnpilotDue": "when triggers are due: noted again after a restore",
+    "OwnpilotIntegrations": "accounts at Google are nothing without their tokens, which stay where they are",
+    "OwnpilotOauthStates": "accounts at Google that are being connected at this moment",
     "OwnpilotPlanRuns": "which plans workflows carry out at this moment",
     "OwnpilotSyncs": "who renews the catalogue of models for all persons at this moment",
     "OwnpilotVectors": "a cache: vectors are made again from the memories",

@@ -32,5 +32,4 @@ CATEGORIES = {
     "customTools": Category("🛠️", "Tools that the user or the assistant has made", "custom"),
     "automation": Category("⏰", "What is done by itself: triggers and plans", "triggers"),
     "contacts": Category("👤", "The people whom the user knows", "personalData"),
-    "automation": Category("⏰", "What is done by itself: triggers and plans", "triggers"),
 }

@@ -11,6 +11,7 @@ import httpx
 
 from functions.ownpilot import api
 from functions.ownpilot.core.entry import iso
+from infra.emulator.providers import google
 from infra.local.environment import Environment
 from tests.support.contract import Description, DocumentedRoute
 from tests.support.ownpilot import OwnPilot, data_of, refused
@@ -20,9 +21,10 @@ BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
-    "chat", "agents", "autonomy", "dashboard", "database", "triggers", "plans",
+    "chat", "agents", "autonomy", "dashboard", "database", "triggers", "plans", "channels", "auth", "integrations",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
+WEBHOOK_SECRET = "a-secret-for-tests-only"
 NEW: dict[str, dict[str, Any]] = {
     "tasks": {"title": "t"},
     "notes": {"title": "t", "content": "c"},
@@ -35,12 +37,14 @@ NEW: dict[str, dict[str, Any]] = {
     "memories": {"type": "fact", "content": "c"},
     "goals": {"title": "t"},
     "agents": {"name": "n", "systemPrompt": "p"},
+    "channels": {"type": "webchat", "name": "n", "config": {"webhookSecret": WEBHOOK_SECRET}},
     "triggers": {"name": "n", "type": "webhook", "config": {}, "action": {"type": "notification"}},
-}
-SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture", "triggers": "trigger"}
     "plans": {"name": "n", "goal": "g"},
 }
-SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture", "plans": "plan"}
+SINGULAR = {
+    "memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture", "triggers": "trigger",
+    "plans": "plan",
+}  # fmt: skip
 """The member that holds a new record, where it is not the whole answer."""
 
 CHAT_MODEL = "stand-in-small"
@@ -79,6 +83,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/model-configs/providers/{}/toggle": {"enabled": True},
     "/model-configs/providers": {"providerId": "contract", "displayName": "x"},
     "/model-configs": {"providerId": "openai", "modelId": "contract"},
+    "/channels/messages/{}/reply": {"content": "c"},
+    "/channels/{}/send": {"content": "c", "chatId": "1"},
+    "/auth/config/google": {"clientId": "contract", "clientSecret": google.SECRET},
 }
 DATABASE_USER = "contract-database"
 """Whose data the routes of `/database` replace: nobody else's is there to be lost."""
@@ -103,6 +110,8 @@ OPEN = {
     *((method, f"{base}{path}") for base in ("/health", "/api/v1/health")
       for method, path in [("GET", ""), ("GET", "/live"), ("GET", "/ready"), ("GET", "/sandbox"),
                            ("POST", "/sandbox/reset"), ("POST", "/sandbox/pull-images")]),
+    ("POST", "/api/v1/channels/{channel_id}/webhook"), ("GET", "/api/v1/auth/google/start"),
+    ("GET", "/api/v1/auth/google/callback"),
     ("GET", "/ws"), ("GET", "/realtime"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{name}"),
     ("GET", "/openapi.json"),
 }  # fmt: skip
@@ -136,7 +145,7 @@ def read(file: str) -> list[DocumentedRoute]:
             continue
         path = REGISTERED.get((row["method"], shape(row["path"])), row["path"])
         keys = row["data_keys"]
-        whole = ("as PATCH", "task", "[]task", "expense")
+        whole = ("as PATCH", "task", "[]task", "expense", "[]integration")
         if keys in whole or keys.startswith(("record ", "[]record ")) or " (toggles" in keys:
             keys = "id"
         status = int(row.get("status") or (201 if " 201 " in keys else 200))
@@ -192,6 +201,7 @@ class OwnPilotDescription(Description):
             self.ids["chat"] = await self._make_conversation()
             self.ids["logs"] = (await self.client.get("/chat/logs"))["logs"][0]["id"]
             await self.client.post("/settings/openai_api_key", value="sk-some-key")
+            self.ids["inbox"] = await self._make_message()
         self.client = OwnPilot(http, "default")
         return http
 
@@ -251,6 +261,23 @@ class OwnPilotDescription(Description):
         path = f"/local-providers/{self.ids['local-providers']}/models"
         return (await self.client.post(path, modelId=str(uuid.uuid4())))["id"]
 
+    async def _make_message(self) -> str:
+        path = f"/channels/{self.ids['channels']}/webhook"
+        return (await self.client.data("POST", path, **self._incoming()))["messageId"]
+
+    def _incoming(self) -> dict[str, Any]:
+        """What brings a message through a web chat."""
+        return {
+            "json": {"id": str(uuid.uuid4()), "content": "c"},
+            "headers": {"X-Webhook-Secret": WEBHOOK_SECRET},
+        }
+
+    async def _make_integration(self) -> str:
+        start = await self.client.send("GET", "/auth/google/start")
+        back = (await self.client.http.get(start.headers["location"])).headers["location"]
+        await self.client.http.get(back)
+        return (await self.client.get("/integrations"))[0]["id"]
+
     def _message(self) -> dict[str, Any]:
         return {"message": "m", "provider": self.ids["local-providers"], "model": CHAT_MODEL}
 
@@ -281,6 +308,9 @@ class OwnPilotDescription(Description):
             path = path.replace("{name}", "contract")
         if route.method == "POST" and path.endswith("/chat"):
             await self._make_provider()  # those before may be switched off by now
+        if segment(path) in ("auth", "integrations"):
+            await self.client.post("/auth/config/google", **BODIES["/auth/config/google"])
+            self.ids["integrations"] = await self._make_integration()
         if "/pomodoro/session/" in path:
             await self._make_session(running=not path.endswith("start"))
         if path.endswith("/profile/data"):
@@ -321,6 +351,10 @@ class OwnPilotDescription(Description):
         noun, gone = segment(route.path), route.method == "DELETE" or route.path.endswith("/process")
         if "{log_id}" in route.path:
             return self.ids["logs"]
+        if "{message_id}" in route.path:
+            return self.ids["inbox"]
+        if noun == "integrations":
+            return self.ids[noun]
         if noun == "chat":
             return await self._make_conversation() if gone else self.ids["chat"]
         if noun == "plans" and "{step_id}" in route.path:
@@ -370,6 +404,10 @@ class OwnPilotDescription(Description):
             return {"json": self._message()}
         if path == "/database/restore":
             return {"json": {"filename": self.ids.get("backup", "")}}
+        if path == "/channels/{}/webhook":
+            return self._incoming()
+        if path in ("/auth/google/refresh", "/auth/google/revoke"):
+            return {"json": {"integrationId": self.ids["integrations"]}}
         if path == "/local-providers":
             return {"json": self._new_provider()} if route.method == "POST" else {}
         if path == "/local-providers/{}/models" and route.method == "POST":
