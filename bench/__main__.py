@@ -16,10 +16,10 @@ from bench.figures import Figure
 from infra.emulator.processes import ROOT
 
 PARTS = (
-    "start", "requests", "runs", "anymind", "dev8", "ownpilot", "catalogue", "load", "records", "growth", "writers",
-    "durable", "webpubsub",
+    "start", "requests", "runs", "anymind", "dev8", "ownpilot", "ownpilot_tools", "catalogue", "load", "records",
+    "growth", "writers", "durable", "webpubsub",
 )  # fmt: skip
-SHOWN = ("start", "requests", "runs", "anymind", "dev8", "ownpilot", "catalogue", "load")
+SHOWN = ("start", "requests", "runs", "anymind", "dev8", "ownpilot", "ownpilot_tools", "catalogue", "load")
 RESULTS, README = Path(__file__).with_name("results.json"), ROOT / "README.md"
 _TABLE = re.compile(r"(<!-- figures of make bench -->\n).*?(<!-- end of the figures -->)", re.DOTALL)
 

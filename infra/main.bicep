@@ -240,6 +240,7 @@ module app 'modules/app.bicep' = {
         TELEGRAM_API_BASE: 'https://api.telegram.org'
         SLACK_API_BASE: 'https://slack.com/api'
         DISCORD_API_BASE: 'https://discord.com/api/v10'
+        OWNPILOT_TOOLS_IN_CONTAINER: 'false'
       },
       extraSettings
     )

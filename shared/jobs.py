@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.http.errors import Unauthorized
 from shared.notices import Notices
 from shared.tables import Collection, Record, RecordNotFound, StorageUnavailable
 
@@ -140,7 +141,8 @@ class Job(Record):
     that are stored for this job alone, `size` the bytes of output received, `handled` how many of them
     `JobKind.output` was called for; the rest came with the exit. `captured` are files named by lines that have not
     arrived yet. `exit` is an `Exit` as JSON. `worker` is the id of the warm container that runs it, "" when it has a
-    container of its own; `accepted` is whether that worker is known to have the order.
+    container of its own; `accepted` is whether that worker is known to have the order. `calls` counts what its command
+    has asked the app for (`JobKind.called`).
     """
 
     kind: str
@@ -154,6 +156,7 @@ class Job(Record):
     exit: dict[str, Any] | None = None
     worker: str = ""
     accepted: bool = False
+    calls: int = 0
 
     @property
     def group(self) -> str:
@@ -268,6 +271,14 @@ class JobKind(ABC):
         Raises `Stop` to end the command; what it prints until then still arrives here. The default does nothing: the
         job's log is stored before this is called.
         """
+
+    async def called(self, job: Job, token: str, name: str, arguments: str) -> tuple[bool, str]:
+        """Do something for a job's command, which asks by name and with a text; return whether it was done, and a text.
+
+        `token` is one that the kind has given to the command: `Unauthorized` for another one, as by default for all.
+        The kind counts the calls in `Job.calls`, if it wants to.
+        """
+        raise Unauthorized("This job's command cannot ask for anything")
 
     async def wanted(self, job_id: str) -> bool:
         """Return whether the job should go on; False ends its container. False, too, once `ended` has recorded the end.

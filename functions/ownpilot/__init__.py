@@ -14,6 +14,7 @@ from functions.ownpilot import (
     contacts,
     costs,
     custom_data,
+    custom_tools,
     dashboard,
     database,
     debug,
@@ -50,6 +51,8 @@ from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.integration_store import purge_oauth_states
 from functions.ownpilot.core.owner import CALLERS
+from functions.ownpilot.custom_tools.container import OwnpilotToolRun, start_tool_run
+from functions.ownpilot.custom_tools.runs import purge_tool_runs
 from functions.ownpilot.database import workflow as database_workflow
 from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
@@ -119,6 +122,7 @@ api = Api(
         dashboard.routes,
         database.routes,
         tools.routes,
+        custom_tools.routes,
         autonomy.routes,
         channels.routes,
         channel_messages.routes,
@@ -152,7 +156,7 @@ SLICE = Slice(
     dialogue=ws.handle_event,
     blueprints=[database_workflow.bp, firing.bp, plan_workflow.bp],
     every_minute=[fire_due_triggers, plan_workflow.follow_plans],
-    every_hour=[purge_debug_log, purge_oauth_states, repair_due_times],
+    every_hour=[purge_debug_log, purge_oauth_states, repair_due_times, purge_tool_runs],
     deferred=[
         clear_custom_table,
         memories.embed_memories,
@@ -160,5 +164,6 @@ SLICE = Slice(
         ownpilot_channel_message,
         triggers.clear_trigger,
     ],
-    deferred_workflows=[firing.start_firing, start_plan, wake_plan],
+    deferred_workflows=[firing.start_firing, start_plan, wake_plan, start_tool_run],
+    job_kinds=[OwnpilotToolRun()],
 )

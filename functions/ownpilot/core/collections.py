@@ -85,6 +85,7 @@ LEFT_OUT: dict[str, str] = {
     "OwnpilotOauthStates": "accounts at Google that are being connected at this moment",
     "OwnpilotPlanRuns": "which plans workflows carry out at this moment",
     "OwnpilotSyncs": "who renews the catalogue of models for all persons at this moment",
+    "OwnpilotToolRuns": "runs of tools that somebody waits for at this moment",
     "OwnpilotVectors": "a cache: vectors are made again from the memories",
 }
 """The collections that a backup does not hold and a restore leaves alone, with the reasons."""

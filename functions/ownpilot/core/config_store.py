@@ -1,10 +1,17 @@
 """Reading and changing the services that a person configures, and what is stored under them."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from functions.ownpilot.core.config_records import ConfigEntry, ConfigService, config_entries, config_services
+from functions.ownpilot.core.config_records import (
+    ConfigEntry,
+    ConfigService,
+    Requirer,
+    config_entries,
+    config_services,
+)
 from functions.ownpilot.core.config_seeds import SEEDS
 from shared import tables
 from shared.http.errors import NotFound
@@ -60,6 +67,36 @@ async def change_service(owner: str, name: str, change: Callable[[ConfigService]
         return ConfigService(**{**_values(SEEDS[name]), "user_id": owner})
 
     return await config_services.of(owner).put("name", name, existing, seeded)
+
+
+async def require_service(owner: str, new: ConfigService, requirer: Requirer) -> None:
+    """Note that something needs the service with the name of `new`, which is stored when there is none."""
+
+    def note(service: ConfigService) -> None:
+        service.is_deleted = False
+        service.required_by = [*_others(service, requirer), requirer]
+
+    def made() -> ConfigService:
+        seed = SEEDS.get(new.name)
+        service = ConfigService(**{**_values(seed), "user_id": owner}) if seed else new
+        note(service)
+        return service
+
+    await config_services.of(owner).put("name", new.name, note, made)
+
+
+async def release_service(owner: str, name: str, requirer: Requirer) -> None:
+    """Note that something needs a service no more; one that does not exist is no error."""
+
+    def note(service: ConfigService) -> None:
+        service.required_by = _others(service, requirer)
+
+    with contextlib.suppress(NotFound):
+        await change_service(owner, name, note)
+
+
+def _others(service: ConfigService, requirer: Requirer) -> list[Requirer]:
+    return [each for each in service.required_by if (each.type, each.name) != (requirer.type, requirer.name)]
 
 
 async def delete_service(owner: str, name: str) -> None:

@@ -70,7 +70,14 @@ class RequiredKey(Given):
     display_name: Annotated[str, StringConstraints(max_length=200)] | None = None
     description: Annotated[str, StringConstraints(max_length=2000)] | None = None
     category: Annotated[str, StringConstraints(max_length=200)] | None = None
-    docs_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    docs_url: Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://")] | None = None
+
+
+RequiredKeys = Annotated[list[RequiredKey], Field(max_length=20)]
+About = Annotated[str, StringConstraints(max_length=5000)]
+ToolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CODE), AfterValidator(_allowed_code)]
+"""The body of a JavaScript function, which may be asynchronous."""
 
 
 class CustomTool(Entry, prefix="tool_"):
@@ -88,10 +95,10 @@ class CustomTool(Entry, prefix="tool_"):
         code="return `${args.countryCode}${args.phone.replace(/\\D/g, '')}`;", permissions=[],
     )  # fmt: skip
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-    description: Annotated[str, StringConstraints(max_length=5000)]
+    name: ToolName
+    description: About
     parameters: Annotated[dict[str, Any], AfterValidator(schema_of_arguments)]
-    code: Annotated[str, StringConstraints(max_length=MAX_CODE), AfterValidator(_allowed_code)]
+    code: Code
     category: NotBlank | None = None
     status: ToolStatus = ToolStatus.ACTIVE
     permissions: Annotated[list[Permission], AfterValidator(lambda given: [*dict.fromkeys(given)])] = []
@@ -101,13 +108,18 @@ class CustomTool(Entry, prefix="tool_"):
     usage_count: int = 0
     last_used_at: Moment | None = None
     metadata: dict[str, Any] | None = None
-    required_api_keys: Annotated[list[RequiredKey], Field(max_length=20)] | None = None
+    required_api_keys: RequiredKeys | None = None
 
     @property
     def must_wait(self) -> bool:
         """Whether a person must approve it as it is now."""
         is_dangerous = not DANGEROUS.isdisjoint(self.permissions)
         return self.created_by == "llm" and (bool(self.requires_approval) or is_dangerous)
+
+    def settle(self) -> None:
+        """Set what follows from who has made it."""
+        if self.requires_approval is None:
+            self.requires_approval = self.created_by == "llm"
 
     def count_use(self) -> None:
         """Count one run."""

@@ -13,9 +13,10 @@ CATEGORY = "customTools"
 
 @dataclass(frozen=True)
 class UsableTool:
-    """A custom tool as the registry has it."""
+    """A custom tool as the registry has it; `is_kept`: it is stored, so its use is counted."""
 
     record: CustomTool
+    is_kept: bool = True
     category: str = CATEGORY
     tags: Sequence[str] = ()
     plugin: str | None = None
@@ -50,7 +51,7 @@ class UsableTool:
         """Run its code."""
         from functions.ownpilot.custom_tools.running import run_tool  # which uses other tools through this registry
 
-        return await run_tool(self.record, context, values)
+        return await run_tool(self.record, context, values, is_kept=self.is_kept)
 
 
 async def custom_tools_of(owner: str) -> Mapping[str, UsableTool]:

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -41,17 +41,17 @@ class FunctionTool:
     plugin: str | None = None
     seconds: float = SECONDS
 
-    @cached_property
+    @property
     def description(self) -> str:
         """What the tool does, in a sentence or more."""
-        return " ".join((inspect.getdoc(self.function) or "").split())
+        return _described(self.function)
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
         """The model that checks arguments."""
         return schemas.arguments_of(self.name, self.function, camel=self.camel)
 
-    @cached_property
+    @property
     def parameters(self) -> dict[str, Any]:
         """The JSON schema of the arguments, an object."""
         return schemas.schema_of(self.arguments)
@@ -72,6 +72,11 @@ class FunctionTool:
     async def run(self, context: ToolContext, values: BaseModel) -> Any:
         """Run the tool with checked arguments."""
         return await self.function(context, **schemas.values_of(values, self.function))
+
+
+@cache
+def _described(function: ToolFunction) -> str:
+    return " ".join((inspect.getdoc(function) or "").split())
 
 
 def _wrong(error: Mapping[str, Any]) -> str:
@@ -126,7 +131,7 @@ async def tools_for(owner: str, allowed: Collection[str] | None = None) -> Mappi
     Custom tools and switched-off plugins are those of at most 5 seconds ago. At most 2 queries at once.
     """
     off, own = await asyncio.gather(disabled_plugins(owner), custom_tools_of(owner))
-    tools: Mapping[str, Tool] = {**built_in(), **{name: own[name] for name in own if name not in built_in()}}
+    tools: dict[str, Tool] = {**built_in(), **own} | built_in()  # no other tool may stand in for one of this app
     return {
         name: each
         for name, each in tools.items()

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, Field, create_model
@@ -42,6 +43,7 @@ def values_of(arguments: BaseModel, function: Callable[..., Any]) -> dict[str, A
     return {name.removeprefix(_PREFIX): value for name, value in arguments}
 
 
+@cache
 def schema_of(arguments: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON schema of arguments: without references, titles and null, which some models do not understand."""
     schema = arguments.model_json_schema()

@@ -28,16 +28,17 @@ Arguments = Mapping[str, Any] | str
 """The arguments of a call: an object, or its JSON as a model wrote it."""
 
 
-async def use_tool(context: ToolContext, name: str, arguments: Arguments) -> ToolResult:
+async def use_tool(context: ToolContext, name: str, arguments: Arguments, found: Tool | None = None) -> ToolResult:
     """Use a tool and return its result; whatever goes wrong is a result too, with `is_error`.
 
     The arguments are checked, the user's rules are asked, and the call is written down in the audit and debug logs. It
     may take the tool's `seconds`, and its result have `MAX_BYTES`. A call of `use_tool` is one of the tool inside it.
+    `found` is the tool, when the caller has looked it up.
     """
     name, arguments = meta.unwrapped(name, arguments)
     started = time.monotonic()
     try:
-        found = await _find(context, name)
+        found = found or await _find(context, name)
         checked = _check(found, arguments)
         if found.category == meta.CATEGORY:
             return await _run(found, context, checked, started)

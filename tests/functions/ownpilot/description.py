@@ -22,6 +22,7 @@ BUILT = {
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
     "chat", "agents", "autonomy", "dashboard", "database", "triggers", "plans", "channels", "auth", "integrations",
+    "custom-tools",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 WEBHOOK_SECRET = "a-secret-for-tests-only"
@@ -40,6 +41,7 @@ NEW: dict[str, dict[str, Any]] = {
     "channels": {"type": "webchat", "name": "n", "config": {"webhookSecret": WEBHOOK_SECRET}},
     "triggers": {"name": "n", "type": "webhook", "config": {}, "action": {"type": "notification"}},
     "plans": {"name": "n", "goal": "g"},
+    "custom-tools": {"description": "d", "parameters": {}, "code": "return 1;"},
 }
 SINGULAR = {
     "memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture", "triggers": "trigger",
@@ -77,6 +79,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/autonomy/level": {"level": 2},
     "/autonomy/tools/allow": {"tool": "contract"},
     "/autonomy/tools/block": {"tool": "contract"},
+    "/custom-tools/test": {"code": "return 1;"},
     "/tools/batch": {"executions": [{"tool": "list_tasks"}]},
     "/providers/{}/toggle": {"enabled": True},
     "/model-configs/{}/{}/toggle": {"enabled": True},
@@ -215,6 +218,8 @@ class OwnPilotDescription(Description):
             await self.client.post("/pomodoro/session/start", **BODIES["/pomodoro/session/start"])
 
     def _new(self, noun: str) -> dict[str, Any]:
+        if noun == "custom-tools":
+            return {**NEW[noun], "name": f"tool_{uuid.uuid4().hex}"}
         return {**NEW[noun], "content": str(uuid.uuid4())} if noun == "memories" else NEW[noun]
 
     async def _make_step(self) -> str:
@@ -288,6 +293,14 @@ class OwnPilotDescription(Description):
     async def _make_override(self) -> str:
         await self.client.data("PUT", "/model-configs/openai/gpt-4o", json={"displayName": "x"})
         return "gpt-4o"
+
+    async def _make_tool(self, action: str) -> str:
+        """A custom tool to which this can be done; none has the name of the example."""
+        for each in (await self.client.get("/custom-tools", limit=1000))["tools"]:
+            if each["name"] == "format_phone":
+                await self.client.data("DELETE", f"/custom-tools/{each['id']}")
+        waits = {"createdBy": "llm"} if action in ("approve", "reject") else {}
+        return (await self.client.post("/custom-tools", **self._new("custom-tools"), **waits))["id"]
 
     async def _make_action(self) -> str:
         """A call of a tool that waits for a decision."""
@@ -367,6 +380,8 @@ class OwnPilotDescription(Description):
             if "{record_id}" in route.path:
                 return await self._make_record() if gone else self.ids["records"]
             return await self._make_table("unwanted" if gone else "contract")
+        if noun == "custom-tools":
+            return await self._make_tool(route.path.rpartition("/")[2])
         if noun in NEW:
             return await self._make(noun) if gone else self.ids[noun]
         if noun == "profile":

@@ -271,6 +271,7 @@ class TestMeta:
         [event] = (await me.get("/audit"))["events"]
         assert event["resource"]["id"] == "add_note"
 
+    @pytest.mark.usefixtures("app")
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [({}, "missing required parameter tool_name"), ({"tool_name": "use_tool"}, "cannot use"),
