@@ -1,5 +1,6 @@
 """Which hosts users may send this app to: those with a public address, and those that a setting names."""
 
+import asyncio
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -47,6 +48,29 @@ class PublicResolver(AbstractResolver):
 async def look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
     """What the system's name service says about a host."""
     return await ThreadedResolver().resolve(host, port, family)
+
+
+async def connect(host: str, port: int) -> socket.socket:
+    """Connect to a host that a user names, for a protocol other than HTTP; the socket does not block.
+
+    `NotPublic`; OSError when the host has no address, or accepts no connection. The caller bounds the time.
+    """
+    check_literal(host, port)
+    problem = OSError("the host has no address")
+    for each in await PublicResolver().resolve(host, port):
+        connection = socket.socket(each["family"], socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, (each["host"], port))
+        except OSError as error:
+            connection.close()
+            problem = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise problem
 
 
 def check_literal(host: str, port: int) -> None:

@@ -30,6 +30,7 @@ from functions.ownpilot import (
     models,
     notes,
     plans,
+    plugins,
     pomodoro,
     profile,
     providers,
@@ -62,6 +63,7 @@ from functions.ownpilot.plans import history as plan_history
 from functions.ownpilot.plans import steps as plan_steps
 from functions.ownpilot.plans import workflow as plan_workflow
 from functions.ownpilot.plans.runs import start_plan, wake_plan
+from functions.ownpilot.plugins import settings as plugin_settings
 from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
 from functions.ownpilot.triggers import firing
@@ -133,6 +135,8 @@ api = Api(
         plans.routes,
         plan_steps.routes,
         plan_history.routes,
+        plugins.routes,
+        plugin_settings.routes,
         ws.routes,
     ],
     description="A personal assistant: keeps tasks, notes, bookmarks, dates, people, memories, goals, expenses, "

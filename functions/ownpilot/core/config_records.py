@@ -1,7 +1,7 @@
 """Services that a person configures, and their entries: checked by the schema of the service, secrets sealed."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, cast
 
@@ -167,21 +167,32 @@ def checked(service: ConfigService, data: Mapping[str, Any]) -> Mapping[str, Any
 
     Null and an empty text remove a value, so every field may have them. A service without a schema takes any values.
     """
-    fields = {each.name: each for each in service.config_schema}
+    schema = service.config_schema
+    return checked_values(service.name, schema, data, "data", is_closed=bool(schema))
+
+
+def checked_values(
+    owner: str, schema: Sequence[ConfigField], data: Mapping[str, Any], place: str, *, is_closed: bool
+) -> Mapping[str, Any]:
+    """Return values that suit the fields of `owner`, a name; `place` is the member of the request that holds them.
+
+    `InvalidRequest` names the first value that does not suit; `is_closed`: or that has no field.
+    """
+    fields = {each.name: each for each in schema}
     for name, value in data.items():
         field = fields.get(name)
         if field is None:
-            if fields:
-                raise InvalidRequest(f"data.{name}: {service.name} has no such field")
+            if is_closed:
+                raise InvalidRequest(f"{place}.{name[:100]}: {owner} has no such field")
             continue
         if value is None or value == "":
             continue
         if field.type == "select":
             choices = [option.value for option in field.options or []]
             if choices and value not in choices:
-                raise InvalidRequest(f"data.{name}: must be one of {', '.join(choices)}")
+                raise InvalidRequest(f"{place}.{name}: must be one of {', '.join(choices)}")
         else:
             suits, why = _CHECKS[field.type]
             if not suits(value):
-                raise InvalidRequest(f"data.{name}: {why}")
+                raise InvalidRequest(f"{place}.{name}: {why}")
     return data

@@ -11,6 +11,8 @@ _PASSWORD: dict[str, Any] = {"name": "password", "label": "Password", "type": "s
 _HOST: dict[str, Any] = {"name": "host", "label": "Host", "type": "string", "required": True}
 _SECURE: dict[str, Any] = {"name": "secure", "label": "Encrypted connection", "type": "boolean", "defaultValue": True}
 
+_SENDER: dict[str, Any] = {"name": "from_address", "label": "Sender, by default the user", "type": "string"}
+
 
 def _port(number: int) -> dict[str, Any]:
     return {"name": "port", "label": "Port", "type": "number", "defaultValue": number}
@@ -28,7 +30,10 @@ SEEDS: dict[str, ConfigService] = {}
 
 _service("openweathermap", "OpenWeatherMap", "weather", "Weather now and in the next days", _KEY, _URL)
 _service("weatherapi", "WeatherAPI", "weather", "Weather now and in the next days", _KEY, _URL)
-_service("smtp", "E-mail out (SMTP)", "email", "Sends e-mail", _HOST, _port(587), _USER, _PASSWORD, _SECURE, multi=True)
+_service(
+    "smtp", "E-mail out (SMTP)", "email", "Sends e-mail", _HOST, _port(587), _USER, _PASSWORD, _SECURE, _SENDER,
+    multi=True,
+)  # fmt: skip
 _service("imap", "E-mail in (IMAP)", "email", "Reads e-mail", _HOST, _port(993), _USER, _PASSWORD, _SECURE, multi=True)
 _service("elevenlabs", "ElevenLabs", "media", "Turns text into speech", _KEY, _URL)
 _service("deepgram", "Deepgram", "media", "Turns speech into text", _KEY, _URL)

@@ -32,4 +32,5 @@ CATEGORIES = {
     "customTools": Category("🛠️", "Tools that the user or the assistant has made", "custom"),
     "automation": Category("⏰", "What is done by itself: triggers and plans", "triggers"),
     "contacts": Category("👤", "The people whom the user knows", "personalData"),
+    "plugins": Category("🧩", "What plugins bring: weather, news, e-mail, the web and more", "plugin"),
 }

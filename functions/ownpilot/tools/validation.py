@@ -16,17 +16,23 @@ _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
+def problem_of(email: str) -> str | None:
+    """Return why a text is no e-mail address, None when it is one."""
+    local, at, domain = email.rpartition("@")
+    if not at:
+        return "There is no @"
+    if len(local) > 64 or not _LOCAL.fullmatch(local):
+        return "The part before the @ is not valid"
+    if len(domain) > 253 or "." not in domain or not all(map(_LABEL.fullmatch, domain.split("."))):
+        return "The domain is not valid"
+    return None
+
+
 @tool(category="validation", tags=("check", "address"))
 async def validate_email(context: ToolContext, email: Short) -> dict[str, Any]:
     """Check whether a text is an e-mail address. Whether somebody reads it is not known."""
-    local, at, domain = email.strip().rpartition("@")
-    reason = None
-    if not at:
-        reason = "There is no @"
-    elif len(local) > 64 or not _LOCAL.fullmatch(local):
-        reason = "The part before the @ is not valid"
-    elif len(domain) > 253 or "." not in domain or not all(map(_LABEL.fullmatch, domain.split("."))):
-        reason = "The domain is not valid"
+    reason = problem_of(email.strip())
+    local, _, domain = email.strip().rpartition("@")
     return {"valid": reason is None} | ({"reason": reason} if reason else {"local": local, "domain": domain.lower()})
 
 

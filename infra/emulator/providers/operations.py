@@ -103,7 +103,7 @@ async def show_version(request: web.Request) -> web.Response:
 
 
 async def set_answers(request: web.Request) -> web.Response:
-    """PUT /local/answers: `{"/api.json": {"status": 302, "headers": {...}, "text": "...", "size": 0}}`.
+    """PUT /local/answers: `{"/api.json": {"status": 302, "headers": {...}, "text": "...", "size": 0, "pause": 0}}`.
 
     These paths answer that instead, whatever the method; all others answer as they would. 400 for anything else.
     """

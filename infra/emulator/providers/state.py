@@ -35,12 +35,16 @@ RATES = {"USD": "1.2", "GBP": "0.8", "JPY": "160", "CHF": "0.95"}
 
 @dataclass(frozen=True)
 class SetAnswer:
-    """What a path answers instead of what it would; `size` makes the body so many spaces longer."""
+    """What a path answers instead of what it would.
+
+    `size` makes the body so many spaces longer; `pause` is how many seconds pass before the answer.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict[str, str])
     text: str = ""
     size: int = 0
+    pause: float = 0
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """The HTTP surface on one port: routes, refusals of foreign pages, answers set by a test, and 501 for the rest."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +9,17 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from infra.emulator.origins import Origins
-from infra.emulator.providers import completions, discord, embeddings, google, messages, operations, slack, telegram
+from infra.emulator.providers import (
+    completions,
+    discord,
+    embeddings,
+    google,
+    messages,
+    operations,
+    outside,
+    slack,
+    telegram,
+)
 from infra.emulator.providers.state import STATE, ProvidersState, SetAnswer
 
 log = logging.getLogger(__name__)
@@ -42,6 +53,7 @@ def routes() -> list[web.AbstractRouteDef]:
         web.post("/discord/api/v10/channels/{channel}/messages", discord.create_message),
         web.patch("/discord/api/v10/webhooks/{application}/{token}/messages/@original", discord.edit_original),
         web.post("/discord/api/v10/webhooks/{application}/{token}", discord.follow_up),
+        *outside.routes(),
         web.get("/local/requests", operations.list_requests),
         web.put("/local/answers", operations.set_answers),
         web.route("*", "/{path:.*}", unsupported),
@@ -76,6 +88,7 @@ def guard(origins: Origins) -> Middleware:
 
 
 async def _send(request: web.Request, answer: SetAnswer) -> web.StreamResponse:
+    await asyncio.sleep(answer.pause)
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
     await response.prepare(request)
     await response.write(answer.text.encode())

@@ -22,7 +22,7 @@ BUILT = {
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
     "chat", "agents", "autonomy", "dashboard", "database", "triggers", "plans", "channels", "auth", "integrations",
-    "custom-tools",
+    "custom-tools", "plugins",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 WEBHOOK_SECRET = "a-secret-for-tests-only"
@@ -80,6 +80,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/autonomy/tools/allow": {"tool": "contract"},
     "/autonomy/tools/block": {"tool": "contract"},
     "/custom-tools/test": {"code": "return 1;"},
+    "/plugins/{}/permissions": {"permissions": ["network"]},
+    "/plugins/{}/settings": {"settings": {"units": "imperial"}},
     "/tools/batch": {"executions": [{"tool": "list_tasks"}]},
     "/providers/{}/toggle": {"enabled": True},
     "/model-configs/{}/{}/toggle": {"enabled": True},
@@ -400,6 +402,8 @@ class OwnPilotDescription(Description):
             return "contract" if route.path.endswith("{tool}") else await self._make_action()
         if noun == "tools":
             return "list_tasks"
+        if noun == "plugins":
+            return "weather"
         if noun == "config-services":
             return await self._make_service("unwanted" if gone else "contract")
         if route.path.endswith("/settings/{key}"):

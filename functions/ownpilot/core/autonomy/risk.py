@@ -72,6 +72,11 @@ _KNOWN: dict[str, frozenset[str]] = {
     "web_fetch": frozenset({"external_api"}),
     "api_call": frozenset({"external_api"}),
     "trigger_task": frozenset({"external_api"}),
+    "email_delete": frozenset({"data_deletion", "irreversible", "external_api"}),
+    **dict.fromkeys(
+        ("expense_add", "reminder_create", "clipboard_save", "news_add_feed", "pomodoro_start", "pomodoro_stop"),
+        frozenset({"data_modification"}),
+    ),
 }
 _CHANGES = re.compile(r"(batch_)?(add|update|create|complete|remember|boost|decompose)(_|$)")
 _DELETES = re.compile(r"(batch_)?(delete|forget)(_|$)")
