@@ -1,10 +1,13 @@
 """OwnPilot: what its operations on records cost, its envelope, and what it adds to the app's start."""
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
@@ -26,6 +29,8 @@ from functions.ownpilot.core.custom_tables import create_table
 from functions.ownpilot.core.dates import Span
 from functions.ownpilot.core.envelope import OwnpilotEnvelope
 from functions.ownpilot.core.expense_figures import Expense, ExpenseCategory, PeriodName
+from functions.ownpilot.core.file_archive import zip_stream
+from functions.ownpilot.core.files import FileRow, FileStore
 from functions.ownpilot.core.habit_records import HabitLog, log_id, logs_of
 from functions.ownpilot.core.llm.embedding import DIMENSIONS
 from functions.ownpilot.core.owner import Person
@@ -45,6 +50,7 @@ from functions.ownpilot.tools.bodies import ToolShown
 from functions.ownpilot.tools.use import use_tool
 from infra.emulator import azurite
 from infra.emulator.processes import ROOT
+from shared import blobs
 from shared.tables import close
 from shared.tables.client import client
 from tests.support.environments import connected
@@ -94,6 +100,7 @@ async def run() -> list[Figure]:
         figures += await ownpilot_triggers.figures(await _fresh())
         figures += await ownpilot_channels.figures(await _fresh())
         figures += [*await _wire_format(), *await _tools()]
+        figures += await _files()
         for size in CALLS:
             figures += await _usage(size)
     return [*figures, *await ownpilot_plans.figures(), *_start()]
@@ -297,6 +304,28 @@ async def _tools() -> list[Figure]:
     taken = await processor_times(5, 20, list_=list_)
     listed = Figure("list of all tools: processor time", 1000 * min(taken["list_"]), "ms", at_most=10)
     return [listed, *_bounded(await measured("a call of a tool", call, timed), 5, 25)]
+
+
+async def _files() -> list[Figure]:
+    """A new file, beside the call for its content; and a ZIP of 100 MB, whose contents come from memory."""
+    timed, store, numbers = await _fresh(), FileStore("bench", str(uuid.uuid4())), itertools.count()
+    part, megabytes = os.urandom(blobs.CHUNK), 100
+
+    async def stream(*_: Any) -> AsyncIterator[bytes]:
+        yield part
+
+    with patch.object(blobs, "put", AsyncMock()), patch.object(blobs, "stream", stream):
+        written = await measured("a new file", lambda: store.write(f"f{next(numbers)}", b"content"), timed)
+        rows = [
+            FileRow(path=f"{number}", size=len(part), sha256="") for number in range(megabytes * 2**20 // len(part))
+        ]
+        best = 0.0
+        for _ in range(3):
+            start, size = time.perf_counter(), 0
+            async for piece in zip_stream(store, rows):
+                size += len(piece)
+            best = max(best, size / 2**20 / (time.perf_counter() - start))
+    return [*_bounded(written, 3, 15), Figure("a ZIP of 100 MB", best, "MiB/s", at_least=40)]
 
 
 def _start() -> list[Figure]:

@@ -200,18 +200,22 @@ async def info(container: str, name: str) -> BlobInfo:
     return BlobInfo(properties.size, properties.etag or "", properties.content_settings.content_type or "")
 
 
-async def delete(container: str, name: str) -> None:
-    """Delete a blob; a blob that does not exist is no error."""
-    from azure.core.exceptions import ResourceNotFoundError
+async def delete(container: str, name: str, *, unless_written_after: datetime | None = None) -> None:
+    """Delete a blob; a blob that does not exist, or was written after that moment, is left, and is no error."""
+    from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 
     blob = await _blob(container, name)
-    with contextlib.suppress(ResourceNotFoundError):
+    condition: dict[str, Any] = {"if_unmodified_since": unless_written_after} if unless_written_after else {}
+    with contextlib.suppress(ResourceNotFoundError, ResourceModifiedError):
         async with answered():
-            await blob.delete_blob()
+            await blob.delete_blob(**condition)
 
 
 async def names(container: str, prefix: str = "") -> AsyncIterator[tuple[str, datetime]]:
-    """Yield the name of each blob that begins with `prefix`, and when it was last written; none without container."""
+    """Yield the name of each blob that begins so, by name, and when it was last written; nothing without the container.
+
+    A query for each 5,000 blobs.
+    """
     client = _service().get_container_client(container)
     async with answered():
         exists = await client.exists()

@@ -19,11 +19,13 @@ from functions.ownpilot import (
     database,
     debug,
     expenses,
+    file_workspaces,
     goals,
     habits,
     health,
     integrations,
     local_providers,
+    mcp,
     media_settings,
     memories,
     model_configs,
@@ -47,9 +49,11 @@ from functions.ownpilot.channels.answering import ownpilot_channel_message
 from functions.ownpilot.chat import history, logs
 from functions.ownpilot.chat.after import ownpilot_after_chat
 from functions.ownpilot.config_services import entries
+from functions.ownpilot.core import file_workspace_cleanup
 from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
+from functions.ownpilot.core.file_cleanup import clear_workspace_files, sweep_workspace_files
 from functions.ownpilot.core.integration_store import purge_oauth_states
 from functions.ownpilot.core.owner import CALLERS
 from functions.ownpilot.custom_tools.container import OwnpilotToolRun, start_tool_run
@@ -124,6 +128,8 @@ api = Api(
         dashboard.routes,
         database.routes,
         tools.routes,
+        file_workspaces.routes,
+        mcp.routes,
         custom_tools.routes,
         autonomy.routes,
         channels.routes,
@@ -158,7 +164,7 @@ api = Api(
 SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
-    blueprints=[database_workflow.bp, firing.bp, plan_workflow.bp],
+    blueprints=[database_workflow.bp, firing.bp, plan_workflow.bp, file_workspace_cleanup.bp],
     every_minute=[fire_due_triggers, plan_workflow.follow_plans],
     every_hour=[purge_debug_log, purge_oauth_states, repair_due_times, purge_tool_runs],
     deferred=[
@@ -167,7 +173,9 @@ SLICE = Slice(
         ownpilot_after_chat,
         ownpilot_channel_message,
         triggers.clear_trigger,
+        clear_workspace_files,
     ],
     deferred_workflows=[firing.start_firing, start_plan, wake_plan, start_tool_run],
     job_kinds=[OwnpilotToolRun()],
+    every_night=[sweep_workspace_files],
 )

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -78,6 +79,11 @@ class Cors:
     def of_settings(cls, *, credentials: bool = False) -> "Cors | None":
         """Return what `RUNYARD_CORS_ORIGINS` allows, and pages of this machine."""
         return cls.of(settings().cors_origins, origin_regex=_LOOPBACK, credentials=credentials)
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of this origin may call."""
+        listed = "*" in self.origins or origin in self.origins
+        return listed or bool(self.origin_regex and re.fullmatch(self.origin_regex, origin))
 
     def middleware(self) -> Middleware:
         """Return the middleware that handles preflight requests and adds the headers."""
@@ -217,7 +223,11 @@ class Api(FastAPI):
         if route is None:
             raise self._unknown(request)
         check_query(scope["query_string"])
-        scope.update(route=route, endpoint=route.endpoint, path_params=_values(scope, route))
+        values = _values(scope, route)
+        if any(not values[name] and isinstance(kind, PathConvertor) for name, kind in route.param_convertors.items()):
+            # The host lets a catch-all match nothing.
+            raise NotFound(self._not_found.format(method=request.method, path=self._path(request)))
+        scope.update(route=route, endpoint=route.endpoint, path_params=values)
         if self._lenient_paging:
             scope["query_string"] = _without_bad_paging(scope["query_string"])
         # Before FastAPI reads the body: a wrong body must not hide a missing key or a reached limit.
@@ -230,9 +240,13 @@ class Api(FastAPI):
         owner = f"{self.prefix} {caller} {request.method} {scope['path']}"
         await serve_once(owner, key, body, send, lambda receive, send: route.handle(scope, receive, send))
 
+    def _path(self, request: Request) -> str:
+        """Return the path of a request below this API's prefix."""
+        return request.scope["path"].removeprefix(f"/{self.prefix}") or "/"
+
     def _unknown(self, request: Request) -> ApiError:
         """Return the error for a path, or a method of a path, without a Function."""
-        path = request.scope["path"].removeprefix(f"/{self.prefix}") or "/"
+        path = self._path(request)
         # To the host an encoded slash is part of a name; the decoded path could match another route.
         if self._method_not_allowed and b"%2f" not in request.scope["raw_path"].lower():
             matching = [route for route in self.own_routes if route.path_regex.match(path)]

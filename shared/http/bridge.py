@@ -104,8 +104,11 @@ def _template(path: str) -> str:
 
 
 def _rank(template: str) -> str:
-    """Return a sort key: in each segment literals come before parameters, and those before catch-alls."""
-    return "".join("2" if "{*" in part else "1" if "{" in part else "0" for part in template.split("/"))
+    """Return a sort key: in each segment literals come before parameters, and those before catch-alls.
+
+    It ends with 0, so that a path comes before a catch-all below it, which the host would let match nothing.
+    """
+    return "".join("2" if "{*" in part else "1" if "{" in part else "0" for part in template.split("/")) + "0"
 
 
 def register(app: df.DFApp, api: Api) -> None:
@@ -118,7 +121,7 @@ def register(app: df.DFApp, api: Api) -> None:
 def _register(app: df.DFApp, api: Api, route: Route) -> None:
     template = _template(api.prefix + route.path)
     methods = sorted(set(route.methods or ()) | ({"HEAD"} if "GET" in (route.methods or ()) else set()))
-    _add(app, api, template, methods, f"{api.prefix}_{_rank(template)[1:] or 0}_{route.name}", route)
+    _add(app, api, template, methods, f"{api.prefix}_{_rank(template)[1:]}_{route.name}", route)
 
 
 def _add(app: df.DFApp, api: Api, template: str, methods: list[str], name: str, route: Route | None) -> None:

@@ -17,6 +17,9 @@ _PART = b"--" + _BOUNDARY + b"\r\nContent-Type: application/http\r\nContent-Tran
 _HEAD = b"--batch_runyard\r\nContent-Type: multipart/mixed; boundary=" + _BOUNDARY + b"\r\n\r\n"
 _TAIL = b"--" + _BOUNDARY + b"--\r\n--batch_runyard--\r\n"
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
+_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+"""Characters that end a line of a transaction for Azurite: inside JSON they can be escaped."""
+
 _INDEX = re.compile(r"\s*(\d+):")
 
 CONTENT_TYPE = "multipart/mixed; boundary=batch_runyard"
@@ -59,6 +62,8 @@ class Operation:
         except TypeError as error:  # half of a surrogate pair
             field = next((name for name, value in self.columns.items() if not _is_text(value)), "")
             raise Unstorable(f"{field}: {error}", field) from error
+        for separator, escaped in _SEPARATORS:
+            body = body.replace(separator, escaped)
         if len(body) > MAX_ROW:
             field = max(self.columns, key=lambda name: len(str((self.columns or {})[name])))
             raise Unstorable(f"a row of {len(body)} bytes is over 1 MiB, most of it {field}", field)

@@ -15,6 +15,7 @@ TOOLS = (
     "You act through three tools. search_tools finds what you can do, by words that describe it; get_tool_help tells"
     " the parameters of a tool; use_tool runs it. Use them whenever a request is about the person's tasks, notes,"
     " dates, people, bookmarks, memories, goals, expenses or tables, and whenever something is to be calculated."
+    " Tools on files work in a workspace of this conversation: name a file by its path there, such as output/report.md."
     " Never claim to have done something that no tool has done. A call that is rejected waits for the person's"
     " approval: say so, and do not repeat it."
 )

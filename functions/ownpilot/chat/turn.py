@@ -184,7 +184,7 @@ class _Run:
         await self._progress("tool_start", tool={**tool, "arguments": arguments})
         context = ToolContext(
             turn.owner.id, turn.conversation.id, turn.agent.id if turn.agent else None, turn.question.source,
-            allowed=turn.allowed, correlation_id=turn.owner.request_id,
+            allowed=turn.allowed, correlation_id=turn.owner.request_id, workspace=turn.question.workspace_id,
         )  # fmt: skip
         result = await use_tool(context, call.name, call.arguments)
         reason = result.metadata.get("reason")

@@ -81,6 +81,8 @@ LEFT_OUT: dict[str, str] = {
     "OwnpilotBackups": "the backups themselves",
     "OwnpilotBriefings": "a cache of half an hour",
     "OwnpilotDue": "when triggers are due: noted again after a restore",
+    "OwnpilotFileWorkspaces": "the files of workspaces lie apart",
+    "OwnpilotFiles": "the files of workspaces lie apart",
     "OwnpilotIntegrations": "accounts at Google are nothing without their tokens, which stay where they are",
     "OwnpilotOauthStates": "accounts at Google that are being connected at this moment",
     "OwnpilotPlanRuns": "which plans workflows carry out at this moment",

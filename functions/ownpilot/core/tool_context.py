@@ -12,6 +12,7 @@ class ToolContext:
     `session` is the conversation or the run that the call belongs to, empty outside of one; `agent` the agent's id.
     `source` is what asks: `chat`, `api`, and later a trigger or a plan. `depth` counts tools that use tools. `allowed`
     are the only tools that may be used, None: all. `correlation_id` is the request's id, for the audit log.
+    `workspace` is the file workspace for its files, None: that of the session.
     """
 
     owner: str
@@ -21,6 +22,7 @@ class ToolContext:
     depth: int = 0
     allowed: Collection[str] | None = None
     correlation_id: str | None = None
+    workspace: str | None = None
 
 
 @dataclass(frozen=True)

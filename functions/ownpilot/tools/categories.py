@@ -13,6 +13,7 @@ class Category(NamedTuple):
 
 CATEGORIES = {
     "core": Category("⚙️", "The time, arithmetic and identifiers"),
+    "filesystem": Category("📁", "Files of a conversation: written, read and moved in its workspace"),
     "textUtils": Category("🔤", "Reading, changing and measuring texts"),
     "dateTime": Category("🕒", "Formatting dates and calculating with them"),
     "conversion": Category("🔁", "Units, currencies, encodings and formats"),

@@ -22,7 +22,7 @@ BUILT = {
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
     "chat", "agents", "autonomy", "dashboard", "database", "triggers", "plans", "channels", "auth", "integrations",
-    "custom-tools", "plugins",
+    "custom-tools", "plugins", "file-workspaces",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 WEBHOOK_SECRET = "a-secret-for-tests-only"
@@ -41,6 +41,7 @@ NEW: dict[str, dict[str, Any]] = {
     "channels": {"type": "webchat", "name": "n", "config": {"webhookSecret": WEBHOOK_SECRET}},
     "triggers": {"name": "n", "type": "webhook", "config": {}, "action": {"type": "notification"}},
     "plans": {"name": "n", "goal": "g"},
+    "file-workspaces": {"name": "n"},
     "custom-tools": {"description": "d", "parameters": {}, "code": "return 1;"},
 }
 SINGULAR = {
@@ -91,6 +92,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/channels/messages/{}/reply": {"content": "c"},
     "/channels/{}/send": {"content": "c", "chatId": "1"},
     "/auth/config/google": {"clientId": "contract", "clientSecret": google.SECRET},
+    "/file-workspaces/{}/files/{}": {"content": "c"},
 }
 DATABASE_USER = "contract-database"
 """Whose data the routes of `/database` replace: nobody else's is there to be lost."""
@@ -100,7 +102,7 @@ COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
 def shape(path: str) -> str:
     """A path whatever its parameters are called."""
-    return re.sub(r"\{\w+\}", "{}", path)
+    return re.sub(r"\{\*?\w+\}", "{}", path)
 
 
 def segment(path: str) -> str:
@@ -108,7 +110,9 @@ def segment(path: str) -> str:
     return path.removeprefix("/api/v1").strip("/").partition("/")[0]
 
 
-REGISTERED = {(method, shape(route.path)): route.path for route in api.own_routes for method in route.methods or ()}
+REGISTERED = {
+    (method, shape(route.path_format)): route.path_format for route in api.own_routes for method in route.methods or ()
+}
 
 
 OPEN = {
@@ -162,7 +166,9 @@ class OwnPilotDescription(Description):
     """Open to all by default."""
 
     api = api
-    undocumented = frozenset({("GET", "/ws"), ("GET", "/realtime")})
+    undocumented = frozenset(
+        {("GET", "/ws"), ("GET", "/realtime"), *((method, "/mcp") for method in ("GET", "POST", "DELETE"))}
+    )
     any_id = frozenset(
         {
             "GET /api/v1/settings/api-key/{provider}",
@@ -338,6 +344,10 @@ class OwnPilotDescription(Description):
             path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one
         if "{model_id}" in path:
             path = path.replace("{local_provider_id}", self.ids["local-providers"])
+        if "/file-workspaces/" in path and "{path}" in path:
+            path = path.replace("{workspace_id}", self.ids["file-workspaces"]).replace("{path}", "a.txt")
+            at = f"/file-workspaces/{self.ids['file-workspaces']}/files/a.txt"
+            await self.client.data("PUT", at, json={"content": "c"})
         if "{model}" in path:
             path = path.replace("{model}", await self._make_override())
         if segment(path) == "database":

@@ -1,0 +1,303 @@
+"""Files of a workspace, of either kind: a row for each path, and the content in a blob that its hash names."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+
+from functions.ownpilot.core.entry import Entry
+from functions.ownpilot.core.file_paths import AccessDenied, file_path, normalised, parents
+from shared import blobs, tables
+from shared.http.errors import BadRequest, Conflict, NotFound, Unavailable
+from shared.http.files import StoredFile
+from shared.tables import Collection
+
+__all__ = ["AccessDenied", "FileNotFound", "FileRow", "FileStore", "FileUsage", "QuotaExceeded"]
+
+CONTAINER = "workspaces"
+"""The blob container; names are `<hash of the user>/<place>/<SHA-256 of the content>`."""
+
+QUOTA = 1024 * 1024 * 1024
+"""Bytes of a workspace that names no other quota."""
+
+MAX_FILES = 10_000
+"""Files of a workspace."""
+
+_READ = 999
+"""Rows of a query: a list without its total reads one row more, and a response has 1,000."""
+
+_ATTEMPTS = 20
+
+
+class FileNotFound(NotFound):
+    """404: the workspace has no such file."""
+
+    code = "FILE_NOT_FOUND"
+
+
+class QuotaExceeded(BadRequest):
+    """400: the workspace would hold more bytes, or more files, than it may."""
+
+    code = "QUOTA_EXCEEDED"
+
+
+class FileRow(Entry):
+    """One file: `path` as `normalised` gives it, `size` in bytes, `sha256` in hex; `updated_at`: when it was written.
+
+    `previous` is the hash of the content that the last write has replaced: the sweep leaves it for an hour.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    previous: str = ""
+
+
+files = Collection("OwnpilotFiles", FileRow, unique=["path"], sums=["size"], orders=["path"])
+"""The partition is the workspace's place."""
+
+
+@dataclass(frozen=True)
+class FileUsage:
+    """What a workspace holds: bytes of all its files, and the number of files."""
+
+    bytes: int
+    count: int
+
+
+@dataclass(frozen=True)
+class FileStore:
+    """The files of one workspace. `place` is an id that no other workspace has, or had; `quota` is in bytes.
+
+    Paths are given in any way that `normalised` understands; each method may raise `AccessDenied`.
+    """
+
+    owner: str
+    place: str
+    quota: int = QUOTA
+
+    @property
+    def folder(self) -> str:
+        """What the names of its blobs begin with; the hash of the content follows."""
+        return f"{hashlib.sha256(self.owner.encode()).hexdigest()[:32]}/{self.place}/"
+
+    def blob(self, row: FileRow) -> str:
+        """Return the name of the blob with a file's content, in `CONTAINER`."""
+        return self.folder + row.sha256
+
+    async def find(self, path: str) -> FileRow:
+        """Return the row of a file. `FileNotFound`. 2 calls."""
+        path = normalised(path)
+        try:
+            if path:
+                return await files.of(self.place).find("path", path)
+        except tables.RecordNotFound:
+            pass
+        raise FileNotFound(f"There is no file {path[:200] or '/'}")
+
+    async def read(self, path: str, most: int | None = None) -> tuple[FileRow, bytes]:
+        """Return a file, and its content: at most the first `most` bytes. `FileNotFound`. 3 calls for up to 4 MiB."""
+        row = await self.find(path)
+        return row, await self.content(row, most)
+
+    async def content(self, row: FileRow, most: int | None = None) -> bytes:
+        """Return the content of a file, or its first `most` bytes. `BlobNotFound`. 1 call for up to 4 MiB."""
+        return b"".join([chunk async for chunk in self.stream(row, length=most)])
+
+    async def stream(self, row: FileRow, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the content of a file from `offset` on, in chunks of at most 4 MiB. `BlobNotFound`."""
+        async for chunk in blobs.stream(CONTAINER, self.blob(row), offset, length):
+            yield chunk
+
+    def download(self, row: FileRow) -> StoredFile:
+        """Return a file as `serve_file` takes it."""
+        name = row.path.rpartition("/")[2]
+        return StoredFile(name, row.size, "application/octet-stream", row.sha256, CONTAINER, self.blob(row))
+
+    async def list(self, path: str = "", *, recursive: bool = True) -> Sequence[FileRow]:
+        """Return the files in a folder, by path; `recursive`: those in its folders too. A query for each 1,000 files.
+
+        A folder without files is one that does not exist: the list is empty.
+        """
+        prefix = f"{folder}/" if (folder := normalised(path)) else ""
+        rows = [row async for row in self._below(prefix)]
+        if not recursive:
+            rows = [row for row in rows if "/" not in row.path[len(prefix) :]]
+        return sorted(rows, key=lambda row: row.path)
+
+    async def usage(self) -> FileUsage:
+        """Return what it holds. 1 query."""
+        totals = await files.of(self.place).totals()
+        return FileUsage(int(totals.sum("size")), totals.count)
+
+    async def write(self, path: str, data: bytes | AsyncIterable[bytes]) -> FileRow:
+        """Store a file in place of the one at this path, if there is one.
+
+        `QuotaExceeded`: then all is as it was before. `Conflict` when the path, or a part of it, is a folder where a
+        file is needed, or the other way round. Of several writers at once, also of other instances, those go back that
+        find the quota passed by all of them: it is never passed for longer than their calls take.
+
+        4 calls for a new file in the root (look for a folder of its name, blob, row, totals), and a read for each
+        folder in its path; 4 more for one that is replaced.
+        """
+        path = file_path(path)
+        await self._check_place(path)
+        row, before = await self._store(path, *await self._put(data))
+        if row.size > (before[1] if before else -1):
+            await self._check_quota(row, before)
+        return row
+
+    async def move(self, source: str, destination: str) -> FileRow:
+        """Give a file another path, in one transaction. `FileNotFound`; `Conflict` when that path is taken."""
+        path = file_path(destination)
+        row = await self.find(source)
+        if path == row.path:
+            return row
+        await self._check_place(path)
+
+        def rename(it: FileRow) -> None:
+            it.path = path
+
+        try:
+            return await files.of(self.place).update(row, rename)
+        except tables.RecordConflict:
+            raise Conflict(f"There is a file {path[:200]} already") from None
+        except tables.RecordNotFound:
+            raise FileNotFound(f"There is no file {row.path[:200]}") from None
+
+    async def delete(self, path: str) -> int:
+        """Delete a file, or all files in a folder; return how many. `FileNotFound`. 4 calls for a file.
+
+        The content goes with the nightly sweep. A folder that is deleted halfway is finished by another call.
+        """
+        try:
+            rows = [await self.find(path)]
+        except FileNotFound:
+            rows = await self.list(path)
+            if not rows:
+                raise
+        for first in range(0, len(rows), _ATTEMPTS):
+            await asyncio.gather(*(self._delete_row(row) for row in rows[first : first + _ATTEMPTS]))
+        return len(rows)
+
+    async def check_folder(self, path: str) -> None:
+        """`Conflict` when files cannot lie in this folder: it, or a part of its path, is a file."""
+        path = normalised(path)
+        folders = [*parents(path), path] if path else []
+        taken = [folder for folder, is_file in zip(folders, await self._are_files(folders), strict=True) if is_file]
+        if taken:
+            raise Conflict(f"{taken[0][:200]} is a file, so nothing can lie below it")
+
+    async def _delete_row(self, row: FileRow) -> None:
+        try:
+            await files.of(self.place).delete(row.id)
+        except tables.RecordNotFound:
+            pass
+
+    async def _below(self, prefix: str, step: int = _READ) -> AsyncIterator[FileRow]:
+        """Yield the rows whose paths begin with this text, `step` of them a query."""
+        own, cursor = files.of(self.place), None
+        # The table compares the first 60 bytes without regard to case: it may give more than what is wanted.
+        start = prefix.casefold().encode()[:52].decode(errors="ignore")
+        between = (start, f"{start}\U0010ffff") if prefix else None
+        while True:
+            page = await own.page(between=between, order="path", limit=step, total=False, cursor=cursor)
+            for row in page.items:
+                if row.path.startswith(prefix):
+                    yield row
+            cursor = page.cursor
+            if not cursor:
+                return
+
+    async def _check_place(self, path: str) -> None:
+        """`Conflict` when a file lies where this path has a folder, or a folder where it has the file."""
+        folder, _, _ = path.rpartition("/")
+        below = self._below(f"{path}/", step=1)
+        inside, _ = await asyncio.gather(anext(below, None), self.check_folder(folder))
+        if inside is not None:
+            raise Conflict(f"{path[:200]} is a folder")
+
+    async def _are_files(self, paths: Sequence[str]) -> Sequence[bool]:
+        own = files.of(self.place)
+
+        async def is_file(path: str) -> bool:
+            try:
+                return (await own.find("path", path)).path == path
+            except tables.RecordNotFound:
+                return False
+
+        return await asyncio.gather(*map(is_file, paths))
+
+    async def _put(self, data: bytes | AsyncIterable[bytes]) -> tuple[str, int]:
+        """Write the blob of a content; return its SHA-256 in hex and its size. What passes the quota is not written."""
+        if isinstance(data, bytes):
+            self._check_size(len(data))
+            digest = hashlib.sha256(data).hexdigest()
+            await blobs.put(CONTAINER, self.folder + digest, data)
+            return digest, len(data)
+        found, size = hashlib.sha256(), 0
+        with SpooledTemporaryFile(max_size=blobs.CHUNK) as kept:  # the name is known at the end only
+            async for part in data:
+                size += len(part)
+                self._check_size(size)
+                found.update(part)
+                kept.write(part)
+            kept.seek(0)
+
+            async def parts() -> AsyncIterator[bytes]:
+                while part := kept.read(blobs.CHUNK):
+                    yield part
+
+            await blobs.put(CONTAINER, self.folder + found.hexdigest(), parts())
+        return found.hexdigest(), size
+
+    async def _store(self, path: str, sha256: str, size: int) -> tuple[FileRow, tuple[str, int] | None]:
+        """Write the row of a content; return it, and the hash and size of the content that was there before."""
+        own, before = files.of(self.place), ("", 0)
+
+        def replace(it: FileRow) -> None:
+            nonlocal before
+            if it.path != path:  # moved since it was found
+                raise tables.RecordNotFound(FileRow.__name__, it.id)
+            before = it.sha256, it.size
+            if it.sha256 != sha256:
+                it.previous, it.sha256, it.size = it.sha256, sha256, size
+
+        for _ in range(_ATTEMPTS):
+            try:
+                return await own.insert(FileRow(user_id=self.owner, path=path, sha256=sha256, size=size)), None
+            except tables.RecordConflict:
+                pass
+            try:
+                return await own.update(await own.find("path", path), replace), before
+            except tables.RecordNotFound:
+                continue
+        raise Unavailable(f"{path[:200]} is written and deleted all the time", headers={"Retry-After": "5"})
+
+    async def _check_quota(self, row: FileRow, before: tuple[str, int] | None) -> None:
+        """`QuotaExceeded` when the workspace holds too much now; then the row is again as it was before."""
+        usage = await self.usage()
+        if usage.bytes <= self.quota and usage.count <= MAX_FILES:
+            return
+
+        own = files.of(self.place)
+        try:
+            if before is None:
+                await own.delete(row.id, if_match=row.etag)
+            else:
+                sha256, size = before
+                back = row.model_copy(update={"previous": row.sha256, "sha256": sha256, "size": size})
+                await own.update(row, lambda _: back, if_match=row.etag)
+        except (tables.RecordChanged, tables.RecordNotFound):
+            pass  # another write has replaced it already
+        if usage.bytes > self.quota:
+            self._refuse(usage.bytes)
+        raise QuotaExceeded(f"A workspace holds at most {MAX_FILES} files")
+
+    def _check_size(self, size: int) -> None:
+        if size > self.quota:
+            self._refuse(size)
+
+    def _refuse(self, size: int) -> None:
+        raise QuotaExceeded(f"The workspace would hold {size} bytes, and may hold {self.quota}")
