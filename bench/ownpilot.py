@@ -17,7 +17,14 @@ import orjson
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
-from bench import ownpilot_channels, ownpilot_chat, ownpilot_data, ownpilot_plans, ownpilot_triggers
+from bench import (
+    ownpilot_channels,
+    ownpilot_chat,
+    ownpilot_data,
+    ownpilot_plans,
+    ownpilot_triggers,
+    ownpilot_workspaces,
+)
 from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
@@ -103,7 +110,8 @@ async def run() -> list[Figure]:
         figures += await _files()
         for size in CALLS:
             figures += await _usage(size)
-    return [*figures, *await ownpilot_plans.figures(), *_start()]
+    figures += [*await ownpilot_plans.figures(), *await ownpilot_workspaces.figures()]
+    return [*figures, *_start()]
 
 
 async def _fresh() -> Timed:

@@ -137,6 +137,7 @@ class Settings(BaseModel):
     telegram_api_base: str = Field("https://api.telegram.org", alias="TELEGRAM_API_BASE")
     slack_api_base: str = Field("https://slack.com/api", alias="SLACK_API_BASE")
     discord_api_base: str = Field("https://discord.com/api/v10", alias="DISCORD_API_BASE")
+    ownpilot_code_subnet: str = Field("", alias="OWNPILOT_CODE_SUBNET")
     ownpilot_tools_in_container: bool = Field(False, alias="OWNPILOT_TOOLS_IN_CONTAINER")
 
     @property

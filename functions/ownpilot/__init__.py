@@ -40,6 +40,7 @@ from functions.ownpilot import (
     tasks,
     tools,
     triggers,
+    workspaces,
     ws,
 )
 from functions.ownpilot import settings as settings_room
@@ -73,6 +74,9 @@ from functions.ownpilot.settings import api_keys, defaults, sandbox, values
 from functions.ownpilot.triggers import firing
 from functions.ownpilot.triggers.senders import SENDERS
 from functions.ownpilot.triggers.timers import fire_due_triggers, repair_due_times
+from functions.ownpilot.workspaces import deletion, execute
+from functions.ownpilot.workspaces import files as workspace_files
+from functions.ownpilot.workspaces.job import OwnpilotExecution
 from shared.http.api import Api, Cors
 from shared.http.ratelimit import RateLimit
 from shared.settings import settings
@@ -141,6 +145,9 @@ api = Api(
         plans.routes,
         plan_steps.routes,
         plan_history.routes,
+        workspaces.routes,
+        workspace_files.routes,
+        execute.routes,
         plugins.routes,
         plugin_settings.routes,
         ws.routes,
@@ -164,7 +171,7 @@ api = Api(
 SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
-    blueprints=[database_workflow.bp, firing.bp, plan_workflow.bp, file_workspace_cleanup.bp],
+    blueprints=[database_workflow.bp, firing.bp, plan_workflow.bp, file_workspace_cleanup.bp, deletion.bp],
     every_minute=[fire_due_triggers, plan_workflow.follow_plans],
     every_hour=[purge_debug_log, purge_oauth_states, repair_due_times, purge_tool_runs],
     deferred=[
@@ -176,6 +183,6 @@ SLICE = Slice(
         clear_workspace_files,
     ],
     deferred_workflows=[firing.start_firing, start_plan, wake_plan, start_tool_run],
-    job_kinds=[OwnpilotToolRun()],
+    job_kinds=[OwnpilotToolRun(), OwnpilotExecution()],
     every_night=[sweep_workspace_files],
 )

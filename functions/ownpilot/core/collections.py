@@ -81,6 +81,7 @@ LEFT_OUT: dict[str, str] = {
     "OwnpilotBackups": "the backups themselves",
     "OwnpilotBriefings": "a cache of half an hour",
     "OwnpilotDue": "when triggers are due: noted again after a restore",
+    "OwnpilotExecutions": "runs of code, whose output lies apart",
     "OwnpilotFileWorkspaces": "the files of workspaces lie apart",
     "OwnpilotFiles": "the files of workspaces lie apart",
     "OwnpilotIntegrations": "accounts at Google are nothing without their tokens, which stay where they are",
@@ -89,5 +90,6 @@ LEFT_OUT: dict[str, str] = {
     "OwnpilotSyncs": "who renews the catalogue of models for all persons at this moment",
     "OwnpilotToolRuns": "runs of tools that somebody waits for at this moment",
     "OwnpilotVectors": "a cache: vectors are made again from the memories",
+    "OwnpilotWorkspaces": "the files of workspaces lie apart",
 }
 """The collections that a backup does not hold and a restore leaves alone, with the reasons."""

@@ -22,7 +22,7 @@ BUILT = {
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
     "chat", "agents", "autonomy", "dashboard", "database", "triggers", "plans", "channels", "auth", "integrations",
-    "custom-tools", "plugins", "file-workspaces",
+    "custom-tools", "plugins", "file-workspaces", "workspaces",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
 WEBHOOK_SECRET = "a-secret-for-tests-only"
@@ -42,6 +42,7 @@ NEW: dict[str, dict[str, Any]] = {
     "triggers": {"name": "n", "type": "webhook", "config": {}, "action": {"type": "notification"}},
     "plans": {"name": "n", "goal": "g"},
     "file-workspaces": {"name": "n"},
+    "workspaces": {"name": "n"},
     "custom-tools": {"description": "d", "parameters": {}, "code": "return 1;"},
 }
 SINGULAR = {
@@ -93,6 +94,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/channels/{}/send": {"content": "c", "chatId": "1"},
     "/auth/config/google": {"clientId": "contract", "clientSecret": google.SECRET},
     "/file-workspaces/{}/files/{}": {"content": "c"},
+    "/workspaces/{}/files/{}": {"content": "c"},
+    "/workspaces/{}/execute": {"language": "shell", "code": "true"},
 }
 DATABASE_USER = "contract-database"
 """Whose data the routes of `/database` replace: nobody else's is there to be lost."""
@@ -340,13 +343,13 @@ class OwnPilotDescription(Description):
             path = path.replace("{table}", "contract")
         if "{step_id}" in path:
             path = path.replace("{goal_id}", self.ids["goals"]).replace("{plan_id}", self.ids["plans"])
-        if route.method == "POST" and path.endswith("/memories"):
-            path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one
+        if route.method == "POST" and path.endswith(("/memories", "v1/workspaces")):
+            path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one, and the workspace one of few
         if "{model_id}" in path:
             path = path.replace("{local_provider_id}", self.ids["local-providers"])
-        if "/file-workspaces/" in path and "{path}" in path:
-            path = path.replace("{workspace_id}", self.ids["file-workspaces"]).replace("{path}", "a.txt")
-            at = f"/file-workspaces/{self.ids['file-workspaces']}/files/a.txt"
+        if "/{workspace_id}/" in path and "{path}" in path:
+            at = f"/{segment(path)}/{self.ids[segment(path)]}/files/a.txt"
+            path = path.replace("{workspace_id}", self.ids[segment(path)]).replace("{path}", "a.txt")
             await self.client.data("PUT", at, json={"content": "c"})
         if "{model}" in path:
             path = path.replace("{model}", await self._make_override())
