@@ -56,6 +56,9 @@ param alwaysReadyInstances int = 0
 @description('Containers that wait for jobs, such as python=2; empty: none, and nothing is billed for them.')
 param warm string = ''
 
+@description('Whether code of workspaces that must not reach other machines runs in a network without a way out; such containers never wait warm.')
+param codeNetwork bool = false
+
 @description('Additional app settings by name; they override the settings that this file sets.')
 param extraSettings object = {}
 
@@ -104,6 +107,18 @@ module webPubSub 'modules/webpubsub.bicep' = {
   name: 'webpubsub'
   scope: group
   params: { location: location, tags: tags, token: token, sku: webPubSubSku }
+}
+
+module network 'modules/network.bicep' = {
+  name: 'network'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    appPrincipalId: identities.outputs.appPrincipalId
+    codeNetwork: codeNetwork
+  }
 }
 
 module vault 'modules/vault.bicep' = {
@@ -233,6 +248,14 @@ module app 'modules/app.bicep' = {
         ECB_RATES_URL: 'https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml'
         OWNPILOT_PRIVATE_PROVIDERS: 'false'
         OWNPILOT_MODEL_SILENCE: '120'
+        GOOGLE_AUTH_URL: 'https://accounts.google.com/o/oauth2/v2/auth'
+        GOOGLE_TOKEN_URL: 'https://oauth2.googleapis.com/token'
+        GOOGLE_USERINFO_URL: 'https://openidconnect.googleapis.com/v1/userinfo'
+        GOOGLE_REVOKE_URL: 'https://oauth2.googleapis.com/revoke'
+        TELEGRAM_API_BASE: 'https://api.telegram.org'
+        SLACK_API_BASE: 'https://slack.com/api'
+        DISCORD_API_BASE: 'https://discord.com/api/v10'
+        OWNPILOT_CODE_SUBNET: network.outputs.subnetId
         OWNPILOT_TOOLS_IN_CONTAINER: 'false'
       },
       extraSettings

@@ -77,7 +77,7 @@ class GroupSpec:
     `name` has lower-case letters, digits and hyphens, at most 63. `public_ports` are the TCP ports of its containers
     that are open at its public address; without any it has no address. `dns_label` makes that address
     `<label>.<region>.azurecontainer.io` and needs a public port. `tags` are part of every listing. `location` is its
-    region, None for that of the settings.
+    region, None for that of the settings. `subnet` is the resource id of a subnet in which its containers are.
     """
 
     name: str
@@ -88,6 +88,7 @@ class GroupSpec:
     registries: Sequence[RegistryLogin] = ()
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     location: str | None = None
+    subnet: str | None = None
 
     def __post_init__(self) -> None:
         if self.dns_label and not self.public_ports:

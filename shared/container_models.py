@@ -64,6 +64,7 @@ def group_of(spec: GroupSpec, location: str) -> "models.ContainerGroup":
             for mount in container.secret_files
         ]
         or None,
+        subnet_ids=[models.ContainerGroupSubnetId(id=spec.subnet)] if spec.subnet else None,
         ip_address=models.IpAddress(
             type="Public",
             ports=[models.Port(port=port, protocol="TCP") for port in spec.public_ports],

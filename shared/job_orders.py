@@ -1,6 +1,9 @@
 """The order of a job: what its runner gets to know, and the input files that are stored for it meanwhile."""
 
+import json
+import zlib
 from base64 import b64encode
+from collections.abc import Mapping
 
 from shared import blobs
 from shared.jobs import INPUTS, BlobInput, JobSpec
@@ -14,6 +17,11 @@ INLINE = 16 * 1024
 def stored_inputs(spec: JobSpec) -> list[str]:
     """Return the paths of the input files that `order_of` stores as blobs of the job."""
     return [path for path, data in spec.inputs.items() if isinstance(data, bytes) and len(data) > INLINE]
+
+
+def listed_tree(tags: Mapping[str, str]) -> bytes:
+    """Return the input `TREE_LIST` for the files of a tree: the SHA-256 of each in hex, by its path."""
+    return zlib.compress(json.dumps([*tags.items()]).encode())
 
 
 async def order_of(job_id: str, spec: JobSpec, token: str) -> Order:
@@ -41,4 +49,5 @@ async def order_of(job_id: str, spec: JobSpec, token: str) -> Order:
         capture=spec.capture,
         mask_words=spec.mask_words,
         log_limit=settings().log_limit,
+        tree=spec.tree,
     )

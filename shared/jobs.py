@@ -51,6 +51,9 @@ Reason = Literal["exited", "timeout", "unstartable", "cancelled", "lost"]
 MAX_FILES = 1000
 """Files that one job may keep."""
 
+MAX_REMOVED = 10_000
+"""Files that one job may remove from its tree."""
+
 MAX_SKIPPED = 101
 """Entries about files that were not kept; the last one may say how many more there are."""
 
@@ -75,12 +78,16 @@ FileName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^
 """The name of a file, without control characters."""
 
 
+FileTag = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""The SHA-256 of a file's content in hex."""
+
+
 class KeptFile(BaseModel):
     """A file that the job produced, stored as `blob` in the blob container `artifacts`; `size` in bytes."""
 
     name: FileName
     size: Bytes
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: FileTag
     content_type: str = Field(max_length=255, pattern=r"^[ -~]+$")
     blob: str = Field(max_length=255)
 
@@ -99,7 +106,8 @@ class Exit(BaseModel):
     which came with the report, as in `Printed`. `exit_code` is None when the command was not started or its end was not
     reported. `size` is the length of the output in bytes. `report` is the text of the file that `JobSpec.report` names,
     not redacted, with U+FFFD for bytes that are not UTF-8; None when the command has written none, and when it could
-    not be read, which `skipped` then says. The bounds are those of what the app can store: a runner is not trusted.
+    not be read, which `skipped` then says. `removed` are the files that the command has removed from the job's tree, by
+    path, each with the tag that it had. The bounds are those of what the app can store: a runner is not trusted.
     """
 
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -111,6 +119,7 @@ class Exit(BaseModel):
     size: Bytes = 0
     files: Annotated[list[KeptFile], Field(max_length=MAX_FILES)] = []
     skipped: Annotated[list[SkippedFile], Field(max_length=MAX_SKIPPED)] = []
+    removed: Annotated[dict[FileName, FileTag], Field(max_length=MAX_REMOVED)] = {}
     report: Annotated[str, Field(max_length=REPORT_BYTES)] | None = None
 
     @property
@@ -183,7 +192,10 @@ class JobSpec:
     `capture` is a regular expression for lines of output; its group `path` names a file or folder to keep at once.
     `mask_words` is whether values after words such as `key=` are masked in the output too. `image` replaces the
     runner's image. `cpu` is in cores, `memory_gb` in GB; None is what `RUNYARD_JOB_MEMORY` says. `owner` is on whose
-    behalf the job runs: only jobs of one owner ever share a container, and a job without an owner never does.
+    behalf the job runs: only jobs of one owner ever share a container, and a job without an owner never does. `tree` is
+    a folder beside `directory` whose files outlive the job: the input `TREE_LIST` lists them, `JobKind.stored` says
+    where they are, and those that the command changes are in `Exit.files` and `Exit.removed`. `subnet` is the resource
+    id of a subnet for the container; then it is a new one.
     """
 
     command: list[str]
@@ -200,6 +212,8 @@ class JobSpec:
     cpu: float = 1.0
     memory_gb: float | None = None
     owner: str = ""
+    tree: str | None = None
+    subnet: str | None = None
 
 
 @dataclass(frozen=True)
@@ -232,12 +246,14 @@ class JobKind(ABC):
     `name` is `<slice>.<noun>` (`gateway.run`); it is stored in the job's record, in its container group's tags and in
     the paths of its files. `queues` is whether a job waits while there is no room; otherwise it ends as unstartable.
     `max_file` is the size in bytes of the largest file that a job may keep; None is what `RUNYARD_ARTIFACT_LIMIT` says.
+    `takes_turns` is whether `held` is asked also without a limit.
     Every method may be called again for the same job after a crash: a repeat must change nothing.
     """
 
     name: ClassVar[str]
     queues: ClassVar[bool] = True
     max_file: ClassVar[int | None] = None
+    takes_turns: ClassVar[bool] = False
 
     @abstractmethod
     async def prepare(self, job_id: str) -> JobSpec | None:
@@ -253,9 +269,17 @@ class JobKind(ABC):
     async def held(self, job_id: str, limit: int) -> str | None:
         """Return why the job must wait although there may be room, None when it may start.
 
-        `limit` is how many jobs of one client may run at a time. The default is None: nobody's jobs are counted.
+        `limit` is how many jobs of one client may run at a time, 0 without a limit (see `takes_turns`). The default is
+        None: nobody's jobs are counted.
         """
         return None
+
+    async def stored(self, job_id: str, tags: Sequence[str]) -> Mapping[str, BlobInput]:
+        """Return where files of the job's tree are stored, by their tags; unknown tags are left out.
+
+        The default knows none: jobs of this kind have no tree.
+        """
+        return {}
 
     async def waiting(self, job_id: str, reason: str) -> None:  # noqa: B027 - a default
         """Note why the job cannot start yet; called again when the reason changes. The default does nothing."""

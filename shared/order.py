@@ -14,6 +14,9 @@ VARIABLE = "RUNYARD_JOB"
 AGES = "X-Runyard-Ages"
 """The header of a push that says how long ago output was printed: `offset:seconds,...`, offsets ascending."""
 
+TREE_LIST = "tree.list"
+"""The input file of an order with a tree that lists the files of the tree."""
+
 
 class MalformedOrder(ValueError):
     """Raised for a text that is not an order; the message contains none of its values, which may be secret."""
@@ -44,7 +47,9 @@ class Order(NamedTuple):
     `directory` whose files are uploaded at the end. `report` is the path below `directory` of a file whose content goes
     with the exit. `capture` is a regular expression for lines of output; its group
     `path` names a file to upload at once. `mask_words` is whether values after words such as `key=` are masked too.
-    `log_limit` is how many bytes of output are pushed, None for all of it.
+    `log_limit` is how many bytes of output are pushed, None for all of it. `tree` is a folder beside `directory` that a
+    warm container keeps for the next job: it gets the files that the input `TREE_LIST` lists, and those that the
+    command changes are uploaded at the end.
     """
 
     url: str
@@ -60,6 +65,7 @@ class Order(NamedTuple):
     capture: str | None = None
     mask_words: bool = True
     log_limit: int | None = None
+    tree: str | None = None
 
     def __repr__(self) -> str:
         """Without the token, and what the client has given."""

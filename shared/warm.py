@@ -120,7 +120,7 @@ async def place(kind: str, job_id: str, spec: JobSpec | None = None) -> bool:
     """
     try:
         limit, served = settings().client_jobs, kind_of(kind)
-        if not settings().warm or (limit and await served.held(job_id, limit)):
+        if not settings().warm or ((limit or served.takes_turns) and await served.held(job_id, limit)):
             return False
         spec = spec or await served.prepare(job_id)
         return spec is not None and await place_spec(kind, job_id, spec)
@@ -162,7 +162,7 @@ async def place_spec(kind: str, job_id: str, spec: JobSpec) -> bool:
 
 def fits(spec: JobSpec) -> bool:
     """Whether a warm container may run the job: it has an owner, and asks for nothing that only a new one has."""
-    plain = not spec.secrets and (spec.image, spec.cpu, spec.memory_gb) == (None, JobSpec.cpu, None)
+    plain = not spec.secrets and not spec.subnet and (spec.image, spec.cpu, spec.memory_gb) == (None, JobSpec.cpu, None)
     return plain and bool(spec.owner) and spec.directory.split("/")[0] == FOLDER
 
 

@@ -10,7 +10,8 @@ from functions.anymind.records import AgentVersion, Execution
 from functions.anymind.store import agents, executions, versions
 from shared import blobs, tables
 from shared.faults import Sweep
-from shared.jobs import ARTIFACTS, CANCEL, LOGS, jobs
+from shared.job_removal import delete_job
+from shared.jobs import ARTIFACTS
 from shared.workflows import ACTIVE, WorkflowClient
 
 bp = df.Blueprint()
@@ -60,7 +61,7 @@ async def anymind_delete_batch(agent: str, client: df.DurableOrchestrationClient
 
         async def delete(record: Execution | AgentVersion) -> bool:
             with sweep.item(f"{type(record).__name__} {record.id}"):
-                if await _delete_job(record.job_id, workflows):
+                if await delete_job(record.job_id, workflows):
                     await _delete_record(record)
                     return True
             return False
@@ -80,20 +81,6 @@ async def continue_deletions(workflows: WorkflowClient) -> None:
             with sweep.item(f"agent {agent.id}"):
                 if await workflows.status(workflow_id(agent.id)) not in ACTIVE:
                     await workflows.start(WORKFLOW, workflow_id(agent.id), agent.id)
-
-
-async def _delete_job(job_id: str, workflows: WorkflowClient) -> bool:
-    """Delete a job with its log and files; False while its workflow still runs, which is asked to end."""
-    if await workflows.status(job_id) in ACTIVE:
-        await workflows.signal(job_id, CANCEL)
-        return False
-    with contextlib.suppress(tables.RecordNotFound):
-        job = await jobs.get(job_id)
-        for file in (job.exit or {}).get("files", []):
-            await blobs.delete(ARTIFACTS, file["blob"])
-        await blobs.delete(LOGS, job_id)
-        await jobs.delete(job_id)
-    return True
 
 
 async def _delete_record(record: Execution | AgentVersion) -> None:

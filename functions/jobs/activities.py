@@ -133,6 +133,7 @@ def _group_of(job_id: str, kind: str, spec: JobSpec, order: Order) -> GroupSpec:
         containers=[main],
         registries=[RegistryLogin(image.split("/")[0], identity)] if identity else [],
         tags={"runyard-job": job_id, "runyard-kind": kind},
+        subnet=spec.subnet,
     )
 
 

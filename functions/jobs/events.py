@@ -1,5 +1,6 @@
 """The endpoint to which a job's runner pushes: its output, the files it produced, its exit."""
 
+import asyncio
 import binascii
 import logging
 import secrets
@@ -24,6 +25,7 @@ from shared.jobs import (
     Captured,
     Exit,
     FileName,
+    FileTag,
     Job,
     JobState,
     Printed,
@@ -52,6 +54,9 @@ MAX_REST = 64 * 1024
 
 MAX_EXIT = 16 * 1024 * 1024
 """Bytes of the report of the exit: a file of `REPORT_BYTES` in base64, and room for the names of other files."""
+
+MAX_LINKS = 500
+"""Files for which a runner may ask links at a time."""
 
 MAX_CAPTURED = 1000
 """Files that a job may have reported ahead of the lines that name them."""
@@ -87,6 +92,18 @@ class Report(Exit):
     report: Annotated[str | None, BeforeValidator(_text_of), Field(max_length=REPORT_BYTES)] = None
     output: Annotated[Base64Bytes, Field(max_length=MAX_REST)] = b""
     ages: str = ""
+
+
+class WantedFiles(BaseModel):
+    """The tags of files that the runner does not have yet."""
+
+    tags: Annotated[list[FileTag], Field(max_length=MAX_LINKS)]
+
+
+class DownloadLinks(BaseModel):
+    """URLs by tag; of files that are no longer stored there are none."""
+
+    urls: dict[str, str]
 
 
 class UploadTarget(BaseModel):
@@ -199,6 +216,14 @@ async def create_upload_target(job: CurrentJob, body: NewFile) -> UploadTarget:
         raise TooLarge(f"File is over {limit} bytes")
     blob = f"{job.kind}/{job.id}/{uuid.uuid4()}"
     return UploadTarget(url=await blobs.link(ARTIFACTS, blob, write=True), blob=blob)
+
+
+@routes.post("/inputs")
+async def create_download_links(job: CurrentJob, body: WantedFiles) -> DownloadLinks:
+    """Return where to download files of the job's tree: links that give access to one blob each."""
+    found = await kind_of(job.kind).stored(job.id, body.tags)
+    urls = await asyncio.gather(*(blobs.link(each.container, each.blob) for each in found.values()))
+    return DownloadLinks(urls=dict(zip(found, urls, strict=True)))
 
 
 @routes.post("/exit")

@@ -35,11 +35,11 @@ async def turn(job_id: str, kind: JobKind, waits: int) -> int | None:
     """Return None when the job may try to start, else the seconds until it may ask again.
 
     `waits` is how often it has waited. Raises `NotInTime`. No storage call while there was no refusal lately, unless
-    `RUNYARD_CLIENT_JOBS` is set.
+    `RUNYARD_CLIENT_JOBS` is set or the kind takes turns.
     """
     global _look_until
     limit = settings().client_jobs
-    if limit and (reason := await kind.held(job_id, limit)):
+    if (limit or kind.takes_turns) and (reason := await kind.held(job_id, limit)):
         return await _wait(job_id, kind, reason, held=True, step=waits)
     now = time.monotonic()
     if not waits and now >= max(_look_until, _closed_until):

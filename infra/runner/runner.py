@@ -4,9 +4,10 @@ Standard library only. The job comes as an `Order` (shared/order.py) in the envi
 the argument `--wait`, as a line of standard input: then the program is started ahead of the job (worker.py).
 
 It calls the app at the order's `url`: `POST /events?offset=N` takes output, whose byte offset is its sequence number,
-so that a batch that arrives twice changes nothing, and may answer `stop` to end the command; `POST /files` answers
-where to upload a file; `POST /captures` reports a file that a line of output names, before that line is pushed;
-`POST /exit` brings the last output and ends the job; it is the only push of a short one.
+so that a batch that arrives twice changes nothing, and may answer `stop` to end the command; `POST /inputs` answers
+where to download files of a tree (tree.py), `POST /files` where to upload a file; `POST /captures` reports a file that
+a line of output names, before that line is pushed; `POST /exit` brings the last output and ends the job; it is the only
+push of a short one.
 """
 
 import contextlib
@@ -17,17 +18,20 @@ import subprocess
 import sys
 import threading
 import time
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from capture import Capture
 from files import MAX_TEXT, Kept, keep, read_report, readable
-from http11 import HttpConnection
-from order import VARIABLE, InputFile, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
+from inputs import fetch
+from order import TREE_LIST, VARIABLE, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
+from processes import adopt_orphans, kill_all
 from push import PATIENCE, QUIET, TOGETHER, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
+
+if TYPE_CHECKING:
+    from tree import Tree
 
 WAIT = "--wait"  # the argument with which the program waits for its order
 HOME = "RUNYARD_RUNNER"  # the variable that tells a command where this program is
@@ -77,9 +81,11 @@ def work(order: Order) -> int | None:
     values = [os.environ.get(name, "").encode() for name in order.secrets]
     redactor = Redactor([line for value in values for line in value.splitlines()], words=order.mask_words)
     end: dict[str, Any] = {"exit_code": None, "reason": "unstartable", "message": ""}
+    tree: Tree | None = None
     try:
         directory.mkdir(parents=True, exist_ok=True)
         fetch(order.inputs, directory)
+        tree = prepared_tree(order, root, directory, api)
     except OSError as error:
         end["message"] = f"The command's input files could not be written: {error}"
         pusher = Pusher(JobApi(order.url, order.token))
@@ -95,6 +101,9 @@ def work(order: Order) -> int | None:
         if end["exit_code"] == 137 and kills_for_memory() > killed:
             end["message"] = "Ran out of memory"
     kept = keep(directory / order.keep, api) if order.keep else Kept()
+    if tree is not None:
+        kill_all()  # else a process that the command has left could change files while they are read
+        end["removed"] = tree.keep(kept, api)
     if order.report and (report := read_report(directory / order.report, order.report, kept)) is not None:
         end["report"] = b64encode(report).decode()
     end |= kept.members
@@ -106,6 +115,18 @@ def work(order: Order) -> int | None:
     end["output"] = b64encode(rest).decode()
     report_exit(end, api)
     return end["exit_code"]
+
+
+def prepared_tree(order: Order, root: Path, directory: Path, api: JobApi) -> "Tree | None":
+    """Return the tree of the order with the files that it lists, None for an order without one. `OSError`."""
+    if order.tree is None:
+        return None
+    from tree import Tree  # most jobs have none
+
+    adopt_orphans()
+    tree = Tree(root / order.tree, (directory / TREE_LIST).read_bytes())
+    tree.prepare(api)
+    return tree
 
 
 def report_exit(end: dict[str, Any], api: JobApi) -> None:
@@ -124,36 +145,6 @@ def kills_for_memory() -> int:
     except OSError:
         return 0
     return int(events[events.index("oom_kill") + 1]) if "oom_kill" in events else 0
-
-
-def fetch(inputs: list[InputFile], directory: Path) -> None:
-    """Write the inputs, downloading each with a few attempts. `OSError` when that fails."""
-    for item in inputs:
-        target = directory / item.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not item.url:
-            target.write_bytes(b64decode(item.data))
-            continue
-        for pause in (0.2, 1, 5, None):
-            try:
-                download(item.url, target)
-                break
-            except OSError as error:
-                if pause is None:
-                    raise OSError(f"{item.path}: {error}") from None  # the URL is a secret
-                time.sleep(pause)
-
-
-def download(url: str, target: Path) -> None:
-    """Write what a URL returns to a file. `OSError` when it is not returned as a whole."""
-    place = urlsplit(url)
-    connection = HttpConnection(place.scheme, place.netloc)
-    with contextlib.closing(connection), target.open("wb") as file:
-        response = connection.request("GET", f"{place.path}?{place.query}")
-        if response.status != 200:
-            raise OSError(f"storage answered {response.status}")
-        while chunk := response.read(1 << 20):
-            file.write(chunk)
 
 
 def run(

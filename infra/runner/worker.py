@@ -2,8 +2,9 @@
 
 Standard library only, and Linux only. The next interpreter is started ahead, so that a job need not wait for it. After
 a job every process that it has left is killed and its folder is removed; when either fails, this program ends, and with
-it the container. It also ends when its connection does, after `RUNYARD_WARM_IDLE` seconds without a further job, and
-once it is `RUNYARD_WARM_AGE` seconds old; a job that it runs is ended first by itself.
+it the container. What stays is the tree of an order (tree.py), for the next job, which is always of the same owner. The
+program also ends when its connection does, after `RUNYARD_WARM_IDLE` seconds without a further job, and once it is
+`RUNYARD_WARM_AGE` seconds old; a job that it runs is ended first by itself.
 
 It says `ready`, `accepted` or `refused` to an order, and `done` when it can take the next one, with `reported`: whether
 the runner has reported the job's exit. It says `taken` once when it has an owner, after its first job or while that
@@ -12,7 +13,6 @@ JSON objects with their `type`, and the job's id as `job`.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import queue
@@ -26,16 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from hub import HubClient
+from processes import Spoiled, adopt_orphans, kill_all
 from runner import GRACE, WAIT, hide
 
-CLEAN = 10.0  # seconds within which all processes of a job must have ended
-STEP = 0.01  # seconds between two looks at them
 TICK = 1.0  # seconds between two looks at the clock
 START = 60.0  # seconds within which an interpreter must be ready
-
-
-class Spoiled(Exception):
-    """The container cannot be used for another job."""
 
 
 class Ahead:
@@ -148,36 +143,6 @@ class WarmContainer:
             self._ending = True
 
 
-def children() -> list[int]:
-    """Return the ids of this process's children, to which those of a job belong once their parents have ended."""
-    found: list[int] = []
-    for thread in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found += map(int, (thread / "children").read_text().split())
-    return found
-
-
-def kill_all() -> None:
-    """Kill every process below this one; orphans become its children. `Spoiled` when some are left after `CLEAN`."""
-    until = time.monotonic() + CLEAN
-    while found := children():
-        if time.monotonic() > until:
-            raise Spoiled(f"{len(found)} processes of a job could not be ended")
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0 if reap() else STEP)
-
-
-def reap() -> bool:
-    """Collect children that have ended; return whether there were any."""
-    count = 0
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            count += 1
-    return count > 0
-
-
 def clear(folder: Path) -> None:
     """Remove a folder with everything in it. `Spoiled` when something is left."""
     if folder.is_symlink() or folder.is_file():
@@ -196,7 +161,7 @@ def clear(folder: Path) -> None:
 def main() -> int:
     """Serve the hub; return the exit code of the program."""
     hide()
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    adopt_orphans()
     news: queue.Queue[dict[str, Any]] = queue.Queue()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

@@ -18,6 +18,8 @@ VERSIONS = {
     "Microsoft.KeyVault/vaults": "2026-02-01",
     "Microsoft.KeyVault/vaults/secrets": "2026-02-01",
     "Microsoft.ManagedIdentity/userAssignedIdentities": "2024-11-30",
+    "Microsoft.Network/networkSecurityGroups": "2024-05-01",
+    "Microsoft.Network/virtualNetworks": "2024-05-01",
     "Microsoft.OperationalInsights/workspaces": "2025-07-01",
     "Microsoft.Resources/resourceGroups": "2025-04-01",
     "Microsoft.SignalRService/webPubSub": "2024-03-01",

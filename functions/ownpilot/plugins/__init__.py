@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 
 from functions.ownpilot.config_services.bodies import is_configured
 from functions.ownpilot.core.audit_log import Subject, record_event
-from functions.ownpilot.core.config_records import ConfigService, checked_values
+from functions.ownpilot.core.config_records import ConfigService
 from functions.ownpilot.core.config_store import entries_of, services_of
 from functions.ownpilot.core.entry import moment
 from functions.ownpilot.core.owner import Owner, Person, routes_for
@@ -21,16 +21,13 @@ from functions.ownpilot.plugins.bodies import (
     PermissionsChanged,
     PluginChanged,
     PluginDetails,
-    PluginSettings,
     PluginShown,
     PluginStats,
     PluginTool,
     Reloaded,
     RequiredService,
-    SettingsChange,
-    SettingsShown,
 )
-from functions.ownpilot.plugins.manifests import Manifest, manifests, read_manifests
+from functions.ownpilot.plugins.manifests import Manifest, known_plugins, read_manifests
 from functions.ownpilot.tools.registry import built_in
 from shared.http.errors import BadRequest, NotFound
 
@@ -43,8 +40,9 @@ Status = Annotated[
 ]
 
 
-def _manifest(plugin_id: str) -> Manifest:
-    found = manifests().get(plugin_id)
+def manifest_of(plugin_id: str) -> Manifest:
+    """Return a plugin. `NotFound`."""
+    found = known_plugins().get(plugin_id)
     if found is None:
         raise NotFound(f"Plugin not found: {plugin_id[:100]}")
     return found
@@ -66,7 +64,7 @@ async def list_plugins(owner: Owner, status: Status = None, capability: str | No
 async def get_plugin_stats(owner: Owner) -> PluginStats:
     """Plugins in numbers."""
     states = await stored_states(owner.id)
-    found = manifests()
+    found = known_plugins()
     disabled = sum(not state.is_enabled for name, state in states.items() if name in found)
     return PluginStats(
         total=len(found),
@@ -81,7 +79,7 @@ async def get_plugin_stats(owner: Owner) -> PluginStats:
 @routes.get("/{plugin_id}")
 async def get_plugin(plugin_id: str, owner: Owner) -> PluginDetails:
     """One plugin with its tools."""
-    manifest = _manifest(plugin_id)
+    manifest = manifest_of(plugin_id)
     shown = (await _plugins(owner.id))[manifest.id]
     tools = [built_in()[name] for name in manifest.tools]
     return PluginDetails(
@@ -106,20 +104,20 @@ async def reload_plugins(owner: Owner) -> Reloaded:
 @routes.post("/{plugin_id}/enable")
 async def enable_plugin(plugin_id: str, owner: Owner) -> PluginChanged:
     """Switch a plugin on: its tools can be used again within 5 seconds."""
-    return await _switch(owner, _manifest(plugin_id), is_enabled=True)
+    return await _switch(owner, manifest_of(plugin_id), is_enabled=True)
 
 
 @routes.post("/{plugin_id}/disable")
 async def disable_plugin(plugin_id: str, owner: Owner) -> PluginChanged:
     """Switch a plugin off: its tools vanish within 5 seconds."""
-    return await _switch(owner, _manifest(plugin_id), is_enabled=False)
+    return await _switch(owner, manifest_of(plugin_id), is_enabled=False)
 
 
 async def _switch(owner: Person, manifest: Manifest, *, is_enabled: bool) -> PluginChanged:
     def change(state: PluginState) -> None:
         state.is_enabled = is_enabled
 
-    await _change(owner, manifest, "enable" if is_enabled else "disable", change)
+    await change_plugin(owner, manifest, "enable" if is_enabled else "disable", change)
     word = "enabled" if is_enabled else "disabled"
     return PluginChanged(message=f"{manifest.name} is {word}", plugin=(await _plugins(owner.id))[manifest.id])
 
@@ -127,7 +125,7 @@ async def _switch(owner: Person, manifest: Manifest, *, is_enabled: bool) -> Plu
 @routes.post("/{plugin_id}/permissions")
 async def set_plugin_permissions(plugin_id: str, body: Permissions, owner: Owner) -> PermissionsChanged:
     """Set the permissions of a plugin, out of those that it asks for. Tools that need another one refuse to work."""
-    manifest = _manifest(plugin_id)
+    manifest = manifest_of(plugin_id)
     if unknown := [each for each in body.permissions if each not in manifest.permissions]:
         asked = ", ".join(manifest.permissions) or "none"
         raise BadRequest(f"{manifest.name} does not ask for the permission {unknown[0][:100]!r}; it asks for: {asked}")
@@ -135,36 +133,13 @@ async def set_plugin_permissions(plugin_id: str, body: Permissions, owner: Owner
     def change(state: PluginState) -> None:
         state.granted = [*dict.fromkeys(body.permissions)]
 
-    state = await _change(owner, manifest, "permissions", change)
+    state = await change_plugin(owner, manifest, "permissions", change)
     return PermissionsChanged(message="The permissions were set", granted_permissions=manifest.granted(state))
 
 
-@routes.get("/{plugin_id}/settings")
-async def get_plugin_settings(plugin_id: str, owner: Owner) -> PluginSettings:
-    """The settings of a plugin and their fields."""
-    manifest = _manifest(plugin_id)
-    state = (await stored_states(owner.id)).get(manifest.id)
-    return PluginSettings(
-        plugin_id=manifest.id, plugin_config_schema=manifest.settings, settings=manifest.settings_in(state),
-        default_config=manifest.defaults,
-    )  # fmt: skip
-
-
-@routes.put("/{plugin_id}/settings")
-async def update_plugin_settings(plugin_id: str, body: SettingsChange, owner: Owner) -> SettingsShown:
-    """Change the given settings of a plugin."""
-    manifest = _manifest(plugin_id)
-    given = checked_values(f"The plugin {manifest.id}", manifest.settings, body.settings, "settings", is_closed=True)
-
-    def change(state: PluginState) -> None:
-        merged = {**state.settings, **given}
-        state.settings = {name: value for name, value in merged.items() if value not in (None, "")}
-
-    state = await _change(owner, manifest, "settings", change)
-    return SettingsShown(settings=manifest.settings_in(state))
-
-
-async def _change(owner: Person, manifest: Manifest, action: str, change: Callable[[PluginState], None]) -> PluginState:
+async def change_plugin(
+    owner: Person, manifest: Manifest, action: str, change: Callable[[PluginState], None]
+) -> PluginState:
     """Change what is stored of a plugin, and log that."""
     state = await change_state(owner.id, manifest.id, change)
     subject = Subject("plugin", manifest.id, manifest.name)
@@ -177,7 +152,7 @@ async def _plugins(owner: str) -> dict[str, PluginShown]:
     states, services, entries = await asyncio.gather(stored_states(owner), services_of(owner), entries_of(owner))
     configured = {each.name: is_configured([it for it in entries if it.service_name == each.name]) for each in services}
     by_name = {each.name: each for each in services}
-    return {name: _shown(each, states.get(name), by_name, configured) for name, each in manifests().items()}
+    return {name: _shown(each, states.get(name), by_name, configured) for name, each in known_plugins().items()}
 
 
 def _shown(

@@ -57,7 +57,7 @@ class Manifest:
 _known: dict[str, Manifest] = {}
 
 
-def manifests() -> Mapping[str, Manifest]:
+def known_plugins() -> Mapping[str, Manifest]:
     """Return all plugins by their ids. The file is read when this is called first."""
     return _known or read_manifests()
 

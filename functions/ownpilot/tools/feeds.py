@@ -15,7 +15,7 @@ from functions.ownpilot.tools.page_text import plain_text
 from functions.ownpilot.tools.parameters import Short, in_thread
 from functions.ownpilot.tools.plugin_tool import plugin_settings, plugin_tool, within
 from functions.ownpilot.tools.records import Limit, present
-from shared import outbound, tables
+from shared import outbound
 
 PLUGIN = "news-rss"
 MAX_FEEDS = 50
@@ -38,7 +38,7 @@ async def news_add_feed(
     url: Annotated[Short, Field(description="The address of an RSS or Atom feed")],
     category: Short | None = None,
 ) -> dict[str, Any]:
-    """Keep a feed of news. It is read once, to see whether it is one."""
+    """Keep a feed of news. It is read once, to see whether it is one; a feed that is kept already stays as it is."""
     own = plugin_items.of(context.owner)
     if await own.count({"plugin": PLUGIN}) >= MAX_FEEDS:
         raise ToolError(f"There are {MAX_FEEDS} feeds already.")
@@ -49,13 +49,9 @@ async def news_add_feed(
         raise ToolError(f"This is no feed that can be kept: {error}.") from None
     feed = PluginItem(
         id=PluginItem.derived_id(_EVER, address), user_id=context.owner, plugin=PLUGIN, content=address, note=title,
-        tags=[category] if category else [],
+        tags=[category] if category else [], updated_at=datetime.now(UTC),
     )  # fmt: skip
-    try:
-        await own.insert(feed)
-    except tables.RecordConflict:
-        raise ToolError("This feed is kept already.") from None
-    return {"feed": _shown(feed), "items": len(items)}
+    return {"feed": _shown(await own.insert(feed)), "items": len(items)}
 
 
 @plugin_tool(PLUGIN, tags=("rss", "subscriptions"))
@@ -121,7 +117,7 @@ async def _read(url: str) -> tuple[str | None, list[dict[str, Any]]]:
 
 
 def _parse(data: bytes, kind: str) -> tuple[str | None, list[dict[str, Any]]]:
-    import feedparser  # 50 ms  # pyright: ignore[reportMissingTypeStubs]
+    import feedparser  # 50 ms
 
     # A stream, since the library takes a text for an address or the name of a file.
     try:

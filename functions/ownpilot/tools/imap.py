@@ -80,18 +80,20 @@ def _work(server: MailServer, folder: str, work: "Callable[[BaseMailBox], R]", o
 
     class MailBox(BaseMailBox):
         def _get_mailbox_client(self) -> imaplib.IMAP4:
-            return _client(server, open_ones)
+            made.append(_client(server, open_ones))
+            return made[0]
 
+    made: list[imaplib.IMAP4] = []
     try:
         mailbox = MailBox()
         if (server.user + server.password).isascii():
             mailbox.login(server.user, server.password, folder)
         else:
             mailbox.login_utf8(server.user, server.password, folder)
-        made = work(mailbox)
+        done = work(mailbox)
         with suppress(ImapToolsError, imaplib.IMAP4.error, OSError):
             mailbox.logout()
-        return made
+        return done
     except ToolError:
         raise
     except MailboxLoginError:
@@ -105,6 +107,10 @@ def _work(server: MailServer, folder: str, work: "Callable[[BaseMailBox], R]", o
     except Exception:  # the library trusts what servers answer, and fails in many ways over anything else
         log.warning("a mail server answers in a form that is not known", exc_info=True)
         raise ToolError(f"{server} answers in a form that is not known.") from None
+    finally:
+        for client in made:
+            with suppress(OSError):
+                client.shutdown()
 
 
 def _client(server: MailServer, open_ones: list[socket.socket]) -> _Client:
@@ -118,7 +124,11 @@ def _client(server: MailServer, open_ones: list[socket.socket]) -> _Client:
         connection.do_handshake()
     client = _Client(connection, server.host)
     if is_upgraded:
-        client.starttls(context)
+        try:
+            client.starttls(context)
+        except BaseException:
+            client.shutdown()
+            raise
         sock: Any = client.sock
         open_ones[0] = sock
     return client

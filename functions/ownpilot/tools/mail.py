@@ -30,10 +30,12 @@ MAX_MESSAGE = 10_000_000
 MAX_TEXT = 50_000
 """Characters of an e-mail that are shown."""
 
-# No control characters: they could end a line of the protocol.
-Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Addresses = Annotated[str, Field(max_length=5000, description="One address or several, separated by commas")]
-Folder = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="Such as INBOX or Sent")]
+_LINE = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which could end a line of the protocol
+Line = Annotated[str, Field(max_length=500, pattern=_LINE)]
+Addresses = Annotated[
+    str, Field(max_length=5000, pattern=_LINE, description="One address or several, separated by commas")
+]
+Folder = Annotated[str, Field(min_length=1, max_length=200, pattern=_LINE, description="Such as INBOX or Sent")]
 Uid = Annotated[int, Field(ge=1, lt=2**32, description="The number that lists give to an e-mail")]
 
 
@@ -143,11 +145,12 @@ async def email_delete(context: ToolContext, uid: Uid, folder: Folder = INBOX) -
 
     def work(mailbox: "BaseMailBox") -> str:
         subject = _one(mailbox, uid, headers_only=True).subject
-        mailbox.flag(str(uid), r"\Deleted", True)
-        if "UIDPLUS" in mailbox.client.capabilities:
-            mailbox.client.uid("EXPUNGE", str(uid))
-        else:  # which takes what other programs have marked, too
-            mailbox.expunge()
+        # The library's own way removes what other programs have marked, too; so does EXPUNGE where UIDPLUS is missing.
+        client = mailbox.client
+        done = [client.uid("STORE", str(uid), "+FLAGS", r"(\Deleted)")]
+        done.append(client.uid("EXPUNGE", str(uid)) if "UIDPLUS" in client.capabilities else client.expunge())
+        if any(status != "OK" for status, _ in done):
+            raise ToolError("The mail server does not delete this e-mail.")
         return f"The e-mail {subject[:200]!r} was deleted."
 
     return await in_mailbox(await mail_server(context.owner, "imap"), folder, work)

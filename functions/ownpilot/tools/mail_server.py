@@ -28,8 +28,8 @@ class MailServer(NamedTuple):
 
 async def mail_server(owner: str, service: str) -> MailServer:
     """Return the server that is configured as `smtp` or `imap`. `ToolError`."""
-    _, values = await configured(owner, [service], needs=("host", "port", "user", "password"))
-    host, port, user = str(values["host"]).strip(), values["port"], str(values["user"])
+    _, values = await configured(owner, [service], needs=("host", "user", "password"))
+    host, port, user = str(values["host"]).strip(), values.get("port"), str(values["user"])
     texts = (host, user, str(values["password"]))
     if not isinstance(port, int | float) or port != int(port) or not 1 <= port <= 65535:
         raise ToolError(f"The port that is configured for {service} is not one from 1 to 65535.")
@@ -50,9 +50,13 @@ async def connected(server: MailServer) -> socket.socket:
         raise ToolError(f"{server} does not accept a connection.") from None
 
 
+def _is_of_tls(error: BaseException | None) -> bool:
+    return error is not None and (isinstance(error, ssl.SSLError) or _is_of_tls(error.__cause__ or error.__context__))
+
+
 def broken(server: MailServer, error: BaseException) -> ToolError:
     """Return the error of a connection that failed."""
-    if isinstance(error, ssl.SSLError):
+    if _is_of_tls(error):
         return ToolError(f"{server} has no TLS certificate that is accepted, or speaks no TLS at this port.")
     if isinstance(error, TimeoutError):
         return ToolError(f"{server} was silent for too long.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from functions.ownpilot.core.plugin_state import recent_states
 from functions.ownpilot.core.tool_context import ToolContext, ToolError
-from functions.ownpilot.plugins.manifests import manifests
+from functions.ownpilot.plugins.manifests import known_plugins
 from functions.ownpilot.tools.registry import tool
 
 Function = Callable[..., Awaitable[Any]]
@@ -27,7 +27,7 @@ def plugin_tool(plugin: str, *, tags: Sequence[str] = ()) -> Callable[[Function]
 
 
 async def _check_permissions(owner: str, plugin: str, name: str) -> None:
-    manifest = manifests()[plugin]
+    manifest = known_plugins()[plugin]
     if needed := manifest.tools[name]:
         granted = manifest.granted((await recent_states(owner)).get(plugin))
         if missing := [each for each in needed if each not in granted]:
@@ -36,7 +36,7 @@ async def _check_permissions(owner: str, plugin: str, name: str) -> None:
 
 async def plugin_settings(owner: str, plugin: str) -> dict[str, Any]:
     """Return a user's settings of a plugin, as they were at most 5 seconds ago."""
-    return manifests()[plugin].settings_in((await recent_states(owner)).get(plugin))
+    return known_plugins()[plugin].settings_in((await recent_states(owner)).get(plugin))
 
 
 def within(value: float, least: int, most: int) -> int:

@@ -26,24 +26,21 @@ def parsed(code: str) -> ast.Module:
 
 def tidied(code: str) -> str:
     """Return a text without white space at the ends of its lines, and with two empty lines in a row at most."""
-    text = "\n".join(line.rstrip() for line in code.splitlines())
+    text = "\n".join(line.rstrip() for line in _with_plain_ends(code).split("\n"))
     return re.sub(r"\n{4,}", "\n\n\n", text).strip("\n") + "\n"
 
 
 def indented(code: str, width: int) -> str:
-    """Return a Python text with so many spaces for each level, tidied where that does not change a text in it.
+    """Return a Python text with so many spaces for each level, tidied except in the texts that it holds.
 
-    `NotPython`. Where the meaning would change, the text stays as it is.
+    `NotPython`. Should the meaning change, it stays as it is.
     """
-    before = _meaning(parsed(code))
-    made = _laid_out(code, width)
-    for after in (tidied(made), made):
-        try:
-            if _meaning(parsed(after)) == before:
-                return after
-        except NotPython:
-            continue
-    return code
+    made = _laid_out(_with_plain_ends(code), width)
+    return made if _meaning(parsed(code)) == _meaning(parsed(made)) else code
+
+
+def _with_plain_ends(code: str) -> str:
+    return code.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _meaning(tree: ast.Module) -> str:
@@ -54,7 +51,7 @@ def _meaning(tree: ast.Module) -> str:
 
 
 def _laid_out(code: str, width: int) -> str:
-    """Indent each line of code by its level. The lines of a statement move together; those inside a text stay."""
+    """Indent and tidy a Python text. The lines of a statement move together; those inside a text stay."""
     try:
         tokens = [*tokenize.generate_tokens(io.StringIO(code).readline)]
     except (tokenize.TokenError, SyntaxError):
@@ -90,10 +87,17 @@ def _laid_out(code: str, width: int) -> str:
                 inside.update(range(texts.pop() + 1, last + 1))
     for each in comments:
         shift.setdefault(each.start[0], moved)
-    return "\n".join(
-        line if number in inside else _moved(line, shift.get(number, 0))
-        for number, line in enumerate(code.splitlines(), 1)
-    )
+    made: list[str] = []
+    empty = 0
+    for number, line in enumerate(code.split("\n"), 1):
+        if number not in inside:
+            line = _moved(line, shift.get(number, 0))
+        if number + 1 not in inside:
+            line = line.rstrip()
+        empty = 0 if line or number in inside else empty + 1
+        if empty <= 2:
+            made.append(line)
+    return "\n".join(made).strip("\n") + "\n"
 
 
 def _moved(line: str, by: int) -> str:

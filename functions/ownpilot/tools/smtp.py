@@ -1,7 +1,6 @@
 """Sending an e-mail over SMTP."""
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from email.message import EmailMessage
@@ -27,7 +26,6 @@ async def send(server: MailServer, message: EmailMessage, recipients: Sequence[s
         async with asyncio.timeout(SECONDS):
             client = aiosmtplib.SMTP(
                 hostname=server.host,
-                sock=await connected(server),
                 use_tls=server.is_secure and server.port == TLS_PORT,
                 start_tls=server.is_secure and server.port != TLS_PORT,
                 username=server.user,
@@ -36,7 +34,7 @@ async def send(server: MailServer, message: EmailMessage, recipients: Sequence[s
                 local_hostname="localhost",
             )
             try:
-                await client.connect()
+                await client.connect(sock=await connected(server))
                 is_under_way = True
                 refused, _ = await client.send_message(message, sender=server.sender, recipients=[*recipients])
                 is_under_way = False
@@ -59,8 +57,7 @@ async def send(server: MailServer, message: EmailMessage, recipients: Sequence[s
             ) from None
         if isinstance(error, aiosmtplib.SMTPException) and not isinstance(error, OSError):
             raise ToolError(f"{server} cannot be used: {error.message[:200]}") from None
-        cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
-        raise broken(server, cause) from None
+        raise broken(server, error) from None
 
 
 def _told(code: int, text: str) -> str:

@@ -127,7 +127,8 @@ async def smtp(connection: Connection) -> None:
                 await connection.say("354 end with .")
                 data = await _smtp_data(connection)
                 if servers.behaviour == "deaf":
-                    await asyncio.Event().wait()
+                    await connection.reader.read()
+                    return
                 servers.sent.append(SentMail(sender, recipients, data))
                 if USER in recipients:
                     servers.keep(data)
@@ -197,10 +198,10 @@ async def imap(connection: Connection) -> None:
                 continue
             case "LOGIN" | "AUTHENTICATE":
                 is_known = await _imap_login(connection, verb, rest)
-                await connection.say(f"{tag} OK" if is_known else f"{tag} NO [AUTHENTICATIONFAILED] wrong")
+                await connection.say(f"{tag} OK welcome" if is_known else f"{tag} NO [AUTHENTICATIONFAILED] wrong")
                 continue
             case "LOGOUT":
-                await connection.say(f"* BYE\r\n{tag} OK")
+                await connection.say(f"* BYE until then\r\n{tag} OK done")
                 return
             case "NOOP":
                 pass
@@ -244,13 +245,13 @@ async def _imap_login(connection: Connection, verb: str, rest: str) -> bool:
 
 def _strings(text: str) -> list[str]:
     """Return the words of a command, quoted ones too."""
-    found = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', text)
+    found = re.findall(r'"((?:[^"\\]|\\.)*)"|([^\s()]+)', text)
     return [re.sub(r"\\(.)", r"\1", quoted) or plain for quoted, plain in found]
 
 
 def _matches(stored: StoredMail, criteria: str) -> bool:
     """Whether a message has all that is looked for: `ALL`, `TEXT`, `FROM` and `SINCE`."""
-    words = iter(_strings(criteria.strip("()")))
+    words = iter(_strings(criteria))
     parsed = message_from_bytes(stored.data)
     text = f"{parsed['Subject']}\n{parsed.as_string()}".lower()
     for word in words:

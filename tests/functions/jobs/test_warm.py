@@ -26,6 +26,7 @@ from shared.warm import Worker, WorkerState, workers
 from tests.support.environments import connected
 from tests.support.gateway import Gateway, register
 from tests.support.groups import groups, processes_with
+from tests.support.ownpilot import OwnPilot
 from tests.support.runners import RECORDS
 from tests.support.values import SHORT_CLOCKS, UNLIMITED
 from tests.support.waiting import eventually
@@ -91,6 +92,38 @@ async def own(recorded: tuple[Environment, Recorder]) -> AsyncIterator[Own]:
     await gateway.http.aclose()
 
 
+class TestTrees:
+    async def test_the_files_of_a_workspace_stay_in_its_container_and_only_changed_ones_are_sent(self, own: Own):
+        me = OwnPilot(own.http)
+        workspace = (await me.post("/workspaces", name="w"))["id"]
+        at = f"/workspaces/{workspace}"
+        for name in ("a", "b", "c"):
+            await me.data("PUT", f"{at}/files/{name}", json={"content": name})
+
+        async def run(code: str) -> tuple[str, str, int]:
+            """What it has printed, the worker on which it ran, and how many files were downloaded for it."""
+            own.recorder.passed.clear()
+            done = await me.post(f"{at}/execute", language="shell", code=code)
+            worker = await worker_of(done["executionId"])
+            assert worker is not None, "the execution has a container of its own"
+            await own.free(worker)
+            fetched = [each for each in own.recorder.passed if each.method == "GET" and "/workspaces/" in each.path]
+            return done["stdout"], worker.id, len(fetched)
+
+        _, worker, fetched = await run("cat a b c; rm a; echo new > b; echo d > d; echo left > /tmp/left")
+        assert fetched == 3
+        await me.data("PUT", f"{at}/files/c", json={"content": "changed"})
+        assert await run("cat b c d; ls") == ("new\nchangedd\nb\nc\nd\n", worker, 1)
+        assert await run("ls -A ../workspace | wc -l") == ("5\n", worker, 0)
+        other = OwnPilot(own.http)
+        theirs = (await other.post("/workspaces", name="w"))["id"]
+        await pool_is_full(own.http, SIZE)
+        done = await other.post(f"/workspaces/{theirs}/execute", language="shell", code="ls -A . /tmp")
+        assert "left" not in done["stdout"] and (await worker_of(done["executionId"])) is not None
+        await me.data("DELETE", at)
+        await eventually(all_workers, until=lambda found: worker not in {each.id for each in found})
+
+
 class TestPlacing:
     async def test_a_run_takes_a_waiting_container_and_the_pool_is_filled_again(self, own: Own):
         waiting = {worker.id for worker in await spare_workers()}
@@ -148,6 +181,7 @@ class TestPlacing:
         [
             {"owner": ""},
             {"secrets": {"A": "1"}},
+            {"subnet": "/subscriptions/s/subnets/code"},
             {"image": "other"},
             {"cpu": 2.0},
             {"memory_gb": 3.0},

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
-from shared.order import Order
+from shared.job_orders import listed_tree
+from shared.order import TREE_LIST, InputFile, Order
 from tests.infra.runner.harness import JobsServer
 
 WAIT = 60  # seconds; nothing here takes so long
@@ -135,6 +137,23 @@ def test_runs_one_job_after_the_other_each_in_a_new_folder_without_the_token(sta
     container.hub.hears("accepted")
     container.hub.hears("done")
     assert container.app.output("2") == ""
+
+
+def test_the_tree_of_an_order_stays_for_the_next_job_and_what_a_job_has_left_cannot_change_it(
+    start: Any, tmp_path: Path
+):
+    container: Container = start()
+    tree = {"tree": "files", "inputs": [InputFile(TREE_LIST, data=b64encode(listed_tree({})).decode())]}
+    leaves = "echo new > ../files/a; (trap '' HUP TERM; setsid sh -c 'sleep 987655; echo late > ../files/a' &)"
+    container.order("1", ["sh", "-c", leaves], **tree)
+    container.hub.hears("accepted")
+    container.hub.hears("done")
+    assert "removed" in container.exit_of("1")
+    assert (container.root / "files").exists() and not (container.root / "workspace").exists()
+    container.order("2", ["sh", "-c", "ls ../files; ps ax | grep 98765[5]; true"], **tree)
+    container.hub.hears("accepted")
+    container.hub.hears("done")
+    assert container.app.output("2") == ""  # the app does not list the file, as it could not be uploaded
 
 
 def test_says_once_that_it_has_an_owner_while_its_first_job_goes_on(start: Any):
