@@ -157,8 +157,8 @@ async def _ended(plan: Plan, step: PlanStep, done: Performed) -> Move:
     """Complete a step."""
     try:
         step = await _settle(plan, step, lambda it: it.complete(done.result, done.jump or it.on_success))
-    except tables.Unstorable:
-        return await _failed(plan, step, "Its result holds characters that cannot be stored")
+    except ValueError:  # `Unstorable`, or of JSON
+        return await _failed(plan, step, "Its result cannot be stored: it has characters that are no text")
     await _note_end(plan, step)
     return await next_move(order_of(plan))
 
