@@ -8,7 +8,7 @@ from fastapi import Query, Response
 from functions.ownpilot.core.entry import Given, Shown
 from functions.ownpilot.core.envelope import ExecutionFailed
 from functions.ownpilot.core.owner import Owner, routes_for
-from functions.ownpilot.plans import runs
+from functions.ownpilot.plans import checkpoints, reading, runs
 from functions.ownpilot.plans.examples import have_examples
 from functions.ownpilot.plans.history import EventShown, recent_events
 from functions.ownpilot.plans.records import NamedStatus, Plan, PlanStatus
@@ -121,7 +121,7 @@ _MESSAGES = {
 async def details_of(owner: str, plan_id: str) -> tuple[Plan, PlanDetails]:
     """Return a plan and how it is shown. `RecordNotFound`. 1 point read and 2 queries, at once."""
     plan, steps, events = await asyncio.gather(
-        plans.get(owner, plan_id), runs.whole_steps_of(plan_id), recent_events(plan_id)
+        plans.get(owner, plan_id), reading.whole_steps_of(plan_id), recent_events(plan_id)
     )
     return plan, PlanDetails(**dict(plan), steps=steps, recent_history=events)
 
@@ -199,21 +199,21 @@ async def abort_plan(plan_id: str, owner: Owner, workflows: Workflows) -> Aborte
 @routes.post("/{plan_id}/checkpoint")
 async def set_checkpoint(plan_id: str, body: CheckpointData, owner: Owner) -> Done:
     """Note how far a plan is, so that it can be taken back."""
-    await runs.checkpoint(owner.id, plan_id, body.data)
+    await checkpoints.checkpoint(owner.id, plan_id, body.data)
     return Done(message="Checkpoint saved")
 
 
 @routes.post("/{plan_id}/rollback")
 async def rollback_plan(plan_id: str, owner: Owner, workflows: Workflows) -> RolledBack:
     """Take a plan with a checkpoint back: it is pending again, and so are all of its steps."""
-    plan = await runs.rollback(owner.id, plan_id, workflows)
+    plan = await checkpoints.rollback(owner.id, plan_id, workflows)
     return RolledBack(message="Plan rolled back", checkpoint=plan.checkpoint or {})
 
 
 async def _answer(begun: Plan, response: Response) -> RunAnswer:
     """Wait for the end of a run. `ExecutionFailed`."""
-    plan = await runs.wait_for_end(begun, PATIENCE)
-    result = RunResult.model_validate(await runs.result_of(plan))
+    plan = await reading.wait_for_end(begun, PATIENCE)
+    result = RunResult.model_validate(await reading.result_of(plan))
     if plan.status in (PlanStatus.FAILED, PlanStatus.CANCELLED):
         answer = RunAnswer(result=result, message=plan.error or "Plan aborted")
         raise ExecutionFailed(answer.message, answer.model_dump(mode="json", by_alias=True))
