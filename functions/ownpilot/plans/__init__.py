@@ -110,6 +110,7 @@ class CheckpointData(Given):
     data: Any = None
 
 
+STILL_RUNNING: dict[int | str, Any] = {202: {"model": RunAnswer, "description": "The plan is still running"}}
 _MESSAGES = {
     PlanStatus.COMPLETED: "Plan completed",
     PlanStatus.PAUSED: "Plan paused",
@@ -157,7 +158,7 @@ async def delete_plan(plan_id: str, owner: Owner, workflows: Workflows) -> Done:
     return Done(message="Plan deleted")
 
 
-@routes.post("/{plan_id}/execute")
+@routes.post("/{plan_id}/execute", responses=STILL_RUNNING)
 async def execute_plan(plan_id: str, owner: Owner, workflows: Workflows, response: Response) -> RunAnswer:
     """Carry a plan out: from the beginning, or, where it has failed or was aborted, from where it is.
 
@@ -167,7 +168,7 @@ async def execute_plan(plan_id: str, owner: Owner, workflows: Workflows, respons
     return await _answer(await runs.start(owner.id, plan_id, workflows), response)
 
 
-@routes.post("/{plan_id}/start")
+@routes.post("/{plan_id}/start", responses=STILL_RUNNING)
 async def start_plan(plan_id: str, owner: Owner, workflows: Workflows, response: Response) -> RunAnswer:
     """Carry a plan out: the same as `execute`."""
     return await execute_plan(plan_id, owner, workflows, response)
@@ -180,7 +181,7 @@ async def pause_plan(plan_id: str, owner: Owner) -> Paused:
     return Paused(paused=paused, message="Plan paused" if paused else "The plan is not running")
 
 
-@routes.post("/{plan_id}/resume")
+@routes.post("/{plan_id}/resume", responses=STILL_RUNNING)
 async def resume_plan(
     plan_id: str, body: PlanInput, owner: Owner, workflows: Workflows, response: Response
 ) -> RunAnswer:
