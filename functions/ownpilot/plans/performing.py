@@ -10,8 +10,8 @@ from functions.ownpilot.chat.turn import TurnAnswer, take_turn
 from functions.ownpilot.core.owner import Person
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
 from functions.ownpilot.plans.conditions import holds, value_of
+from functions.ownpilot.plans.reading import whole_steps_of
 from functions.ownpilot.plans.records import Plan, PlanStatus, PlanStep, PlanStepStatus, StepType, plans
-from functions.ownpilot.plans.runs import whole_steps_of
 from functions.ownpilot.tools.use import MAX_BYTES, use_tool
 from shared.http.errors import NotFound
 

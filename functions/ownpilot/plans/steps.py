@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from functions.ownpilot.core.entry import Shown
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.plans.order import ABORT, SKIP, in_order, progress_of, why_not
+from functions.ownpilot.plans.reading import steps_of, whole_steps_of
 from functions.ownpilot.plans.records import Plan, PlanStep, StepType, plans, step_shapes, steps
-from functions.ownpilot.plans.runs import steps_of, whole_steps_of
 from shared import tables
 from shared.http.bodies import Done
 from shared.http.conditions import show_version

@@ -12,7 +12,7 @@ from fastapi import Response
 
 from functions.ownpilot import plans as room
 from functions.ownpilot.core.tool_context import ToolContext
-from functions.ownpilot.plans import attempts, moves, performing, runs, workflow
+from functions.ownpilot.plans import attempts, moves, performing, reading, runs, workflow
 from functions.ownpilot.plans.history import KEPT, forget_old_events, note
 from functions.ownpilot.plans.records import PlanEvent, PlanStatus, StepType, plans, steps
 from functions.ownpilot.plans.steps import MAX_STEPS, add_step
@@ -76,7 +76,7 @@ async def drive(order: dict[str, Any], woken: str | None = None) -> dict[str, An
             move = await attempts.part_ended({**order, **move})
         else:
             move = await moves.next_move({**order, "woken": move["event"]})
-    return await runs.result_of(await plans.of(order["owner"]).get(order["plan"]))
+    return await reading.result_of(await plans.of(order["owner"]).get(order["plan"]))
 
 
 async def carry_out(me: OwnPilot, plan: str) -> dict[str, Any]:
