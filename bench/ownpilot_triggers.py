@@ -49,6 +49,6 @@ async def figures(timed: Timed) -> list[Figure]:
     )
     due = await measured(f"timer of triggers: {DUE_AT_ONCE} due at once", next_minute, timed)
     for figure in (*idle, *due):
-        most = {"calls": 1, "ms": 5} if figure in idle else {"calls": 1 + 6 * DUE_AT_ONCE, "ms": None}
+        most = {"calls": 1, "ms": 5} if figure in idle else {"calls": 1 + 4 * DUE_AT_ONCE, "ms": None}
         figure.at_most = most.get(figure.unit)
     return [*idle, *due]

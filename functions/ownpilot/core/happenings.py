@@ -39,7 +39,7 @@ async def happened(owner: str, event_type: str, data: Mapping[str, Any], event_i
     which = hashlib.sha256(f"{event_type} {event_id or new_id()}".encode()).hexdigest()[:32]
     for trigger in found:
         occasion = f"{trigger.id} {which}"
-        event = {"type": event_type, **_short(data)}
+        event = {**shortened(data, MAX_TEXT), "type": event_type}
         order = {"user": owner, "trigger": trigger.id, "occasion": occasion, "event": event}
         await defer("ownpilot.start_firing", order, item_id=occasion)
     return [each.id for each in found]
@@ -83,14 +83,15 @@ def _contains(text: Any, wanted: Any) -> bool:
     return isinstance(text, str) and isinstance(wanted, str) and wanted.casefold() in text.casefold()
 
 
-def _short(value: Any) -> Any:
+def shortened(value: Any, most: int) -> Any:
+    """Return a JSON value whose texts have at most so many characters, without what looks like a secret."""
     match value:
         case str():
-            text = redact(value[: 2 * MAX_TEXT])
-            return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
+            text = redact(value[: 2 * most])
+            return text if len(text) <= most else f"{text[:most]}..."
         case Mapping():
-            return {str(name): _short(each) for name, each in cast("Mapping[Any, Any]", value).items()}
+            return {str(name): shortened(each, most) for name, each in cast("Mapping[Any, Any]", value).items()}
         case list():
-            return [_short(each) for each in cast("list[Any]", value)[:20]]
+            return [shortened(each, most) for each in cast("list[Any]", value)]
         case _:
             return value

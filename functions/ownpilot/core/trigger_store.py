@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ class TriggerType(StrEnum):
 class Trigger(Entry, prefix="trigger_"):
     """What is done when something happens. `next_fire` is when it is due next, or looked at next.
 
-    `planned` says what `next_fire` was worked out from, and `claimed` is the due time that was taken last. The secret
-    of a webhook is sealed; `config` shows a mask in its place.
+    `planned` is a hash of what `next_fire` was worked out from, and `claimed` the due time that was taken last. The
+    secret of a webhook is sealed; `config` shows a mask in its place.
     """
 
     model_config = example(
@@ -65,7 +66,8 @@ class Trigger(Entry, prefix="trigger_"):
         self.config = check_config(self.type, self.config)
         self.action = check_action(self.action)
         self._seal()
-        planned = json.dumps([self.type, self.enabled, self.config], sort_keys=True)
+        known = json.dumps([self.type, self.enabled, self.config], sort_keys=True)
+        planned = hashlib.sha256(known.encode()).hexdigest()
         if planned != self.planned:  # else a change of the name would pass over a due time of this minute
             self.planned, self.next_fire = planned, self.due_after(datetime.now(UTC))
 
@@ -90,14 +92,17 @@ class Trigger(Entry, prefix="trigger_"):
         return Context(stored_triggers.table, self.id, "sealed_secret")
 
     def _seal(self) -> None:
-        given = self.config.get("secret") if self.type is TriggerType.WEBHOOK else None
-        if not given:
+        """Seal the secret of a webhook; what another type calls a secret is dropped."""
+        given = self.config.get("secret")
+        self.config = {name: value for name, value in self.config.items() if name != "secret"}
+        if not given or self.type is not TriggerType.WEBHOOK:
             self.sealed_secret = None
-        elif given != MASKED:
+            return
+        if given != MASKED:
             self.sealed_secret = sealing.seal(given, self._context)
-            self.config = {**self.config, "secret": MASKED}
         elif self.sealed_secret is None:
             raise InvalidRequest("config.secret: must be a secret, not its mask")
+        self.config["secret"] = MASKED
 
 
 class FiringStatus(StrEnum):

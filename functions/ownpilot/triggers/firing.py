@@ -7,6 +7,7 @@ from typing import Any
 import azure.durable_functions as df
 import orjson
 
+from functions.ownpilot.core.happenings import shortened
 from functions.ownpilot.core.trigger_rules import is_polled
 from functions.ownpilot.core.trigger_store import (
     Firing,
@@ -19,7 +20,6 @@ from functions.ownpilot.core.trigger_store import (
 from functions.ownpilot.triggers.actions import Outcome, act
 from functions.ownpilot.triggers.conditions import judge
 from shared import tables
-from shared.redaction import redact
 from shared.workflows import WorkflowClient
 
 bp = df.Blueprint()
@@ -101,10 +101,10 @@ async def fire(
     else:
         outcome = await act(owner, trigger, why, depth)
         status = FiringStatus.FAILURE if outcome.failed else FiringStatus.SUCCESS
-    message = _short(outcome.message)
+    message = shortened(outcome.message, MAX_TEXT)
     line = Firing(
         user_id=owner, trigger_id=trigger.id, trigger_name=trigger.name, fired_at=begun, status=status,
-        result=None if outcome.failed else {"message": message, "data": _short(outcome.data)},
+        result=None if outcome.failed else {"message": message, "data": shortened(outcome.data, MAX_TEXT)},
         error=message if outcome.failed else None, occasion=occasion,
         duration_ms=round((datetime.now(UTC) - begun).total_seconds() * 1000),
     )  # fmt: skip
@@ -130,15 +130,3 @@ async def _count(owner: str, line: Firing) -> None:
         await stored_triggers.of(owner).update(line.trigger_id, note, touch=False)
     except tables.RecordNotFound:  # deleted meanwhile, and its history with it
         await firings.of(owner).clear({"trigger_id": line.trigger_id})
-
-
-def _short(value: Any) -> Any:
-    """Return what a history keeps of a value: texts without what looks like a secret, and not too long."""
-    match value:
-        case str():
-            text = redact(value[: 2 * MAX_TEXT])
-            return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
-        case dict():
-            return {name: _short(each) for name, each in value.items()}
-        case _:
-            return value

@@ -28,6 +28,10 @@ TURN = 50.0
 """Seconds after which the rest is left to the next minute: other timers' work waits for this one's."""
 
 
+class _Moved(Exception):
+    """The trigger is no longer due at the time that was noted."""
+
+
 async def fire_due_triggers(workflows: WorkflowClient) -> str | None:
     """Every minute: fire the triggers that are due. 1 call when none is, however many there are."""
     return await fire_due(workflows, datetime.now(UTC))
@@ -69,7 +73,7 @@ async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> boo
     if trigger.next_fire == due.at:
         try:
             trigger = await _move_on(trigger, due.at, now)
-        except (tables.RecordChanged, tables.RecordNotFound):  # another instance has it, or a request has changed it
+        except (_Moved, tables.RecordNotFound):  # another instance has claimed it, or a request has changed it
             return False
     elif trigger.claimed != due.at:  # the note is of a change, which may have been interrupted before it noted more
         await note_due(due.user_id, trigger.id, trigger.next_fire)
@@ -84,7 +88,7 @@ async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> boo
 async def _move_on(trigger: Trigger, at: datetime, now: datetime) -> Trigger:
     """Set the next due time, behind `now`, whatever was missed meanwhile; claim this one unless its condition fails.
 
-    `RecordChanged` when the trigger is another version by now.
+    `_Moved` when the trigger is no longer due at that time, or was changed.
     """
     moment, claimed, enabled = max(at, now), True, True
     try:
@@ -100,10 +104,12 @@ async def _move_on(trigger: Trigger, at: datetime, now: datetime) -> Trigger:
     await note_due(trigger.user_id, trigger.id, following)
 
     def move(stored: Trigger) -> None:
+        if (stored.next_fire, stored.planned) != (at, trigger.planned):
+            raise _Moved
         stored.next_fire, stored.enabled = following, enabled
         stored.claimed = at if claimed else stored.claimed
 
-    return await stored_triggers.of(trigger.user_id).update(trigger, move, if_match=trigger.etag, touch=False)
+    return await stored_triggers.of(trigger.user_id).update(trigger, move, touch=False)
 
 
 async def _forget(due: DueTime) -> None:

@@ -3,10 +3,13 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
 
+from functions.ownpilot.core.entry import iso
+from functions.ownpilot.core.happenings import happened
 from functions.ownpilot.core.trigger_store import (
     due_times,
     firings,
@@ -17,16 +20,17 @@ from functions.ownpilot.core.trigger_store import (
 )
 from functions.ownpilot.triggers.actions import act
 from functions.ownpilot.triggers.conditions import judge
-from functions.ownpilot.triggers.firing import ownpilot_fire
+from functions.ownpilot.triggers.firing import ownpilot_fire, start_firing
 from functions.ownpilot.triggers.seeds import SEEDS
 from functions.ownpilot.triggers.timers import fire_due, repair_due_times
 from infra.local.environment import Environment
+from shared import deferred
 from shared.workflows import WorkflowClient
 from tests.support.environments import StrictHost
 from tests.support.gateway import Gateway
 from tests.support.ownpilot import MODEL, Chatting, OwnPilot, chatting, data_of, refused
 from tests.support.records import Counting
-from tests.support.values import UNKNOWN
+from tests.support.values import SECRET, UNKNOWN
 from tests.support.waiting import eventually
 
 KEYS = {
@@ -36,6 +40,37 @@ KEYS = {
 LINE = {"id", "triggerId", "triggerName", "firedAt", "status", "result", "error", "durationMs"}
 RARELY = {"cron": "0 0 29 2 *"}
 """A schedule that is not due while tests run, but where they make it so."""
+
+
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("INVALID_CRON", {"config": {"cron": "60 * * * *"}}),
+    ("INVALID_CRON", {"config": {"cron": "0 0 31 2 *"}}),
+    ("INVALID_CRON", {"config": {"cron": "0 0 * *"}}),
+    ("INVALID_REQUEST", {"config": {"cron": "* * * * *", "timezone": "Mars/Olympus"}}),
+    ("INVALID_REQUEST", {"config": {"cron": "* * * * *", "timezone": 1}}),
+    ("INVALID_REQUEST", {"config": {}}),
+    ("INVALID_REQUEST", {"config": None}),
+    ("INVALID_REQUEST", {"type": "other"}),
+    ("INVALID_REQUEST", {"name": " "}),
+    ("INVALID_REQUEST", {"priority": 11}),
+    ("INVALID_REQUEST", {"enabled": None}),
+    ("INVALID_REQUEST", {"type": "event", "config": {}}),
+    ("INVALID_REQUEST", {"type": "event", "config": {"eventType": "x", "filters": []}}),
+    ("INVALID_REQUEST", {"type": "condition", "config": {"condition": "hungry"}}),
+    ("INVALID_REQUEST", {"type": "condition", "config": {"condition": "message_contains: "}}),
+    ("INVALID_REQUEST", {"type": "condition", "config": {"condition": "low_progress", "threshold": -1}}),
+    ("INVALID_REQUEST", {"type": "condition", "config": {"condition": "low_progress", "checkInterval": True}}),
+    ("INVALID_REQUEST", {"type": "webhook", "config": {"secret": 1}}),
+    ("INVALID_REQUEST", {"type": "webhook", "config": {"secret": "********"}}),
+    ("INVALID_REQUEST", {"type": "webhook", "config": {"allowedSources": ["example.com"]}}),
+    ("INVALID_REQUEST", {"type": "webhook", "config": {"allowedSources": "10.0.0.1"}}),
+    ("INVALID_REQUEST", {"action": {"type": "dance"}}),
+    ("INVALID_REQUEST", {"action": {"type": "chat"}}),
+    ("INVALID_REQUEST", {"action": {"type": "chat", "payload": {"prompt": " "}}}),
+    ("INVALID_REQUEST", {"action": {"type": "tool", "payload": {}}}),
+    ("INVALID_REQUEST", {"action": {"type": "tool", "payload": []}}),
+]
+"""The code of each refusal, and the members of a trigger that are wrong."""
 
 
 async def make(
@@ -134,41 +169,14 @@ class TestRecords:
         await me.data("DELETE", f"/triggers/{found['triggers'][0]['id']}")
         assert (await me.get("/triggers"))["total"] == 5
 
-    @pytest.mark.parametrize(
-        ("code", "members"),
-        [
-            ("INVALID_CRON", {"config": {"cron": "60 * * * *"}}),
-            ("INVALID_CRON", {"config": {"cron": "0 0 31 2 *"}}),
-            ("INVALID_CRON", {"config": {"cron": "0 0 * *"}}),
-            ("INVALID_REQUEST", {"config": {"cron": "* * * * *", "timezone": "Mars/Olympus"}}),
-            ("INVALID_REQUEST", {"config": {"cron": "* * * * *", "timezone": 1}}),
-            ("INVALID_REQUEST", {"config": {}}),
-            ("INVALID_REQUEST", {"config": None}),
-            ("INVALID_REQUEST", {"type": "other"}),
-            ("INVALID_REQUEST", {"name": " "}),
-            ("INVALID_REQUEST", {"priority": 11}),
-            ("INVALID_REQUEST", {"enabled": None}),
-            ("INVALID_REQUEST", {"type": "event", "config": {}}),
-            ("INVALID_REQUEST", {"type": "event", "config": {"eventType": "x", "filters": []}}),
-            ("INVALID_REQUEST", {"type": "condition", "config": {"condition": "hungry"}}),
-            ("INVALID_REQUEST", {"type": "condition", "config": {"condition": "message_contains: "}}),
-            ("INVALID_REQUEST", {"type": "condition", "config": {"condition": "low_progress", "threshold": -1}}),
-            ("INVALID_REQUEST", {"type": "condition", "config": {"condition": "low_progress", "checkInterval": True}}),
-            ("INVALID_REQUEST", {"type": "webhook", "config": {"secret": 1}}),
-            ("INVALID_REQUEST", {"type": "webhook", "config": {"secret": "********"}}),
-            ("INVALID_REQUEST", {"type": "webhook", "config": {"allowedSources": ["example.com"]}}),
-            ("INVALID_REQUEST", {"type": "webhook", "config": {"allowedSources": "10.0.0.1"}}),
-            ("INVALID_REQUEST", {"action": {"type": "dance"}}),
-            ("INVALID_REQUEST", {"action": {"type": "chat"}}),
-            ("INVALID_REQUEST", {"action": {"type": "chat", "payload": {"prompt": " "}}}),
-            ("INVALID_REQUEST", {"action": {"type": "tool", "payload": {}}}),
-            ("INVALID_REQUEST", {"action": {"type": "tool", "payload": []}}),
-        ],
-        ids=range(26),
-    )
-    async def test_what_no_trigger_can_be_is_refused(self, me: OwnPilot, code: str, members: dict[str, Any]):
+    async def test_what_no_trigger_can_be_is_refused(self, me: OwnPilot):
         good = {"name": "t", "type": "schedule", "config": RARELY, "action": {"type": "notification"}}
-        refused(await me.send("POST", "/triggers", json={**good, **members}), 400, code)
+        answers = await asyncio.gather(
+            *(me.send("POST", "/triggers", json={**good, **members}) for _, members in WRONG)
+        )
+        for (code, members), answer in zip(WRONG, answers, strict=True):
+            assert refused(answer, 400, code), members
+        assert (await me.get("/triggers"))["total"] == len(SEEDS)
 
 
 @pytest.mark.usefixtures("app")
@@ -217,6 +225,13 @@ class TestSchedules:
         await due_times.clear({"trigger_id": changed["id"]})
         await repair_due_times(starts)  # `claimed` is noted, so this user is looked after
         assert await notes_of(changed) == [due]
+
+    async def test_a_change_is_noted_before_it_is_made(self, me: OwnPilot):
+        trigger = await make(me)
+        moved = await me.data("PATCH", f"/triggers/{trigger['id']}", json={"config": {"cron": "0 0 1 1 *"}})
+        noted = [iso(at) for at in await notes_of(trigger)]
+        assert sorted(noted)[1:] == [moved["nextFire"], trigger["nextFire"]]
+        assert noted[-1] < iso(datetime.now(UTC) + timedelta(minutes=2))  # a look that makes good for a crash
 
     async def test_a_change_of_something_else_passes_over_no_due_time(self, me: OwnPilot):
         trigger, at = await make(me), ahead()
@@ -376,6 +391,25 @@ class TestEvents:
         assert "chat_completed" in fired[1][0]["result"]["message"]
         assert [await history(me, each) for each in others] == [[]] * 4
         assert len(await history(me, answered)) == 1  # its own message has told nobody
+
+    @pytest.mark.usefixtures("app")
+    async def test_a_repeated_event_fires_nothing_again_and_its_secrets_are_masked(self, me: OwnPilot):
+        trigger = await make(me, "event", {"eventType": "x", "filters": {"kind": ["a", "b"]}})
+        event = {"kind": "b", "text": f"token={SECRET} " + "x" * 5000}
+        handlers = patch.dict(deferred.workflow_handlers, {"ownpilot.start_firing": start_firing})
+        with handlers:
+            assert await happened(me.user, "x", {**event, "kind": "c"}, "e1") == []
+            assert await happened(me.user, "y", event, "e1") == []
+            for _ in range(2):
+                assert await happened(me.user, "x", event, "e1") == [trigger["id"]]
+            await happened(me.user, "x", event, "e2")
+
+        async def lines() -> int:
+            return len(await history(me, trigger))
+
+        await eventually(lines, until=lambda count: count == 2)
+        (message, _) = [line["result"]["message"] for line in await history(me, trigger)]
+        assert SECRET not in message and "[REDACTED]" in message and len(message) < 2000
 
 
 class TestSenders:
