@@ -70,7 +70,7 @@ class RequiredKey(Given):
     display_name: Annotated[str, StringConstraints(max_length=200)] | None = None
     description: Annotated[str, StringConstraints(max_length=2000)] | None = None
     category: Annotated[str, StringConstraints(max_length=200)] | None = None
-    docs_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    docs_url: Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://")] | None = None
 
 
 RequiredKeys = Annotated[list[RequiredKey], Field(max_length=20)]

@@ -49,9 +49,9 @@ class ToolState(Shown):
 
 
 class RunAnswer(Shown):
-    """What a run came to. `duration` and, of the code alone, `metadata.executionTime` are in milliseconds.
+    """What a run came to; `is_error` when the code failed, or was not run. `duration` is in milliseconds.
 
-    `metadata.console` are the lines that the code has logged.
+    `metadata` has `executionTime`, without what is done around each call of a tool, and `console`, the logged lines.
     """
 
     tool: str

@@ -55,6 +55,11 @@ def _package() -> str:
     return str(Path(found.origin).parent)
 
 
+def _environment() -> dict[str, str]:
+    """Return what the process gets of this one's environment: where the interpreter's own libraries are, if needed."""
+    return {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
+
+
 async def run_in_quickjs(work: Work, depth: int, use_other: UseOther) -> Outcome:
     """Run a tool; `depth` counts the tools around it. The process never outlives this call."""
     try:
@@ -69,7 +74,8 @@ async def _run(work: Work, use_other: UseOther) -> Outcome:
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", str(ENGINE / "child.py"), _package(), str(CPU_SECONDS), str(ENGINE),
-            stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, cwd=folder, start_new_session=True, limit=LONGEST_LINE,
+            stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_environment(), cwd=folder, start_new_session=True,
+            limit=LONGEST_LINE,
         )  # fmt: skip
         try:
             return await _converse(process, work, use_other)

@@ -102,7 +102,11 @@ class TestProcess:
         monkeypatch.setattr(quickjs.asyncio, "create_subprocess_exec", note)
         return found
 
-    async def test_it_has_nothing_and_may_do_nothing(self, begun: list[asyncio.subprocess.Process]):
+    async def test_it_has_nothing_and_may_do_nothing(
+        self, begun: list[asyncio.subprocess.Process], monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+        monkeypatch.setenv("A_SECRET", "of the app")
         seen: dict[str, str] = {}
 
         async def look(name: str, arguments: str) -> ToolResult:

@@ -51,6 +51,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"parameters": {"properties": {"a": 1}}}, "properties.a"), ({"parameters": {"items": 1}}, "items"),
     ({"permissions": ["root"]}, "permissions"), ({"createdBy": "me"}, "createdBy"),
     ({"requiredApiKeys": [{"name": "A B"}]}, "requiredApiKeys"),
+    ({"requiredApiKeys": [{"name": "a", "docsUrl": "javascript:x"}]}, "docsUrl"),
     *(({"code": f"return {each}x);"}, f"must not contain {each}") for each in FORBIDDEN),
 ]  # fmt: skip
 """Members that a tool cannot have, and what the refusal says."""
