@@ -94,7 +94,7 @@ async def run() -> list[Figure]:
         figures += [*await _wire_format(), *await _tools()]
         for size in CALLS:
             figures += await _usage(size)
-    return [*figures, *_start()]
+    return [*figures, *await ownpilot_triggers.on_the_host(), *_start()]
 
 
 async def _fresh() -> Timed:
