@@ -111,7 +111,7 @@ async def run() -> list[Figure]:
         for size in CALLS:
             figures += await _usage(size)
     figures += [*await ownpilot_plans.figures(), *await ownpilot_workspaces.figures()]
-    return [*figures, *_start()]
+    return [*figures, *await ownpilot_triggers.on_the_host(), *_start()]
 
 
 async def _fresh() -> Timed:
