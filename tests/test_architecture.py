@@ -224,7 +224,7 @@ def index() -> dict[str, list[str]]:
 
 class TestIndexing:
     def test_the_app_is_indexed_with_an_empty_environment(self, index: dict[str, list[str]]):
-        assert {"run_job", "gateway_00_create_run", "gateway_9_unknown_path"} <= set(index["functions"])
+        assert {"run_job", "gateway_000_create_run", "gateway_9_unknown_path"} <= set(index["functions"])
 
     def test_no_heavy_sdk_is_imported(self, index: dict[str, list[str]]):
         assert [m for m in index["modules"] if any(within(m, heavy) for heavy in HEAVY)] == []
