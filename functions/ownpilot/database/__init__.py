@@ -7,6 +7,14 @@ from urllib.parse import urlsplit
 
 from functions.ownpilot.core.audit_log import record_change
 from functions.ownpilot.core.collections import KEPT
+from functions.ownpilot.core.database_operations import (
+    DatabaseOperation,
+    backup_of,
+    begin,
+    delete_backup,
+    measured,
+    operations_of,
+)
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from functions.ownpilot.database.bodies import (
     NOT_MEASURED,
@@ -28,14 +36,6 @@ from functions.ownpilot.database.bodies import (
     in_words,
     name_of,
     state_of,
-)
-from functions.ownpilot.database.operations import (
-    DatabaseOperation,
-    backup_of,
-    begin,
-    delete_backup,
-    measured,
-    operations_of,
 )
 from shared import tables
 from shared.http.errors import BadRequest
