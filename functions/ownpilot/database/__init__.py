@@ -48,7 +48,7 @@ routes = routes_for("database")
 APART = "Files of workspaces and runs of code are not part of a backup."
 
 
-@routes.get("/status", response_model_exclude_none=True)
+@routes.get("/status")
 async def get_database_status(owner: Owner, workflows: Workflows) -> DatabaseStatus:
     """Where the data is, the newest backups, and what is being done with it. 1 query."""
     found = await operations_of(owner.id, workflows)

@@ -73,7 +73,7 @@ async def saved(me: OwnPilot) -> str:
 async def fill(me: OwnPilot) -> dict[str, str]:
     """Keep something of each kind; return the ids that views need."""
     some, now = range(3), datetime.now(UTC)
-    _, _, goal, habit, _, local, plan = await asyncio.gather(
+    made: list[Any] = await asyncio.gather(
         asyncio.gather(
             *(me.post("/tasks", title=f"task {number}", dueDate="2030-01-01") for number in some),
             *(me.post("/notes", title=f"note {number}", content="c" * 1000) for number in some),
@@ -98,6 +98,7 @@ async def fill(me: OwnPilot) -> dict[str, str]:
         me.post("/local-providers", name="l", providerType="vllm", baseUrl="http://x.test"),
         me.post("/plans", name="p", goal="g"),
     )
+    _, _, goal, habit, _, local, plan = made
     ids = {"goal": goal["goal"]["id"], "habit": habit["habit"]["id"], "plan": plan["plan"]["id"]}
     await asyncio.gather(
         me.post(f"/goals/{ids['goal']}/steps", title="s"),
