@@ -1,15 +1,22 @@
 """OwnPilot's triggers: what the timer of each minute costs among many of them, and each that is due."""
 
+import asyncio
+import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bench.figures import Figure
+from bench.figures import Figure, times
 from bench.growth import Timed, measured
+from bench.services import Client, running
 from functions.ownpilot.core.trigger_store import Trigger, TriggerType, note_due, stored_triggers
 from functions.ownpilot.triggers.timers import fire_due
 from shared.workflows import WorkflowClient
+from tests.support.environments import connected
 
 OWNER, TRIGGERS, DUE_AT_ONCE = "bench", 10_000, 50
+BASE = "/ownpilot/api/v1/triggers"
+ROUNDS, GOAL = 10, 5000
 
 
 class _Started(WorkflowClient):
@@ -52,3 +59,31 @@ async def figures(timed: Timed) -> list[Figure]:
         most = {"calls": 1, "ms": 5} if figure in idle else {"calls": 1 + 4 * DUE_AT_ONCE, "ms": None}
         figure.at_most = most.get(figure.unit)
     return [*idle, *due]
+
+
+async def on_the_host() -> list[Figure]:
+    """Measure on the local host from the run of the timer to the line in the history."""
+    async with running() as own, connected(**own.environment.app_settings):
+        await _fired(own)
+        taken = [await _fired(own) for _ in range(ROUNDS)]
+    return times("a trigger that is due, from the timer to its history", taken, at_most=GOAL)
+
+
+async def _fired(own: Client) -> float:
+    """The seconds until a new trigger, which is due, has fired."""
+    url, user, at = f"{own.environment.url}{BASE}", str(uuid.uuid4()), datetime.now(UTC).replace(microsecond=0)
+    body = {
+        "name": "t", "type": "schedule", "config": {"cron": "0 0 29 2 *"}, "action": {"type": "notification"},
+    }  # fmt: skip
+    async with own.http.post(url, json=body, params={"userId": user}) as made:
+        trigger = (await made.json())["data"]["trigger"]["id"]
+    await note_due(user, trigger, at)
+    await stored_triggers.of(user).update(trigger, lambda it: setattr(it, "next_fire", at))
+    start = time.perf_counter()
+    async with own.http.post(f"{own.environment.url}/admin/functions/maintenance_minute", json={}) as answer:
+        answer.raise_for_status()
+    while True:
+        async with own.http.get(f"{url}/{trigger}/history", params={"userId": user}) as answer:
+            if (await answer.json())["data"]["count"]:
+                return time.perf_counter() - start
+        await asyncio.sleep(0.02)

@@ -82,7 +82,7 @@ async def ownpilot_after_chat(value: dict[str, Any]) -> None:
         await memory_vectors.are_written(owner)
     if _DONE.search(answer):
         await _complete_steps(owner, answer)
-    if value["tells"]:
+    if value.get("tells"):
         data = {"conversationId": value["conversation"], "message": question, "response": answer}
         await happenings.happened(owner, happenings.CHAT, data, turn.id)
 

@@ -170,11 +170,20 @@ def _debug(turn: Prepared, ending: Ending) -> list[Any]:
 
 
 async def _afterwards(turn: Prepared, ending: Ending) -> None:
-    """Order what follows from a message and its answer, if anything does. What a trigger says itself fires none."""
+    """Order what follows from a message and its answer, if anything does."""
     if ending.status is not TurnStatus.DONE:
         return
-    owner = turn.owner.id
-    tells = turn.question.source in ("chat", "channel") and await happenings.waits_for(owner, happenings.CHAT)
+    tells = await _tells(turn)
     if tells or has_work(turn.question.message, ending.text):
-        value = {"owner": owner, "conversation": turn.conversation.id, "turn": turn.turn.id, "tells": tells}
+        value = {"owner": turn.owner.id, "conversation": turn.conversation.id, "turn": turn.turn.id, "tells": tells}
         await defer("ownpilot.ownpilot_after_chat", value, item_id=turn.turn.id)
+
+
+async def _tells(turn: Prepared) -> bool:
+    """Whether triggers may wait for this turn; not for one that a trigger has caused, which would go on for ever."""
+    if turn.question.source not in ("chat", "channel"):
+        return False
+    try:
+        return await happenings.waits_for(turn.owner.id, happenings.CHAT)
+    except tables.StorageUnavailable:  # the deferred work looks again
+        return True

@@ -97,7 +97,7 @@ async def _goal_check(owner: str, trigger: Trigger) -> Outcome:
     active = [each async for each in goals.collection.of(owner).all({"status": GoalStatus.ACTIVE})]
     stale = [each.title for each in active if now - each.updated_at > STALE]
     overdue = [each.title for each in active if each.due_date is not None and each.due_date < now]
-    message = f"{len(active)} active goals{named('stale', stale)}{named('overdue', overdue)}"
+    message = f"{active_goals(len(active))}{named('stale', stale)}{named('overdue', overdue)}"
     data = {"active": len(active), "stale": stale[:SHOWN], "overdue": overdue[:SHOWN]}
     return await _notify(owner, trigger, Outcome(message, data))
 
@@ -106,10 +106,15 @@ async def _memory_summary(owner: str, trigger: Trigger) -> Outcome:
     found = [each async for each in memories.collection.of(owner).all()]
     by_type = Counter(each.type.value for each in found)
     week = [each for each in found if datetime.now(UTC) - each.created_at < timedelta(days=7)]
-    counted = ", ".join(f"{count} of type {name}" for name, count in by_type.most_common())
-    message = f"{len(found)} memories{f' ({counted})' if counted else ''}, {len(week)} of them new in the last 7 days"
+    types = "".join(f", {count} of type {name}" for name, count in by_type.most_common())
+    message = f"Memories: {len(found)}{types}, {len(week)} of them new in the last 7 days"
     data = {"total": len(found), "byType": dict(by_type), "newest": [each.content[:200] for each in week[:SHOWN]]}
     return await _notify(owner, trigger, Outcome(message, data))
+
+
+def active_goals(count: int) -> str:
+    """Return a number of active goals in words."""
+    return f"{count} active {'goal' if count == 1 else 'goals'}"
 
 
 def named(what: str, titles: list[str]) -> str:

@@ -7,7 +7,7 @@ from functions.ownpilot.chat.logs import logs
 from functions.ownpilot.core.trigger_rules import threshold_of
 from functions.ownpilot.goals import Goal, GoalStatus, goals
 from functions.ownpilot.memories import memories
-from functions.ownpilot.triggers.actions import ORIGIN, SHOWN
+from functions.ownpilot.triggers.actions import ORIGIN, SHOWN, active_goals
 
 MAX_DAYS = 36_500
 
@@ -45,7 +45,7 @@ async def _active_goals(owner: str) -> list[Goal]:
 def _found(found: list[Goal], what: str) -> str:
     more = ", ..." if len(found) > SHOWN else ""
     names = ", ".join(each.title for each in found[:SHOWN])
-    return f"{len(found)} active goals are {what}: {names}{more}" if found else ""
+    return f"{active_goals(len(found))} {what}: {names}{more}" if found else ""
 
 
 async def _was_active(owner: str, since: datetime) -> bool:

@@ -48,22 +48,26 @@ async def fire_due(workflows: WorkflowClient, now: datetime) -> str | None:
     async with Sweep("firing triggers") as sweep:
 
         async def look(found: Sequence[DueTime]) -> int:
+            fired = 0
             async with turns:
-                fired = 0
-                # The oldest first: a trigger remembers only the last due time that was taken.
                 for due in sorted(found, key=lambda each: each.at) if time.monotonic() < end else ():
+                    done = None
                     with sweep.item(f"trigger {due.trigger_id}"):
-                        fired += await _handle(workflows, due, now)
-                return fired
+                        done = await _handle(workflows, due, now)
+                    if done is None:  # a trigger remembers only the last due time that was claimed: none after this one
+                        break
+                    fired += done
+            return fired
 
-        done = await asyncio.gather(*map(look, waiting.values()))
-    return f"fired {sum(done)} of {len(waiting)} triggers that were looked at"
+        counts = await asyncio.gather(*map(look, waiting.values()))
+    return f"fired {sum(counts)} of {len(waiting)} triggers that were looked at"
 
 
-async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> bool:
-    """Fire the trigger if it is due; return whether it was fired. The note goes last, so that a crash leaves it.
+async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> bool | None:
+    """Fire the trigger if it is due; return whether it was fired, None when that is for another one to say.
 
-    Moving the trigger's `next_fire` on is the write that decides: of several instances, one succeeds.
+    Moving the trigger's `next_fire` on is the write that decides: of several instances, one succeeds. The note goes
+    last, so that a crash leaves it.
     """
     try:
         trigger = await stored_triggers.of(due.user_id).get(due.trigger_id)
@@ -74,7 +78,7 @@ async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> boo
         try:
             trigger = await _move_on(trigger, due.at, now)
         except (_Moved, tables.RecordNotFound):  # another instance has claimed it, or a request has changed it
-            return False
+            return None
     elif trigger.claimed != due.at:  # the note is of a change, which may have been interrupted before it noted more
         await note_due(due.user_id, trigger.id, trigger.next_fire)
     fires = trigger.claimed == due.at  # if it was claimed before, its workflow may be missing: a crash came between

@@ -119,8 +119,9 @@ def test_a_tool_takes_the_documented_parameters(name: str):
 
 
 def test_the_table_has_every_tool_on_records():
-    rooms = ["tasks", "notes", "bookmarks", "calendar", "contacts", "memory", "goals", "customData", "automation"]
+    rooms = ["tasks", "notes", "bookmarks", "calendar", "contacts", "memory", "goals", "customData"]
     beside = {"create_task", "create_note", "search_notes", "create_bookmark"}
+    beside |= {"create_trigger", "list_triggers", "enable_trigger", "fire_trigger", "delete_trigger", "trigger_stats"}
     assert {*PARAMETERS} == {*members_of(rooms)} | beside <= {*built_in()}
 
 

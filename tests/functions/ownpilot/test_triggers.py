@@ -226,6 +226,16 @@ class TestSchedules:
         await repair_due_times(starts)  # `claimed` is noted, so this user is looked after
         assert await notes_of(changed) == [due]
 
+    async def test_no_due_time_is_claimed_before_the_one_before_it_has_begun(self, me: OwnPilot):
+        trigger, at = await make(me, config={"cron": "* * * * *"}), ahead()
+        await be_due(me, trigger, at)
+        await fire_due(Starts(failures=10**6), at)
+        await fire_due(Starts(failures=1), at + timedelta(minutes=1))
+        await fire_due(starts := Starts(), at + timedelta(minutes=1))
+        wanted = [f"{at + timedelta(minutes=each):%Y%m%dT%H%M%SZ}" for each in range(2)]
+        assert [each["occasion"][-16:] for each in starts.of(trigger)] == wanted
+        await me.data("DELETE", f"/triggers/{trigger['id']}")
+
     async def test_a_change_is_noted_before_it_is_made(self, me: OwnPilot):
         trigger = await make(me)
         moved = await me.data("PATCH", f"/triggers/{trigger['id']}", json={"config": {"cron": "0 0 1 1 *"}})
@@ -352,7 +362,7 @@ class TestActions:
         await me.post("/memories", type="fact", content="c")
         goal_check, summary = [await make(me, action={"type": name}) for name in ("goal_check", "memory_summary")]
         fired = (await me.data("POST", f"/triggers/{goal_check['id']}/fire"))["result"]
-        assert fired["message"] == "1 active goals; 1 overdue: Swim"
+        assert fired["message"] == "1 active goal; 1 overdue: Swim"
         assert fired["data"] == {"active": 1, "stale": [], "overdue": ["Swim"]}
         fired = (await me.data("POST", f"/triggers/{summary['id']}/fire"))["result"]
         assert fired["data"] == {"total": 1, "byType": {"fact": 1}, "newest": ["c"]}
