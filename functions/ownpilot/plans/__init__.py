@@ -8,7 +8,7 @@ from fastapi import Query, Response
 from functions.ownpilot.core.entry import Given, Shown
 from functions.ownpilot.core.envelope import ExecutionFailed
 from functions.ownpilot.core.owner import Owner, routes_for
-from functions.ownpilot.plans import runs
+from functions.ownpilot.plans import checkpoints, reading, runs
 from functions.ownpilot.plans.examples import have_examples
 from functions.ownpilot.plans.history import EventShown, recent_events
 from functions.ownpilot.plans.records import NamedStatus, Plan, PlanStatus
@@ -110,6 +110,7 @@ class CheckpointData(Given):
     data: Any = None
 
 
+STILL_RUNNING: dict[int | str, Any] = {202: {"model": RunAnswer, "description": "The plan is still running"}}
 _MESSAGES = {
     PlanStatus.COMPLETED: "Plan completed",
     PlanStatus.PAUSED: "Plan paused",
@@ -121,7 +122,7 @@ _MESSAGES = {
 async def details_of(owner: str, plan_id: str) -> tuple[Plan, PlanDetails]:
     """Return a plan and how it is shown. `RecordNotFound`. 1 point read and 2 queries, at once."""
     plan, steps, events = await asyncio.gather(
-        plans.get(owner, plan_id), runs.whole_steps_of(plan_id), recent_events(plan_id)
+        plans.get(owner, plan_id), reading.whole_steps_of(plan_id), recent_events(plan_id)
     )
     return plan, PlanDetails(**dict(plan), steps=steps, recent_history=events)
 
@@ -157,7 +158,7 @@ async def delete_plan(plan_id: str, owner: Owner, workflows: Workflows) -> Done:
     return Done(message="Plan deleted")
 
 
-@routes.post("/{plan_id}/execute")
+@routes.post("/{plan_id}/execute", responses=STILL_RUNNING)
 async def execute_plan(plan_id: str, owner: Owner, workflows: Workflows, response: Response) -> RunAnswer:
     """Carry a plan out: from the beginning, or, where it has failed or was aborted, from where it is.
 
@@ -167,7 +168,7 @@ async def execute_plan(plan_id: str, owner: Owner, workflows: Workflows, respons
     return await _answer(await runs.start(owner.id, plan_id, workflows), response)
 
 
-@routes.post("/{plan_id}/start")
+@routes.post("/{plan_id}/start", responses=STILL_RUNNING)
 async def start_plan(plan_id: str, owner: Owner, workflows: Workflows, response: Response) -> RunAnswer:
     """Carry a plan out: the same as `execute`."""
     return await execute_plan(plan_id, owner, workflows, response)
@@ -180,7 +181,7 @@ async def pause_plan(plan_id: str, owner: Owner) -> Paused:
     return Paused(paused=paused, message="Plan paused" if paused else "The plan is not running")
 
 
-@routes.post("/{plan_id}/resume")
+@routes.post("/{plan_id}/resume", responses=STILL_RUNNING)
 async def resume_plan(
     plan_id: str, body: PlanInput, owner: Owner, workflows: Workflows, response: Response
 ) -> RunAnswer:
@@ -199,21 +200,21 @@ async def abort_plan(plan_id: str, owner: Owner, workflows: Workflows) -> Aborte
 @routes.post("/{plan_id}/checkpoint")
 async def set_checkpoint(plan_id: str, body: CheckpointData, owner: Owner) -> Done:
     """Note how far a plan is, so that it can be taken back."""
-    await runs.checkpoint(owner.id, plan_id, body.data)
+    await checkpoints.checkpoint(owner.id, plan_id, body.data)
     return Done(message="Checkpoint saved")
 
 
 @routes.post("/{plan_id}/rollback")
 async def rollback_plan(plan_id: str, owner: Owner, workflows: Workflows) -> RolledBack:
     """Take a plan with a checkpoint back: it is pending again, and so are all of its steps."""
-    plan = await runs.rollback(owner.id, plan_id, workflows)
+    plan = await checkpoints.rollback(owner.id, plan_id, workflows)
     return RolledBack(message="Plan rolled back", checkpoint=plan.checkpoint or {})
 
 
 async def _answer(begun: Plan, response: Response) -> RunAnswer:
     """Wait for the end of a run. `ExecutionFailed`."""
-    plan = await runs.wait_for_end(begun, PATIENCE)
-    result = RunResult.model_validate(await runs.result_of(plan))
+    plan = await reading.wait_for_end(begun, PATIENCE)
+    result = RunResult.model_validate(await reading.result_of(plan))
     if plan.status in (PlanStatus.FAILED, PlanStatus.CANCELLED):
         answer = RunAnswer(result=result, message=plan.error or "Plan aborted")
         raise ExecutionFailed(answer.message, answer.model_dump(mode="json", by_alias=True))

@@ -12,8 +12,9 @@ from functions.ownpilot.plans.moves import MAX_ERROR, Move, Moved, change_run, n
 from functions.ownpilot.plans.order import ABORT, SKIP
 from functions.ownpilot.plans.parts import part_result, start_part
 from functions.ownpilot.plans.performing import Performed, StepFailed, needed, perform
+from functions.ownpilot.plans.reading import goes_on, steps_of
 from functions.ownpilot.plans.records import Plan, PlanStatus, PlanStep, PlanStepStatus, StepType, plans, steps
-from functions.ownpilot.plans.runs import goes_on, order_of, steps_of
+from functions.ownpilot.plans.runs import order_of
 from shared import tables
 from shared.http.errors import HANDLED, api_error
 
@@ -157,8 +158,8 @@ async def _ended(plan: Plan, step: PlanStep, done: Performed) -> Move:
     """Complete a step."""
     try:
         step = await _settle(plan, step, lambda it: it.complete(done.result, done.jump or it.on_success))
-    except tables.Unstorable:
-        return await _failed(plan, step, "Its result holds characters that cannot be stored")
+    except ValueError:  # `Unstorable`, or of JSON
+        return await _failed(plan, step, "Its result cannot be stored: it has characters that are no text")
     await _note_end(plan, step)
     return await next_move(order_of(plan))
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from functions.ownpilot.plans.checkpoints import reset
 from functions.ownpilot.plans.history import forget_old_events, note
 from functions.ownpilot.plans.order import decide, progress_of
+from functions.ownpilot.plans.reading import steps_of
 from functions.ownpilot.plans.records import (
     UNDER_WAY,
     EventType,
@@ -24,7 +26,7 @@ from functions.ownpilot.plans.records import (
     runs,
     steps,
 )
-from functions.ownpilot.plans.runs import clear, reset, steps_of
+from functions.ownpilot.plans.runs import clear
 from shared import tables
 
 Move = dict[str, Any]

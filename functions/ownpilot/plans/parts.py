@@ -5,8 +5,9 @@ from typing import Any
 
 from functions.ownpilot.plans.moves import Move, Moved, change_run
 from functions.ownpilot.plans.performing import StepFailed, needed
+from functions.ownpilot.plans.reading import goes_on, result_of
 from functions.ownpilot.plans.records import Plan, PlanStatus, PlanStep, plans, steps
-from functions.ownpilot.plans.runs import abort, begin, goes_on, order_of, result_of
+from functions.ownpilot.plans.runs import abort, begin, order_of
 from shared import tables
 from shared.http.errors import BadRequest
 

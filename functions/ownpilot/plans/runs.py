@@ -1,17 +1,16 @@
-"""Starting, pausing, resuming and ending the runs of plans: what people and other plans may do with them."""
+"""Starting, pausing, resuming and ending the runs of plans."""
 
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.first_use import ORIGIN
-from functions.ownpilot.plans.history import forget_old_events, note
-from functions.ownpilot.plans.order import in_order, progress_of
+from functions.ownpilot.plans.history import note
+from functions.ownpilot.plans.order import progress_of
+from functions.ownpilot.plans.reading import steps_of
 from functions.ownpilot.plans.records import (
     Plan,
     PlanRun,
@@ -26,24 +25,12 @@ from functions.ownpilot.plans.records import (
 )
 from shared import tables
 from shared.deferred import defer
-from shared.http.errors import BadRequest, Conflict
+from shared.http.errors import BadRequest
 from shared.workflows import WorkflowClient
 
 log = logging.getLogger(__name__)
 
 WORKFLOW = "ownpilot_plan"
-PAUSES = (0.05, 0.1, 0.2, 0.3, 0.5)
-"""Seconds between two looks at a plan whose end is waited for; the last one again and again."""
-
-
-async def steps_of(plan_id: str) -> list[PlanStep]:
-    """Return the steps of a plan as lists hold them: without results and what they are to do. 1 query."""
-    return [step async for step in steps.of(plan_id).all()]
-
-
-async def whole_steps_of(plan_id: str) -> list[PlanStep]:
-    """Return the steps of a plan, in their order. 1 query."""
-    return in_order([step async for step in steps.of(plan_id).scan()])
 
 
 def order_of(plan: Plan) -> dict[str, Any]:
@@ -192,58 +179,6 @@ async def _abort_part(plan: Plan, instance: str, workflows: WorkflowClient | Non
             await abort(plan.user_id, part.id, workflows)
 
 
-async def checkpoint(owner: str, plan_id: str, data: Any) -> Plan:
-    """Note how far a plan is, with data of the caller's. `RecordNotFound`."""
-
-    def change(plan: Plan) -> None:
-        plan.checkpoint = {"data": data, "currentStep": plan.current_step, "createdAt": iso(plan.moment())}
-
-    plan = await plans.of(owner).update(plan_id, change)
-    await note(plan, "checkpoint", plan.latest or plan.updated_at)
-    await forget_old_events(plan_id)
-    return plan
-
-
-async def rollback(owner: str, plan_id: str, workflows: WorkflowClient | None) -> Plan:
-    """Take a plan back: it is pending again, and so are all of its steps, whose results are dropped.
-
-    `RecordNotFound`; `BadRequest` NO_CHECKPOINT; `Conflict` while it runs. The plan comes first, so that a repeat does
-    what a crash has left.
-    """
-    if any(step.status is PlanStepStatus.RUNNING for step in await steps_of(plan_id)):
-        plan = await plans.of(owner).get(plan_id)
-        if plan.under_way:
-            raise Conflict("A step of the plan is carried out at this moment: wait for its end, or abort the plan")
-
-    def change(plan: Plan) -> None:
-        if plan.checkpoint is None:
-            raise BadRequest("The plan has no checkpoint to go back to", code="NO_CHECKPOINT")
-        if plan.status is PlanStatus.RUNNING:
-            raise Conflict("The plan is running: pause or abort it first")
-        plan.status, plan.progress, plan.current_step = PlanStatus.PENDING, 0, 0
-        plan.error = plan.completed_at = plan.started_at = None
-        plan.moment()
-
-    plan = await plans.of(owner).update(plan_id, change)
-    await reset(plan_id, await steps_of(plan_id))
-    await note(plan, "rollback", plan.latest or plan.updated_at)
-    await tell(plan, workflows)
-    return plan
-
-
-async def reset(plan_id: str, found: Sequence[PlanStep]) -> None:
-    """Make these steps of a plan steps that were not begun. 2 calls for each that was."""
-    own = steps.of(plan_id)
-    turns = asyncio.Semaphore(10)
-
-    async def one(step: PlanStep) -> None:
-        async with turns:
-            with contextlib.suppress(tables.RecordNotFound):  # it was deleted meanwhile
-                await own.update(step.id, PlanStep.reset)
-
-    await asyncio.gather(*(one(step) for step in found if step.has_begun))
-
-
 async def delete(owner: str, plan_id: str, workflows: WorkflowClient | None) -> None:
     """End a plan and delete it with all that belongs to it. `RecordNotFound`."""
     await abort(owner, plan_id, workflows)
@@ -254,17 +189,6 @@ async def delete(owner: str, plan_id: str, workflows: WorkflowClient | None) -> 
 async def clear(plan_id: str) -> None:
     """Delete the steps and the history of a plan."""
     await asyncio.gather(steps.of(plan_id).clear(), events.of(plan_id).clear())
-
-
-async def goes_on(plan: Plan) -> bool:
-    """Whether a run has not ended. When storage does not tell, it has not. 1 point read."""
-    try:
-        now = await plans.of(plan.user_id).get(plan.id)
-    except tables.RecordNotFound:
-        return False
-    except tables.StorageUnavailable:
-        return True
-    return now.run == plan.run and now.under_way
 
 
 async def tell(plan: Plan, workflows: WorkflowClient | None) -> None:
@@ -284,27 +208,6 @@ async def tell(plan: Plan, workflows: WorkflowClient | None) -> None:
 async def wake_plan(value: dict[str, Any], workflows: WorkflowClient) -> None:
     """Deferred: raise the event for which a workflow waits."""
     await workflows.signal(value["instance"], value["event"])
-
-
-async def wait_for_end(plan: Plan, seconds: float) -> Plan:
-    """Return a plan as soon as it does not run any more, at the latest after so many seconds. `RecordNotFound`."""
-    until, run, looks = time.monotonic() + seconds, plan.run, 0
-    while plan.status is PlanStatus.RUNNING and plan.run == run and time.monotonic() < until:
-        await asyncio.sleep(PAUSES[min(looks, len(PAUSES) - 1)])
-        plan, looks = await plans.of(plan.user_id).get(plan.id), looks + 1
-    return plan
-
-
-async def result_of(plan: Plan) -> dict[str, Any]:
-    """Return what came of a plan: `results` are those of its completed steps by id, `duration` is in milliseconds."""
-    found = await whole_steps_of(plan.id)
-    completed = [step for step in found if step.status is PlanStepStatus.COMPLETED]
-    end = plan.completed_at or datetime.now(UTC)
-    return {
-        "planId": plan.id, "status": plan.status.value, "completedSteps": len(completed), "totalSteps": len(found),
-        "duration": round((end - (plan.started_at or end)).total_seconds() * 1000),
-        "results": {step.id: step.result for step in completed}, "error": plan.error,
-    }  # fmt: skip
 
 
 def _refuse_under_way(plan: Plan) -> None:

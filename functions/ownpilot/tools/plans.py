@@ -7,7 +7,7 @@ from pydantic import Field
 from functions.ownpilot import plans as room
 from functions.ownpilot.core.entry import Given
 from functions.ownpilot.core.tool_context import ToolContext, ToolError
-from functions.ownpilot.plans import runs
+from functions.ownpilot.plans import reading, runs
 from functions.ownpilot.plans.examples import have_examples
 from functions.ownpilot.plans.records import Plan, PlanStatus, plans
 from functions.ownpilot.plans.steps import PlanStepShown, add_step
@@ -90,8 +90,8 @@ async def execute_plan(context: ToolContext, plan_id: str) -> Any:
     """Carry out a plan. One that takes longer than a few seconds runs on; get_plan_details tells what came of it."""
     if context.source == "plan":
         raise ToolError("A plan carries out another one by a step of the type sub_plan.")
-    plan = await runs.wait_for_end(await runs.start(context.owner, plan_id, None), PATIENCE)
-    result = await runs.result_of(plan)
+    plan = await reading.wait_for_end(await runs.start(context.owner, plan_id, None), PATIENCE)
+    result = await reading.result_of(plan)
     if plan.status in (PlanStatus.FAILED, PlanStatus.CANCELLED):
         raise ToolError(f"The plan is {plan.status}: {plan.error or 'it was aborted'}")
     return {"result": result}
