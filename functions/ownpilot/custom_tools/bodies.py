@@ -29,8 +29,8 @@ class Definition(Shown):
     name: str
     description: str
     parameters: dict[str, Any]
-    category: str | None
     requires_approval: bool
+    category: str | None = None
 
 
 class Definitions(Shown):

@@ -131,7 +131,8 @@ async def tools_for(owner: str, allowed: Collection[str] | None = None) -> Mappi
     Custom tools and switched-off plugins are those of at most 5 seconds ago. At most 2 queries at once.
     """
     off, own = await asyncio.gather(disabled_plugins(owner), custom_tools_of(owner))
-    tools: dict[str, Tool] = {**built_in(), **own} | built_in()  # no other tool may stand in for one of this app
+    known = built_in()
+    tools: dict[str, Tool] = {**known, **{name: own[name] for name in own if name not in known}}
     return {
         name: each
         for name, each in tools.items()
