@@ -110,12 +110,8 @@ async def run() -> list[Figure]:
         figures += await _files()
         for size in CALLS:
             figures += await _usage(size)
-<<<<<<< HEAD
     figures += [*await ownpilot_plans.figures(), *await ownpilot_workspaces.figures()]
-    return [*figures, *_start()]
-=======
     return [*figures, *await ownpilot_triggers.on_the_host(), *_start()]
->>>>>>> g
 
 
 async def _fresh() -> Timed:

@@ -70,7 +70,7 @@ class MailServers:
         return self.stored[-1]
 
 
-class Connection:
+class MailConnection:
     """One connection; the streams change when it is upgraded to TLS."""
 
     def __init__(self, servers: MailServers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
@@ -94,7 +94,7 @@ class Connection:
         await self.writer.start_tls(self.servers.tls)
 
 
-async def smtp(connection: Connection) -> None:
+async def smtp(connection: MailConnection) -> None:
     """Serve SMTP."""
     servers = connection.servers
     await connection.say("220 stand-in ESMTP")
@@ -142,7 +142,7 @@ async def smtp(connection: Connection) -> None:
                 await connection.say("502 not implemented by the emulator")
 
 
-async def _smtp_login(connection: Connection, rest: str) -> bool:
+async def _smtp_login(connection: MailConnection, rest: str) -> bool:
     method, _, given = rest.partition(" ")
     if method.upper() == "LOGIN":
         answers: list[str] = [given] if given else []
@@ -162,7 +162,7 @@ def _decoded(text: str) -> str:
     return ""
 
 
-async def _smtp_data(connection: Connection) -> bytes:
+async def _smtp_data(connection: MailConnection) -> bytes:
     lines: list[bytes] = []
     while (line := await connection.reader.readline()) not in (b".\r\n", b""):
         lines.append(line.removeprefix(b"."))
@@ -174,7 +174,7 @@ def _address(text: str) -> str:
     return found[1] if found else ""
 
 
-async def imap(connection: Connection) -> None:
+async def imap(connection: MailConnection) -> None:
     """Serve IMAP4rev1: the commands that read, mark and delete messages."""
     servers, folder, is_known = connection.servers, "INBOX", False
     await connection.say("* OK stand-in IMAP4rev1")
@@ -236,7 +236,7 @@ async def imap(connection: Connection) -> None:
         await connection.say(f"{tag} OK done")
 
 
-async def _imap_login(connection: Connection, verb: str, rest: str) -> bool:
+async def _imap_login(connection: MailConnection, verb: str, rest: str) -> bool:
     if verb == "LOGIN":
         return _strings(rest) == [USER, KEY]
     await connection.say("+ ")
@@ -271,7 +271,7 @@ def _matches(stored: StoredMail, criteria: str) -> bool:
     return True
 
 
-async def _fetch(connection: Connection, here: list[StoredMail], rest: str) -> None:
+async def _fetch(connection: MailConnection, here: list[StoredMail], rest: str) -> None:
     uids, _, parts = rest.partition(" ")
     for place, each in enumerate(here, 1):
         if str(each.uid) not in uids.split(","):
@@ -294,9 +294,9 @@ async def serving_mail(tls: ssl.SSLContext | None = None, *, tls_first: bool = F
     """Serve SMTP and IMAP on free loopback ports."""
     servers = MailServers(tls, tls_first)
 
-    def accepting(talk: Callable[[Connection], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    def accepting(talk: Callable[[MailConnection], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connection = Connection(servers, reader, writer)
+            connection = MailConnection(servers, reader, writer)
             with contextlib.suppress(EOFError, OSError):
                 if servers.behaviour == "silent":
                     await reader.read()

@@ -87,7 +87,8 @@ class TestSending:
         assert [part.get_content_type() for part in html.walk()] == [
             "multipart/alternative", "text/plain", "text/html",
         ]  # fmt: skip
-        assert html.get_body(("plain",)).get_content().strip() == "One two"
+        plain = html.get_body(("plain",))
+        assert plain and plain.get_content().strip() == "One two"
         assert text.get_content().replace("\r\n", "\n") == "A text\n\n-- \nYours\n"
         assert {each.sender for each in world.mail.sent} == {"office@stand-in.example"}
 
