@@ -39,7 +39,7 @@ async def test_the_worker_library_indexes_loads_and_invokes_the_app(stack: Envir
     shown = worker_host("models", ROOT, **stack.app_settings, KEY=gateway.key)
     assert shown["status"] == 200
     assert {"python", "bash"} <= {model["id"] for model in shown["body"]["models"]}
-    assert {"run_job", "maintenance_minute", "gateway_00_create_run"} <= set(shown["functions"])
+    assert {"run_job", "maintenance_minute", "gateway_000_create_run"} <= set(shown["functions"])
 
 
 async def test_in_the_worker_library_each_server_sent_event_arrives_before_the_next_is_made(storage: str):

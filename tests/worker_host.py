@@ -111,7 +111,7 @@ class Worker:
 async def models(worker: Worker) -> dict[str, Any]:
     """Ask the gateway for its models."""
     key = f"Bearer {os.environ['KEY']}"
-    async with worker.request("gateway_00_list_models", "GET", "/gateway/api/models", Authorization=key) as answer:
+    async with worker.request("gateway_000_list_models", "GET", "/gateway/api/models", Authorization=key) as answer:
         return {"status": answer.status, "body": await answer.json()}
 
 
