@@ -6,10 +6,10 @@ from unittest.mock import AsyncMock, patch
 from bench.figures import Figure
 from bench.growth import Timed, measured
 from functions.ownpilot.core.collections import KEPT
+from functions.ownpilot.core.database_operations import DatabaseOperation, operations
 from functions.ownpilot.dashboard.figures import figures_of
 from functions.ownpilot.dashboard.page import data_of
 from functions.ownpilot.database import steps
-from functions.ownpilot.database.operations import DatabaseOperation, operations
 from functions.ownpilot.memories import Memory, MemoryType, memories
 from functions.ownpilot.notes import Note, notes
 from functions.ownpilot.tasks import Task, tasks

@@ -28,18 +28,17 @@ import pathlib, sys
 for number in range({FILES}):
     pathlib.Path(f"file-{{number}}").write_text(GENERATION * 5000)
 """
-SEARCH = """
-import os, pathlib, re
-pathlib.Path("mark").write_text("MARK-OWN")
+PLACES = ("/files", "/workspace", "/root", "/dev/shm", "/tmp")
+SEARCH = f"""
+import glob, os, pathlib, re
 found = set()
-for top in ("/files", "/workspace", "/tmp", "/root", "/var/tmp", "/dev/shm"):
-    for root, _, names in os.walk(top):
-        for name in names:
-            try:
-                found |= set(re.findall(rb"MARK-[0-9a-f]{32}", pathlib.Path(root, name).read_bytes()))
-            except OSError:
-                pass
-print(*sorted(each.decode() for each in found))
+for place in {PLACES}:
+    for path in glob.glob(place + "/*") + glob.glob(place + "/.*"):
+        if os.path.isfile(path):
+            found |= set(re.findall(rb"MARK-[0-9a-f]{{32}}", pathlib.Path(path).read_bytes()))
+    if os.access(place, os.W_OK):
+        pathlib.Path(place, "mark").write_text("MARK-OWN")
+print(*sorted({{each.decode() for each in found}} | {{"MARK-OWN"}}))
 """
 
 

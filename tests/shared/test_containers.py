@@ -20,6 +20,7 @@ from shared.container_groups import (
     SecretMount,
     ShareMount,
 )
+from shared.container_models import group_of
 from shared.settings import settings
 from shared.tables.ids import new_id
 from tests.support.environments import connected
@@ -274,3 +275,9 @@ class TestLife:
     async def test_an_operation_on_a_group_that_does_not_exist_is_refused(self, operation: Any):
         with pytest.raises(containers.ContainerRefused, match="was not found"):
             await operation("test-absent")
+
+
+def test_a_group_in_a_subnet_names_it():
+    subnet = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/code"
+    found = [group_of(GroupSpec("x", [], subnet=named), "westeurope").subnet_ids for named in (subnet, None)]
+    assert [each and each[0].id for each in found] == [subnet, None]

@@ -7,6 +7,14 @@ from urllib.parse import urlsplit
 
 from functions.ownpilot.core.audit_log import record_change
 from functions.ownpilot.core.collections import KEPT
+from functions.ownpilot.core.database_operations import (
+    DatabaseOperation,
+    backup_of,
+    begin,
+    delete_backup,
+    measured,
+    operations_of,
+)
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from functions.ownpilot.database.bodies import (
     NOT_MEASURED,
@@ -29,14 +37,6 @@ from functions.ownpilot.database.bodies import (
     name_of,
     state_of,
 )
-from functions.ownpilot.database.operations import (
-    DatabaseOperation,
-    backup_of,
-    begin,
-    delete_backup,
-    measured,
-    operations_of,
-)
 from shared import tables
 from shared.http.errors import BadRequest
 from shared.http.paging import Paging, paging
@@ -48,7 +48,7 @@ routes = routes_for("database")
 APART = "Files of workspaces and runs of code are not part of a backup."
 
 
-@routes.get("/status", response_model_exclude_none=True)
+@routes.get("/status")
 async def get_database_status(owner: Owner, workflows: Workflows) -> DatabaseStatus:
     """Where the data is, the newest backups, and what is being done with it. 1 query."""
     found = await operations_of(owner.id, workflows)

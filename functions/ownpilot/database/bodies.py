@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from functions.ownpilot.core.database_operations import DatabaseOperation, MaintenanceKind
 from functions.ownpilot.core.entry import Given, Moment, Shown
-from functions.ownpilot.database.operations import DatabaseOperation, MaintenanceKind
 from shared.http.bodies import example
 
 FORMAT = "jsonl"

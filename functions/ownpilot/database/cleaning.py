@@ -9,9 +9,9 @@ from typing import Any
 from functions.ownpilot.chat.logs import logs
 from functions.ownpilot.core.autonomy.actions import held_actions
 from functions.ownpilot.core.collections import KEPT, OWN
+from functions.ownpilot.core.database_operations import CONTAINER, folder_of, operations
 from functions.ownpilot.core.debug_log import KEPT as DEBUG_KEPT
 from functions.ownpilot.core.debug_log import entries
-from functions.ownpilot.database.operations import CONTAINER, folder_of, operations
 from shared import blobs, tables
 from shared.tables.sweep import AGE
 

@@ -10,7 +10,7 @@ import orjson
 from pydantic import ValidationError
 
 from functions.ownpilot.core.collections import KEPT
-from functions.ownpilot.database.operations import CONTAINER, BackupPart, Position
+from functions.ownpilot.core.database_operations import CONTAINER, BackupPart, Position
 from shared import blobs, tables
 from shared.sealing import sealed_fields
 from shared.tables import Record

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from functions.ownpilot.core.collections import KEPT
+from functions.ownpilot.core.database_operations import Position
 from functions.ownpilot.database.lines import Line, StoredRow, stored_rows
-from functions.ownpilot.database.operations import Position
 from shared import tables
 from shared.sealing import sealed_fields
 from shared.tables import RecordChanged, RecordConflict, RecordNotFound

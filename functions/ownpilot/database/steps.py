@@ -10,11 +10,7 @@ from contextlib import aclosing
 from functions.ownpilot.core import settings_store
 from functions.ownpilot.core.audit_log import Subject, end_chain, record_event
 from functions.ownpilot.core.collections import KEPT
-from functions.ownpilot.core.memory_vectors import are_written
-from functions.ownpilot.core.trigger_store import note_all_due
-from functions.ownpilot.database.cleaning import clean
-from functions.ownpilot.database.lines import BadBackup, Header, read_part, stored_rows
-from functions.ownpilot.database.operations import (
+from functions.ownpilot.core.database_operations import (
     CONTAINER,
     BackupPart,
     DatabaseOperation,
@@ -23,6 +19,10 @@ from functions.ownpilot.database.operations import (
     files_of,
     operations,
 )
+from functions.ownpilot.core.memory_vectors import are_written
+from functions.ownpilot.core.trigger_store import note_all_due
+from functions.ownpilot.database.cleaning import clean
+from functions.ownpilot.database.lines import BadBackup, Header, read_part, stored_rows
 from functions.ownpilot.database.restoring import restore_part
 from shared import blobs, tables
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from functions.ownpilot.database import operations, steps
+from functions.ownpilot.core import database_operations
+from functions.ownpilot.database import steps
 
 bp = df.Blueprint()
 
@@ -36,6 +37,6 @@ def ownpilot_database(ctx: df.DurableOrchestrationContext):
 async def ownpilot_database_step(order: dict) -> bool:
     """Go on with an operation, or end it as a failure; return whether anything is left to do."""
     if order.get("failed"):
-        await operations.end(order["user"], order["id"], FAILED)
+        await database_operations.end(order["user"], order["id"], FAILED)
         return False
     return await steps.step(order["user"], order["id"])

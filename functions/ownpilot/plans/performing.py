@@ -60,14 +60,13 @@ async def _llm_decision(plan: Plan, step: PlanStep) -> Performed:
 
 
 async def _condition(plan: Plan, step: PlanStep) -> Performed:
-    condition = needed(step, "condition")
-    results = {
-        each.id: value_of(each.type, each.result)
-        for each in await whole_steps_of(plan.id)
-        if each.status is PlanStepStatus.COMPLETED
-    }
-    result = holds(condition, results)
-    jump: Any = step.config.get("trueStep" if result else "falseStep")
+    condition, found = needed(step, "condition"), await whole_steps_of(plan.id)
+    completed = [each for each in found if each.status is PlanStepStatus.COMPLETED]
+    result = holds(condition, {each.id: value_of(each.type, each.result) for each in completed})
+    member = "trueStep" if result else "falseStep"
+    jump: Any = step.config.get(member)
+    if jump and jump not in {each.id for each in found}:
+        raise StepFailed(f"config.{member}: the plan has no such step")
     return Performed({"condition": condition, "result": result}, jump or None)
 
 

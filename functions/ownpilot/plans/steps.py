@@ -85,7 +85,7 @@ async def change_step(owner: str, plan_id: str, step_id: str, values: Mapping[st
 
     await _check(owner, step.model_copy(update={name: getattr(body, name) for name in body.model_fields_set}), found)
     step = await steps.of(plan_id).update(step, change)
-    if step.dependencies != before and (wrong := _wrong(await steps_of(plan_id))):
+    if step.dependencies != before and (wrong := _wrong(await steps_of(plan_id), step_id)):
         # Another request has changed the dependencies of another step at the same moment.
         await steps.of(plan_id).update(step_id, lambda it: setattr(it, "dependencies", before))
         raise BadRequest(wrong, code=NOT_ADDED)
@@ -131,7 +131,7 @@ async def _check(owner: str, step: PlanStep, others: Sequence[PlanStep]) -> None
     """`BadRequest` when a step does not fit in its plan, or cannot be what it is to be."""
     found = [*(each for each in others if each.id != step.id), step]
     ids = {each.id for each in found} - {step.id}
-    if wrong := _wrong(found):
+    if wrong := _wrong(found, step.id):
         raise BadRequest(wrong, code=NOT_ADDED)
     for name, target in (("onSuccess", step.on_success), ("onFailure", step.on_failure)):
         if target is not None and target not in ids and not (name == "onFailure" and target in (ABORT, SKIP)):
@@ -142,8 +142,12 @@ async def _check(owner: str, step: PlanStep, others: Sequence[PlanStep]) -> None
         await _check_part(owner, step.plan_id, part)
 
 
-def _wrong(found: Sequence[PlanStep]) -> str | None:
-    wrong = why_not({step.id: step.dependencies for step in found})
+def _wrong(found: Sequence[PlanStep], own: str) -> str | None:
+    """Return what is wrong with the dependencies of the step `own`, given those of the others."""
+    ids = {step.id for step in found}
+    wrong = why_not({
+        step.id: [each for each in step.dependencies if each in ids or step.id == own] for step in found
+    })  # fmt: skip
     return wrong and f"dependencies: {wrong}"
 
 

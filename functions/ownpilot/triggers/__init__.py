@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel
 
 from functions.ownpilot.core import happenings
+from functions.ownpilot.core.database_operations import is_overtaken
 from functions.ownpilot.core.entry import Given, Moment, Shown
 from functions.ownpilot.core.envelope import ExecutionFailed
 from functions.ownpilot.core.owner import Owner, routes_for
@@ -137,15 +139,22 @@ async def delete_trigger(owner: str, trigger_id: str) -> None:
     The order for the rest comes first; it deletes the trigger too, so after a crash nothing is left half deleted.
     """
     await triggers.get(owner, trigger_id)
-    await defer("ownpilot.clear_trigger", {"user": owner, "trigger": trigger_id}, item_id=trigger_id, delay=1)
+    value = {"user": owner, "trigger": trigger_id, "at": datetime.now(UTC).isoformat()}
+    # A trigger that a restore brings back may be deleted again on the same day.
+    await defer("ownpilot.clear_trigger", value, item_id=f"{trigger_id} {value['at']}", delay=1)
     with contextlib.suppress(tables.RecordNotFound):  # the deferred work was faster
         await triggers.delete(owner, trigger_id)
     happenings.forget(owner)
 
 
 async def clear_trigger(value: dict[str, str]) -> None:
-    """Deferred: delete a trigger, if it is still there, its due time and its history."""
+    """Deferred: delete a trigger, if it is still there, its due time and its history.
+
+    Not when a restore has brought the trigger back since that was ordered.
+    """
     owner, trigger_id = value["user"], value["trigger"]
+    if await is_overtaken(owner, value.get("at")):
+        return
     with contextlib.suppress(tables.RecordNotFound):
         await triggers.collection.of(owner).delete(trigger_id)
     await due_times.clear({"trigger_id": trigger_id})

@@ -112,7 +112,8 @@ class OwnpilotExecution(JobKind):
         if execution is not None:
             if not execution.status.final:
                 await _end(execution, end, await _take_over(execution, end))
-            await leave(execution)
+            else:
+                await leave(execution)
         for file in end.files:
             await blobs.delete(ARTIFACTS, file.blob)
 
@@ -222,7 +223,10 @@ async def _change(execution: Execution, change: Callable[[Execution], None]) -> 
 
 
 async def _end(execution: Execution, end: Exit, not_kept: list[dict[str, str]]) -> None:
-    """Record the end once, although several may be about to: the runner's report and the job's workflow."""
+    """Record the end once, although several may be about to: the runner's report and the job's workflow.
+
+    Then the turn is given to the next execution.
+    """
     is_first = False
 
     def change(record: Execution) -> None:
@@ -232,8 +236,7 @@ async def _end(execution: Execution, end: Exit, not_kept: list[dict[str, str]]) 
             finish(record, end, not_kept)
 
     execution = await _change(execution, change)
-    if is_first:
-        await _audit(execution)
+    await asyncio.gather(leave(execution), *([_audit(execution)] if is_first else []))
 
 
 async def _take_over(execution: Execution, end: Exit) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from functions.ownpilot.core.audit_log import Subject, record_event
 from functions.ownpilot.core.owner import Person
-from functions.ownpilot.core.settings_store import read
+from functions.ownpilot.core.settings_store import recent
 from functions.ownpilot.settings.sandbox import SANDBOX, SandboxSettings
 from functions.ownpilot.workspaces.records import Workspace, workspaces
 from shared import tables
@@ -20,8 +20,9 @@ async def workspace_of(owner: str, workspace_id: str) -> Workspace:
 
 
 async def sandbox_of(owner: str) -> SandboxSettings:
-    """Return how a person's code is run. 2 calls, 1 where nothing is set."""
-    return SandboxSettings.model_validate(await read(owner, SANDBOX) or {})
+    """Return how a person's code is run; what another instance has changed may be missing for 5 s. 1 query, or none."""
+    rows = await recent(owner)
+    return SandboxSettings.model_validate(rows[SANDBOX].value if SANDBOX in rows else {})
 
 
 async def insert(workspace: Workspace, limit: int) -> Workspace:

@@ -236,6 +236,9 @@ class TestSteps:
         made, [a, b, c] = await plan(me, {}, {}, {})
         path = f"/plans/{made}/steps"
         await me.data("PATCH", f"{path}/{b}", json={"dependencies": [a]})
+        gone = await steps.of(made).update(b, lambda it: it.dependencies.append("step_gone"))
+        assert await step(me, made, 4) and len(gone.dependencies) == 2, "which is not the fault of another step"
+        await me.data("PATCH", f"{path}/{b}", json={"dependencies": [a]})
         for needs in ([a], [b], [a, "step_x"]):
             answer = await me.send("PATCH", f"{path}/{a}", json={"dependencies": needs, "name": "changed"})
             assert refused(answer, 400, "ADD_STEP_ERROR").startswith("dependencies")
@@ -356,6 +359,10 @@ class TestRuns:
         result = await carry_out(me, made)
         assert result["results"][ids[1]] == {"condition": config["condition"], "result": True}
         assert await statuses(me, made) == ["completed", "completed", "skipped", "skipped", "completed"]
+
+    async def test_a_condition_that_leads_nowhere_fails(self, me: OwnPilot):
+        made, _ = await plan(me, {"type": "condition", "config": {"condition": True, "trueStep": "step_gone"}})
+        assert "trueStep" in (await carry_out(me, made))["error"]
 
     async def test_parallel_steps_and_loops_use_their_tools(self, me: OwnPilot):
         call = {"toolName": "calculate", "toolArgs": {"expression": "2*3"}}

@@ -1,12 +1,13 @@
 """The table of all routes: what the document names and what its web page calls, each once and nothing beside them."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 
 from functions.ownpilot import api
-from tests.functions.ownpilot.description import BUILT, CLOSED, DESCRIPTION, OPEN, segment, shape
+from tests.functions.ownpilot.description import BUILT, CLOSED, DESCRIPTION, OPEN, segment
 
 SOCKET = ("GET", "/ws")
 
@@ -16,6 +17,11 @@ def rows(file: str) -> list[tuple[str, str]]:
     lines = Path(__file__).with_name(file).read_text().removeprefix("#").splitlines()
     found = [row for row in csv.DictReader(lines, delimiter="\t") if row.get("used_by") != "-"]
     return [SOCKET if row["path"] == "/ws (WebSocket)" else (row["method"], row["path"]) for row in found]
+
+
+def shape(path: str) -> str:
+    """A path whatever its parameters are called, and whether they hold slashes."""
+    return re.sub(r"{[^}]*}", "{}", path)
 
 
 DOCUMENTED, OF_THE_PAGE = rows("routes.tsv"), rows("routes-undocumented.tsv")

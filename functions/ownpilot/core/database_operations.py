@@ -28,6 +28,9 @@ MAX_BACKUPS = 50
 START = timedelta(minutes=1)
 """How long the workflow of an operation that was stored may take to exist."""
 
+REMEMBERED = timedelta(days=1)
+"""How long a restore is remembered at least: no deferred work is older."""
+
 INTERRUPTED = "It was interrupted: start it again"
 
 _RUNNING = "running"
@@ -107,6 +110,12 @@ class DatabaseOperation(Entry, prefix="op_"):
         """Whether it is a backup that can be restored."""
         return self.operation == "backup" and self.result == "success" and not self.is_deleted
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether it must not be forgotten: a backup, or a restore of today, of which deferred work must know."""
+        is_new = datetime.now(UTC) - self.created_at < REMEMBERED
+        return self.is_backup or (self.operation == "restore" and self.restored > 0 and is_new)
+
     def end(self, error: str | None = None) -> None:
         """Note its end, unless it has ended."""
         if self.running is not None:
@@ -153,6 +162,22 @@ async def _has_died(operation: DatabaseOperation, workflows: WorkflowClient) -> 
     return status not in ACTIVE
 
 
+class RestoreInProgress(Exception):
+    """Deferred work has to wait for the end of a restore: it is tried again later."""
+
+
+async def is_overtaken(owner: str, ordered_at: str | None) -> bool:
+    """Whether a restore has replaced a person's data after deferred work was ordered, which is then not to be done.
+
+    `RestoreInProgress` while one runs. 1 query.
+    """
+    at = datetime.fromisoformat(ordered_at) if ordered_at else datetime.now(UTC)
+    later = [each async for each in operations.of(owner).all({"operation": "restore"}, after=at)]
+    if any(each.running for each in later):
+        raise RestoreInProgress
+    return any(each.restored for each in later)
+
+
 async def change(owner: str, id_: str, how: Callable[[DatabaseOperation], None]) -> DatabaseOperation:
     """Change an operation. `RecordNotFound`."""
     return await operations.of(owner).update(id_, how)
@@ -167,7 +192,7 @@ async def begin(owner: str, operation: DatabaseOperation, workflows: WorkflowCli
     """Store an operation and start its workflow. `Conflict` OPERATION_IN_PROGRESS while another one runs.
 
     `BadRequest` LIMIT_REACHED when a person keeps too many backups. Operations that are over are forgotten, so that
-    their number stays small, but for backups and the last one that has counted all records.
+    their number stays small, but for backups, restores of today, and the last one that has counted all records.
     """
     own, earlier = operations.of(owner), await operations_of(owner, workflows)
     busy = Conflict("Another operation is in progress: wait for its end", code="OPERATION_IN_PROGRESS")
@@ -185,7 +210,7 @@ async def begin(owner: str, operation: DatabaseOperation, workflows: WorkflowCli
         await end(owner, operation.id, "Its workflow could not be started")
         raise
     # What fails here is forgotten with the next operation.
-    over = [each for each in earlier if not each.is_backup and each is not measured(earlier)]
+    over = [each for each in earlier if not each.is_needed and each is not measured(earlier)]
     await asyncio.gather(*(_forget(owner, each) for each in over), return_exceptions=True)
     return operation
 
