@@ -17,7 +17,14 @@ import orjson
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
-from bench import ownpilot_chat, ownpilot_workspaces
+from bench import (
+    ownpilot_channels,
+    ownpilot_chat,
+    ownpilot_data,
+    ownpilot_plans,
+    ownpilot_triggers,
+    ownpilot_workspaces,
+)
 from bench.figures import Call, Figure, processor_times
 from bench.growth import Timed, measured
 from bench.memory_tables import MemoryTables
@@ -96,12 +103,15 @@ async def run() -> list[Figure]:
         figures += await _memories()
         figures += [*await _expenses(), *await _habit(), *await _profile()]
         figures += await ownpilot_chat.figures(await _fresh())
+        figures += await ownpilot_data.figures(await _fresh())
+        figures += await ownpilot_triggers.figures(await _fresh())
+        figures += await ownpilot_channels.figures(await _fresh())
         figures += [*await _wire_format(), *await _tools()]
         figures += await _files()
         for size in CALLS:
             figures += await _usage(size)
-    figures += await ownpilot_workspaces.figures()
-    return [*figures, *_start()]
+    figures += [*await ownpilot_plans.figures(), *await ownpilot_workspaces.figures()]
+    return [*figures, *await ownpilot_triggers.on_the_host(), *_start()]
 
 
 async def _fresh() -> Timed:

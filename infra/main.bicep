@@ -248,6 +248,13 @@ module app 'modules/app.bicep' = {
         ECB_RATES_URL: 'https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml'
         OWNPILOT_PRIVATE_PROVIDERS: 'false'
         OWNPILOT_MODEL_SILENCE: '120'
+        GOOGLE_AUTH_URL: 'https://accounts.google.com/o/oauth2/v2/auth'
+        GOOGLE_TOKEN_URL: 'https://oauth2.googleapis.com/token'
+        GOOGLE_USERINFO_URL: 'https://openidconnect.googleapis.com/v1/userinfo'
+        GOOGLE_REVOKE_URL: 'https://oauth2.googleapis.com/revoke'
+        TELEGRAM_API_BASE: 'https://api.telegram.org'
+        SLACK_API_BASE: 'https://slack.com/api'
+        DISCORD_API_BASE: 'https://discord.com/api/v10'
         OWNPILOT_CODE_SUBNET: network.outputs.subnetId
         OWNPILOT_TOOLS_IN_CONTAINER: 'false'
       },

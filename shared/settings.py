@@ -130,6 +130,13 @@ class Settings(BaseModel):
     ecb_rates_url: str = Field("https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml", alias="ECB_RATES_URL")
     ownpilot_private_providers: bool = Field(False, alias="OWNPILOT_PRIVATE_PROVIDERS")
     ownpilot_model_silence: float = Field(120, gt=0, alias="OWNPILOT_MODEL_SILENCE")
+    google_auth_url: str = Field("https://accounts.google.com/o/oauth2/v2/auth", alias="GOOGLE_AUTH_URL")
+    google_token_url: str = Field("https://oauth2.googleapis.com/token", alias="GOOGLE_TOKEN_URL")
+    google_userinfo_url: str = Field("https://openidconnect.googleapis.com/v1/userinfo", alias="GOOGLE_USERINFO_URL")
+    google_revoke_url: str = Field("https://oauth2.googleapis.com/revoke", alias="GOOGLE_REVOKE_URL")
+    telegram_api_base: str = Field("https://api.telegram.org", alias="TELEGRAM_API_BASE")
+    slack_api_base: str = Field("https://slack.com/api", alias="SLACK_API_BASE")
+    discord_api_base: str = Field("https://discord.com/api/v10", alias="DISCORD_API_BASE")
     ownpilot_code_subnet: str = Field("", alias="OWNPILOT_CODE_SUBNET")
     ownpilot_tools_in_container: bool = Field(False, alias="OWNPILOT_TOOLS_IN_CONTAINER")
 

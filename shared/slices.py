@@ -26,7 +26,8 @@ class Slice:
     `functions/maintenance` run what is listed under `every_minute`, `every_hour` and `every_night` (03:00 UTC); a
     failure of one item does not affect the others. The slices share two timers because on Flex Consumption each timer
     is scaled as a group of its own. `deferred` are the handlers of `shared.deferred.defer("<slice>.<function name>",
-    ...)`, and `deferred_workflows` those that start or signal workflows. `on_fault` is called with cause and message of faults that any part of the app reports.
+    ...)`, and `deferred_workflows` those that start or signal workflows. `on_fault` is called with cause and message of
+    faults that any part of the app reports.
     """
 
     api: Api | None = None

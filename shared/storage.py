@@ -26,8 +26,8 @@ class _LongTexts:
     async def delete(self, name: str) -> None:
         await blobs.delete(CONTAINER, name)
 
-    def names(self) -> AsyncIterator[tuple[str, datetime]]:
-        return blobs.names(CONTAINER)
+    def names(self, prefix: str = "") -> AsyncIterator[tuple[str, datetime]]:
+        return blobs.names(CONTAINER, prefix)
 
 
 def connect() -> None:

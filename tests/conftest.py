@@ -15,7 +15,7 @@ from tests.support.anymind import Anymind, registered
 from tests.support.arm_faults import arm_proxy
 from tests.support.dev8 import Dev8
 from tests.support.dev8 import client_of as dev8_client
-from tests.support.environments import STRICT, StrictHost, another_host, connected
+from tests.support.environments import STRICT, StrictHost, another_host, connected, services_outside
 from tests.support.gateway import Gateway, register
 from tests.support.records import Counting
 from tests.support.stepflow import StepFlow, client_of
@@ -76,6 +76,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, anthropic: Anthropic) 
         **SHORT_CLOCKS,
         AzureFunctionsJobHost__extensions__queues__maxPollingInterval="00:00:01",
     )
+    environment.settings = {**environment.settings, **services_outside(environment.ports["providers"])}
     await environment.start()
     yield environment
     await environment.stop()

@@ -3,22 +3,27 @@
 from functions.ownpilot import (
     agents,
     audit,
+    auth,
     autonomy,
     bookmarks,
     calendar,
     captures,
+    channels,
     chat,
     config_services,
     contacts,
     costs,
     custom_data,
     custom_tools,
+    dashboard,
+    database,
     debug,
     expenses,
     file_workspaces,
     goals,
     habits,
     health,
+    integrations,
     local_providers,
     mcp,
     media_settings,
@@ -26,6 +31,7 @@ from functions.ownpilot import (
     model_configs,
     models,
     notes,
+    plans,
     plugins,
     pomodoro,
     profile,
@@ -33,10 +39,14 @@ from functions.ownpilot import (
     summary,
     tasks,
     tools,
+    triggers,
     workspaces,
     ws,
 )
 from functions.ownpilot import settings as settings_room
+from functions.ownpilot.channels import messages as channel_messages
+from functions.ownpilot.channels import webhook
+from functions.ownpilot.channels.answering import ownpilot_channel_message
 from functions.ownpilot.chat import history, logs
 from functions.ownpilot.chat.after import ownpilot_after_chat
 from functions.ownpilot.config_services import entries
@@ -45,16 +55,25 @@ from functions.ownpilot.core.custom_records import clear_custom_table
 from functions.ownpilot.core.debug_log import purge_debug_log
 from functions.ownpilot.core.envelope import OwnpilotEnvelope, error_body, headers
 from functions.ownpilot.core.file_cleanup import clear_workspace_files, sweep_workspace_files
+from functions.ownpilot.core.integration_store import purge_oauth_states
 from functions.ownpilot.core.owner import CALLERS
 from functions.ownpilot.custom_tools.container import OwnpilotToolRun, start_tool_run
 from functions.ownpilot.custom_tools.runs import purge_tool_runs
+from functions.ownpilot.database import workflow as database_workflow
 from functions.ownpilot.goals import steps
 from functions.ownpilot.local_providers import models as local_models
 from functions.ownpilot.model_configs import providers as merged_providers
 from functions.ownpilot.model_configs import sync as catalogue_sync
+from functions.ownpilot.plans import history as plan_history
+from functions.ownpilot.plans import steps as plan_steps
+from functions.ownpilot.plans import workflow as plan_workflow
+from functions.ownpilot.plans.runs import start_plan, wake_plan
 from functions.ownpilot.plugins import settings as plugin_settings
 from functions.ownpilot.providers import models as provider_models
 from functions.ownpilot.settings import api_keys, defaults, sandbox, values
+from functions.ownpilot.triggers import firing
+from functions.ownpilot.triggers.senders import SENDERS
+from functions.ownpilot.triggers.timers import fire_due_triggers, repair_due_times
 from functions.ownpilot.workspaces import deletion, execute
 from functions.ownpilot.workspaces import files as workspace_files
 from functions.ownpilot.workspaces.job import OwnpilotExecution
@@ -110,11 +129,22 @@ api = Api(
         local_models.routes,
         costs.routes,
         media_settings.routes,
+        dashboard.routes,
+        database.routes,
         tools.routes,
         file_workspaces.routes,
         mcp.routes,
         custom_tools.routes,
         autonomy.routes,
+        channels.routes,
+        channel_messages.routes,
+        webhook.routes,
+        auth.routes,
+        integrations.routes,
+        triggers.routes,
+        plans.routes,
+        plan_steps.routes,
+        plan_history.routes,
         workspaces.routes,
         workspace_files.routes,
         execute.routes,
@@ -127,7 +157,7 @@ api = Api(
     render=error_body,
     envelope=OwnpilotEnvelope(),
     headers=headers,
-    guards=[CALLERS],
+    guards=[CALLERS, SENDERS],
     limit=RateLimit(
         "ownpilot", max(config.ownpilot_rate_burst, config.ownpilot_rate_minute), 0, shown=config.ownpilot_rate_minute
     )
@@ -141,10 +171,18 @@ api = Api(
 SLICE = Slice(
     api=api,
     dialogue=ws.handle_event,
-    blueprints=[file_workspace_cleanup.bp, deletion.bp],
-    every_night=[sweep_workspace_files],
+    blueprints=[database_workflow.bp, firing.bp, plan_workflow.bp, file_workspace_cleanup.bp, deletion.bp],
+    every_minute=[fire_due_triggers, plan_workflow.follow_plans],
+    every_hour=[purge_debug_log, purge_oauth_states, repair_due_times, purge_tool_runs],
+    deferred=[
+        clear_custom_table,
+        memories.embed_memories,
+        ownpilot_after_chat,
+        ownpilot_channel_message,
+        triggers.clear_trigger,
+        clear_workspace_files,
+    ],
+    deferred_workflows=[firing.start_firing, start_plan, wake_plan, start_tool_run],
     job_kinds=[OwnpilotToolRun(), OwnpilotExecution()],
-    every_hour=[purge_debug_log, purge_tool_runs],
-    deferred=[clear_custom_table, memories.embed_memories, ownpilot_after_chat, clear_workspace_files],
-    deferred_workflows=[start_tool_run],
+    every_night=[sweep_workspace_files],
 )

@@ -136,9 +136,10 @@ async def _list_tools(params: Params, owner: Person) -> dict[str, Any]:
     tools = await tools_for(owner.id)
     names = sorted(name for name in tools if name > last)
     shown = [
-        {"name": name, "description": tools[name].description, "inputSchema": tools[name].parameters}
+        {"name": name, "description": tools[name].description,
+         "inputSchema": {"type": "object", **tools[name].parameters}}
         for name in names[:PAGE]
-    ]
+    ]  # fmt: skip
     return {"tools": shown} | ({"nextCursor": names[PAGE - 1]} if len(names) > PAGE else {})
 
 

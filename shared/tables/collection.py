@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any, Literal, Self, Unpack, cast, overload
 
 from shared.tables.columns import WITHOUT, R
+from shared.tables.copying import CopiedRecords
 from shared.tables.errors import MissingIndex, RecordNotFound
 from shared.tables.page import Asked, Filter, Page, PageOptions, PageWithoutTotal
 from shared.tables.ranges import Between
 from shared.tables.rebuild import Rebuilt
 from shared.tables.totals import History, Totals
 from shared.tables.wire import Row
-from shared.tables.writing import WritableRecords
 
 
-class Collection(WritableRecords[R]):
+class Collection(CopiedRecords[R]):
     """The records of one model, of one of two kinds.
 
     **Counted**, `Collection("Runs", Run, indexes=["status"], counters=["status"])`: for what grows by itself, such as

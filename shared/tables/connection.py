@@ -37,8 +37,8 @@ class BlobStore(Protocol):
         """Delete a blob, if it exists."""
         ...
 
-    def names(self) -> AsyncIterator[tuple[str, datetime]]:
-        """The name of each blob and when it was written."""
+    def names(self, prefix: str = "") -> AsyncIterator[tuple[str, datetime]]:
+        """The name of each blob that begins with `prefix`, and when it was written."""
         ...
 
 

@@ -15,13 +15,14 @@ _AT_ONCE = 16
 _MAX_ERRORS = 50
 
 
-async def sweep(older_than: timedelta = AGE) -> int:
+async def sweep(older_than: timedelta = AGE, *, prefix: str = "") -> int:
     """Delete the blobs of all declared collections that are older and that no record names; returns their number.
 
+    `prefix` leaves those whose names begin with it: `<table>/<partition>/`.
     One that cannot be deleted does not stop the others; `ExceptionGroup` at the end.
     """
     before = datetime.now(UTC) - older_than
-    names = [name async for name, changed in client().blobs.names() if changed <= before]
+    names = [name async for name, changed in client().blobs.names(prefix) if changed <= before]
     removed, errors = 0, list[Exception]()
     for start in range(0, len(names), _AT_ONCE):
         for done in await asyncio.gather(*map(_remove, names[start : start + _AT_ONCE]), return_exceptions=True):

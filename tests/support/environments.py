@@ -18,6 +18,20 @@ from tests.support.arm_faults import ArmProxy
 from tests.support.gateway import Gateway
 
 
+def services_outside(providers: int) -> dict[str, str]:
+    """Settings under which the app calls the stand-in at this port instead of Google, Telegram, Slack and Discord."""
+    at = f"http://127.0.0.1:{providers}"
+    return {
+        "GOOGLE_AUTH_URL": f"{at}/google/o/oauth2/v2/auth",
+        "GOOGLE_TOKEN_URL": f"{at}/google/token",
+        "GOOGLE_USERINFO_URL": f"{at}/google/v1/userinfo",
+        "GOOGLE_REVOKE_URL": f"{at}/google/revoke",
+        "TELEGRAM_API_BASE": f"{at}/telegram",
+        "SLACK_API_BASE": f"{at}/slack/api",
+        "DISCORD_API_BASE": f"{at}/discord/api/v10",
+    }
+
+
 @contextlib.asynccontextmanager
 async def connected(**values: str) -> AsyncIterator[None]:
     """This process as a part of the app that has these settings."""

@@ -1,11 +1,11 @@
-"""What follows from a message and its answer: memories of what the user has told, and steps of goals that are done."""
+"""What follows from a message and its answer: memories, steps of goals that are done, and triggers that fire."""
 
 import contextlib
 import re
 from typing import Any
 
 from functions.ownpilot.chat.conversations import turns
-from functions.ownpilot.core import memory_vectors
+from functions.ownpilot.core import happenings, memory_vectors
 from functions.ownpilot.core.goal_steps import OPEN, StepStatus
 from functions.ownpilot.goals import GoalStatus, goals
 from functions.ownpilot.goals.steps import change_step
@@ -82,6 +82,9 @@ async def ownpilot_after_chat(value: dict[str, Any]) -> None:
         await memory_vectors.are_written(owner)
     if _DONE.search(answer):
         await _complete_steps(owner, answer)
+    if value.get("tells"):
+        data = {"conversationId": value["conversation"], "message": question, "response": answer}
+        await happenings.happened(owner, happenings.CHAT, data, turn.id)
 
 
 async def _complete_steps(owner: str, answer: str) -> None:

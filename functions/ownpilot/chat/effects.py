@@ -11,6 +11,7 @@ from functions.ownpilot.chat.context import Block, packed
 from functions.ownpilot.chat.conversations import LEASE, ChatMessage, ChatTurn, TurnStatus, turns
 from functions.ownpilot.chat.logs import ChatLog, logs
 from functions.ownpilot.chat.question import Prepared
+from functions.ownpilot.core import happenings
 from functions.ownpilot.core.audit_log import AuditOutcome, Severity, Subject, record_event
 from functions.ownpilot.core.debug_log import DebugType, record_debug
 from functions.ownpilot.core.prices import price_in
@@ -60,7 +61,7 @@ async def finish(turn: Prepared, ending: Ending, answer_id: str) -> None:
     asked = bool(turn.trace.model_calls)
     stored, *others = await asyncio.gather(
         _store(turn, ending, answer_id), _log(turn, ending), *([_use(turn, ending)] if asked else []),
-        *_audit(turn, ending), *_debug(turn, ending), *_afterwards(turn, ending),
+        *_audit(turn, ending), *_debug(turn, ending), _afterwards(turn, ending),
         return_exceptions=True,
     )  # fmt: skip
     for failed in others:
@@ -168,9 +169,21 @@ def _debug(turn: Prepared, ending: Ending) -> list[Any]:
     return [*entries, record_debug(turn.owner.id, type_, data, duration=turn.trace.milliseconds, **where)]
 
 
-def _afterwards(turn: Prepared, ending: Ending) -> list[Any]:
-    """Return the request for what follows from a message and its answer, if anything does."""
-    if ending.status is not TurnStatus.DONE or not has_work(turn.question.message, ending.text):
-        return []
-    value = {"owner": turn.owner.id, "conversation": turn.conversation.id, "turn": turn.turn.id}
-    return [defer("ownpilot.ownpilot_after_chat", value, item_id=turn.turn.id)]
+async def _afterwards(turn: Prepared, ending: Ending) -> None:
+    """Order what follows from a message and its answer, if anything does."""
+    if ending.status is not TurnStatus.DONE:
+        return
+    tells = await _tells(turn)
+    if tells or has_work(turn.question.message, ending.text):
+        value = {"owner": turn.owner.id, "conversation": turn.conversation.id, "turn": turn.turn.id, "tells": tells}
+        await defer("ownpilot.ownpilot_after_chat", value, item_id=turn.turn.id)
+
+
+async def _tells(turn: Prepared) -> bool:
+    """Whether triggers may wait for this turn; not for one that a trigger has caused, which would go on for ever."""
+    if turn.question.source not in ("chat", "channel"):
+        return False
+    try:
+        return await happenings.waits_for(turn.owner.id, happenings.CHAT)
+    except tables.StorageUnavailable:  # the deferred work looks again
+        return True

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from functions.ownpilot.core.custom_tables import CustomTable, custom_tables, table_of
+from functions.ownpilot.core.database_operations import is_overtaken
 from functions.ownpilot.core.entry import Entry
 from shared import tables
 from shared.deferred import defer
@@ -114,15 +116,21 @@ async def delete_table(owner: str, table: str) -> None:
     It waits for requests that are adding a record at this moment.
     """
     found = await table_of(owner, table)
-    value = {"user": owner, "table": found.id}
-    await defer("ownpilot.clear_custom_table", value, item_id=found.id, delay=1)
+    value = {"user": owner, "table": found.id, "at": datetime.now(UTC).isoformat()}
+    # A table that a restore brings back may be deleted again on the same day.
+    await defer("ownpilot.clear_custom_table", value, item_id=f"{found.id} {value['at']}", delay=1)
     with contextlib.suppress(tables.RecordNotFound):  # the deferred work was faster
         await custom_tables.of(owner).delete(found.id)
 
 
 async def clear_custom_table(value: dict[str, str]) -> None:
-    """Deferred work: delete the definition of a table, if it is still there, and all of its records."""
+    """Deferred work: delete the definition of a table, if it is still there, and all of its records.
+
+    Not when a restore has brought the table back since that was ordered.
+    """
     user, table = value["user"], value["table"]
+    if await is_overtaken(user, value.get("at")):
+        return
     with contextlib.suppress(tables.RecordNotFound):
         await custom_tables.of(user).delete(table)
     try:

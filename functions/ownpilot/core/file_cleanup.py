@@ -36,14 +36,15 @@ async def delete_workspace(store: FileStore, workspaces: Collection[Any], *, if_
     after a crash either nothing is deleted or all will be.
     """
     value = {"user": store.owner, "place": store.place, "table": workspaces.table}
-    for delay in (SOON, LATE):
-        await defer("ownpilot.clear_workspace_files", value, delay=delay)
+    await defer("ownpilot.clear_workspace_files", value, delay=SOON)
     await workspaces.of(store.owner).delete(store.place, if_match=if_match)
 
 
-async def clear_workspace_files(value: dict[str, str]) -> None:
-    """Deferred work: delete the rows and the blobs of a workspace that is deleted."""
-    store = FileStore(value["user"], value["place"])
+async def clear_workspace_files(value: dict[str, Any]) -> None:
+    """Deferred work: delete the rows and the blobs of a workspace that is deleted; it is done twice, as `LATE` says."""
+    store, late = FileStore(value["user"], value["place"]), {**value, "late": True}
+    if value != late:
+        await defer("ownpilot.clear_workspace_files", late, delay=LATE)
     with contextlib.suppress(tables.RecordNotFound):
         await tables.collections[value["table"]].of(store.owner).get(store.place)
         return
@@ -53,7 +54,7 @@ async def clear_workspace_files(value: dict[str, str]) -> None:
             async for name, _ in blobs.names(CONTAINER, store.folder):
                 await blobs.delete(CONTAINER, name)
     except TimeoutError:
-        await defer("ownpilot.clear_workspace_files", value)
+        await defer("ownpilot.clear_workspace_files", late)
 
 
 async def sweep_workspace_files(workflows: WorkflowClient) -> str | None:

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 
-from functions.ownpilot.core.entry import Entry
 from functions.ownpilot.core.file_paths import AccessDenied, file_path, normalised, parents
+from functions.ownpilot.core.file_rows import FileNotFound, FileRow, FileUsage, QuotaExceeded, files
 from shared import blobs, tables
-from shared.http.errors import BadRequest, Conflict, NotFound, Unavailable
+from shared.http.errors import Conflict, Unavailable
 from shared.http.files import StoredFile
-from shared.tables import Collection
 
-__all__ = ["AccessDenied", "FileNotFound", "FileRow", "FileStore", "FileUsage", "QuotaExceeded"]
+__all__ = ["AccessDenied", "FileNotFound", "FileRow", "FileStore", "FileUsage", "QuotaExceeded", "files"]
 
 CONTAINER = "workspaces"
 """The blob container; names are `<hash of the user>/<place>/<SHA-256 of the content>`."""
@@ -28,42 +27,6 @@ _READ = 999
 """Rows of a query: a list without its total reads one row more, and a response has 1,000."""
 
 _ATTEMPTS = 20
-
-
-class FileNotFound(NotFound):
-    """404: the workspace has no such file."""
-
-    code = "FILE_NOT_FOUND"
-
-
-class QuotaExceeded(BadRequest):
-    """400: the workspace would hold more bytes, or more files, than it may."""
-
-    code = "QUOTA_EXCEEDED"
-
-
-class FileRow(Entry):
-    """One file: `path` as `normalised` gives it, `size` in bytes, `sha256` in hex; `updated_at`: when it was written.
-
-    `previous` is the hash of the content that the last write has replaced: the sweep leaves it for an hour.
-    """
-
-    path: str
-    size: int
-    sha256: str
-    previous: str = ""
-
-
-files = Collection("OwnpilotFiles", FileRow, unique=["path"], sums=["size"], orders=["path"])
-"""The partition is the workspace's place."""
-
-
-@dataclass(frozen=True)
-class FileUsage:
-    """What a workspace holds: bytes of all its files, and the number of files."""
-
-    bytes: int
-    count: int
 
 
 @dataclass(frozen=True)

@@ -108,11 +108,22 @@ def text(rows: dict[str, Setting], key: str) -> str | None:
 
 async def seal_key(owner: str, provider: str, api_key: str) -> None:
     """Store the API key of a provider, sealed."""
+    await write_sealed(owner, API_KEY + provider, api_key)
+
+
+async def write_sealed(owner: str, key: str, text: str, value: Any = None) -> None:
+    """Store a text under a key, sealed, and a value beside it in clear."""
 
     def seal(setting: Setting) -> None:
-        setting.sealed = sealing.seal(api_key, Context(stored_settings.table, setting.id, "sealed"))
+        setting.sealed = sealing.seal(text, Context(stored_settings.table, setting.id, "sealed"))
+        setting.value = value
 
-    await change(owner, API_KEY + provider, seal)
+    await change(owner, key, seal)
+
+
+def unsealed(setting: Setting) -> str:
+    """Return the text that is sealed in a row. `SealBroken`."""
+    return sealing.unseal(setting.sealed or "", Context(stored_settings.table, setting.id, "sealed"))
 
 
 async def has_key(owner: str, provider: str) -> bool:
@@ -123,7 +134,7 @@ async def has_key(owner: str, provider: str) -> bool:
 async def api_key_of(owner: str, provider: str) -> str | None:
     """Return the API key of a provider, None when there is none. `SealBroken`."""
     found = await _sealed_key(owner, provider)
-    return sealing.unseal(found.sealed or "", Context(stored_settings.table, found.id, "sealed")) if found else None
+    return unsealed(found) if found else None
 
 
 async def _sealed_key(owner: str, provider: str) -> Setting | None:

@@ -4,6 +4,7 @@ A run is a job. Its record says that somebody waits for it; the job's workflow i
 takes it, and otherwise by the upkeep of jobs if the run is still there a minute later.
 """
 
+import asyncio
 import contextlib
 import json
 import zlib
@@ -18,7 +19,7 @@ from functions.ownpilot.custom_tools.work import (
     LATE,
     MAX_CALLS,
     SECONDS,
-    Outcome,
+    ToolOutcome,
     Work,
     failed,
     outcome_of_json,
@@ -56,7 +57,7 @@ _exits: dict[str, Exit | None] = {}
 _ends = Notices()
 
 
-async def run_in_container(work: Work, permissions: Sequence[str], context: ToolContext) -> Outcome:
+async def run_in_container(work: Work, permissions: Sequence[str], context: ToolContext) -> ToolOutcome:
     """Run a tool; 5 calls to storage and one order in a warm container. `StorageUnavailable`."""
     run = ToolRun(owner=context.owner)
     files = _files_of(run.id, work, permissions, context)
@@ -64,10 +65,9 @@ async def run_in_container(work: Work, permissions: Sequence[str], context: Tool
         return failed("The values of the services that the tool reads are too large")
     run.seal(files)
     spec = _spec_of(run.owner, files)
-    run = await tool_runs.insert(run)
     _exits[run.id] = None
     try:
-        placed = await warm.place(KIND, run.id, spec)
+        run, placed = await asyncio.gather(tool_runs.insert(run), warm.place(KIND, run.id, spec))
         if not placed:
             await defer("ownpilot.start_tool_run", run.id)
         await _ends.wait(run.id, PATIENCE if placed else MORE_PATIENCE, lambda: _has_ended(run.id), FIRST_LOOK)
@@ -129,7 +129,7 @@ async def _is_lost(job: Job) -> bool:
     return worker.job != job.id or worker.state is not warm.WorkerState.BUSY
 
 
-def _outcome_of(end: Exit) -> Outcome:
+def _outcome_of(end: Exit) -> ToolOutcome:
     if end.reason == "exited" and end.report:
         return outcome_of_json(end.report)
     if end.reason == "exited":

@@ -1,15 +1,17 @@
 """Plans, their steps, what has happened to them, and which of them are under way."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from functions.ownpilot.core.entry import Entry, Moment
+from functions.ownpilot.core.first_use import ORIGIN
 from shared.http.bodies import example
 from shared.http.shapes import Answers, Shapes
 from shared.tables import Collection, Record
+from shared.tables.plain import PlainCollection
 
 MAX_SECONDS = 540
 """How long a step may take at most: the platform ends what takes ten minutes."""
@@ -28,6 +30,8 @@ class PlanStatus(StrEnum):
 
 UNDER_WAY = (PlanStatus.RUNNING, PlanStatus.PAUSED)
 _ALSO_CALLED = {"draft": "pending", "active": "running"}
+NamedStatus = Annotated[PlanStatus, BeforeValidator(lambda it: _ALSO_CALLED.get(it, it))]
+"""A status by one of its names."""
 
 
 class PlanStepStatus(StrEnum):
@@ -61,6 +65,11 @@ EventType = Literal[
 Milliseconds = Annotated[int, Field(ge=1, le=10**12)]
 
 
+def instance_of(plan_id: str, run: int) -> str:
+    """Return the id of the workflow of a run of a plan."""
+    return f"{plan_id}-{run}"
+
+
 class Plan(Entry, prefix="plan_"):
     """Steps towards a goal. `source` is `user`, `assistant` or `example`; `timeout_ms` bounds a run between two pauses.
 
@@ -72,7 +81,7 @@ class Plan(Entry, prefix="plan_"):
     name: str
     description: str | None = None
     goal: str
-    status: Annotated[PlanStatus, BeforeValidator(lambda it: _ALSO_CALLED.get(it, it))] = PlanStatus.PENDING
+    status: NamedStatus = PlanStatus.PENDING
     current_step: int = 0
     total_steps: int = 0
     progress: int = 0
@@ -94,6 +103,8 @@ class Plan(Entry, prefix="plan_"):
     """The number of the newest run; what belongs to an older one changes nothing any more."""
     prepared: Annotated[int, Field(exclude=True)] = 0
     """The newest run for which the steps were brought into their first state."""
+    anew: Annotated[bool, Field(exclude=True)] = False
+    """Whether the newest run carries out all steps again; else those that were not done."""
     since: Annotated[datetime | None, Field(exclude=True)] = None
     """When it was last started or resumed."""
     within: Annotated[list[str], Field(exclude=True)] = []
@@ -104,6 +115,8 @@ class Plan(Entry, prefix="plan_"):
     """The event for which its workflow waits."""
     conversation_id: Annotated[str | None, Field(exclude=True)] = None
     """In which the decisions of the newest run are taken."""
+    latest: Annotated[datetime | None, Field(exclude=True)] = None
+    """The moment of its latest event."""
 
     @property
     def under_way(self) -> bool:
@@ -113,7 +126,23 @@ class Plan(Entry, prefix="plan_"):
     @property
     def instance(self) -> str:
         """The id of the workflow of the newest run."""
-        return f"{self.id}-{self.run}"
+        return instance_of(self.id, self.run)
+
+    def end(self, status: PlanStatus, error: str | None = None) -> None:
+        """Set the status in which the newest run ends, and why."""
+        self.status, self.error, self.completed_at = status, error, self.moment()
+
+    def moment(self) -> datetime:
+        """Return now as the moment of an event: later than the one before, as ids sort by milliseconds."""
+        now = datetime.now(UTC)
+        self.latest = max(now, self.latest + timedelta(milliseconds=1)) if self.latest else now
+        return self.latest
+
+    def await_event(self) -> str:
+        """Return the name of an event that its workflow has not waited for yet, and note that it does."""
+        self.turns += 1
+        self.awaits = f"wake-{self.turns}"
+        return self.awaits
 
 
 class PlanStep(Entry, prefix="step_"):
@@ -156,6 +185,18 @@ class PlanStep(Entry, prefix="step_"):
         """Whether it was begun in the newest run."""
         return self.status is not PlanStepStatus.PENDING or self.started_at is not None
 
+    def complete(self, result: Any, jump: str | None) -> None:
+        """Complete it; the plan goes on at the step `jump`, where there is one."""
+        self.status, self.result, self.jump, self.error = PlanStepStatus.COMPLETED, result, jump, None
+        self.stop()
+
+    def stop(self) -> None:
+        """Note that an attempt has ended."""
+        now = datetime.now(UTC)
+        begun = self.started_at or now
+        self.completed_at = max(now, begun + timedelta(milliseconds=1))
+        self.duration_ms = round((self.completed_at - begun).total_seconds() * 1000)
+
     def reset(self) -> None:
         """Make it a step that was not begun."""
         self.status, self.result, self.error, self.retry_count = PlanStepStatus.PENDING, None, None, 0
@@ -183,14 +224,20 @@ class PlanRun(Record):
     instance: str
     is_part: bool = False
 
+    @classmethod
+    def id_of(cls, instance: str) -> str:
+        """Return the id of the row of a run."""
+        return cls.derived_id(ORIGIN, instance)
 
-steps = Collection(
+
+plans = Collection("OwnpilotPlans", Plan, plain=True)
+steps = PlainCollection(
     "OwnpilotPlanSteps", PlanStep, plain=True,
     view=[name for name in PlanStep.model_fields if name not in ("id", "result", "config", "metadata", "description")],
 )  # fmt: skip
 """The partition of a step is its plan; so is that of an event."""
 
-events = Collection("OwnpilotPlanEvents", PlanEvent, plain=True, view=[*PlanEvent.model_fields])
+events = PlainCollection("OwnpilotPlanEvents", PlanEvent, plain=True, view=[*PlanEvent.model_fields])
 runs = Collection("OwnpilotPlanRuns", PlanRun, plain=True)
 
 _SET_BY_RUNS = (

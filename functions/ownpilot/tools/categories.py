@@ -31,6 +31,7 @@ CATEGORIES = {
     "notes": Category("📝", "Texts that are kept", "personalData"),
     "calendar": Category("📅", "What takes place, and when", "personalData"),
     "customTools": Category("🛠️", "Tools that the user or the assistant has made", "custom"),
+    "automation": Category("⏰", "What is done by itself: triggers and plans", "triggers"),
     "contacts": Category("👤", "The people whom the user knows", "personalData"),
     "plugins": Category("🧩", "What plugins bring: weather, news, e-mail, the web and more", "plugin"),
 }

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.plugin_state import PluginItem, plugin_items
 from functions.ownpilot.core.tool_context import ToolContext, ToolError
 from functions.ownpilot.tools.page_text import plain_text
-from functions.ownpilot.tools.parameters import Short, in_thread
+from functions.ownpilot.tools.parameters import Short
 from functions.ownpilot.tools.plugin_tool import plugin_settings, plugin_tool, within
 from functions.ownpilot.tools.records import Limit, present
 from shared import outbound
@@ -24,10 +25,14 @@ MAX_FEEDS = 50
 MAX_FEED = 1_000_000
 """Bytes of a feed."""
 
+MAX_ITEMS = 50
+"""Items of a feed that are read."""
+
 _SILENCE = 8.0
 _SECONDS = 25.0
 _AT_ONCE = 10
 _SUMMARY = 500
+_threads = ThreadPoolExecutor(2, "feeds")  # of its own: a feed may be written so that it takes seconds
 _EVER = datetime(2020, 1, 1, tzinfo=UTC)
 _ACCEPT = {"Accept": "application/rss+xml, application/atom+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.1"}
 
@@ -68,7 +73,7 @@ async def news_get_latest(context: ToolContext, limit: Limit = 20) -> dict[str, 
     if not feeds:
         raise ToolError("There are no feeds: add one with news_add_feed.")
     settings = await plugin_settings(context.owner, PLUGIN)
-    most = within(settings["itemsPerFeed"], 1, 50)
+    most = within(settings["itemsPerFeed"], 1, MAX_ITEMS)
     turns, end = asyncio.Semaphore(_AT_ONCE), asyncio.get_running_loop().time() + _SECONDS
 
     async def one(feed: PluginItem) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
@@ -113,7 +118,7 @@ async def _read(url: str) -> tuple[str | None, list[dict[str, Any]]]:
             data, kind = await answer.read(), answer.headers.get("Content-Type", "")
     except outbound.OutboundError as error:
         raise _Unreadable(str(error)) from None
-    return await in_thread(_parse, data, kind)
+    return await asyncio.get_running_loop().run_in_executor(_threads, _parse, data, kind)
 
 
 def _parse(data: bytes, kind: str) -> tuple[str | None, list[dict[str, Any]]]:
@@ -126,7 +131,7 @@ def _parse(data: bytes, kind: str) -> tuple[str | None, list[dict[str, Any]]]:
         raise _Unreadable("it cannot be parsed") from error
     if not found.get("version"):
         raise _Unreadable("it is neither RSS nor Atom")
-    return _line(found.feed.get("title")), [*map(_item, found.entries)]
+    return _line(found.feed.get("title")), [*map(_item, found.entries[:MAX_ITEMS])]
 
 
 def _item(entry: Any) -> dict[str, Any]:

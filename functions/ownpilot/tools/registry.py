@@ -114,9 +114,21 @@ def built_in() -> Mapping[str, FunctionTool]:
     return _declared
 
 
+_PLUGINS = {"weather": "weather", "email": "email-assistant", "translation": "translation", "webFetch": "web-search"}
+"""The groups of tools that are those of a plugin."""
+
+
 def members_of(groups: Sequence[str]) -> list[str]:
-    """Return the names of this app's tools in these groups, in their order. A group has the name of a category."""
-    return [each.name for group in groups for each in built_in().values() if each.category == group]
+    """Return the names of this app's tools in these groups, in their order.
+
+    A group has the name of a category; some are the tools of one plugin.
+    """
+    return [
+        each.name
+        for group in groups
+        for each in built_in().values()
+        if each.category == group or (each.plugin and each.plugin == _PLUGINS.get(group))
+    ]
 
 
 async def names_for(owner: str, agent: Agent) -> list[str]:
@@ -131,7 +143,8 @@ async def tools_for(owner: str, allowed: Collection[str] | None = None) -> Mappi
     Custom tools and switched-off plugins are those of at most 5 seconds ago. At most 2 queries at once.
     """
     off, own = await asyncio.gather(disabled_plugins(owner), custom_tools_of(owner))
-    tools: dict[str, Tool] = {**built_in(), **own} | built_in()  # no other tool may stand in for one of this app
+    known = built_in()
+    tools: dict[str, Tool] = {**known, **own, **known}  # built-in ones come first, and win
     return {
         name: each
         for name, each in tools.items()

@@ -9,7 +9,17 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from infra.emulator.origins import Origins
-from infra.emulator.providers import completions, embeddings, messages, operations, outside
+from infra.emulator.providers import (
+    completions,
+    discord,
+    embeddings,
+    google,
+    messages,
+    operations,
+    outside,
+    slack,
+    telegram,
+)
 from infra.emulator.providers.state import STATE, ProvidersState, SetAnswer
 
 log = logging.getLogger(__name__)
@@ -32,6 +42,17 @@ def routes() -> list[web.AbstractRouteDef]:
         web.post("/v1/chat/completions", completions.complete),
         web.post("/v1/embeddings", embeddings.embed),
         web.post("/v1/messages", messages.create_message),
+        web.get("/google/o/oauth2/v2/auth", google.agree),
+        web.post("/google/token", google.give_tokens),
+        web.get("/google/v1/userinfo", google.show_user),
+        web.post("/google/revoke", google.revoke),
+        web.get("/google/local/given", google.count_tokens),
+        web.post("/telegram/bot{token}/{method}", telegram.call_method),
+        web.post("/slack/api/{method}", slack.call_method),
+        web.get("/discord/api/v10/users/@me", discord.show_user),
+        web.post("/discord/api/v10/channels/{channel}/messages", discord.create_message),
+        web.patch("/discord/api/v10/webhooks/{application}/{token}/messages/@original", discord.edit_original),
+        web.post("/discord/api/v10/webhooks/{application}/{token}", discord.follow_up),
         *outside.routes(),
         web.get("/local/requests", operations.list_requests),
         web.put("/local/answers", operations.set_answers),
@@ -81,6 +102,9 @@ async def serving(port: int, *, origins: Origins | None = None) -> AsyncIterator
     """Serve on a loopback port."""
     app = web.Application(middlewares=[guard(origins or Origins())], client_max_size=MAX_BODY)
     app[STATE] = ProvidersState()
+    app[google.CONSENT] = google.ConsentState()
+    app[telegram.BOTS] = telegram.BotsState()
+    app[discord.MESSAGES] = discord.MessagesState()
     app.router.add_routes(routes())
     # Without the cancellation an answer to a client that has left would be sent to its end.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, handler_cancellation=True)

@@ -11,18 +11,21 @@ import httpx
 
 from functions.ownpilot import api
 from functions.ownpilot.core.entry import iso
+from infra.emulator.providers import google
 from infra.local.environment import Environment
 from tests.support.contract import Description, DocumentedRoute
 from tests.support.ownpilot import OwnPilot, data_of, refused
+from tests.support.waiting import eventually
 
 BUILT = {
     "health", "settings", "config-services", "audit", "debug", "tasks", "bookmarks", "notes", "calendar", "contacts",
     "summary", "ws", "custom-data", "memories", "goals", "expenses", "pomodoro", "habits", "captures", "profile",
     "local-providers", "costs", "media-settings", "models", "model-configs", "providers", "tools",
-    "chat", "agents", "autonomy", "custom-tools",
-    "file-workspaces", "workspaces", "plugins",
+    "chat", "agents", "autonomy", "dashboard", "database", "triggers", "plans", "channels", "auth", "integrations",
+    "custom-tools", "plugins", "file-workspaces", "workspaces",
 }  # fmt: skip
 SCHEMA = [{"name": "api_key", "label": "Key", "type": "secret", "required": True}]
+WEBHOOK_SECRET = "a-secret-for-tests-only"
 NEW: dict[str, dict[str, Any]] = {
     "tasks": {"title": "t"},
     "notes": {"title": "t", "content": "c"},
@@ -35,11 +38,17 @@ NEW: dict[str, dict[str, Any]] = {
     "memories": {"type": "fact", "content": "c"},
     "goals": {"title": "t"},
     "agents": {"name": "n", "systemPrompt": "p"},
+    "channels": {"type": "webchat", "name": "n", "config": {"webhookSecret": WEBHOOK_SECRET}},
+    "triggers": {"name": "n", "type": "webhook", "config": {}, "action": {"type": "notification"}},
+    "plans": {"name": "n", "goal": "g"},
     "file-workspaces": {"name": "n"},
     "workspaces": {"name": "n"},
     "custom-tools": {"description": "d", "parameters": {}, "code": "return 1;"},
 }
-SINGULAR = {"memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture"}
+SINGULAR = {
+    "memories": "memory", "goals": "goal", "habits": "habit", "captures": "capture", "triggers": "trigger",
+    "plans": "plan",
+}  # fmt: skip
 """The member that holds a new record, where it is not the whole answer."""
 
 CHAT_MODEL = "stand-in-small"
@@ -63,6 +72,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/custom-data/records/{}": {"data": {"title": "t"}},
     "/memories/search": {"query": "t"},
     "/goals/{}/steps": {"title": "t"},
+    "/plans/{}/steps": {"type": "user_input", "name": "n", "orderNum": 1, "config": {"question": "q"}},
+    "/plans/{}/resume": {"input": "a"},
     "/costs/estimate": {"provider": "openai", "model": "gpt-4o"},
     "/chat/history/{}/archive": {"archived": True},
     "/media-settings/{}": {"provider": "openai"},
@@ -79,10 +90,16 @@ BODIES: dict[str, dict[str, Any]] = {
     "/model-configs/providers/{}/toggle": {"enabled": True},
     "/model-configs/providers": {"providerId": "contract", "displayName": "x"},
     "/model-configs": {"providerId": "openai", "modelId": "contract"},
+    "/channels/messages/{}/reply": {"content": "c"},
+    "/channels/{}/send": {"content": "c", "chatId": "1"},
+    "/auth/config/google": {"clientId": "contract", "clientSecret": google.SECRET},
     "/file-workspaces/{}/files/{}": {"content": "c"},
     "/workspaces/{}/files/{}": {"content": "c"},
     "/workspaces/{}/execute": {"language": "shell", "code": "true"},
 }
+DATABASE_USER = "contract-database"
+"""Whose data the routes of `/database` replace: nobody else's is there to be lost."""
+
 COMPLEX = re.compile(r"\(.*\)|\{.*?\}")
 
 
@@ -99,6 +116,22 @@ def segment(path: str) -> str:
 REGISTERED = {
     (method, shape(route.path_format)): route.path_format for route in api.own_routes for method in route.methods or ()
 }
+
+
+OPEN = {
+    *((method, f"{base}{path}") for base in ("/health", "/api/v1/health")
+      for method, path in [("GET", ""), ("GET", "/live"), ("GET", "/ready"), ("GET", "/sandbox"),
+                           ("POST", "/sandbox/reset"), ("POST", "/sandbox/pull-images")]),
+    ("POST", "/api/v1/channels/{channel_id}/webhook"), ("GET", "/api/v1/auth/google/start"),
+    ("GET", "/api/v1/auth/google/callback"),
+    ("GET", "/ws"), ("GET", "/realtime"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{name}"),
+    ("GET", "/openapi.json"),
+}  # fmt: skip
+"""The routes that ask nobody who they are."""
+
+CLOSED = sorted(
+    {(method, route.path) for route in api.own_routes for method in route.methods or ()} - OPEN
+)  # fmt: skip
 
 
 def keys_of(text: str) -> frozenset[str]:
@@ -124,7 +157,7 @@ def read(file: str) -> list[DocumentedRoute]:
             continue
         path = REGISTERED.get((row["method"], shape(row["path"])), row["path"])
         keys = row["data_keys"]
-        whole = ("as PATCH", "task", "[]task", "expense")
+        whole = ("as PATCH", "task", "[]task", "expense", "[]integration")
         if keys in whole or keys.startswith(("record ", "[]record ")) or " (toggles" in keys:
             keys = "id"
         status = int(row.get("status") or (201 if " 201 " in keys else 200))
@@ -182,6 +215,7 @@ class OwnPilotDescription(Description):
             self.ids["chat"] = await self._make_conversation()
             self.ids["logs"] = (await self.client.get("/chat/logs"))["logs"][0]["id"]
             await self.client.post("/settings/openai_api_key", value="sk-some-key")
+            self.ids["inbox"] = await self._make_message()
         self.client = OwnPilot(http, "default")
         return http
 
@@ -201,6 +235,18 @@ class OwnPilotDescription(Description):
 
     async def _make_step(self) -> str:
         return (await self.client.post(f"/goals/{self.ids['goals']}/steps", title="t"))["steps"][0]["id"]
+
+    async def _make_plan_step(self, plan: str) -> str:
+        return (await self.client.post(f"/plans/{plan}/steps", **BODIES["/plans/{}/steps"]))["step"]["id"]
+
+    async def _make_plan(self, route: DocumentedRoute) -> str:
+        """A plan with a checkpoint; one that waits for its user, where a route goes on with it."""
+        plan = await self._make("plans")
+        await self.client.post(f"/plans/{plan}/checkpoint")
+        if route.path.endswith("/resume"):
+            await self._make_plan_step(plan)
+            await self.client.post(f"/plans/{plan}/execute")
+        return plan
 
     async def _make_table(self, name: str) -> str:
         answer = await self.client.send("POST", "/custom-data/tables", json={"name": name, **TABLE})
@@ -230,6 +276,23 @@ class OwnPilotDescription(Description):
     async def _make_model(self) -> str:
         path = f"/local-providers/{self.ids['local-providers']}/models"
         return (await self.client.post(path, modelId=str(uuid.uuid4())))["id"]
+
+    async def _make_message(self) -> str:
+        path = f"/channels/{self.ids['channels']}/webhook"
+        return (await self.client.data("POST", path, **self._incoming()))["messageId"]
+
+    def _incoming(self) -> dict[str, Any]:
+        """What brings a message through a web chat."""
+        return {
+            "json": {"id": str(uuid.uuid4()), "content": "c"},
+            "headers": {"X-Webhook-Secret": WEBHOOK_SECRET},
+        }
+
+    async def _make_integration(self) -> str:
+        start = await self.client.send("GET", "/auth/google/start")
+        back = (await self.client.http.get(start.headers["location"])).headers["location"]
+        await self.client.http.get(back)
+        return (await self.client.get("/integrations"))[0]["id"]
 
     def _message(self) -> dict[str, Any]:
         return {"message": "m", "provider": self.ids["local-providers"], "model": CHAT_MODEL}
@@ -269,6 +332,9 @@ class OwnPilotDescription(Description):
             path = path.replace("{name}", "contract")
         if route.method == "POST" and path.endswith("/chat"):
             await self._make_provider()  # those before may be switched off by now
+        if segment(path) in ("auth", "integrations"):
+            await self.client.post("/auth/config/google", **BODIES["/auth/config/google"])
+            self.ids["integrations"] = await self._make_integration()
         if "/pomodoro/session/" in path:
             await self._make_session(running=not path.endswith("start"))
         if path.endswith("/profile/data"):
@@ -276,7 +342,7 @@ class OwnPilotDescription(Description):
         if path.endswith(("_id}", "/records", "/search")):
             path = path.replace("{table}", "contract")
         if "{step_id}" in path:
-            path = path.replace("{goal_id}", self.ids["goals"])
+            path = path.replace("{goal_id}", self.ids["goals"]).replace("{plan_id}", self.ids["plans"])
         if route.method == "POST" and path.endswith(("/memories", "v1/workspaces")):
             path += f"?userId={uuid.uuid4()}"  # so that the memory is a new one, and the workspace one of few
         if "{model_id}" in path:
@@ -287,14 +353,42 @@ class OwnPilotDescription(Description):
             await self.client.data("PUT", at, json={"content": "c"})
         if "{model}" in path:
             path = path.replace("{model}", await self._make_override())
+        if segment(path) == "database":
+            path += f"?userId={DATABASE_USER}"
+            await self._at_rest()
+            if route.method == "DELETE" or "/restore" in path:
+                self.ids["backup"] = await self._make_backup()
         return f"/ownpilot{re.sub(r'{[a-z_]+}', await self.id_for(route), path)}"
 
+    async def _at_rest(self) -> None:
+        """Wait for the end of what an earlier request has begun with the data: there is one operation at a time."""
+
+        async def state() -> Any:
+            return await OwnPilot(self.client.http, DATABASE_USER).get("/database/operations")
+
+        await eventually(state, until=lambda it: not it["isRunning"])
+
+    async def _make_backup(self) -> str:
+        made = await OwnPilot(self.client.http, DATABASE_USER).send("POST", "/database/backup", json={})
+        await self._at_rest()
+        return data_of(made)["filename"]
+
     async def id_for(self, route: DocumentedRoute) -> str:
+        if segment(route.path) == "database":
+            return self.ids.get("backup", "")
         noun, gone = segment(route.path), route.method == "DELETE" or route.path.endswith("/process")
         if "{log_id}" in route.path:
             return self.ids["logs"]
+        if "{message_id}" in route.path:
+            return self.ids["inbox"]
+        if noun == "integrations":
+            return self.ids[noun]
         if noun == "chat":
             return await self._make_conversation() if gone else self.ids["chat"]
+        if noun == "plans" and "{step_id}" in route.path:
+            return await self._make_plan_step(self.ids["plans"])
+        if noun == "plans" and "{plan_id}/" in route.path:
+            return await self._make_plan(route)
         if "{step_id}" in route.path:
             return await self._make_step() if gone else self.ids["steps"]
         if noun == "custom-data":
@@ -340,6 +434,12 @@ class OwnPilotDescription(Description):
             return {"json": self._new(noun)}
         if path == "/chat" and route.method == "POST":
             return {"json": self._message()}
+        if path == "/database/restore":
+            return {"json": {"filename": self.ids.get("backup", "")}}
+        if path == "/channels/{}/webhook":
+            return self._incoming()
+        if path in ("/auth/google/refresh", "/auth/google/revoke"):
+            return {"json": {"integrationId": self.ids["integrations"]}}
         if path == "/local-providers":
             return {"json": self._new_provider()} if route.method == "POST" else {}
         if path == "/local-providers/{}/models" and route.method == "POST":

@@ -12,31 +12,19 @@ import httpx
 import jwt
 import pytest
 
-from functions.ownpilot import api
 from functions.ownpilot.core.owner import user_of_token
 from functions.ownpilot.ws import handle_event
 from infra.local.environment import Environment
 from shared.http.errors import Forbidden, Unauthorized, Unavailable
 from shared.sockets import Event
 from shared.workflows import WorkflowClient
+from tests.functions.ownpilot.description import CLOSED, OPEN
 from tests.support.environments import ROOT_KEY, StrictHost, another_host, connected
 from tests.support.gateway import Gateway
 from tests.support.ownpilot import BASE, data_of, refused
 from tests.support.values import UNKNOWN
 from tests.support.waiting import eventually
 
-OPEN = {
-    *((method, f"{base}{path}") for base in ("/health", "/api/v1/health")
-      for method, path in [("GET", ""), ("GET", "/live"), ("GET", "/ready"), ("GET", "/sandbox"),
-                           ("POST", "/sandbox/reset"), ("POST", "/sandbox/pull-images")]),
-    ("GET", "/ws"), ("GET", "/realtime"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{name}"),
-    ("GET", "/openapi.json"),
-}  # fmt: skip
-"""The routes that ask nobody who they are."""
-
-CLOSED = sorted(
-    {(method, route.path) for route in api.own_routes for method in route.methods or ()} - OPEN
-)  # fmt: skip
 JWT_SECRET = "a secret that is long enough for each of the algorithms, HS512 too, of 64 bytes"
 LIMIT, BURST = 20, 30
 

@@ -12,9 +12,12 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 
+from functions.ownpilot import file_workspaces as room
 from functions.ownpilot.core import file_cleanup, file_workspace_store
-from functions.ownpilot.core.file_workspace_cleanup import ownpilot_delete_old_workspaces
-from functions.ownpilot.core.file_workspace_store import file_workspaces
+from functions.ownpilot.core.entry import iso
+from functions.ownpilot.core.file_workspace_cleanup import WORKFLOW, ownpilot_delete_old_workspaces
+from functions.ownpilot.core.file_workspace_store import FileWorkspace, file_workspaces
+from functions.ownpilot.core.owner import Person
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
 from functions.ownpilot.tools.registry import built_in, members_of
 from functions.ownpilot.tools.use import use_tool
@@ -156,7 +159,7 @@ async def age(me: OwnPilot, id_: str, days: float) -> None:
     at = datetime.now(UTC) - timedelta(days=days)
     await own.delete(record.id)
     again = {**dict(record), "id": record.new_id(at), "created_at": at, "updated_at": at}
-    await own.insert(file_workspace_store.FileWorkspace(**again))
+    await own.insert(FileWorkspace(**again))
 
 
 class TestCleanup:
@@ -171,21 +174,35 @@ class TestCleanup:
         assert {each["id"] for each in (await me.get(AT))["workspaces"]} == {"changed", "new"}
         assert await me.post(f"{AT}/cleanup", maxAgeDays=0) == {"deleted": found["kept"], "kept": []}
 
-    async def test_many_are_left_to_a_workflow(self, me: OwnPilot, app: None):
+    async def old(self, me: OwnPilot, count: int) -> datetime:
+        """Keep some in which nothing has changed since the moment that this returns."""
         at = datetime.now(UTC) - timedelta(days=8)
-        old = [
-            file_workspace_store.FileWorkspace(
-                user_id=me.user, workspace_id=f"w{number}", name="n", created_at=at + timedelta(seconds=number)
-            )
-            for number in range(101)
-        ]
-        own = file_workspaces.of(me.user)
-        await asyncio.gather(*map(own.insert, old))
-        found = await me.post(f"{AT}/cleanup")
-        assert len(found["deleted"]) == 101
+        made = [
+            FileWorkspace(user_id=me.user, workspace_id=f"w{number}", name="n", created_at=at)
+            for number in range(count)
+        ]  # fmt: skip
+        await asyncio.gather(*map(file_workspaces.of(me.user).insert, made))
+        return at + timedelta(seconds=1)
+
+    async def test_many_are_left_to_a_workflow(self, me: OwnPilot, app: None, monkeypatch: pytest.MonkeyPatch):
+        await self.old(me, 3)
+        monkeypatch.setattr(room, "AT_ONCE", 2)
+        workflows = AsyncMock()
+        found = await room.clean_up_file_workspaces(room.Cleanup(), Person(me.user), workflows)
+        assert {*found["deleted"]} == {"w0", "w1", "w2"} and found["kept"] == []
+        name, _, order = workflows.start.await_args.args
+        assert (name, order["user"]) == (WORKFLOW, me.user)
+        assert await file_workspaces.of(me.user).count() == 3
+
+    async def test_the_workflow_deletes_all_of_them(self, me: OwnPilot, app: None):
+        before = await self.old(me, 3)
+        await make(me, sessionId="new")
+        start = f"/runtime/webhooks/durabletask/orchestrators/{WORKFLOW}/{uuid.uuid4()}"
+        order = {"user": me.user, "before": iso(before)}
+        assert (await me.http.post(start, json=order)).status_code == 202
 
         async def is_done() -> bool:
-            return await own.count() == 0
+            return [each["id"] for each in (await me.get(AT))["workspaces"]] == ["new"]
 
         await eventually(is_done)
 

@@ -293,9 +293,9 @@ class TestEnd:
     async def test_the_files_of_a_workspace_go_after_it_and_not_without_it(
         self, app: None, monkeypatch: pytest.MonkeyPatch
     ):
-        orders: list[dict[str, str]] = []
+        orders: list[dict[str, Any]] = []
 
-        async def defer(handler: str, value: dict[str, str], *, delay: int = 0) -> None:
+        async def defer(handler: str, value: dict[str, Any], *, delay: int = 0) -> None:
             assert handler == "ownpilot.clear_workspace_files"
             orders.append(value)
 
@@ -309,9 +309,13 @@ class TestEnd:
         await clear_workspace_files(orders[0])
         assert (await workspace.files.read("a"))[1] == b"1"
         await delete_workspace(workspace.files, file_workspaces)
-        assert len(orders) == 4  # the second one of each, for requests that had begun before
-        await clear_workspace_files(orders[-1])
+        first, late, second = orders
+        assert first == second and late == {**first, "late": True}
+        await clear_workspace_files(second)
         assert await workspace.files.usage() == FileUsage(0, 0) and await blobs_of(workspace.files) == set()
+        await workspace.files.write("b", b"of a request that had begun before")
+        await clear_workspace_files(late)
+        assert await workspace.files.usage() == FileUsage(0, 0) and len(orders) == 4
         monkeypatch.setattr(file_cleanup, "TURN", 0)
-        await clear_workspace_files(orders[-1])
-        assert len(orders) == 5
+        await clear_workspace_files(late)
+        assert orders[4:] == [late]

@@ -49,6 +49,7 @@ async def test_its_own_client_lists_and_calls_every_kind_of_tool(me: OwnPilot, s
         "parameters": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
     }  # fmt: skip
     await me.post("/custom-tools", **body)
+    await me.post("/custom-tools", name="nothing", description="Takes nothing", code="return 1", parameters={})
     async with connected_client(f"{stack.url}{AT}", params={"userId": me.user}) as client:
         assert client.server_info and client.server_info.name == "OwnPilot"
         names, cursor = list[str](), None
@@ -59,7 +60,7 @@ async def test_its_own_client_lists_and_calls_every_kind_of_tool(me: OwnPilot, s
             cursor = page.next_cursor
             if cursor is None:
                 break
-        assert names == sorted({*built_in(), "greet"}) and len(names) > room.PAGE
+        assert names == sorted({*built_in(), "greet", "nothing"}) and len(names) > room.PAGE
         calls = [("calculate", {"expression": "6*7"}, "42"), ("greet", {"name": "Ann"}, "Hello Ann"),
                  ("text_count", {"text": "two words"}, "2")]  # fmt: skip
         for name, arguments, expected in calls:

@@ -8,10 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
+from functions.ownpilot.core import plugin_state
+from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.plugins import manifests as module
 from functions.ownpilot.plugins.manifests import known_plugins, read_manifests
-from functions.ownpilot.tools.registry import built_in
+from functions.ownpilot.tools.registry import built_in, members_of
+from functions.ownpilot.tools.use import use_tool
+from shared.recent import RecentValues
 from tests.support.ownpilot import OwnPilot, data_of, refused
+from tests.support.waiting import eventually
 
 IDS = [
     "weather", "news-rss", "code-assistant", "reminder", "clipboard-manager", "advanced-calculator", "expense-tracker",
@@ -33,6 +38,12 @@ class TestManifests:
         listed = {name: each.id for each in known_plugins().values() for name in each.tools}
         assert listed == {name: each.plugin for name, each in built_in().items() if each.plugin}
         assert len(listed) == 34 == sum(each.category == "plugins" for each in built_in().values())
+
+    def test_some_groups_of_an_agent_are_the_tools_of_a_plugin(self):
+        assert members_of(["weather", "webFetch"]) == [
+            "weather_current", "weather_forecast", "web_search", "web_extract",
+        ]  # fmt: skip
+        assert len(members_of(["email", "translation"])) == 7 and len(members_of(["plugins"])) == 34
 
     def test_a_file_that_cannot_be_read_changes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         known = dict(known_plugins())
@@ -116,6 +127,21 @@ class TestSwitch:
         assert (await me.post("/plugins/text-utils/enable"))["plugin"]["status"] == "enabled"
         assert (await me.post("/plugins/text-utils/enable"))["plugin"]["status"] == "enabled"
         assert (await execute(me, "text_encode", text="a", encoding="hex"))["result"] == "61"
+
+    @pytest.mark.usefixtures("app")
+    async def test_a_model_in_another_process_loses_them_after_a_moment(
+        self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch
+    ):
+        assert plugin_state._recent._seconds <= 5
+        monkeypatch.setattr(plugin_state, "_recent", RecentValues(seconds=0.2))
+        context = ToolContext(me.user, source="chat")
+        assert not (await use_tool(context, "text_count", {"text": "a"})).is_error
+        await me.post("/plugins/text-utils/disable")
+
+        async def is_gone() -> bool:
+            return "no tool named" in (await use_tool(context, "text_count", {"text": "a"})).content
+
+        await eventually(is_gone)
 
     async def test_changes_are_audited(self, me: OwnPilot):
         await me.post("/plugins/weather/disable")

@@ -57,6 +57,14 @@ PARAMETERS = {
     "get_custom_record": "recordId:s",
     "update_custom_record": "recordId:s, data:o",
     "delete_custom_record": "recordId:s",
+    "create_trigger": "name:s, description?:s, type:schedule/event/condition/webhook, cron?:s, event_type?:s, "
+    "condition?:stale_goals/upcoming_deadline/memory_threshold/low_progress/no_activity, threshold?:n, "
+    "action_type:chat/tool/notification/goal_check/memory_summary, action_payload:o, enabled?:b, priority?:n",
+    "list_triggers": "type?:schedule/event/condition/webhook, enabled?:b",
+    "enable_trigger": "trigger_id:s, enabled:b",
+    "fire_trigger": "trigger_id:s",
+    "delete_trigger": "trigger_id:s",
+    "trigger_stats": "",
     "add_note": "title:s, content:s, category?:s, tags?:str[], isPinned?:b",
     "list_notes": "category?:s, pinned?:b, search?:s, limit?:n",
     "update_note": "noteId:s, title?:s, content?:s, category?:s",
@@ -113,6 +121,7 @@ def test_a_tool_takes_the_documented_parameters(name: str):
 def test_the_table_has_every_tool_on_records():
     rooms = ["tasks", "notes", "bookmarks", "calendar", "contacts", "memory", "goals", "customData"]
     beside = {"create_task", "create_note", "search_notes", "create_bookmark"}
+    beside |= {"create_trigger", "list_triggers", "enable_trigger", "fire_trigger", "delete_trigger", "trigger_stats"}
     assert {*PARAMETERS} == {*members_of(rooms)} | beside <= {*built_in()}
 
 

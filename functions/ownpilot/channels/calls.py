@@ -1,0 +1,78 @@
+"""Requests to the service behind a channel."""
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from shared import outbound
+
+LIMIT = 1_000_000
+"""Bytes of an answer."""
+
+SILENCE = 10.0
+"""Seconds in which a service must answer."""
+
+LONGEST = 300
+"""Characters of a service's own words in an error."""
+
+
+class ChannelFailed(Exception):
+    """The service behind a channel refuses, or does not answer; the message holds no secret.
+
+    `is_final`: asking again would change nothing.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False):
+        super().__init__(message)
+        self.is_final = is_final
+
+
+class ServiceAnswer(NamedTuple):
+    """What a service answers; `data` is JSON, None when the body is none."""
+
+    status: int
+    data: Any
+
+
+async def call(
+    method: str,
+    url: str,
+    *,
+    user_given: bool,
+    body: dict[str, Any] | None = None,
+    authorization: str = "",
+    secret: str = "",
+) -> ServiceAnswer:
+    """Send a request, whose address holds `secret`. `ChannelFailed` when no answer comes; its words are the caller's.
+
+    `user_given`: a person has given the address, so it must be a public one.
+    """
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    if authorization:
+        headers["Authorization"] = authorization
+    try:
+        async with outbound.request(
+            method, url, limit=LIMIT, headers=headers, body=None if body is None else orjson.dumps(body),
+            user_given=user_given, silence=SILENCE,
+        ) as answer:  # fmt: skip
+            content = await answer.read()
+            status = answer.status
+    except outbound.OutboundError as error:
+        reason, is_final = str(error), isinstance(error, outbound.AddressRefused)
+    else:
+        try:
+            return ServiceAnswer(status, orjson.loads(content) if content else None)
+        except ValueError:
+            return ServiceAnswer(status, None)
+    raise ChannelFailed(without(reason, secret), is_final=is_final)
+
+
+def without(text: str, secret: str) -> str:
+    """Return a text without a secret."""
+    return text.replace(secret, "...") if secret else text
+
+
+def refused(service: str, status: int, reason: Any) -> ChannelFailed:
+    """Return the error for an answer that is none: too many requests and failures of the service are not final."""
+    said = str(reason)[:LONGEST] if reason else f"status {status}"
+    return ChannelFailed(f"{service}: {said}", is_final=400 <= status < 500 and status not in (408, 429))
