@@ -10,6 +10,8 @@ ABORT, SKIP = "abort", "skip"
 """What `on_failure` may be, beside the id of a step."""
 
 _OPEN = (PlanStepStatus.RUNNING, PlanStepStatus.WAITING)
+_LEFT = (PlanStepStatus.PENDING, PlanStepStatus.BLOCKED)
+"""Of a step that is not done; it is blocked already when a host has died before it ended the plan for that."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def decide(steps: Collection[PlanStep]) -> Decision:
     begun = next((step for step in ordered if step.status in _OPEN), None)
     skipped = _passed_over(ordered)
     gone = {step.id for step in skipped}
-    left = [step for step in ordered if step.status is PlanStepStatus.PENDING and step.id not in gone]
+    left = [step for step in ordered if step.status in _LEFT and step.id not in gone]
     unmet = {step.id for step in ordered if step.status is not PlanStepStatus.COMPLETED}
     step = begun or next((step for step in left if unmet.isdisjoint(step.dependencies)), None)
     return Decision(skipped, step, blocked=() if step else left)

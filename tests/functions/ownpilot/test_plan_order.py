@@ -30,6 +30,7 @@ def carried_out(scripted: list[Scripted], steps: list[PlanStep], chance: random.
         if decision.step is None:
             for step in decision.blocked:
                 step.status = PlanStepStatus.BLOCKED
+                assert decide(steps).blocked == decision.blocked, "its host may die before the plan is ended"
             return "failed" if decision.blocked else "completed", done
         step = decision.step
         place = steps.index(step)
@@ -49,7 +50,7 @@ def carried_out(scripted: list[Scripted], steps: list[PlanStep], chance: random.
             step.jump = None if step.on_failure == "abort" else step.on_failure
 
 
-@examples(max_examples=300, deadline=None)
+@examples(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 10**9))
 def test_a_plan_ends_as_a_plain_interpreter_says(seed: int):
     chance = random.Random(seed)
@@ -61,7 +62,7 @@ def test_a_plan_ends_as_a_plain_interpreter_says(seed: int):
     assert progress_of(steps) == int(100 * completed / len(steps) + 0.5)
 
 
-@examples(max_examples=200, deadline=None)
+@examples(max_examples=60, deadline=None)
 @given(
     needs=st.lists(st.lists(st.integers(0, 7), max_size=3, unique=True), min_size=1, max_size=8),
     seed=st.integers(0, 99),
