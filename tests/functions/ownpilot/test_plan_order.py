@@ -49,7 +49,7 @@ def carried_out(scripted: list[Scripted], steps: list[PlanStep], chance: random.
             step.jump = None if step.on_failure == "abort" else step.on_failure
 
 
-@examples(max_examples=300, deadline=None)
+@examples(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 10**9))
 def test_a_plan_ends_as_a_plain_interpreter_says(seed: int):
     chance = random.Random(seed)
@@ -61,7 +61,7 @@ def test_a_plan_ends_as_a_plain_interpreter_says(seed: int):
     assert progress_of(steps) == int(100 * completed / len(steps) + 0.5)
 
 
-@examples(max_examples=200, deadline=None)
+@examples(max_examples=60, deadline=None)
 @given(
     needs=st.lists(st.lists(st.integers(0, 7), max_size=3, unique=True), min_size=1, max_size=8),
     seed=st.integers(0, 99),
