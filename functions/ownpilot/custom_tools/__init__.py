@@ -17,7 +17,7 @@ from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.custom_tools.bodies import (
     Definition,
     Definitions,
-    RunAnswer,
+    ToolRunAnswer,
     ToolState,
     ToolStats,
     Trial,
@@ -180,13 +180,13 @@ async def reject_custom_tool(custom_tool_id: str, owner: Owner) -> ToolState:
 
 
 @routes.post("/{custom_tool_id}/execute")
-async def execute_custom_tool(custom_tool_id: str, body: ToolArguments, owner: Owner) -> RunAnswer:
+async def execute_custom_tool(custom_tool_id: str, body: ToolArguments, owner: Owner) -> ToolRunAnswer:
     """Run a tool, under the same rules as a model does. Its own failure is an answer with `isError`."""
     tool = await tools.get(owner.id, custom_tool_id)
     if tool.status is not ACTIVE:
         raise BadRequest(f"The tool {tool.name} cannot be used: its status is {tool.status}")
     result = await use_tool(_context(owner), tool.name, body.arguments, UsableTool(tool))
-    return RunAnswer(
+    return ToolRunAnswer(
         tool=tool.name, result=result.content, is_error=result.is_error, duration=result.duration,
         metadata=result.metadata,
     )  # fmt: skip

@@ -48,7 +48,7 @@ class ToolState(Shown):
     status: str
 
 
-class RunAnswer(Shown):
+class ToolRunAnswer(Shown):
     """What a run came to; `is_error` when the code failed, or was not run. `duration` is in milliseconds.
 
     `metadata` has `executionTime`, without what is done around each call of a tool, and `console`, the logged lines.
@@ -61,7 +61,7 @@ class RunAnswer(Shown):
     metadata: dict[str, Any]
 
 
-class TrialAnswer(RunAnswer):
+class TrialAnswer(ToolRunAnswer):
     """What a trial came to; nothing was stored."""
 
     test_mode: Literal[True] = True
