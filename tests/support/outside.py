@@ -12,7 +12,8 @@ from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.tools.use import use_tool
 from infra.emulator.processes import free_ports
 from infra.emulator.providers import KEY, wire
-from infra.emulator.providers.mail import MailServers, serving_mail
+from infra.emulator.providers.mail import serving_mail
+from infra.emulator.providers.mailbox import MailServers
 from infra.local.environment import Environment
 from tests.support.environments import connected
 from tests.support.ownpilot import OwnPilot

@@ -19,7 +19,7 @@ from functions.ownpilot.custom_tools.work import (
     LATE,
     MAX_CALLS,
     SECONDS,
-    Outcome,
+    ToolOutcome,
     Work,
     failed,
     outcome_of_json,
@@ -57,7 +57,7 @@ _exits: dict[str, Exit | None] = {}
 _ends = Notices()
 
 
-async def run_in_container(work: Work, permissions: Sequence[str], context: ToolContext) -> Outcome:
+async def run_in_container(work: Work, permissions: Sequence[str], context: ToolContext) -> ToolOutcome:
     """Run a tool; 5 calls to storage and one order in a warm container. `StorageUnavailable`."""
     run = ToolRun(owner=context.owner)
     files = _files_of(run.id, work, permissions, context)
@@ -129,7 +129,7 @@ async def _is_lost(job: Job) -> bool:
     return worker.job != job.id or worker.state is not warm.WorkerState.BUSY
 
 
-def _outcome_of(end: Exit) -> Outcome:
+def _outcome_of(end: Exit) -> ToolOutcome:
     if end.reason == "exited" and end.report:
         return outcome_of_json(end.report)
     if end.reason == "exited":

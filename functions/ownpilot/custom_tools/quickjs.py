@@ -22,7 +22,7 @@ from functions.ownpilot.custom_tools.work import (
     MAX_CALLS,
     MAX_DEPTH,
     SECONDS,
-    Outcome,
+    ToolOutcome,
     UseOther,
     Work,
     failed,
@@ -60,7 +60,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
 
 
-async def run_in_quickjs(work: Work, depth: int, use_other: UseOther) -> Outcome:
+async def run_in_quickjs(work: Work, depth: int, use_other: UseOther) -> ToolOutcome:
     """Run a tool; `depth` counts the tools around it. The process never outlives this call."""
     try:
         async with asyncio.timeout(SECONDS), _places[min(depth, MAX_DEPTH)]:
@@ -69,7 +69,7 @@ async def run_in_quickjs(work: Work, depth: int, use_other: UseOther) -> Outcome
         return failed(LATE)
 
 
-async def _run(work: Work, use_other: UseOther) -> Outcome:
+async def _run(work: Work, use_other: UseOther) -> ToolOutcome:
     folder = tempfile.mkdtemp()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -93,7 +93,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def _converse(process: asyncio.subprocess.Process, work: Work, use_other: UseOther) -> Outcome:
+async def _converse(process: asyncio.subprocess.Process, work: Work, use_other: UseOther) -> ToolOutcome:
     """Give a process its work, and use other tools for it until it says what came of the work."""
     assert process.stdin and process.stdout
     answers: set[asyncio.Task[None]] = set()

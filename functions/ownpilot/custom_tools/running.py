@@ -12,7 +12,7 @@ from functions.ownpilot.core.tool_context import ToolContext, ToolResult
 from functions.ownpilot.custom_tools.container import run_in_container
 from functions.ownpilot.custom_tools.quickjs import run_in_quickjs
 from functions.ownpilot.custom_tools.services import services_for
-from functions.ownpilot.custom_tools.work import Outcome, Work, use_other
+from functions.ownpilot.custom_tools.work import ToolOutcome, Work, use_other
 from functions.ownpilot.tools.registry import tools_for
 from shared import tables
 from shared.settings import settings
@@ -41,7 +41,7 @@ async def run_tool(tool: CustomTool, context: ToolContext, args: dict[str, Any],
     return ToolResult(_masked(outcome.text, secrets), outcome.is_error, metadata)
 
 
-async def _run(tool: CustomTool, work: Work, context: ToolContext) -> Outcome:
+async def _run(tool: CustomTool, work: Work, context: ToolContext) -> ToolOutcome:
     if settings().ownpilot_tools_in_container or not OUTSIDE.isdisjoint(tool.permissions):
         return await run_in_container(work, tool.permissions, context)
     numbers = itertools.count(1)

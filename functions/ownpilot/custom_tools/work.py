@@ -41,7 +41,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ToolOutcome:
     """What a run came to: its text, or the reason of its failure; and the lines that it has logged."""
 
     text: str
@@ -53,12 +53,12 @@ UseOther = Callable[[str, str], Awaitable[ToolResult]]
 """Uses another tool on behalf of a running one, by name and the JSON of its arguments."""
 
 
-def failed(reason: str) -> Outcome:
+def failed(reason: str) -> ToolOutcome:
     """Return the outcome of a run that did not come to its end."""
-    return Outcome(reason, is_error=True)
+    return ToolOutcome(reason, is_error=True)
 
 
-def outcome_of(given: Any) -> Outcome:
+def outcome_of(given: Any) -> ToolOutcome:
     """Return what a run reports. It is not trusted: the tool's code may have written it."""
     if not isinstance(given, dict):
         return failed("The tool reported no result")
@@ -66,11 +66,11 @@ def outcome_of(given: Any) -> Outcome:
     lines: Any = members.get("console")
     console = [clean(str(line)) for line in cast("list[Any]", lines)[:500]] if isinstance(lines, list) else []
     if isinstance(text := members.get("text"), str):
-        return Outcome(clean(text), console=console)
-    return Outcome(clean(str(members.get("error", "The tool reported no result"))), is_error=True, console=console)
+        return ToolOutcome(clean(text), console=console)
+    return ToolOutcome(clean(str(members.get("error", "The tool reported no result"))), is_error=True, console=console)
 
 
-def outcome_of_json(text: str | bytes) -> Outcome:
+def outcome_of_json(text: str | bytes) -> ToolOutcome:
     """As `outcome_of`, of JSON."""
     try:
         return outcome_of(json.loads(text))

@@ -144,7 +144,7 @@ async def tools_for(owner: str, allowed: Collection[str] | None = None) -> Mappi
     """
     off, own = await asyncio.gather(disabled_plugins(owner), custom_tools_of(owner))
     known = built_in()
-    tools: dict[str, Tool] = {**known, **{name: own[name] for name in own if name not in known}}
+    tools: dict[str, Tool] = {**known, **own, **known}  # built-in ones come first, and win
     return {
         name: each
         for name, each in tools.items()

@@ -11,7 +11,7 @@ import pytest
 from functions.ownpilot.core.tool_context import ToolResult
 from functions.ownpilot.custom_tools import quickjs
 from functions.ownpilot.custom_tools.quickjs import run_in_quickjs
-from functions.ownpilot.custom_tools.work import Outcome, Work, outcome_of_json
+from functions.ownpilot.custom_tools.work import ToolOutcome, Work, outcome_of_json
 
 CPU = 0.2
 TOO_LONG = f"The tool used more than {CPU} seconds of processor time"
@@ -27,7 +27,7 @@ def work(code: str, **args: Any) -> Work:
     return Work(code, args, {}, {}, [])
 
 
-async def run(code: str, **args: Any) -> Outcome:
+async def run(code: str, **args: Any) -> ToolOutcome:
     return await run_in_quickjs(work(code, **args), 0, nobody)
 
 

@@ -21,7 +21,7 @@ from functions.ownpilot.core.tool_context import ToolContext, WrongArguments
 from functions.ownpilot.custom_tools import running
 from functions.ownpilot.custom_tools.container import KIND, OwnpilotToolRun, token_of
 from functions.ownpilot.custom_tools.runs import ToolRun, finish, purge_tool_runs, tool_runs
-from functions.ownpilot.custom_tools.work import Outcome
+from functions.ownpilot.custom_tools.work import ToolOutcome
 from functions.ownpilot.tools.use import use_tool
 from shared.jobs import Job, JobState, jobs
 from shared.tables import RecordNotFound
@@ -472,9 +472,9 @@ class TestEngines:
         chosen: list[str] = []
 
         def engine(name: str) -> Any:
-            async def choose(*_: object) -> Outcome:
+            async def choose(*_: object) -> ToolOutcome:
                 chosen.append(name)
-                return Outcome("done")
+                return ToolOutcome("done")
 
             return choose
 

@@ -16,7 +16,8 @@ from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.tools import imap, mail, mail_server, smtp
 from functions.ownpilot.tools.use import use_tool
 from infra.emulator.providers import KEY
-from infra.emulator.providers.mail import REFUSED, USER, MailServers, serving_mail
+from infra.emulator.providers.mail import serving_mail
+from infra.emulator.providers.mailbox import REFUSED, USER, MailServers
 from infra.local.environment import Environment
 from tests.support.environments import connected
 from tests.support.outside import Outside, failed, run

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from infra.emulator.providers import KEY
-from infra.emulator.providers.mail import REFUSED, USER, MailServers, serving_mail
+from infra.emulator.providers.mail import serving_mail
+from infra.emulator.providers.mailbox import REFUSED, USER, MailServers
 
 
 async def with_smtp(servers: MailServers, work: Callable[[smtplib.SMTP], Any], password: str = KEY) -> Any:
