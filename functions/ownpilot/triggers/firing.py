@@ -17,7 +17,7 @@ from functions.ownpilot.core.trigger_store import (
     firings,
     stored_triggers,
 )
-from functions.ownpilot.triggers.actions import ActionOutcome, act
+from functions.ownpilot.triggers.actions import Outcome, act
 from functions.ownpilot.triggers.conditions import judge
 from shared import tables
 from shared.workflows import WorkflowClient
@@ -97,7 +97,7 @@ async def fire(
     """
     begun = datetime.now(UTC)
     if not by_hand and not trigger.enabled:
-        outcome, status = ActionOutcome(OFF), FiringStatus.SKIPPED
+        outcome, status = Outcome(OFF), FiringStatus.SKIPPED
     else:
         outcome = await act(owner, trigger, why, depth)
         status = FiringStatus.FAILURE if outcome.failed else FiringStatus.SUCCESS
