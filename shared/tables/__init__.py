@@ -5,6 +5,7 @@ from shared.tables.collection import Collection
 from shared.tables.connection import BlobStore, Storage, TokenSource, use
 from shared.tables.errors import (
     BadCursor,
+    BoundPassed,
     MissingIndex,
     RecordChanged,
     RecordConflict,
@@ -27,6 +28,7 @@ from shared.tables.totals import History, Totals
 __all__ = [
     "BadCursor",
     "BlobStore",
+    "BoundPassed",
     "Collection",
     "History",
     "MissingIndex",

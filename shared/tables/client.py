@@ -27,11 +27,11 @@ class TableSession:
         self._committers: OrderedDict[tuple[str, str], Committer] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
 
-    def committer(self, table: str, partition: str) -> Committer:
-        """The writer of this partition in this event loop."""
+    def committer(self, table: str, partition: str, *, shards: int | None = None) -> Committer:
+        """The writer of this partition in this event loop; `shards` as `Shard` has it."""
         committer = self._committers.get((table, partition))
         if committer is None:
-            committer = self._committers[table, partition] = Committer(self.wire, table, partition)
+            committer = self._committers[table, partition] = Committer(self.wire, table, partition, shards)
             for key in list(self._committers)[: len(self._committers) - _PARTITIONS]:
                 if self._committers[key].idle:
                     del self._committers[key]

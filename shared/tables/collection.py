@@ -28,6 +28,8 @@ class Collection(CopiedRecords[R]):
       total at once; any other total is counted, a thousand keys a query.
     - `sums`: numbers that are added up; `sums_by`: fields, or tuples, by whose values they are added up too.
     - `orders`: fields to sort by besides `created_at`; a tuple filters by all but its last field.
+    - `bounded`: a partition has one row of counters, for which all its writers wait, so that `within` can bound its
+      records and sums at no further cost. For partitions with few writers.
 
     A declaration that changes holds for old records once `rebuild` has run.
 

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from shared.tables import batch
 from shared.tables.batch import Operation
-from shared.tables.cells import Delta
-from shared.tables.errors import RefusedWrite, ServiceRefused, StorageUnavailable, Unstorable
+from shared.tables.cells import ROOT, Delta
+from shared.tables.errors import BoundPassed, RefusedWrite, ServiceRefused, StorageUnavailable, Unstorable
 from shared.tables.sequence import SEQUENCE, Sequence
-from shared.tables.shard import Shard
+from shared.tables.shard import Change, Shard
 from shared.tables.wire import Unanswered, Wire
 
 Write = tuple[list[Operation], Delta]
@@ -18,17 +18,18 @@ Build = Callable[[int, int], Write]
 
 _RESERVED = 64 * 1024  # bytes kept for counter rows
 _CONFLICTS = 100
+NO_BOUNDS: Mapping[str, int] = {}
 
 
 class Member:
     """One write that waits. Its operations depend on the generation of counters at the time when it is sent.
 
     So do they on the number that is then the next one, if the write is `numbered`. `new` is whether it stores a new
-    record, and does not change one.
+    record, and does not change one. `bounds` is the most that cells of the partition may be if it makes them larger.
     """
 
-    def __init__(self, build: Build, *, numbered: bool, new: bool):
-        self._build, self.numbered, self.new = build, numbered, new
+    def __init__(self, build: Build, *, numbered: bool, new: bool, bounds: Mapping[str, int]):
+        self._build, self.numbered, self.new, self.bounds = build, numbered, new, bounds
         self._built: tuple[int, int] | None = None
         self.operations: list[Operation] = []
         self.delta = Delta()
@@ -51,6 +52,10 @@ class Member:
         self._built = generation, number
         if self.size > batch.ROOM - _RESERVED or len(self.parts) + len(self.counters) >= batch.MAX_OPERATIONS:
             raise Unstorable(f"{len(self.parts)} rows of {self.size} bytes are over one transaction", "id")
+
+    def adds(self, name: str) -> bool:
+        """Whether it makes a cell of the whole partition larger."""
+        return sum(cells.get(name, 0) for (_, row), cells in self.delta.rows.items() if row == ROOT) > 0
 
     def drop(self, operation: Operation) -> None:
         """Remove one operation."""
@@ -83,27 +88,31 @@ class Room:
 class Committer:
     """The writer of one partition in this process. It sends one transaction at a time and has one shard of counters."""
 
-    def __init__(self, wire: Wire, table: str, partition: str):
+    def __init__(self, wire: Wire, table: str, partition: str, shards: int | None = None):
         self._wire, self._table, self._partition = wire, table, partition
         self._url = f"{wire.url}/{table}"
         self._waiting: deque[Member] = deque()
         self._task: asyncio.Task[None] | None = None
-        self.shard = Shard(wire, table, partition)
+        self.shard = Shard(wire, table, partition, shards)
         self.sequence = Sequence(wire, table, partition)
 
     @property
     def idle(self) -> bool:
         return self._task is None
 
-    async def write(self, build: Build, *, numbered: bool = False, new: bool = False) -> list[str | None]:
+    async def write(
+        self, build: Build, *, numbered: bool = False, new: bool = False, bounds: Mapping[str, int] = NO_BOUNDS
+    ) -> list[str | None]:
         """Carry out a write; returns the new ETag of each of its operations, None where it is not known.
 
         A `numbered` one takes the next whole number of the partition. Those that store a `new` record let waiting
-        changes go first: many records that come at once do not hold up what happens to the first of them.
+        changes go first: many records that come at once do not hold up what happens to the first of them. `bounds` are
+        exact in a partition of one shard.
 
-        Raises `RefusedWrite` when the stored rows contradict the write, `Unstorable`, `StorageUnavailable`.
+        Raises `RefusedWrite` when the stored rows contradict the write, `BoundPassed`, `Unstorable`,
+        `StorageUnavailable`.
         """
-        member = Member(build, numbered=numbered, new=new)
+        member = Member(build, numbered=numbered, new=new, bounds=bounds)
         self._waiting.append(member)
         if self._task is None:
             # A task of its own: when a caller is cancelled, the writes of the others go on.
@@ -174,6 +183,9 @@ class Committer:
                 delta = members[0].delta if len(members) == 1 else Delta.of(member.delta for member in members)
                 await self.shard.load_rows(delta)
                 change = self.shard.change(delta)
+                if beyond := self._beyond(members, change):
+                    members = [other for other in members if other is not beyond]
+                    continue
                 taken = sum(member.numbered for member in members)
                 # The numbers come before the records: when they are taken already, the service must say that first.
                 heads = [change.root, *self.sequence.take(taken)]
@@ -221,6 +233,15 @@ class Committer:
             good.append(member)
             number += member.numbered
         return good
+
+    def _beyond(self, members: list[Member], change: Change) -> Member | None:
+        """The last write that makes a cell larger than it allows, which has failed then. A smaller one may fit."""
+        for member in reversed(members):
+            for name, most in member.bounds.items():
+                if member.adds(name) and (amount := self.shard.total(name, change)) > most:
+                    member.fail(BoundPassed(name.removeprefix("+"), amount, most))
+                    return member
+        return None
 
     async def _without_refused(
         self, members: list[Member], operations: list[Operation], error: ServiceRefused

@@ -12,7 +12,7 @@ from shared.tables.cells import GENERATION, HOURS, Delta, hour_prefix
 from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import R
-from shared.tables.commit import Committer, Write
+from shared.tables.commit import NO_BOUNDS, Committer, Write
 from shared.tables.errors import BadCursor, MissingIndex, RecordConflict, RefusedWrite
 from shared.tables.ids import derived_id, next_derived
 from shared.tables.page import Asked, Filter, Page, PageWithoutTotal, Place, directions, values_of
@@ -30,9 +30,23 @@ _CHUNK = 250
 class CountedCollection(Collection[R]):
     """A collection declared without `plain`."""
 
+    bounds: Mapping[str, int] = NO_BOUNDS
+
     def check(self) -> None:
         if self.spread != 1:
             raise ValueError(f"{self.table}: only a plain collection can be spread")
+
+    def within(self, records: int, **sums: int) -> Self:
+        """The same partition, of which writes that add something may not make more than this many records, or sums.
+
+        Such a write raises `BoundPassed`, and nothing of it is stored; exact, however many processes write. Only of a
+        collection declared with `bounded`.
+        """
+        if not self.bounded or not {*sums} <= {*self.schema.sums}:
+            raise MissingIndex(f"{self.table} is not declared with bounds for {', '.join(sums) or 'records'}")
+        other = self._copy()
+        other.bounds = {"n": records} | {f"+{name}": most for name, most in sums.items()}
+        return other
 
     def of(self, tenant: str) -> Self:
         if self.columns.numbered:
@@ -47,7 +61,7 @@ class CountedCollection(Collection[R]):
     @property
     def committer(self) -> Committer:
         """The writer of this partition in the running event loop."""
-        return client().committer(self.table, self.partition)
+        return client().committer(self.table, self.partition, shards=1 if self.bounded else None)
 
     async def insert(self, record: R) -> R:
         if not self.columns.numbered:
@@ -97,7 +111,8 @@ class CountedCollection(Collection[R]):
             return [record, *self.schema.changes(stored.state, None)], self.schema.delta(stored.state, None)
 
         try:
-            return (await self.committer.write(build, numbered=numbered, new=stored is None))[0]
+            write = self.committer.write(build, numbered=numbered, new=stored is None, bounds=self.bounds)
+            return (await write)[0]
         except BaseException:
             if numbered and new is not None:
                 new[0].id = ""  # the number has gone, or goes, to another record

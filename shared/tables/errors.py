@@ -21,6 +21,14 @@ class RecordChanged(RecordConflict):
     """The stored record is another version than the caller named."""
 
 
+class BoundPassed(Exception):
+    """The partition would hold `amount` of what `name` counts, and may hold `most`. Nothing was stored."""
+
+    def __init__(self, name: str, amount: int, most: int):
+        super().__init__(f"{name} would be {amount}, and may be {most}")
+        self.name, self.amount, self.most = name, amount, most
+
+
 class Unstorable(ValueError):
     """The record cannot be stored: the value of `field` is too large or out of range. Nothing was sent."""
 

@@ -38,13 +38,14 @@ class Change:
 
 
 class Shard:
-    """One shard, as one process knows it."""
+    """One shard, as one process knows it; `shards`: how many the partition has, by default `SHARDS`."""
 
-    def __init__(self, wire: Wire, table: str, partition: str):
+    def __init__(self, wire: Wire, table: str, partition: str, shards: int | None = None):
         self._wire, self._table, self._partition = wire, table, partition
         self._process = secrets.token_hex(6)
         self._sequence = 0
-        self.number = secrets.randbelow(SHARDS)
+        self._shards = shards or SHARDS
+        self.number = secrets.randbelow(self._shards)
         self.generation = 0
         self._etag: str | None = None
         self._known = False
@@ -125,6 +126,14 @@ class Shard:
         root = self._root(cells.get(self.root_key, self._cells[self.root_key]), writers)
         return Change(mark, root, rows, cells, writers)
 
+    def total(self, name: str, change: Change) -> int:
+        """What a cell of the whole partition is after a change, where this is its only shard.
+
+        While a rebuild moves records to a new generation, those that it has not reached are missing.
+        """
+        cells = change.cells.get(self.root_key, self._cells[self.root_key])
+        return int(cells.get(name, 0) + self._old.get(name, 0))
+
     def _root(self, cells: Cells, writers: dict[str, str]) -> Operation:
         columns: dict[str, Any] = {"v": dump(cells), "w": orjson.dumps(writers).decode()}
         if self.generation:
@@ -147,7 +156,8 @@ class Shard:
     def lost(self) -> None:
         """Move to another shard, because another process has written this one."""
         self.forget()
-        self.number = (self.number + 1 + secrets.randbelow(SHARDS - 1)) % SHARDS if SHARDS > 1 else 0
+        if self._shards > 1:
+            self.number = (self.number + 1 + secrets.randbelow(self._shards - 1)) % self._shards
 
     async def landed(self, mark: str) -> bool:
         """Whether the transaction with this mark is stored; if not, make sure that it will never be.

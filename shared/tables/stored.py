@@ -51,6 +51,7 @@ class Records(Generic[R]):
         plain: bool = False,
         spread: int = 1,
         max_records: int = 10_000,
+        bounded: bool = False,
         indexes: Sequence[Names] = (),
         unique: Sequence[str] = (),
         counters: Sequence[Names] = (),
@@ -60,6 +61,7 @@ class Records(Generic[R]):
         view: Sequence[str] | None = None,
     ):
         self.table, self.model, self.spread, self.max_records = table, model, spread, max_records
+        self.bounded = bounded
         if view is None and plain:
             view = list(model.model_fields)
         self.columns = Columns(model, list(view) if view is not None else None)
@@ -87,9 +89,13 @@ class Records(Generic[R]):
 
     def of(self, tenant: str) -> Self:
         """The same collection in another partition."""
+        other = self._copy()
+        other.partition = keys.encode(tenant)
+        return other
+
+    def _copy(self) -> Self:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.partition = keys.encode(tenant)
         return other
 
     # Reading one record

@@ -41,7 +41,7 @@ async def main(owner, place, quota, seed):
             except QuotaExceeded:
                 print("full")
             except StorageUnavailable:
-                print("unsure")  # the file may be stored, and nobody has looked at the quota
+                pass  # the file may be stored
     await asyncio.gather(*map(write, range(8)))
 
 asyncio.run(main(*sys.argv[1:]))
@@ -84,7 +84,7 @@ async def test_sixteen_writers_in_two_processes_do_not_pass_the_quota(stack: Env
     quota = 1000
     async with connected(**stack.app_settings):
         for _ in range(campaign.rounds(1, 10)):
-            store, full, unsure = FileStore("campaign", str(uuid.uuid4()), quota), 0, 0
+            store, full = FileStore("campaign", str(uuid.uuid4()), quota), 0
             given = [store.owner, store.place, str(quota)]
             writers = [
                 await asyncio.create_subprocess_exec(
@@ -97,10 +97,9 @@ async def test_sixteen_writers_in_two_processes_do_not_pass_the_quota(stack: Env
                 out, _ = await writer.communicate()
                 assert writer.returncode == 0
                 full += out.count(b"full")
-                unsure += out.count(b"unsure")
             usage, rows = await store.usage(), await store.list()
             assert (usage.bytes, usage.count) == (sum(row.size for row in rows), len(rows))
-            assert usage.bytes <= quota + 200 * unsure and full > 0
+            assert usage.bytes <= quota and full > 0
             for row in rows:
                 assert len(await store.content(row)) == row.size
 

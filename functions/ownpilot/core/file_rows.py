@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from functions.ownpilot.core.entry import Entry
 from shared.http.errors import BadRequest, NotFound
-from shared.tables import Collection
+from shared.tables.counted import CountedCollection
 
 
 class FileNotFound(NotFound):
@@ -31,7 +31,7 @@ class FileRow(Entry):
     previous: str = ""
 
 
-files = Collection("OwnpilotFiles", FileRow, unique=["path"], sums=["size"], orders=["path"])
+files = CountedCollection("OwnpilotFiles", FileRow, bounded=True, unique=["path"], sums=["size"], orders=["path"])
 """The partition is the workspace's place."""
 
 

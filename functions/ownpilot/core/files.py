@@ -97,19 +97,21 @@ class FileStore:
     async def write(self, path: str, data: bytes | AsyncIterable[bytes]) -> FileRow:
         """Store a file in place of the one at this path, if there is one.
 
-        `QuotaExceeded`: then all is as it was before. `Conflict` when the path, or a part of it, is a folder where a
-        file is needed, or the other way round. Of several writers at once, also of other instances, those go back that
-        find the quota passed by all of them: it is never passed for longer than their calls take.
+        `QuotaExceeded`: then all is as it was before, however many write at once. `Conflict` when the path, or a part
+        of it, is a folder where a file is needed, or the other way round.
 
-        4 calls for a new file in the root (look for a folder of its name, blob, row, totals), and a read for each
-        folder in its path; 4 more for one that is replaced.
+        3 calls for a new file in the root (look for a folder of its name, blob, row), and a read for each folder in its
+        path; 3 more for one that is replaced.
         """
         path = file_path(path)
         await self._check_place(path)
-        row, before = await self._store(path, *await self._put(data))
-        if row.size > (before[1] if before else -1):
-            await self._check_quota(row, before)
-        return row
+        sha256, size = await self._put(data)
+        try:
+            return await self._store(path, sha256, size)
+        except tables.BoundPassed as error:
+            if error.name == "size":
+                self._refuse(error.amount)
+            raise QuotaExceeded(f"A workspace holds at most {MAX_FILES} files") from None
 
     async def move(self, source: str, destination: str) -> FileRow:
         """Give a file another path, in one transaction. `FileNotFound`; `Conflict` when that path is taken."""
@@ -215,48 +217,27 @@ class FileStore:
             await blobs.put(CONTAINER, self.folder + found.hexdigest(), parts())
         return found.hexdigest(), size
 
-    async def _store(self, path: str, sha256: str, size: int) -> tuple[FileRow, tuple[str, int] | None]:
-        """Write the row of a content; return it, and the hash and size of the content that was there before."""
-        own, before = files.of(self.place), ("", 0)
+    async def _store(self, path: str, sha256: str, size: int) -> FileRow:
+        """Write the row of a content. `BoundPassed` when the workspace would hold too much."""
+        own = files.of(self.place).within(MAX_FILES, size=self.quota)
 
         def replace(it: FileRow) -> None:
-            nonlocal before
             if it.path != path:  # moved since it was found
                 raise tables.RecordNotFound(FileRow.__name__, it.id)
-            before = it.sha256, it.size
             if it.sha256 != sha256:
                 it.previous, it.sha256, it.size = it.sha256, sha256, size
 
         for _ in range(_ATTEMPTS):
             try:
-                return await own.insert(FileRow(user_id=self.owner, path=path, sha256=sha256, size=size)), None
-            except tables.RecordConflict:
-                pass
+                return await own.insert(FileRow(user_id=self.owner, path=path, sha256=sha256, size=size))
+            except (tables.RecordConflict, tables.BoundPassed) as error:
+                refusal = error
             try:
-                return await own.update(await own.find("path", path), replace), before
+                return await own.update(await own.find("path", path), replace)
             except tables.RecordNotFound:
-                continue
+                if isinstance(refusal, tables.BoundPassed):
+                    raise refusal from None
         raise Unavailable(f"{path[:200]} is written and deleted all the time", headers={"Retry-After": "5"})
-
-    async def _check_quota(self, row: FileRow, before: tuple[str, int] | None) -> None:
-        """`QuotaExceeded` when the workspace holds too much now; then the row is again as it was before."""
-        usage = await self.usage()
-        if usage.bytes <= self.quota and usage.count <= MAX_FILES:
-            return
-
-        own = files.of(self.place)
-        try:
-            if before is None:
-                await own.delete(row.id, if_match=row.etag)
-            else:
-                sha256, size = before
-                back = row.model_copy(update={"previous": row.sha256, "sha256": sha256, "size": size})
-                await own.update(row, lambda _: back, if_match=row.etag)
-        except (tables.RecordChanged, tables.RecordNotFound):
-            pass  # another write has replaced it already
-        if usage.bytes > self.quota:
-            self._refuse(usage.bytes)
-        raise QuotaExceeded(f"A workspace holds at most {MAX_FILES} files")
 
     def _check_size(self, size: int) -> None:
         if size > self.quota:

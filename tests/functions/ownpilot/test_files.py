@@ -191,7 +191,7 @@ class TestFiles:
         store = new_store()
         await store.write("first", b"1")
         for operation, cost in [
-            (lambda: store.write("new", b"1"), {"query": 2, "batch": 1}),
+            (lambda: store.write("new", b"1"), {"query": 1, "batch": 1}),
             (lambda: store.find("new"), {"get": 2}),
             (lambda: store.move("new", "moved"), {"get": 2, "query": 1, "batch": 1}),
             (lambda: store.list(), {"query": 1}),
