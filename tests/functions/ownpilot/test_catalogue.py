@@ -377,7 +377,7 @@ class TestSync:
         self, me: OwnPilot, models_dev: Any, monkeypatch: pytest.MonkeyPatch
     ):
         await models_dev(document(unwritten={}))
-        held = await stored.current()
+        held = await stored.current(fresh=True)
 
         async def fail(*_: Any) -> None:
             raise StorageUnavailable("no answer")
@@ -436,7 +436,7 @@ asyncio.run(sync.apply("someone"))
         self, me: OwnPilot, models_dev: Any, monkeypatch: pytest.MonkeyPatch
     ):
         stored.forget()
-        held = await stored.current()
+        held = await stored.current(fresh=True)
         await models_dev(document(seen={}))
         await me.data("POST", f"{SYNC}/apply")
         assert await stored.current() is held
