@@ -20,7 +20,9 @@ SECRETS = re.compile(
         (?: [ \t]*[=:][ \t]* (?:(?:bearer|basic)[ \t]+)? ["']?  # a name and its value ...
           | [ \t]+ ["']? (?: (?=[^\s"',;]*[0-9]) (?=[^\s"',;]{6}) | (?=[^\s"',;]{20}) ) ) )
         # ... or a word, a blank, and a value that is long or holds a digit: other words after "key" are prose
-        [^\s"',;]{4,4096}
+        (?: (?<=") (?:[^"\\\r\n]|\\[^\r\n]){4,4000} (?=")  # a value in quotes reaches up to the second one
+          | (?<=') (?:[^'\\\r\n]|\\[^\r\n]){4,4000} (?=')
+          | [^\s"',;]{4,4096} )
     | """
     + TOKENS,
     re.IGNORECASE | re.VERBOSE,

@@ -137,9 +137,10 @@ ALIVE = "/gateway/health/live"
 
 WITHOUT_STORAGE = re.compile(
     r"/(gateway/(health/live|api/models.*|api/system/info)|anymind/(health|api/v1/auth/me)|dev8/(health|live)"
-    r"|ownpilot/((api/v1/)?health(/live|/sandbox)?|api/v1/settings/data-info"
+    r"|ownpilot/(mcp|(api/v1/)?health(/live|/sandbox)?|api/v1/(settings/data-info|auth/google/callback)"
     r"|api/v1/(local-providers/templates|model-configs/capabilities/list|models/sync/providers|tools(/.*)?)"
-    rf"|api/v1/(expenses|habits|captures|goals|profile|media-settings|agents)/{UNKNOWN}(/\w+)?"
+    rf"|api/v1/(expenses|habits|captures|goals|profile|media-settings|agents|custom-tools|plans|plugins|triggers)"
+    rf"/{UNKNOWN}(/\w+)?"
     rf"|api/v1/custom-data/(tables/{UNKNOWN}/)?(records/{UNKNOWN}|search))"
     r"|\w+(/(docs.*|openapi.json|ws|realtime)?)?)"
 )
