@@ -1,6 +1,6 @@
 """When a schedule is due: cron expressions of five fields in a time zone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 
 MAX_CHARACTERS = 200
@@ -8,6 +8,9 @@ MAX_CHARACTERS = 200
 
 _FIELDS = 5
 _EVERY_HOUR = set(range(24))
+_MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
+_LONGEST_CHANGE = timedelta(hours=26)
+"""Clocks are never put forward or back by more: at the date line, by a day."""
 
 
 class InvalidCron(ValueError):
@@ -49,18 +52,55 @@ def next_due(expression: str, zone: tzinfo, after: datetime) -> datetime:
 def _moments(expression: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
     from cronsim import CronSim, CronSimError
 
-    local, fields = after.astimezone(zone), expression[: MAX_CHARACTERS + 1].split()
+    local, fields = after.astimezone(zone).replace(tzinfo=None), expression[: MAX_CHARACTERS + 1].split()
     if len(fields) != _FIELDS or len(expression) > MAX_CHARACTERS:
         raise InvalidCron("must have five fields: minute, hour, day of the month, month, day of the week")
     try:
-        walk = CronSim(expression, local.replace(tzinfo=None))
-        if walk.hours == _EVERY_HOUR:
-            fields[1] = "*"  # so that it counts hours, whichever way they were written
-            walk = CronSim(" ".join(fields), local)
+        walk = CronSim(expression, local)
     except (CronSimError, AssertionError) as error:
         raise InvalidCron(f"must be a cron expression such as 0 9 * * 1-5 ({error or 'bad step'})") from None
+    if walk.hours == _EVERY_HOUR:
+        yield from _by_hours_that_pass(lambda start: next(CronSim(expression, start), None), zone, after)
     for found in walk:
-        yield (found if found.tzinfo else _existing(found.replace(tzinfo=zone))).astimezone(UTC)
+        yield _existing(found.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _by_hours_that_pass(
+    following: Callable[[datetime], datetime | None], zone: tzinfo, after: datetime
+) -> Iterator[datetime]:
+    """Yield the moments behind `after` at which a clock shows a time of an expression, also those that it shows twice.
+
+    `following` gives the first such time behind another one, None when there is none.
+    """
+    at, offset = after.astimezone(UTC), _offset(zone, after)
+    while (local := following((at + offset).replace(tzinfo=None))) is not None:
+        found = local.replace(tzinfo=UTC) - offset
+        horizon = min(found, at + _LONGEST_CHANGE)
+        if change := _change_of_clocks(zone, at, horizon, offset):
+            at, offset = change - _MINUTE, _offset(zone, change)
+        elif found == horizon:
+            yield found
+            at = found
+        else:  # nothing is due before, whatever clocks do in between
+            at = max(horizon, found - _LONGEST_CHANGE)
+            offset = _offset(zone, at)
+
+
+def _change_of_clocks(zone: tzinfo, after: datetime, until: datetime, offset: timedelta) -> datetime | None:
+    """Return the first moment behind `after`, and not behind `until`, at which clocks have another offset; or None."""
+    at = after
+    while at < until:
+        step = min(at + _HOUR, until)
+        if _offset(zone, step) != offset:
+            while _offset(zone, at := at + _MINUTE) == offset:
+                pass
+            return at
+        at = step
+    return None
+
+
+def _offset(zone: tzinfo, at: datetime) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta()
 
 
 def _existing(local: datetime) -> datetime:
