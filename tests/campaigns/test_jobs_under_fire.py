@@ -297,7 +297,7 @@ async def abandoned_run(own: Own) -> str:
 async def test_hostile_jobs_of_every_kind_end_and_harm_no_good_run(own: Own, campaign: Campaign):
     hostile: list[Callable[[], Awaitable[None]]] = []
     known = programs(campaign)
-    # A warm container runs the jobs of others; hostile agents, tools and code of workspaces have campaigns of their own.
+    # A warm container runs jobs of others; hostile agents, tools and code of workspaces have their own campaigns.
     others = {warm.KIND, "anymind.build", "anymind.execution", "ownpilot.execution", "ownpilot.tool"}
     for kind in kinds.keys() - others:
         for attack in campaign.chance.sample(RUNNERS, campaign.rounds(3, len(RUNNERS))):
