@@ -74,8 +74,8 @@ async def run_in_container(work: Work, permissions: Sequence[str], context: Tool
         end = _exits[run.id]
         return _outcome_of(end) if end else failed("No container has run the tool in time")
     finally:
-        has_ended = _exits.pop(run.id) is not None
-        await _settle(run, stored_inputs(spec), has_ended=has_ended)
+        end = _exits.pop(run.id)
+        await _settle(run, stored_inputs(spec), has_ended=end is not None and end.reason != "lost")
 
 
 def _files_of(job_id: str, work: Work, permissions: Sequence[str], context: ToolContext) -> dict[str, bytes]:
