@@ -66,6 +66,8 @@ class PatientConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        # What ends a body is no part of the next header; the response may have come before it.
+        size = 0 if self._reading == "body" else self._header_size + len(data)
         self._has_sent = True
         super().data_received(data)
         if self._is_stopping and self.cycle is not None:
@@ -76,7 +78,7 @@ class PatientConnection(HttpToolsProtocol):
             self._wait_for("body", self.limits.body, self._refuse_body)
         elif self._reading == "" and self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
-        elif (size := self._header_size + len(data)) > MAX_HEADER:
+        elif size > MAX_HEADER:
             self._refuse(TOO_LARGE)
         else:
             self._header_size = size

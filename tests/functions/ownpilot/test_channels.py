@@ -222,8 +222,7 @@ class TestWebhooks:
             for data in (b"{", b"[]", b"1", b"\xff", b'{"a":' * 500 + b"1" + b"}" * 500):
                 answer = await service.deliver(Sent(data, service.sign(data)))
                 assert answer.status_code in (200, 400), (service.type, data[:9], answer.text)
-            # The answer may come before the body was read, and the connection ends then: no other request may use it.
-            big = await service.deliver(Sent(b" " * 1_100_000, {**service.sign(b""), "Connection": "close"}))
+            big = await service.deliver(Sent(b" " * 1_100_000, service.sign(b"")))
             refused(big, 413)
         for service, body in (
             (telegram, {"update_id": 1, "poll": {}}), (telegram, {"update_id": 1, "message": {"chat": {"id": 1}}}),

@@ -17,6 +17,10 @@ ENDLESS = 600.0
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Respond with the body of the request, or not at all when the client has disconnected."""
+    if scope["path"] == "/early":  # answered before the body is there
+        await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"soon"})
+        return
     body = b""
     while (message := await receive())["type"] == "http.request":
         body += message["body"]
@@ -161,6 +165,17 @@ async def test_the_size_of_a_header_counts_anew_for_each_request():
         for _ in range(5):
             client.writer.write(HEADER[:-2] + b"x: " + b"y" * 50_000 + b"\r\n\r\nmore")
             assert (await client.answer()).endswith(b"more")
+
+
+async def test_the_rest_of_a_body_that_comes_behind_its_answer_is_no_header():
+    async with served() as server:
+        client = await server.connect()
+        for _ in range(3):
+            client.writer.write(b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
+            assert (await client.answer()).endswith(b"soon")
+            client.writer.write(b"x" * 1_000_000)
+            await asyncio.sleep(0.1)  # so that its last piece comes alone
+            assert await client.asks(b"next") == b"next"
 
 
 async def test_empty_lines_do_not_keep_a_connection_open():
