@@ -101,7 +101,7 @@ class WantedFiles(BaseModel):
 
 
 class DownloadLinks(BaseModel):
-    """URLs by tag; of files that are no longer stored there are none."""
+    """URLs by tag; a file that is no longer stored has no URL."""
 
     urls: dict[str, str]
 

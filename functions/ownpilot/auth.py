@@ -157,7 +157,7 @@ async def refresh_google(body: IntegrationNamed, owner: Owner) -> dict[str, Any]
 
 @routes.post("/google/revoke")
 async def revoke_google(body: IntegrationNamed, owner: Owner) -> dict[str, Any]:
-    """Disconnect an account: Google is told, and the integration is deleted whatever it says."""
+    """Disconnect an account: the token is revoked at Google, and the integration is deleted even if that fails."""
     found = await integration_store.disconnect(owner.id, body.integration_id)
     await record_change(owner, "integration", found.id, "revoke")
     return {"message": f"{found.service} is disconnected", "deleted": True}

@@ -87,7 +87,7 @@ async def get_integration(integration_id: str, owner: Owner) -> IntegrationShown
 
 @routes.delete("/{integration_id}")
 async def delete_integration(integration_id: str, owner: Owner) -> dict[str, Any]:
-    """Disconnect a service: Google is told, and the integration is deleted whatever it says."""
+    """Disconnect a service: the token is revoked at Google, and the integration is deleted even if that fails."""
     found = await disconnect(owner.id, integration_id)
     await record_change(owner, "integration", found.id, "revoke")
     return {"message": f"{found.service} is disconnected", "deleted": True}

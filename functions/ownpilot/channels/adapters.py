@@ -103,5 +103,5 @@ def moment_of(seconds: float) -> datetime:
 
 
 def only(allowed: list[str]) -> str:
-    """Return the first that a list of who is allowed names, empty when it names everybody or nobody."""
+    """Return the first entry of an allow list, empty when the list is empty or allows everybody."""
     return next((each for each in allowed if each != "*"), "")

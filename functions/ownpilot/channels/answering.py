@@ -1,4 +1,4 @@
-"""What follows from a message that came in: it is told of, and the assistant answers those who are allowed."""
+"""What follows from a message that came in: an event on the sockets, and the assistant's answer to allowed senders."""
 
 import asyncio
 from datetime import timedelta
@@ -23,7 +23,7 @@ CHANNEL_MESSAGE = "channel_message"
 """The event for which triggers may wait."""
 
 APOLOGY = "Sorry, I cannot answer at the moment."
-"""What a sender is told when the assistant has no answer; why, the message in the inbox says."""
+"""What a sender is told when the assistant has no answer. The message in the inbox holds the reason."""
 
 
 async def ownpilot_channel_message(value: dict[str, Any]) -> None:

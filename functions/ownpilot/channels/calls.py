@@ -28,7 +28,7 @@ class ChannelFailed(Exception):
 
 
 class ServiceAnswer(NamedTuple):
-    """What a service answers; `data` is JSON, None when the body is none."""
+    """What a service answers; `data` is JSON, None when the body is not JSON."""
 
     status: int
     data: Any
@@ -73,6 +73,6 @@ def without(text: str, secret: str) -> str:
 
 
 def refused(service: str, status: int, reason: Any) -> ChannelFailed:
-    """Return the error for an answer that is none: too many requests and failures of the service are not final."""
+    """Return the error for a status that is no success: 429 and failures of the service may be tried again."""
     said = str(reason)[:LONGEST] if reason else f"status {status}"
     return ChannelFailed(f"{service}: {said}", is_final=400 <= status < 500 and status not in (408, 429))

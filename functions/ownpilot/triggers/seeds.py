@@ -8,17 +8,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 
-from functions.ownpilot.core import settings_store
+from functions.ownpilot.core.first_use import ORIGIN, give_once
 from functions.ownpilot.core.owner import Owner, Person
 from functions.ownpilot.core.trigger_store import Trigger, TriggerType, stored_triggers
 from shared import tables
-from shared.recent import RecentValues
-
-SEEDED = f"{settings_store.INTERNAL}triggers"
-"""The setting that says that a user was given them: who deletes one does not get it again."""
-
-_ORIGIN = datetime(2020, 1, 1, tzinfo=UTC)
-_seeded: RecentValues[str, bool] = RecentValues(seconds=3600, most=10_000)
 
 
 def _trigger(name: str, about: str, type_: str, config: Mapping[str, Any], action: str, **payload: Any) -> None:
@@ -54,20 +47,17 @@ _trigger("Evening look at the goals", "Every evening at nine", "schedule", {"cro
 
 
 async def seed(owner: str) -> None:
-    """Give a user these triggers, once. 2 point reads once an hour; the first time 6 writes at once and 3 calls."""
+    """Give a user these triggers, once. The cost of `give_once`; the first time 6 writes at once."""
+    await give_once(owner, "triggers", _store_all)
 
-    async def load() -> bool:
-        if not await settings_store.read(owner, SEEDED):
-            await asyncio.gather(*(_store(owner, values) for values in SEEDS.values()))
-            await settings_store.write(owner, SEEDED, True)
-        return True
 
-    await _seeded.get(owner, load)
+async def _store_all(owner: str) -> None:
+    await asyncio.gather(*(_store(owner, values) for values in SEEDS.values()))
 
 
 async def _store(owner: str, values: dict[str, Any]) -> None:
     """Store one; its id follows from its name, so that of two requests at once each stores the same."""
-    id_ = Trigger.derived_id(_ORIGIN, f"{owner} {values['name']}")
+    id_ = Trigger.derived_id(ORIGIN, f"{owner} {values['name']}")
     record = Trigger(id=id_, created_at=datetime.now(UTC), user_id=owner, **values)
     record.settle()
     with contextlib.suppress(tables.RecordConflict):
