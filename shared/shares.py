@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, StorageManagementClient]" = WeakKeyDictionary()
 
+_asked: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Task[str]]]" = WeakKeyDictionary()
+"""The calls for keys that are under way, by account."""
+
 
 def _client() -> "StorageManagementClient":
     loop = asyncio.get_running_loop()
@@ -76,7 +79,18 @@ async def names(account: str) -> AsyncIterator[str]:
 
 
 async def key(account: str) -> str:
-    """Return an access key of the account. It opens every share: it must not be stored. Errors as in `create`."""
+    """Return an access key of the account. It opens every share: it must not be stored. Errors as in `create`.
+
+    Those who ask while a call is under way share its answer.
+    """
+    asked = _asked.setdefault(asyncio.get_running_loop(), {})
+    if account not in asked:
+        asked[account] = asyncio.create_task(_key(account))
+        asked[account].add_done_callback(lambda _: asked.pop(account))
+    return await asyncio.shield(asked[account])
+
+
+async def _key(account: str) -> str:
     with refusals():
         found = await _client().storage_accounts.list_keys(settings().resource_group, account)
     for each in found.keys_property or ():

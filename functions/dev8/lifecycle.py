@@ -110,9 +110,12 @@ async def delete(
     return environment
 
 
-async def settle(environment: DevEnvironment, workflows: WorkflowClient) -> None:
-    """Start the workflow of the environment's last order; what fails here is done by the timer."""
-    order = {"id": environment.id, "order": environment.order, "looks": 0}
+async def settle(environment: DevEnvironment, workflows: WorkflowClient, *, later: bool = False) -> None:
+    """Start the workflow of the environment's last order; what fails here is done by the timer.
+
+    `later`: there is nothing to see yet, so it waits before its first look at the container group, too.
+    """
+    order = {"id": environment.id, "order": environment.order, "looks": 0, "later": later}
     await workflows.start_now_or_later(WORKFLOW, workflow_id(environment), order)
 
 
@@ -147,7 +150,7 @@ async def _placed(environment: DevEnvironment, workflows: WorkflowClient, failur
             record.failure = failure[:MAX_FAILURE]
 
     environment = await environments.update(environment, change)
-    await settle(environment, workflows)
+    await settle(environment, workflows, later=not failure)
     return environment
 
 
@@ -192,7 +195,7 @@ async def _order(
         unknown = isinstance(error, ContainersUnavailable | TimeoutError)
         await _note_failure(environment, workflows, None if unknown else back, _reason(error))
         raise OrderFailed(f"failed to change the container group: {_reason(error)}") from error
-    await settle(environment, workflows)
+    await settle(environment, workflows, later=towards is STARTING)
     return environment
 
 

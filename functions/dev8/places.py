@@ -1,15 +1,15 @@
-"""How many environments a user, and all users together, may have: each takes a numbered place, exact at any rush."""
+"""How many environments a user, and all users together, may have: each takes a place, exact at any rush."""
 
 import asyncio
-import random
+import contextlib
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from functools import cache
 
-from functions.dev8.records import DevEnvironment, Slot
+from functions.dev8.records import DevEnvironment, Place
 from functions.dev8.store import environments, places
 from shared.http.errors import BadRequest
 from shared.settings import settings
+from shared.tables import BoundPassed, RecordNotFound
 from shared.tables.ids import derived_id
 
 EVERYONE = "everyone"
@@ -22,7 +22,7 @@ _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 async def claim(environment: DevEnvironment) -> None:
     """Take a place among the environments of its user, then one among all; `BadRequest` when there is none.
 
-    An environment that has places keeps them. Cost: 2 queries and 2 inserts, more when others take a place meanwhile.
+    An environment that has places keeps them. 2 calls.
     """
     config, user = settings(), environment.user_id
     limit = config.dev8_user_environments
@@ -38,11 +38,15 @@ async def claim(environment: DevEnvironment) -> None:
 
 async def release(environment_id: str, user_id: str) -> None:
     """Give its places back; without any this does nothing."""
-    mine = {"environment_id": environment_id}
-    await asyncio.gather(places.of(EVERYONE).clear(mine), places.of(_scope(user_id)).clear(mine))
+    await asyncio.gather(*(_release(scope, environment_id) for scope in (EVERYONE, _scope(user_id))))
 
 
-async def stale(scope: str, known: Collection[str]) -> list[Slot]:
+async def _release(scope: str, environment_id: str) -> None:
+    with contextlib.suppress(RecordNotFound):
+        await places.of(scope).delete(_place_id(environment_id))
+
+
+async def stale(scope: str, known: Collection[str]) -> list[Place]:
     """Return the places of a scope whose environment is not `known`, because its creation was interrupted long ago."""
     before = datetime.now(UTC) - STALE
     return [
@@ -60,29 +64,21 @@ def _scope(user_id: str) -> str:
     return f"user {user_id}"
 
 
+def _place_id(environment_id: str) -> str:
+    return derived_id(_EPOCH, environment_id)
+
+
 async def _claim(scope: str, limit: int, environment: DevEnvironment) -> bool:
-    """Take a free place of a scope; False when it has none."""
-    own = places.of(scope)
-    while True:
-        found = {place.id: place.environment_id async for place in own.all()}
-        if environment.id in found.values():
-            return True
-        free = [number for number in map(_place_id, range(limit)) if number not in found]
-        if not free or len(found) >= limit:
+    """Take a place of a scope; False when it has none."""
+    place = Place(
+        id=_place_id(environment.id), created_at=_EPOCH, environment_id=environment.id, user_id=environment.user_id,
+        since=datetime.now(UTC),
+    )  # fmt: skip
+    try:
+        await places.of(scope).within(limit).insert(place)
+    except BoundPassed:
+        try:
+            await places.of(scope).get(place.id)  # it is one of those that fill the scope
+        except RecordNotFound:
             return False
-        # Two that choose the same place have the same id; the insert returns the one that was first.
-        chosen = random.choice(free)  # noqa: S311 - it only keeps those who come together apart
-        place = Slot(
-            id=chosen,
-            created_at=_EPOCH,
-            environment_id=environment.id,
-            user_id=environment.user_id,
-            since=datetime.now(UTC),
-        )
-        if (await own.insert(place)).environment_id == environment.id:
-            return True
-
-
-@cache
-def _place_id(number: int) -> str:
-    return derived_id(_EPOCH, f"place {number}")
+    return True

@@ -116,8 +116,8 @@ class DevEnvironment(Record, prefix="env-"):
             self.idle_since = None if connections else now
 
 
-class Slot(Record):
-    """One of a limited number of places, taken by an environment; its id follows from its number."""
+class Place(Record):
+    """One of a limited number of places, taken by an environment, from whose id its own follows."""
 
     environment_id: str
     user_id: str

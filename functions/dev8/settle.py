@@ -33,6 +33,9 @@ bp = df.Blueprint()
 
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=5000, max_number_of_attempts=5)
 
+FIRST_PAUSE = 0.5
+"""Seconds from an order to the first look at a group that cannot have started before."""
+
 ABANDONED = timedelta(minutes=2)
 """After this time the request that creates an environment has ended: it may not call the service for so long."""
 
@@ -47,9 +50,12 @@ STILL = ("Stopped", "Succeeded", "Failed")
 def dev8_settle(ctx: df.DurableOrchestrationContext):
     """See an order through; the input is `{"id": environment, "order": number, "looks": how many were made}`.
 
-    Each look is a new execution of the instance, so that the history stays short.
+    With `later`, it waits before the first look. Each look is a new execution of the instance, so that the history
+    stays short.
     """
     order: Any = ctx.get_input()
+    if order.pop("later", False):
+        yield ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=FIRST_PAUSE))
     pause = yield ctx.call_activity_with_retry("dev8_look", RETRY, order)
     if pause is None:
         return

@@ -1,6 +1,6 @@
 """Dev8's collections."""
 
-from functions.dev8.records import DevEnvironment, Orphan, Slot
+from functions.dev8.records import DevEnvironment, Orphan, Place
 from shared.tables import Collection
 
 environments = Collection(
@@ -11,5 +11,5 @@ environments = Collection(
     orders=["idle_since"],
     view=[name for name in DevEnvironment.model_fields if name not in ("id", "token_hash", "failure")],
 )
-places = Collection("Dev8Places", Slot, plain=True)
+places = Collection("Dev8Places", Place, bounded=True)
 orphans = Collection("Dev8Orphans", Orphan, plain=True)

@@ -91,8 +91,9 @@ class LocalServer(NamedTuple):
 
 
 async def servers_of(owner: str) -> list[LocalServer]:
-    """Return all local providers of a person with their models, both by name. 2 queries at once."""
-    providers, models = await asyncio.gather(providers_of(owner), models_of(owner))
+    """Return all local providers of a person with their models, both by name. 1 query without any, else 2."""
+    providers = await providers_of(owner)
+    models = await models_of(owner) if providers else []
     by_provider: defaultdict[str, list[LocalModel]] = defaultdict(list)
     for model in models:
         by_provider[model.local_provider_id].append(model)

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Query
 
 from functions.ownpilot.core.budget import CostBudget, budget_of, budgets, spans_of_budgets
+from functions.ownpilot.core.catalogue.shapes import ALL
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.core.prices import price_of, priced_models
 from functions.ownpilot.core.usage import Period, UsageDays, list_usage, read_usage
@@ -27,7 +28,7 @@ from functions.ownpilot.costs.bodies import (
     UsageReport,
 )
 from functions.ownpilot.costs.reports import Report, formatted, status_of, summary_of, usage_shown, usd, used_of
-from shared.http.paging import Paging, paging
+from shared.http.paging import Limit, Offset, Paging, paging
 
 routes = routes_for("costs")
 
@@ -156,7 +157,12 @@ async def set_budget(body: NewBudget, owner: Owner) -> CostBudgetChanged:
 
 
 @routes.get("/pricing", response_model_exclude_none=True)
-async def list_pricing(owner: Owner, provider: str | None = None) -> Pricing:
-    """The prices of all models, or of those of one provider, in USD for a million tokens."""
+async def list_pricing(
+    owner: Owner, provider: str | None = None, limit: Limit = ALL, offset: Offset = 0
+) -> Pricing:
+    """The prices of all models, or of those of one provider, in USD for a million tokens; all unless `limit` is given.
+
+    `providers` are those of all these models.
+    """
     models = await priced_models(owner.id, provider or None)
-    return Pricing(models=models, providers=sorted({model["provider"] for model in models}))
+    return Pricing(models=models[offset : offset + limit], providers=sorted({model["provider"] for model in models}))

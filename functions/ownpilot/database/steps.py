@@ -24,6 +24,7 @@ from functions.ownpilot.core.trigger_store import note_all_due
 from functions.ownpilot.database.cleaning import clean
 from functions.ownpilot.database.lines import BadBackup, Header, read_part, stored_rows
 from functions.ownpilot.database.restoring import restore_part
+from functions.ownpilot.plans.restored import cancel_lost_runs
 from shared import blobs, tables
 
 SECONDS = 20.0
@@ -138,6 +139,7 @@ async def _restore(operation: DatabaseOperation, until: float) -> bool:
     )  # fmt: skip
     await are_written(owner)
     await note_all_due(owner)
+    await cancel_lost_runs(owner)
     return True
 
 

@@ -23,6 +23,9 @@ MOVES = 50
 SOON = timedelta(minutes=1)
 """How old a run must be for the upkeep to look after it: until then the request may be about to start its workflow."""
 
+LONG = timedelta(hours=1)
+"""How old, besides, the row of a run must be that no request begins any more."""
+
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=2000, max_number_of_attempts=5)
 
 
@@ -94,7 +97,9 @@ async def _follow(row: PlanRun, workflows: WorkflowClient, before: datetime) -> 
     except tables.RecordNotFound:
         await runs.delete(row.id)
         return
-    if plan.run < run:  # a request has died before it began this run, or is about to begin it
+    if plan.run < run:  # a request has died before it began this run, or a restore has brought back an older one
+        if row.updated_at < before - LONG:
+            await runs.delete(row.id)
         return
     if plan.run > run or not plan.under_way:
         if plan.run == run:

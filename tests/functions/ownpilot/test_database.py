@@ -29,6 +29,12 @@ from functions.ownpilot.database import lines, steps
 from functions.ownpilot.database.bodies import name_of
 from functions.ownpilot.expenses import expenses
 from functions.ownpilot.notes import notes
+from functions.ownpilot.plans.moves import close
+from functions.ownpilot.plans.reading import steps_of
+from functions.ownpilot.plans.records import PlanStepStatus, plans
+from functions.ownpilot.plans.records import steps as plan_steps
+from functions.ownpilot.plans.restored import REASON
+from functions.ownpilot.plans.runs import abort, begin
 from shared import blobs, tables
 from shared.sealing import sealed_fields
 from shared.workflows import WorkflowClient
@@ -392,6 +398,28 @@ class TestSteps:
         assert (await me.get("/custom-data/tables/t/records"))["total"] == 1
         await clear_custom_table({**order, "at": datetime.now(UTC).isoformat()})
         refused(await me.send("GET", "/custom-data/tables/t/records"), 404)
+
+    async def test_a_plan_that_ran_at_the_time_of_the_backup_is_cancelled_unless_it_runs_now(self, me: OwnPilot):
+        ids = [(await me.post("/plans", name=name, goal="g"))["id"] for name in ("lost", "under way")]
+        for id_ in ids:
+            await me.post(f"/plans/{id_}/steps", type="user_input", name="Ask", orderNum=1, config={"question": "?"})
+            plan = await begin(me.user, id_)
+            [step] = await steps_of(id_)
+            await plan_steps.of(id_).update(step, lambda it: setattr(it, "status", PlanStepStatus.WAITING))
+        lost, kept = ids
+        backup = DatabaseOperation(user_id=me.user, operation="backup", name="b", order=[*KEPT])
+        await carried_out(backup)
+        await abort(me.user, lost, None)
+        await close(await plans.of(me.user).get(lost), 1)
+        await me.data("DELETE", f"/plans/{lost}")
+        restore = DatabaseOperation(user_id=me.user, operation="restore", name="b", source=backup.id)
+        await carried_out(restore, hindered=lambda number: number % 2 == 1)
+        shown = await me.get(f"/plans/{lost}")
+        assert (shown["status"], shown["error"]) == ("cancelled", REASON)
+        assert [each["status"] for each in shown["steps"]] == ["pending"]
+        assert [each["eventType"] for each in shown["history"]][:1] == ["cancelled"]
+        assert (await me.get(f"/plans/{kept}"))["status"] == "running"
+        await begin(me.user, lost)  # it can be carried out again
 
     async def test_an_analysis_counts_every_record_once(self, me: OwnPilot):
         for number in range(3):

@@ -1,7 +1,9 @@
 """What a person changes of providers and models: overrides, and providers and models of the person's own."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from functions.ownpilot.core import local_store, settings_store
@@ -59,8 +61,19 @@ provider_rows = Collection("OwnpilotProviders", ProviderRow, plain=True, unique=
 
 _AT_ONCE = 16
 
-_models: RecentValues[str, list[ModelRow]] = RecentValues(most=100)
-_providers: RecentValues[str, list[ProviderRow]] = RecentValues(most=100)
+CHANGED = f"{settings_store.INTERNAL}catalogue_rows"
+"""The setting that gets another value after each change of a row, so that other instances read the rows again."""
+
+
+class _Kept(NamedTuple):
+    """The rows of a person, and the value of `CHANGED` before they were read."""
+
+    changed: str | None
+    models: list[ModelRow]
+    providers: list[ProviderRow]
+
+
+_kept: RecentValues[str, _Kept] = RecentValues(seconds=60, most=100)
 
 
 class OwnRows(NamedTuple):
@@ -75,18 +88,27 @@ class OwnRows(NamedTuple):
 async def rows_of(owner: str, *, fresh: bool = False) -> OwnRows:
     """Return the rows of a person. All but the local ones may be 5 s old where another instance changed them.
 
-    At most 5 queries at once, 2 of them when the others are recent. `fresh` reads all.
+    At most 2 queries, 3 with local providers; 2 more after a change, and once a minute: a change whose host dies before
+    it is noted is seen then. `fresh` reads all.
     """
     if fresh:
         forget(owner)
         settings_store.forget(owner)
-    models, providers, keys, local = await asyncio.gather(
-        _models.get(owner, lambda: _all(model_rows, owner)),
-        _providers.get(owner, lambda: _all(provider_rows, owner)),
-        settings_store.key_holders(owner),
-        local_store.servers_of(owner),
-    )
-    return OwnRows(models, providers, keys, local)
+    kept, local = await asyncio.gather(_rows_of(owner), local_store.servers_of(owner))
+    return OwnRows(kept.models, kept.providers, await settings_store.key_holders(owner), local)
+
+
+async def _rows_of(owner: str) -> _Kept:
+    changed = settings_store.text(await settings_store.recent(owner), CHANGED)
+
+    async def read() -> _Kept:
+        models, providers = await asyncio.gather(_all(model_rows, owner), _all(provider_rows, owner))
+        return _Kept(changed, models, providers)
+
+    kept = _kept.peek(owner)
+    if kept and kept.changed != changed:
+        forget(owner)
+    return await _kept.get(owner, read)
 
 
 async def _all(collection: Collection[Any], owner: str) -> list[Any]:
@@ -95,8 +117,17 @@ async def _all(collection: Collection[Any], owner: str) -> list[Any]:
 
 def forget(owner: str) -> None:
     """Read the rows of a person anew when they are needed next."""
-    _models.forget(owner)
-    _providers.forget(owner)
+    _kept.forget(owner)
+
+
+@asynccontextmanager
+async def _change(owner: str) -> AsyncIterator[None]:
+    """Have all instances read the rows of a person anew after a change. 2 or 3 calls."""
+    try:
+        yield
+    finally:
+        forget(owner)
+        await settings_store.write(owner, CHANGED, uuid.uuid4().hex)
 
 
 def key_of(provider_id: str, model_id: str) -> str:
@@ -105,18 +136,16 @@ def key_of(provider_id: str, model_id: str) -> str:
 
 
 async def change_model(owner: str, provider_id: str, model_id: str, change: Callable[[ModelRow], None]) -> ModelRow:
-    """Change the row about a model, or make the first one. `BadRequest` LIMIT_REACHED. 2 or 3 calls."""
+    """Change the row about a model, or make the first one. `BadRequest` LIMIT_REACHED. 4 to 6 calls."""
     key = key_of(provider_id, model_id)
-    number = len(await _models.get(owner, lambda: _all(model_rows, owner)))
+    number = len((await _rows_of(owner)).models)
 
     def make() -> ModelRow:
         _check(number)
         return ModelRow(user_id=owner, key=key, provider_id=provider_id, model_id=model_id)
 
-    try:
+    async with _change(owner):
         return await model_rows.of(owner).put("key", key, change, make)
-    finally:
-        forget(owner)
 
 
 async def add_models(owner: str, provider_id: str, model_ids: Sequence[str], members: Mapping[str, Any]) -> None:
@@ -124,13 +153,11 @@ async def add_models(owner: str, provider_id: str, model_ids: Sequence[str], mem
 
     `BadRequest` LIMIT_REACHED before the first. Safe to repeat after an interruption.
     """
-    _check(len(await _models.get(owner, lambda: _all(model_rows, owner))) + len(model_ids) - 1)
-    try:
+    _check(len((await _rows_of(owner)).models) + len(model_ids) - 1)
+    async with _change(owner):
         for first in range(0, len(model_ids), _AT_ONCE):
             part = model_ids[first : first + _AT_ONCE]
             await asyncio.gather(*(_add(owner, provider_id, each, members) for each in part))
-    finally:
-        forget(owner)
 
 
 async def _add(owner: str, provider_id: str, model_id: str, members: Mapping[str, Any]) -> None:
@@ -143,17 +170,15 @@ async def _add(owner: str, provider_id: str, model_id: str, members: Mapping[str
 
 
 async def change_provider(owner: str, provider_id: str, change: Callable[[ProviderRow], None]) -> ProviderRow:
-    """Change the row about a provider, or make the first one. `BadRequest` LIMIT_REACHED. 2 or 3 calls."""
-    number = len(await _providers.get(owner, lambda: _all(provider_rows, owner)))
+    """Change the row about a provider, or make the first one. `BadRequest` LIMIT_REACHED. 4 to 6 calls."""
+    number = len((await _rows_of(owner)).providers)
 
     def make() -> ProviderRow:
         _check(number)
         return ProviderRow(user_id=owner, provider_id=provider_id)
 
-    try:
+    async with _change(owner):
         return await provider_rows.of(owner).put("provider_id", provider_id, change, make)
-    finally:
-        forget(owner)
 
 
 def _check(number: int) -> None:
@@ -169,24 +194,23 @@ async def delete_model(owner: str, provider_id: str, model_id: str) -> bool:
 async def delete_provider(owner: str, provider_id: str, *, with_models: bool = False) -> bool:
     """Delete the row about a provider, after those about its models if wanted; return whether there was one."""
     if with_models:
-        await model_rows.of(owner).clear({"provider_id": provider_id})
+        async with _change(owner):
+            await model_rows.of(owner).clear({"provider_id": provider_id})
     return await _delete(owner, provider_rows, "provider_id", provider_id)
 
 
 async def _delete(owner: str, collection: Collection[Any], field: str, value: str) -> bool:
     own = collection.of(owner)
     try:
-        await own.delete((await own.find(field, value)).id)
+        found = await own.find(field, value)
+        async with _change(owner):
+            await own.delete(found.id)
     except tables.RecordNotFound:
         return False
-    finally:
-        forget(owner)
     return True
 
 
 async def clear(owner: str) -> tuple[int, int]:
     """Delete all rows of a person; return how many about models and about providers."""
-    try:
+    async with _change(owner):
         return await model_rows.of(owner).clear(), await provider_rows.of(owner).clear()
-    finally:
-        forget(owner)
