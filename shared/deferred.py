@@ -5,9 +5,6 @@ orchestration. All items share one queue and its Function, which has a concurren
 so they never take the places of Durable activities.
 """
 
-# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
-
-import asyncio
 import base64
 import contextlib
 import json
@@ -17,18 +14,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
-from shared import blobs, faults, tables
-from shared.answers import OPTIONS, answered
-from shared.credential import credential
-from shared.settings import settings
+from shared import blobs, faults, queues, tables
 from shared.tables import Collection, Record
 from shared.tables.ids import derived_id
 
 if TYPE_CHECKING:
-    from azure.storage.queue.aio import QueueClient
-
     from shared.workflows import WorkflowClient
 
 log = logging.getLogger(__name__)
@@ -63,8 +54,6 @@ WorkflowHandler = Callable[[Any, "WorkflowClient"], Awaitable[None]]
 
 workflow_handlers: dict[str, WorkflowHandler] = {}
 """The handlers of this kind, in the same way."""
-
-_queues: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, QueueClient]]" = WeakKeyDictionary()
 
 
 class DeferredItem(Record):
@@ -108,7 +97,7 @@ async def defer(handler: str, value: Any, *, item_id: str | None = None, delay: 
     else:
         message = DeferredMessage(handler, item_id, blob=f"{handler}/{uuid.uuid4()}")
         await blobs.put(CONTAINER, message.blob or "", data)
-    await _send(QUEUE, message, delay)
+    await queues.send(QUEUE, message.encode(), delay)
     return item_id
 
 
@@ -156,12 +145,6 @@ async def purge() -> int:
     return count
 
 
-async def close() -> None:
-    """Close this loop's connections."""
-    for queue in _queues.pop(asyncio.get_running_loop(), {}).values():
-        await queue.close()
-
-
 async def _start(message: DeferredMessage) -> DeferredItem | None:
     """Take the item for this message; None when it is done, or being worked on by another one."""
     now = datetime.now(UTC)
@@ -173,14 +156,14 @@ async def _start(message: DeferredMessage) -> DeferredItem | None:
     try:
         item = await items.get(item_id)
     except tables.RecordNotFound:  # purged, or put back, at this moment
-        await _send(QUEUE, message, PAUSES[0])
+        await queues.send(QUEUE, message.encode(), PAUSES[0])
         return None
     if item.done:
         if message.blob:
             await blobs.delete(CONTAINER, message.blob)
         return None
     if item.until > now:  # a second message for it; it comes again, in case the first one is lost with its host
-        await _send(QUEUE, message, int((item.until - now).total_seconds()) + 1)
+        await queues.send(QUEUE, message.encode(), int((item.until - now).total_seconds()) + 1)
         return None
 
     def take(record: DeferredItem) -> None:
@@ -189,7 +172,7 @@ async def _start(message: DeferredMessage) -> DeferredItem | None:
     try:
         return await items.update(item_id, take, if_match=item.etag)
     except (tables.RecordChanged, tables.RecordNotFound):
-        await _send(QUEUE, message, PAUSES[0])
+        await queues.send(QUEUE, message.encode(), PAUSES[0])
         return None
 
 
@@ -210,37 +193,8 @@ async def _failed(message: DeferredMessage, item: DeferredItem, error: Exception
         pass
     again = replace(message, attempt=message.attempt + 1)
     if message.attempt < len(PAUSES):
-        await _send(QUEUE, again, PAUSES[message.attempt])
+        await queues.send(QUEUE, again.encode(), PAUSES[message.attempt])
     else:
-        await _send(POISON_QUEUE, again, 0)
+        await queues.send(POISON_QUEUE, again.encode(), 0)
         what = f"Deferred work {message.handler} failed {again.attempt} times: {type(error).__name__}"
         await faults.report(f"deferred {message.handler}", what)
-
-
-async def _send(queue: str, message: DeferredMessage, delay: int) -> None:
-    from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-
-    client = _queue(queue)
-    for _ in range(2):
-        try:
-            async with answered():
-                await client.send_message(message.encode(), visibility_timeout=delay)
-            return
-        except ResourceNotFoundError:
-            with contextlib.suppress(ResourceExistsError):  # another first message has created it meanwhile
-                async with answered():
-                    await client.create_queue()
-    raise ConnectionError(f"the queue {queue} cannot be created")
-
-
-def _queue(name: str) -> "QueueClient":
-    """One client per event loop and queue: its connections belong to that loop."""
-    own = _queues.setdefault(asyncio.get_running_loop(), {})
-    if name not in own:
-        from azure.core.credentials import AzureNamedKeyCredential
-        from azure.storage.queue.aio import QueueClient
-
-        account = settings().account
-        key: Any = AzureNamedKeyCredential(account.name, account.key) if account.key else credential()
-        own[name] = QueueClient(account.queues, name, credential=key, **OPTIONS)
-    return own[name]

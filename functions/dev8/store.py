@@ -2,6 +2,7 @@
 
 from functions.dev8.records import DevEnvironment, Orphan, Place
 from shared.tables import Collection
+from shared.tables.counted import CountedCollection
 
 environments = Collection(
     "Dev8Environments",
@@ -11,5 +12,5 @@ environments = Collection(
     orders=["idle_since"],
     view=[name for name in DevEnvironment.model_fields if name not in ("id", "token_hash", "failure")],
 )
-places = Collection("Dev8Places", Place, bounded=True)
+places = CountedCollection("Dev8Places", Place, bounded=True)
 orphans = Collection("Dev8Orphans", Orphan, plain=True)

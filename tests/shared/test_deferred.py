@@ -12,7 +12,7 @@ import httpx
 import pytest
 from azure.storage.queue.aio import QueueClient
 
-from shared import blobs, deferred, faults
+from shared import blobs, deferred, faults, queues
 from shared.settings import settings
 from tests.support.waiting import eventually
 
@@ -43,7 +43,7 @@ async def work(account: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.setattr(deferred, "POISON_QUEUE", f"poison-{name}")
     monkeypatch.setattr(deferred, "PAUSES", (0, 0, 0))
     yield own
-    await deferred.close()
+    await queues.close()
 
 
 async def take(queue: str) -> list[bytes]:

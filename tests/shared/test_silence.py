@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared import blobs, deferred, tables
+from shared import blobs, queues, tables
 from shared.http.ratelimit import RateLimit
 from shared.tables import patience
 from tests.support.environments import connected
@@ -56,8 +56,8 @@ async def chunks() -> AsyncIterator[bytes]:
     yield b"x"
 
 
-async def deferred_work() -> None:
-    await deferred._send("queue", deferred.DeferredMessage("a.b", "id"), 0)
+async def message() -> None:
+    await queues.send("queue", "text")
 
 
 UNKNOWN = "0190f7a2-0000-7000-8000-000000000000"
@@ -69,7 +69,7 @@ CALLS: dict[str, Callable[[], Awaitable[object]]] = {
     "an upload": lambda: blobs.put("c", "n", chunks()),
     "the end of a log": lambda: blobs.append("c", "n", 0, b"x"),
     "a deletion": lambda: blobs.delete("c", "n"),
-    "a message": deferred_work,
+    "a message": message,
 }
 
 

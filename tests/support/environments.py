@@ -11,7 +11,7 @@ import pytest
 
 from infra.emulator.processes import free_ports
 from infra.local.environment import Environment
-from shared import blobs, containers, deferred, outbound, realtime, shares, tables
+from shared import blobs, containers, outbound, queues, realtime, shares, tables
 from shared.settings import settings
 from shared.storage import connect
 from tests.support.arm_faults import ArmProxy
@@ -47,7 +47,7 @@ async def connected(**values: str) -> AsyncIterator[None]:
 async def _forget_settings() -> None:
     """Settings are read again, and connections made again, when they are needed next."""
     settings.cache_clear()
-    for part in (tables, blobs, containers, deferred, outbound, realtime, shares):
+    for part in (tables, blobs, containers, outbound, queues, realtime, shares):
         await part.close()
 
 

@@ -157,9 +157,7 @@ async def set_budget(body: NewBudget, owner: Owner) -> CostBudgetChanged:
 
 
 @routes.get("/pricing", response_model_exclude_none=True)
-async def list_pricing(
-    owner: Owner, provider: str | None = None, limit: Limit = ALL, offset: Offset = 0
-) -> Pricing:
+async def list_pricing(owner: Owner, provider: str | None = None, limit: Limit = ALL, offset: Offset = 0) -> Pricing:
     """The prices of all models, or of those of one provider, in USD for a million tokens; all unless `limit` is given.
 
     `providers` are those of all these models.

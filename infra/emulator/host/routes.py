@@ -1,5 +1,6 @@
 """Route templates, and the order in which the real host tries them."""
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ PARAMETER = re.compile(
 )
 CONSTRAINT = re.compile(r":([A-Za-z]+)(?:\(((?:[^()]|\([^()]*\))*)\))?")
 
+INDEXED = 4
+"""Literal segments at the beginning of a template by which it is found: an app may have hundreds of routes."""
+
 
 @dataclass(frozen=True)
 class RouteParameter:
@@ -31,8 +35,9 @@ class RouteParameter:
 
 @dataclass(frozen=True)
 class RouteSegment:
-    """The part between two slashes of a template."""
+    """The part between two slashes of a template; `text` is as it stands there."""
 
+    text: str
     pattern: re.Pattern[str]
     parameters: list[RouteParameter]
 
@@ -59,6 +64,12 @@ class RouteTemplate:
                     raise ValueError(f"the parameter {parameter.name!r} appears twice")
                 names.add(parameter.name.lower())
             self.segments.append(segment)
+
+    @property
+    def beginning(self) -> tuple[str, ...]:
+        """The segments before the first parameter, at most `INDEXED`, in lower case."""
+        literal = itertools.takewhile(lambda segment: not segment.parameters, self.segments[:INDEXED])
+        return tuple(segment.text.lower() for segment in literal)
 
     def match(self, parts: list[str]) -> dict[str, str] | None:
         """The route values for these decoded path segments; None when the template does not match."""
@@ -116,7 +127,7 @@ def _segment(text: str) -> RouteSegment:
         p.optional or p.catch_all or p.default is not None for p in parameters
     ):
         raise ValueError(f"{text!r}: an optional or catch-all parameter must be a segment of its own")
-    return RouteSegment(re.compile(pattern + re.escape(literal), re.IGNORECASE | re.DOTALL), parameters)
+    return RouteSegment(text, re.compile(pattern + re.escape(literal), re.IGNORECASE | re.DOTALL), parameters)
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,7 @@ class RouteTable:
 
     def __init__(self, functions: Iterable[Function], prefix: str):
         self.routes: list[FunctionRoute] = []
+        self._by_beginning: dict[tuple[str, ...], list[int]] = {}
         self.conflicts: list[str] = []
         for function in sorted((f for f in functions if f.kind == "httpTrigger"), key=lambda f: f.name.upper()):
             path = (function.trigger.get("route") or function.name).strip("/")
@@ -153,6 +165,7 @@ class RouteTable:
             if other := self._conflict(template, methods):
                 self.conflicts.append(f"{function.name}: dropped, its route {path!r} is the route of {other}")
             else:
+                self._by_beginning.setdefault(template.beginning, []).append(len(self.routes))
                 self.routes.append(FunctionRoute(function, template.text, methods, template))
 
     def _conflict(self, template: RouteTemplate, methods: frozenset[str]) -> str | None:
@@ -165,7 +178,9 @@ class RouteTable:
     def match(self, method: str, raw_path: str) -> tuple[Function, dict[str, str]] | None:
         """The function of the first route that matches this method and percent-encoded path, with its route values."""
         parts = path_segments(raw_path)
-        for route in self.routes:
+        lower = [part.lower() for part in parts[:INDEXED]]
+        places = (self._by_beginning.get(tuple(lower[:count]), []) for count in range(len(lower) + 1))
+        for route in map(self.routes.__getitem__, sorted(itertools.chain.from_iterable(places))):
             if route.methods and method.upper() not in route.methods:
                 continue
             values = route.template.match(parts)

@@ -1,6 +1,7 @@
 """Sending the answers of a model: what both protocols have in common."""
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -96,8 +97,8 @@ async def _send(
         if step.ends == "stall":
             await asyncio.Event().wait()
         await asyncio.sleep(step.pause)
-        if step.text and response:
-            await response.write(protocol.word(body, step.text).encode())
+        if (text := f"{time.time()} " if step.is_clock else step.text) and response:
+            await response.write(protocol.word(body, text).encode())
     if response is None:
         return web.json_response(protocol.whole(body, turn))
     for frame in protocol.end(body, turn):

@@ -5,6 +5,7 @@ turn is chosen by the number of the model's messages after that one; the last tu
 
     "words"                                text, sent word by word
     {"text": "words", "every": 0.02}       the same, with so many seconds between the words
+    {"clock": 100, "every": 0.02}          100 words, each the time at which it is sent, in seconds since 1970
     {"call": "name", "arguments": {...}}   a call of a tool; arguments that are a text are sent as they are
     {"error": 429, "message": "...", "retry_after": 1, "times": 1}   a status; `times`: only for the first requests
     {"refuse": "stream_options"}           400 for a request with this member
@@ -33,9 +34,10 @@ class ScriptedCall:
 
 @dataclass(frozen=True)
 class ScriptedStep:
-    """One thing that is done while an answer is sent: a word, a wait, or the end of it all."""
+    """One thing that is done while an answer is sent: a word, or the time in place of one, a wait, or its end."""
 
     text: str = ""
+    is_clock: bool = False
     pause: float = 0
     ends: str = ""  # "stall" or "break"
 
@@ -96,6 +98,8 @@ def _turn(text: str, number: int, parts: Any, messages: int) -> ScriptedTurn:
                 made.steps += _words(part)
             case {"text": str(words)}:
                 made.steps += _words(words, float(part.get("every", 0)))
+            case {"clock": int(count)}:
+                made.steps += [ScriptedStep(is_clock=True, pause=float(part.get("every", 0)))] * count
             case {"call": str(name)}:
                 arguments = part.get("arguments", {})
                 raw = arguments if isinstance(arguments, str) else json.dumps(arguments)
@@ -120,11 +124,13 @@ def _turn(text: str, number: int, parts: Any, messages: int) -> ScriptedTurn:
                 made.steps.append(ScriptedStep(ends="break"))
             case _:
                 raise ValueError(f"{part} is no part of a script")
-    words = sum(bool(step.text) for step in made.steps)
+    words = sum(bool(step.text or step.is_clock) for step in made.steps)
     made.usage = usage or (10 * messages, words + 5 * len(made.calls))
     return made
 
 
 def _words(text: str, every: float = 0) -> list[ScriptedStep]:
     words = text.split(" ")
-    return [ScriptedStep(f"{word} " if number < len(words) else word, every) for number, word in enumerate(words, 1)]
+    return [
+        ScriptedStep(f"{word} " if number < len(words) else word, pause=every) for number, word in enumerate(words, 1)
+    ]

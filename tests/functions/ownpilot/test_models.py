@@ -3,7 +3,7 @@
 import pytest
 
 from functions.ownpilot.core import settings_store
-from functions.ownpilot.core.catalogue import resolve, rows
+from functions.ownpilot.core.catalogue import resolve
 from functions.ownpilot.core.catalogue.resolve import Target
 from shared.http.errors import ApiError
 from tests.support.ownpilot import OwnPilot, refused
@@ -93,8 +93,7 @@ class TestResolve:
     """The way to a model that the chat takes; there is no route for it."""
 
     async def reach(self, me: OwnPilot, *wanted: str) -> Target:
-        rows.forget(me.user)  # as 5 seconds after the last request: this process is an instance of its own
-        settings_store.forget(me.user)
+        settings_store.forget(me.user)  # as 5 seconds after the last request: this process is an instance of its own
         return await resolve.resolve(me.user, *wanted)
 
     async def code(self, me: OwnPilot, *wanted: str) -> tuple[int, str]:
