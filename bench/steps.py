@@ -30,7 +30,9 @@ async def run() -> list[Figure]:
     printed = f"{STEPS:,} steps printed at once"
     return [
         Figure(f"{printed}: all on the socket", statistics.median(all_ for all_, _ in found), "s", at_most=3),
-        Figure(f"{printed}: the last event after its line", statistics.median(last for _, last in found), "s", at_most=1),
+        Figure(
+            f"{printed}: the last event after its line", statistics.median(last for _, last in found), "s", at_most=1
+        ),
     ]
 
 
