@@ -1,16 +1,20 @@
 """Channels: many webhooks at once, with repeats, and a host that is killed while they come in."""
 
 import asyncio
+import contextlib
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
 from infra.local.environment import Environment
+from shared import deferred
 from tests.support.campaign import Campaign
 from tests.support.channels import DiscordService, Sent, Service, SlackService, TelegramService, WebchatService
+from tests.support.environments import connected
 from tests.support.kills import kill
-from tests.support.ownpilot import OwnPilot
+from tests.support.ownpilot import OwnPilot, chatting, script
 from tests.support.waiting import eventually
 
 AT_ONCE = 50
@@ -87,3 +91,43 @@ async def test_services_that_repeat_what_a_kill_has_cut_off_bring_everything_onc
         await kill(stack, "host")
     await flood
     assert await stored(services[0].me) == sorted(text for _, text in made)
+
+
+async def test_senders_are_answered_although_the_host_is_killed_in_the_middle(stack: Environment, campaign: Campaign):
+    """A killed answer is given by the repeat: stored once, and sent once more at most for each kill."""
+    kills = campaign.rounds(1, 8)
+    async with (
+        connected(**stack.app_settings),
+        httpx.AsyncClient(base_url=stack.url, timeout=120, trust_env=False) as http,
+    ):
+        me = await chatting(http, stack.ports["providers"])
+        telegram = TelegramService(me, stack.ports["providers"])
+        await telegram.open()
+        asked: dict[str, Sent] = {}
+
+        async def all_answered() -> bool:
+            shown = (await me.get("/channels/messages/inbox", limit=1000))["messages"]
+            replies = [each for each in shown if each["direction"] == "outgoing"]
+            assert len({each["replyToId"] for each in replies}) == len(replies)
+            return {each["content"] for each in replies if each["status"] == "sent"} == asked.keys()
+
+        for number in range(kills):
+            for place in range(4):
+                words = f"Answer {number} {place} to {telegram.id}"
+                asked[words] = telegram.sent(telegram.message(script([{"text": words, "every": 0.1}])))
+                assert (await telegram.deliver(asked[words])).status_code == 200
+            await asyncio.sleep(campaign.chance.uniform(0.1, 1))
+            await kill(stack, "host")
+            # In place of the ten minutes after which the queue brings again what a host that has died was doing.
+            async for item in deferred.items.all():
+                if not item.done:
+                    await deferred.items.update(item.id, _forget_lease)
+            for request in asked.values():
+                assert (await telegram.deliver(request)).status_code == 200
+            await eventually(all_answered, seconds=120)
+        for words in asked:
+            assert 1 <= len(await telegram.sent_to_it(words)) <= 2, words
+
+
+def _forget_lease(item: deferred.DeferredItem) -> None:
+    item.until = datetime.now(UTC)
