@@ -55,12 +55,12 @@ def _workspace(folder: Path) -> dict[str, object]:
 
 def _proxy(folder: Path) -> dict[str, object]:
     certificate = folder / "certificate.pem"
-    write_private(certificate, _new_certificate())
+    write_private(certificate, new_certificate())
     command = ["python3", "-SEs", str(folder / "tls_proxy.py"), str(certificate)]
     return {"entrypoint": command, "read_only": [str(folder)]}
 
 
-def _new_certificate() -> str:
+def new_certificate() -> str:
     """A certificate that no one has signed, and its key, in PEM."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "workspaces of this machine")])
