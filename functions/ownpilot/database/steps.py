@@ -24,7 +24,7 @@ from functions.ownpilot.core.trigger_store import note_all_due
 from functions.ownpilot.database.cleaning import clean
 from functions.ownpilot.database.lines import BadBackup, Header, read_part, stored_rows
 from functions.ownpilot.database.restoring import restore_part
-from functions.ownpilot.plans.restored import cancel_lost_runs
+from functions.ownpilot.plans.restored import cancel_runs
 from shared import blobs, tables
 
 SECONDS = 20.0
@@ -117,6 +117,8 @@ async def _restore(operation: DatabaseOperation, until: float) -> bool:
         operation = await change(owner, operation.id, lambda it: setattr(it, "checked", checked))
         if time.monotonic() > until:
             return False
+    if not operation.restored:
+        await cancel_runs(owner, operation.created_at)
     for number in range(operation.restored, len(backup.parts)):
         part = backup.parts[number]
         lines = await read_part(Header(owner, backup.id, number), part, backup.order, ends[number])
@@ -139,7 +141,7 @@ async def _restore(operation: DatabaseOperation, until: float) -> bool:
     )  # fmt: skip
     await are_written(owner)
     await note_all_due(owner)
-    await cancel_lost_runs(owner)
+    await cancel_runs(owner, operation.created_at)
     return True
 
 

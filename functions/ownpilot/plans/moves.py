@@ -34,6 +34,9 @@ Move = dict[str, Any]
 carry out another plan as a `part`, an `instance` of the workflow and its `input`, and then have the `step` ended."""
 
 END: Move = {"do": "end"}
+LONGEST_WAIT = 6 * 3600
+"""Seconds after which the workflow of a paused plan looks whether it goes on."""
+
 MAX_ERROR = 2000
 """Characters of an error."""
 
@@ -143,9 +146,9 @@ async def _mark(plan: Plan, step: PlanStep, status: PlanStepStatus) -> None:
 
 
 async def _wait(plan: Plan) -> Move:
-    """Have the workflow of a paused plan wait for an event."""
+    """Have the workflow of a paused plan wait for an event, and look for itself now and then: events can be lost."""
     plan = await change_run(plan, lambda it: it.awaits or it.await_event(), PlanStatus.PAUSED)
-    return {"do": "wait", "event": plan.awaits}
+    return {"do": "wait", "event": plan.awaits, "seconds": LONGEST_WAIT}
 
 
 async def _end(plan: Plan, status: PlanStatus, error: str | None = None) -> Move:

@@ -100,7 +100,10 @@ class Plan(Entry, prefix="plan_"):
     completed_at: Moment | None = None
     metadata: dict[str, Any] = {}
     run: Annotated[int, Field(exclude=True)] = 0
-    """The number of the newest run; what belongs to an older one changes nothing any more."""
+    """The number of the newest run; what belongs to an older one changes nothing any more.
+
+    It is a moment, in microseconds: no number comes twice, also when a restore brings back an older one.
+    """
     prepared: Annotated[int, Field(exclude=True)] = 0
     """The newest run for which the steps were brought into their first state."""
     anew: Annotated[bool, Field(exclude=True)] = False

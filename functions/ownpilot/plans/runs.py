@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -46,7 +47,8 @@ async def begin(owner: str, plan_id: str, within: Sequence[str] = ()) -> Plan:
     """
     known = await plans.of(owner).get(plan_id)
     _refuse_under_way(known)
-    instance = instance_of(plan_id, known.run + 1)
+    run = max(known.run + 1, time.time_ns() // 1000)
+    instance = instance_of(plan_id, run)
     row = PlanRun(
         id=PlanRun.id_of(instance), created_at=ORIGIN, updated_at=datetime.now(UTC), owner=owner, plan_id=plan_id,
         instance=instance, is_part=bool(within),
@@ -57,7 +59,7 @@ async def begin(owner: str, plan_id: str, within: Sequence[str] = ()) -> Plan:
         _refuse_under_way(plan)
         if plan.run != known.run:
             raise BadRequest("The plan was run at this moment by another request", code="ALREADY_RUNNING")
-        plan.run += 1
+        plan.run = run
         plan.anew = plan.status is PlanStatus.COMPLETED
         plan.status, plan.within = PlanStatus.RUNNING, [*within]
         plan.started_at = plan.since = plan.moment()

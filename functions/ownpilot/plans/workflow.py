@@ -50,13 +50,10 @@ def ownpilot_plan(ctx: df.DurableOrchestrationContext):
             move = yield ctx.call_activity_with_retry("ownpilot_plan_part", RETRY, {**order, **move})
         else:
             wake = ctx.wait_for_external_event(move["event"])
-            if "seconds" in move:
-                pause = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=move["seconds"]))
-                winner = yield ctx.task_any([wake, pause])
-                if winner == wake:
-                    pause.cancel()  # pyright: ignore[reportAttributeAccessIssue]
-            else:
-                yield wake
+            pause = ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=move["seconds"]))
+            winner = yield ctx.task_any([wake, pause])
+            if winner == wake:
+                pause.cancel()  # pyright: ignore[reportAttributeAccessIssue]
             move = yield ctx.call_activity_with_retry("ownpilot_plan_next", RETRY, {**order, "woken": move["event"]})
     ctx.continue_as_new({**order, "move": move})
 

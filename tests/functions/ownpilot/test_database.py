@@ -29,12 +29,8 @@ from functions.ownpilot.database import lines, steps
 from functions.ownpilot.database.bodies import name_of
 from functions.ownpilot.expenses import expenses
 from functions.ownpilot.notes import notes
-from functions.ownpilot.plans.moves import close
-from functions.ownpilot.plans.reading import steps_of
-from functions.ownpilot.plans.records import PlanStepStatus, plans
-from functions.ownpilot.plans.records import steps as plan_steps
+from functions.ownpilot.plans.records import plans
 from functions.ownpilot.plans.restored import REASON
-from functions.ownpilot.plans.runs import abort, begin
 from shared import blobs, tables
 from shared.sealing import sealed_fields
 from shared.workflows import WorkflowClient
@@ -185,6 +181,43 @@ class TestBackups:
         assert await settings_store.api_key_of(me.user, "groq") == "sk-another-key"
         assert [each["name"] for each in (await me.get("/database/backups"))["backups"]] == [started["filename"]]
         assert (await me.get("/audit/stats"))["eventCount"] == (await me.get("/audit", limit=1))["total"]
+
+    async def test_plans_that_ran_then_or_run_now_end_with_their_workflows_and_can_be_executed_anew(self, me: OwnPilot):
+        async def executed(id_: str) -> str:
+            result = (await me.post(f"/plans/{id_}/execute"))["result"]
+            assert result["status"] == "paused", result
+            return (await plans.of(me.user).get(id_)).instance
+
+        async def has_ended(instance: str) -> None:
+            url = f"/runtime/webhooks/durabletask/instances/{instance}"
+            await eventually(lambda: me.http.get(url), until=lambda it: it.json()["runtimeStatus"] == "Completed")
+
+        ids = [(await me.post("/plans", name=name, goal="g"))["plan"]["id"] for name in ("then", "now", "gone")]
+        for id_ in ids:
+            for number in range(2):
+                await me.post(
+                    f"/plans/{id_}/steps", type="user_input", name="Ask", orderNum=number, config={"question": "?"}
+                )
+        then, now, gone = ids
+        instances = [await executed(then), await executed(gone)]
+        name = await saved(me)
+        await me.post(f"/plans/{then}/resume", input="x")  # its workflow waits for another event now
+        instances.append(await executed(now))
+        await me.data("DELETE", f"/plans/{gone}")
+        await has_ended(instances[1])
+        await begun(me, "restore", filename=name)
+        assert (await ended(me))["lastResult"] == "success"
+        for id_ in (then, gone):
+            shown = await me.get(f"/plans/{id_}")
+            assert (shown["status"], shown["error"]) == ("cancelled", REASON)
+            assert [each["status"] for each in shown["steps"]] == ["pending", "pending"]
+            assert (await me.get(f"/plans/{id_}/history"))["history"][0]["eventType"] == "cancelled"
+        assert (await me.get(f"/plans/{now}"))["status"] == "pending"
+
+        for instance in instances:
+            await has_ended(instance)
+        for id_ in ids:
+            assert await executed(id_) not in instances
 
     async def test_no_secret_is_in_a_file(self, me: OwnPilot):
         await settings_store.seal_key(me.user, "openai", "sk-a-secret")
@@ -398,29 +431,6 @@ class TestSteps:
         assert (await me.get("/custom-data/tables/t/records"))["total"] == 1
         await clear_custom_table({**order, "at": datetime.now(UTC).isoformat()})
         refused(await me.send("GET", "/custom-data/tables/t/records"), 404)
-
-    async def test_a_plan_that_ran_at_the_time_of_the_backup_is_cancelled_unless_it_runs_now(self, me: OwnPilot):
-        ids = [(await me.post("/plans", name=name, goal="g"))["plan"]["id"] for name in ("lost", "under way")]
-        for id_ in ids:
-            await me.post(f"/plans/{id_}/steps", type="user_input", name="Ask", orderNum=1, config={"question": "?"})
-            await begin(me.user, id_)
-            [step] = await steps_of(id_)
-            await plan_steps.of(id_).update(step, lambda it: setattr(it, "status", PlanStepStatus.WAITING))
-        lost, kept = ids
-        backup = DatabaseOperation(user_id=me.user, operation="backup", name="b", order=[*KEPT])
-        await carried_out(backup)
-        await abort(me.user, lost, None)
-        await close(await plans.of(me.user).get(lost), 1)
-        await me.data("DELETE", f"/plans/{lost}")
-        restore = DatabaseOperation(user_id=me.user, operation="restore", name="b", source=backup.id)
-        await carried_out(restore, hindered=lambda number: number % 2 == 1)
-        shown = await me.get(f"/plans/{lost}")
-        assert (shown["status"], shown["error"]) == ("cancelled", REASON)
-        assert [each["status"] for each in shown["steps"]] == ["pending"]
-        history = (await me.get(f"/plans/{lost}/history"))["history"]
-        assert history[0]["eventType"] == "cancelled"
-        assert (await me.get(f"/plans/{kept}"))["status"] == "running"
-        await begin(me.user, lost)  # it can be carried out again
 
     async def test_an_analysis_counts_every_record_once(self, me: OwnPilot):
         for number in range(3):

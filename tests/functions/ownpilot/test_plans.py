@@ -68,7 +68,7 @@ async def failed(me: OwnPilot, plan: str) -> dict[str, Any]:
 async def drive(order: dict[str, Any], woken: str | None = None) -> dict[str, Any]:
     """Make the moves of a run as its workflow does, but without its pauses; return the result when it ends or waits."""
     move = await moves.next_move({**order, "woken": woken})
-    while move["do"] in ("step", "part") or "seconds" in move:
+    while move["do"] != "end" and move.get("seconds") != moves.LONGEST_WAIT:
         if move["do"] == "step":
             move = await attempts.step_move({**order, **move})
         elif move["do"] == "part":
@@ -651,7 +651,7 @@ class TestCrashes:
                 assert {**again, "event": ""} == {**move, "event": ""}
                 move = again
             else:
-                if "seconds" not in move:
+                if move["seconds"] == moves.LONGEST_WAIT:
                     await runs.resume(me.user, made, {"input": "x"}, Workflows())
                 move = await moves.next_move({**order, "woken": move["event"]})
         assert await moves.next_move(order) == moves.END
