@@ -10,13 +10,15 @@ from functions.ownpilot.plans.history import forget_old_events, note
 from functions.ownpilot.plans.reading import steps_of
 from functions.ownpilot.plans.records import Plan, PlanStatus, PlanStep, PlanStepStatus, plans, steps
 from functions.ownpilot.plans.runs import tell
+from functions.ownpilot.plans.sizes import refuse_large
 from shared import tables
 from shared.http.errors import BadRequest, Conflict
 from shared.workflows import WorkflowClient
 
 
 async def checkpoint(owner: str, plan_id: str, data: Any) -> Plan:
-    """Note how far a plan is, with data of the caller's. `RecordNotFound`."""
+    """Note how far a plan is, with data of the caller's. `RecordNotFound`; `InvalidRequest` for too much of it."""
+    refuse_large("data", data)
 
     def change(plan: Plan) -> None:
         plan.checkpoint = {"data": data, "currentStep": plan.current_step, "createdAt": iso(plan.moment())}

@@ -24,8 +24,13 @@ _MEMBERS = {
 }  # fmt: skip
 
 
+def named_in(condition: str) -> set[str]:
+    """Return the ids of the steps whose results a condition is about."""
+    return set(_RESULT.findall(condition))
+
+
 def holds(condition: str, results: Mapping[str, Any]) -> bool:
-    """Return whether a condition holds; `results` are the values of the completed steps by id. `ToolError`.
+    """Return whether a condition holds; `results` are the values of the completed steps that it names. `ToolError`.
 
     `result:step_1 == "yes" and result:step_2["total"] > 3` compares values, as `value_of` makes them. A value alone
     holds unless it is empty, zero, false or null.
@@ -35,7 +40,7 @@ def holds(condition: str, results: Mapping[str, Any]) -> bool:
     text = condition.strip()
     if len(text) > MAX_CONDITION:
         raise ToolError(f"A condition has at most {MAX_CONDITION} characters.")
-    used = set(_RESULT.findall(text))
+    used = named_in(text)
     if unknown := sorted(used - results.keys()):
         raise ToolError(f"The condition is about the result of {unknown[0]}, which is not completed.")
     names = {**_WORDS, **{step_id: results[step_id] for step_id in used}}

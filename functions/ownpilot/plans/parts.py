@@ -8,6 +8,7 @@ from functions.ownpilot.plans.performing import StepFailed, needed
 from functions.ownpilot.plans.reading import goes_on, result_of
 from functions.ownpilot.plans.records import Plan, PlanStatus, PlanStep, plans, steps
 from functions.ownpilot.plans.runs import abort, begin, order_of
+from functions.ownpilot.plans.sizes import bounded
 from shared import tables
 from shared.http.errors import BadRequest
 
@@ -65,12 +66,13 @@ async def _known(plan: Plan, step: PlanStep) -> Plan | None:
 
 
 async def part_result(plan: Plan, step: PlanStep) -> dict[str, Any]:
-    """Return what came of the part that a step has started. `StepFailed` when it was not completed."""
+    """Return what came of the part that a step has started, its results `bounded`. `StepFailed` if not completed."""
     part = await _known(plan, step)
     if part is None:
         raise StepFailed("The plan was deleted or begun anew")
     if part.status is PlanStatus.COMPLETED:
-        return await result_of(part)
+        result = await result_of(part)
+        return {**result, "results": bounded(result["results"])}
     if part.under_way:  # its workflow has failed
         await interrupt(part)
     raise StepFailed(f"The plan {part.name} is {part.status}: {part.error or 'it was not completed'}")

@@ -9,9 +9,9 @@ from functions.ownpilot.chat.question import Question
 from functions.ownpilot.chat.turn import TurnAnswer, take_turn
 from functions.ownpilot.core.owner import Person
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
-from functions.ownpilot.plans.conditions import holds, value_of
-from functions.ownpilot.plans.reading import whole_steps_of
-from functions.ownpilot.plans.records import Plan, PlanStatus, PlanStep, PlanStepStatus, StepType, plans
+from functions.ownpilot.plans.conditions import holds, named_in, value_of
+from functions.ownpilot.plans.reading import steps_of, whole_steps_of
+from functions.ownpilot.plans.records import Plan, PlanStatus, PlanStep, PlanStepStatus, StepType, plans, steps
 from functions.ownpilot.tools.use import MAX_BYTES, use_tool
 from shared.http.errors import NotFound
 
@@ -60,8 +60,10 @@ async def _llm_decision(plan: Plan, step: PlanStep) -> Performed:
 
 
 async def _condition(plan: Plan, step: PlanStep) -> Performed:
-    condition, found = needed(step, "condition"), await whole_steps_of(plan.id)
-    completed = [each for each in found if each.status is PlanStepStatus.COMPLETED]
+    condition, found = needed(step, "condition"), await steps_of(plan.id)
+    named = named_in(condition)
+    wanted = [each.id for each in found if each.id in named and each.status is PlanStepStatus.COMPLETED]
+    completed = await asyncio.gather(*map(steps.of(plan.id).get, wanted))
     result = holds(condition, {each.id: value_of(each.type, each.result) for each in completed})
     member = "trueStep" if result else "falseStep"
     jump: Any = step.config.get(member)

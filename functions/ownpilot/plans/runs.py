@@ -24,6 +24,7 @@ from functions.ownpilot.plans.records import (
     runs,
     steps,
 )
+from functions.ownpilot.plans.sizes import refuse_large
 from shared import tables
 from shared.deferred import defer
 from shared.http.errors import BadRequest
@@ -109,7 +110,8 @@ async def pause(owner: str, plan_id: str) -> bool:
 async def resume(owner: str, plan_id: str, given: dict[str, Any], workflows: WorkflowClient) -> Plan:
     """Go on with a paused plan; `given["input"]` becomes the result of a step that waits for it.
 
-    `RecordNotFound`; `BadRequest` NOT_PAUSED, INPUT_REQUIRED, or INVALID_INPUT when it is none of the options.
+    `RecordNotFound`; `BadRequest` NOT_PAUSED, INPUT_REQUIRED, or INVALID_INPUT when it is none of the options;
+    `InvalidRequest` when it is too long.
     """
     plan = await plans.of(owner).get(plan_id)
     _refuse_not_paused(plan)
@@ -138,6 +140,7 @@ async def _answer(plan: Plan, step_id: str, given: dict[str, Any]) -> None:
         raise BadRequest(
             f"A step waits for input: {question}"[:1000], code="INPUT_REQUIRED", details={"stepId": step.id}
         )
+    refuse_large("input", given["input"])
     options: Any = step.config.get("options")
     if isinstance(options, list) and options and given["input"] not in options:
         raise BadRequest("input: must be one of the options of the step", code="INVALID_INPUT", details=options)

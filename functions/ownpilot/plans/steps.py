@@ -12,6 +12,7 @@ from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.plans.order import ABORT, SKIP, in_order, progress_of, why_not
 from functions.ownpilot.plans.reading import steps_of, whole_steps_of
 from functions.ownpilot.plans.records import Plan, PlanStep, StepType, plans, step_shapes, steps
+from functions.ownpilot.plans.sizes import refuse_large
 from shared import tables
 from shared.http.bodies import Done
 from shared.http.conditions import show_version
@@ -152,7 +153,8 @@ def _wrong(found: Sequence[PlanStep], own: str) -> str | None:
 
 
 def _check_config(step: PlanStep) -> None:
-    """`InvalidRequest` when a member of what a step is to do has a wrong type."""
+    """`InvalidRequest` when a member of what a step is to do has a wrong type, or there is too much of it."""
+    refuse_large("config and metadata", step.config, step.metadata)
     for name, kinds in _CONFIG[step.type].items():
         value = step.config.get(name)
         if value is not None and type(value) not in kinds:

@@ -16,7 +16,7 @@ from functions.ownpilot.plans import attempts, moves, performing, reading, runs,
 from functions.ownpilot.plans.history import KEPT, forget_old_events, note
 from functions.ownpilot.plans.records import PlanEvent, PlanStatus, StepType, plans, steps
 from functions.ownpilot.plans.steps import MAX_STEPS, add_step
-from functions.ownpilot.tools.use import use_tool
+from functions.ownpilot.tools.use import MAX_BYTES, use_tool
 from infra.local.environment import Environment
 from shared.http.errors import BadRequest
 from shared.workflows import WorkflowClient
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("app")
 
 TIME: dict[str, Any] = {"toolName": "get_current_time"}
 FAILS: dict[str, Any] = {"toolName": "calculate", "toolArgs": {"expression": "1/0"}}
+LONG = "x" * MAX_BYTES
 EXAMPLES = ["Goals that are late", "Prepare a trip", "Weekly review"]
 
 
@@ -220,9 +221,10 @@ class TestSteps:
          ({"type": "parallel", "config": {"steps": [{"toolArgs": {}}]}}, "INVALID_REQUEST"),
          ({"type": "parallel", "config": {"steps": ["x"]}}, "INVALID_REQUEST"),
          ({"dependencies": ["step_unknown"]}, "ADD_STEP_ERROR"), ({"onFailure": "explode"}, "ADD_STEP_ERROR"),
-         ({"onSuccess": "abort"}, "ADD_STEP_ERROR"),
+         ({"onSuccess": "abort"}, "ADD_STEP_ERROR"), ({"config": {"prompt": LONG}}, "INVALID_REQUEST"),
+         ({"metadata": {"note": LONG}}, "INVALID_REQUEST"),
          ({"type": "sub_plan", "config": {"subPlanId": "plan_unknown"}}, "ADD_STEP_ERROR")],
-        ids=range(16),
+        ids=range(18),
     )  # fmt: skip
     async def test_a_wrong_step_is_refused_and_not_added(self, me: OwnPilot, body: dict[str, Any], code: str):
         made, _ = await plan(me)
@@ -362,6 +364,16 @@ class TestRuns:
         assert result["results"][ids[1]] == {"condition": config["condition"], "result": True}
         assert await statuses(me, made) == ["completed", "completed", "skipped", "skipped", "completed"]
 
+    async def test_a_condition_reads_only_the_results_that_it_names(
+        self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch
+    ):
+        seen: list[Any] = []
+        monkeypatch.setattr(performing, "value_of", lambda type_, result: seen.append(result) or "x")
+        made, [_, named, check] = await plan(me, {}, {"config": words("a")}, {"type": "condition"})
+        await me.data("PATCH", f"/plans/{made}/steps/{check}", json={"config": {"condition": f"result:{named}"}})
+        results = (await carry_out(me, made))["results"]
+        assert (seen, results[check]["result"]) == ([results[named]], True)
+
     async def test_a_condition_that_leads_nowhere_fails(self, me: OwnPilot):
         made, _ = await plan(me, {"type": "condition", "config": {"condition": True, "trueStep": "step_gone"}})
         assert "trueStep" in (await carry_out(me, made))["error"]
@@ -450,6 +462,7 @@ class TestPauses:
         assert "resume" in refused(await me.send("POST", f"/plans/{made}/execute"), 400, "ALREADY_RUNNING")
         assert "Which?" in refused(await me.send("POST", f"/plans/{made}/resume"), 400, "INPUT_REQUIRED")
         refused(await me.send("POST", f"/plans/{made}/resume", json={"input": "green"}), 400, "INVALID_INPUT")
+        refused(await me.send("POST", f"/plans/{made}/resume", json={"input": LONG}), 400, "INVALID_REQUEST")
         result = (await me.post(f"/plans/{made}/resume", input="red"))["result"]
         assert result["results"] == {ask: "red", check: {"condition": config["condition"], "result": True}}
         refused(await me.send("POST", f"/plans/{made}/resume"), 400, "NOT_PAUSED")
@@ -537,6 +550,7 @@ class TestEnds:
         made, _ = await plan(me, {}, asks())
         refused(await me.send("POST", f"/plans/{made}/rollback"), 400, "NO_CHECKPOINT")
         await carry_out(me, made)
+        refused(await me.send("POST", f"/plans/{made}/checkpoint", json={"data": LONG}), 400, "INVALID_REQUEST")
         assert await me.post(f"/plans/{made}/checkpoint", data={"note": 1}) == {"message": "Checkpoint saved"}
         answer = await me.post(f"/plans/{made}/rollback")
         assert (answer["checkpoint"]["data"], answer["checkpoint"]["currentStep"]) == ({"note": 1}, 2)
@@ -557,6 +571,13 @@ class TestParts:
         assert result["completedSteps"] == 2
         inside = result["results"][part]
         assert (inside["planId"], inside["status"], {*inside["results"]}) == (inner, "completed", {deep})
+
+    async def test_of_a_part_the_whole_keeps_no_more_results_than_a_tool_may_have(self, me: OwnPilot):
+        call = {"toolName": "text_transform", "toolArgs": {"text": "x" * 90_000, "operation": "uppercase"}}
+        inner, ids = await plan(me, *({"config": call} for _ in range(3)), {"config": words("a")})
+        outer, [part] = await plan(me, {"type": "sub_plan", "config": {"subPlanId": inner}})
+        kept = (await carry_out(me, outer))["results"][part]["results"]
+        assert [kept[each] == {"cut": True} for each in ids] == [False, False, True, False]
 
     async def test_the_input_of_a_part_lets_the_whole_go_on(self, me: OwnPilot):
         inner, [ask] = await plan(me, asks())
