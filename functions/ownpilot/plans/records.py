@@ -226,6 +226,8 @@ class PlanRun(Record):
     plan_id: str
     instance: str
     is_part: bool = False
+    look_at: datetime | None = None
+    """When the upkeep looks at it again, as its plan is paused; before that it does not."""
 
     @classmethod
     def id_of(cls, instance: str) -> str:

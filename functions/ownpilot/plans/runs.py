@@ -120,6 +120,8 @@ async def resume(owner: str, plan_id: str, given: dict[str, Any], workflows: Wor
     if waiting:
         await _answer(plan, waiting.id, given)
         found = await steps_of(plan_id)
+    with contextlib.suppress(tables.RecordNotFound):
+        await runs.update(PlanRun.id_of(plan.instance), lambda it: setattr(it, "look_at", None))
 
     def change(plan: Plan) -> None:
         _refuse_not_paused(plan)

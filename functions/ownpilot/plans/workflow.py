@@ -1,5 +1,6 @@
 """The workflow of a run, and the upkeep that starts it again when it was lost."""
 
+import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +25,10 @@ SOON = timedelta(minutes=1)
 """How old a run must be for the upkeep to look after it: until then the request may be about to start its workflow."""
 
 LONG = timedelta(hours=1)
-"""How old, besides, the row of a run must be that no request begins any more."""
+"""How old, besides, the row of a run must be that no request begins any more; and between two looks at a paused one."""
+
+AT_ONCE = 8
+"""Runs that are looked at at the same time."""
 
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=2000, max_number_of_attempts=5)
 
@@ -77,13 +81,20 @@ async def ownpilot_plan_part(order: dict) -> dict:
 
 
 async def follow_plans(workflows: WorkflowClient) -> None:
-    """Every minute: look after the runs that have not ended. 1 query when there are none."""
-    before = datetime.now(UTC) - SOON
+    """Every minute: look after the runs that have not ended, every hour after one that is paused.
+
+    1 query for each 1,000 runs, and 1 point read for each that is looked at.
+    """
+    now = datetime.now(UTC)
+    due = [each async for each in runs.all() if each.updated_at < now - SOON and (each.look_at or now) <= now]
     async with Sweep("plans under way") as sweep:
-        async for row in runs.all():
-            if row.updated_at < before:
-                with sweep.item(f"plan {row.plan_id}"):
-                    await _follow(row, workflows, before)
+
+        async def look(row: PlanRun) -> None:
+            with sweep.item(f"plan {row.plan_id}"):
+                await _follow(row, workflows, now - SOON)
+
+        for first in range(0, len(due), AT_ONCE):
+            await asyncio.gather(*map(look, due[first : first + AT_ONCE]))
 
 
 async def _follow(row: PlanRun, workflows: WorkflowClient, before: datetime) -> None:
@@ -104,7 +115,10 @@ async def _follow(row: PlanRun, workflows: WorkflowClient, before: datetime) -> 
         await close(plan, run)
     elif row.is_part and not await _is_wanted(plan):
         await abort(plan.user_id, plan.id, workflows)
-    elif plan.status is PlanStatus.RUNNING and plan.updated_at < before:
+    elif plan.status is PlanStatus.PAUSED:
+        with contextlib.suppress(tables.RecordNotFound):  # it has ended meanwhile
+            await runs.update(row, lambda it: setattr(it, "look_at", datetime.now(UTC) + LONG))
+    elif plan.updated_at < before:
         if await workflows.status(row.instance) in ACTIVE:
             await tell(plan, workflows)
         elif not row.is_part:

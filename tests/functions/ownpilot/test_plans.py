@@ -14,7 +14,7 @@ from functions.ownpilot import plans as room
 from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.plans import attempts, moves, performing, reading, runs, workflow
 from functions.ownpilot.plans.history import KEPT, forget_old_events, note
-from functions.ownpilot.plans.records import PlanEvent, PlanStatus, StepType, plans, steps
+from functions.ownpilot.plans.records import PlanEvent, PlanRun, PlanStatus, StepType, plans, steps
 from functions.ownpilot.plans.steps import MAX_STEPS, add_step
 from functions.ownpilot.tools.use import MAX_BYTES, use_tool
 from infra.local.environment import Environment
@@ -692,6 +692,24 @@ class TestCrashes:
         await runs.abort(me.user, made, None)
         assert await self._followed(begun.instance) == []
         assert not [each async for each in runs.runs.all() if each.plan_id == made]
+
+    async def test_a_paused_run_is_looked_at_every_hour(self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(workflow, "SOON", timedelta(seconds=-5))
+        made, _ = await plan(me, asks())
+        await carry_out(me, made)
+        instance = (await plans.of(me.user).get(made)).instance
+        await self._followed(instance)
+        looked_at: list[str] = []
+
+        async def follow(row: PlanRun, *given: Any) -> None:
+            looked_at.append(row.instance)
+
+        monkeypatch.setattr(workflow, "_follow", follow)
+        await self._followed(instance)
+        assert instance not in looked_at
+        await runs.resume(me.user, made, {"input": "x"}, Workflows())
+        await self._followed(instance)
+        assert instance in looked_at, "it runs again, so its workflow may be lost"
 
     async def _followed(self, instance: str) -> list[tuple[str, str]]:
         workflows = Workflows()
