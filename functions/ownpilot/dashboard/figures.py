@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import TypeVar
 
 from functions.ownpilot import calendar as calendar_room
@@ -38,7 +39,10 @@ async def _all(records: AsyncIterator[T]) -> list[T]:
 
 @dataclass(frozen=True)
 class DayFigures:
-    """Everything that the page shows, as records. `today` is the day (UTC) that it is about."""
+    """Everything that the page shows, as records. `today` is the day (UTC) that it is about.
+
+    What follows from the records is worked out once.
+    """
 
     today: date
     tasks: Sequence[Task]
@@ -53,71 +57,77 @@ class DayFigures:
     triggers: TriggerOverview
     plans: Sequence[Plan]
 
-    @property
+    @cached_property
+    def _today(self) -> tuple[datetime, datetime]:
+        return days()
+
+    @cached_property
     def open_tasks(self) -> list[Task]:
         """The tasks that are not done, by due date, those without one last."""
         latest = datetime.max.replace(tzinfo=UTC)
         return sorted((each for each in self.tasks if each.status in OPEN), key=lambda each: each.due_date or latest)
 
-    @property
+    @cached_property
     def overdue(self) -> list[Task]:
         """The open tasks that were due before today."""
-        return [each for each in self.open_tasks if each.due_date and each.due_date < days()[0]]
+        first, _ = self._today
+        return [each for each in self.open_tasks if each.due_date and each.due_date < first]
 
-    @property
+    @cached_property
     def due_today(self) -> list[Task]:
         """The open tasks that are due today."""
-        first, end = days()
+        first, end = self._today
         return [each for each in self.open_tasks if each.due_date and first <= each.due_date < end]
 
-    @property
+    @cached_property
     def completed(self) -> int:
         """How many tasks are done."""
         return sum(each.status is TaskStatus.COMPLETED for each in self.tasks)
 
-    @property
+    @cached_property
     def todays_events(self) -> list[CalendarEvent]:
         """What begins today."""
-        end = days()[1]
+        _, end = self._today
         return [each for each in self.events if each.start_time < end]
 
-    @property
+    @cached_property
     def later_events(self) -> list[CalendarEvent]:
         """What begins in the days after today."""
-        end = days()[1]
+        _, end = self._today
         return [each for each in self.events if each.start_time >= end]
 
-    @property
+    @cached_property
     def next_actions(self) -> list[tuple[Goal, GoalStep]]:
         """The steps that can be done now, those of the most important goals first."""
         return [(goal, step) for goal in self.goals for step in ready_steps(goal.steps)]
 
-    @property
+    @cached_property
     def progress(self) -> int:
         """The average progress of the goals, in whole percent."""
         return round(sum(each.progress for each in self.goals) / len(self.goals)) if self.goals else 0
 
-    @property
+    @cached_property
     def overdue_goals(self) -> int:
         """How many goals were due before today."""
-        return sum(each.due_date is not None and each.due_date < days()[0] for each in self.goals)
+        first, _ = self._today
+        return sum(each.due_date is not None and each.due_date < first for each in self.goals)
 
-    @property
+    @cached_property
     def due_habits(self) -> list[Habit]:
         """The habits that are due today."""
         return [each for each in self.habits if each.is_due]
 
-    @property
+    @cached_property
     def at_risk(self) -> list[Habit]:
         """The habits whose streak ends unless they are done today."""
         return [each for each in self.due_habits if not each.is_reached and each.streak_current > 0]
 
-    @property
+    @cached_property
     def spent_today(self) -> UsageFigures:
         """What calls of models used today."""
         return self.usage.total(UsageDays(self.today, self.today))
 
-    @property
+    @cached_property
     def spent_this_month(self) -> UsageFigures:
         """What they used in this month."""
         return self.usage.total(UsageDays.of("month", self.today))
@@ -126,7 +136,7 @@ class DayFigures:
         """Return the plans with this status, the newest first."""
         return [each for each in self.plans if each.status is status]
 
-    @property
+    @cached_property
     def plan_counts(self) -> dict[str, int]:
         """How many plans there are, and how many are under way or wait to be started."""
         running, pending = (len(self.plans_in(each)) for each in (PlanStatus.RUNNING, PlanStatus.PENDING))
@@ -134,7 +144,8 @@ class DayFigures:
 
     def recent_memories(self) -> list[Memory]:
         """The memories of the last seven days."""
-        return [each for each in self.memories if each.created_at >= days(1 - WEEK, 0)[0]]
+        first, _ = days(1 - WEEK, 0)
+        return [each for each in self.memories if each.created_at >= first]
 
 
 async def figures_of(owner: str) -> DayFigures:

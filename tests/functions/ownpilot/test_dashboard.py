@@ -2,17 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from functions.ownpilot.core.entry import iso
+from functions.ownpilot.core.entry import days, iso
 from functions.ownpilot.core.usage import Price, record_usage
-from functions.ownpilot.dashboard import briefing, cache
+from functions.ownpilot.dashboard import briefing, cache, figures
 from functions.ownpilot.dashboard.figures import figures_of
 from functions.ownpilot.dashboard.page import data_of
+from functions.ownpilot.tasks import Task
 from infra.local.environment import Environment
 from shared.tables import StorageUnavailable
 from shared.tables.client import client
@@ -107,6 +109,16 @@ class TestFigures:
         wire.transport = counting = Counting(wire.transport)
         data_of(await figures_of(me.user))
         assert 5 < counting.calls.total() <= 20
+
+    async def test_what_is_due_is_worked_out_once(self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch):
+        late = datetime.now(UTC) - timedelta(days=2)
+        found = replace(
+            await figures_of(me.user), tasks=[Task(title=f"t{n}", due_date=late, rank="") for n in range(3)]
+        )
+        asked: list[object] = []
+        monkeypatch.setattr(figures, "days", lambda *given: asked.append(given) or days(*given))
+        assert len(found.overdue) == 3 and found.due_today == found.todays_events == []
+        assert len(asked) == 1 and found.open_tasks is found.open_tasks
 
 
 @pytest.mark.usefixtures("app")
