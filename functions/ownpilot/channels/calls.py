@@ -1,5 +1,6 @@
 """Requests to the service behind a channel."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,7 +11,10 @@ LIMIT = 1_000_000
 """Bytes of an answer."""
 
 SILENCE = 10.0
-"""Seconds in which a service must answer."""
+"""Seconds in which a service must begin to answer, and go on."""
+
+PATIENCE = 15.0
+"""Seconds in which its answer must be there."""
 
 LONGEST = 300
 """Characters of a service's own words in an error."""
@@ -51,12 +55,17 @@ async def call(
     if authorization:
         headers["Authorization"] = authorization
     try:
-        async with outbound.request(
-            method, url, limit=LIMIT, headers=headers, body=None if body is None else orjson.dumps(body),
-            user_given=user_given, silence=SILENCE,
-        ) as answer:  # fmt: skip
+        async with (
+            asyncio.timeout(PATIENCE),
+            outbound.request(
+                method, url, limit=LIMIT, headers=headers, body=None if body is None else orjson.dumps(body),
+                user_given=user_given, silence=SILENCE,
+            ) as answer,
+        ):  # fmt: skip
             content = await answer.read()
             status = answer.status
+    except TimeoutError:
+        reason, is_final = "The service takes too long to answer", False
     except outbound.OutboundError as error:
         reason, is_final = str(error), isinstance(error, outbound.AddressRefused)
     else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 
 from functions.ownpilot.channels.adapters import Address
@@ -13,6 +14,9 @@ from functions.ownpilot.core.audit_log import Subject, record_event
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.live import publish
 from shared.sealing import SealBroken
+
+PATIENCE = 120.0
+"""Seconds after which no further part of a message is begun."""
 
 ASSISTANT = "assistant"
 """The sender of what goes out."""
@@ -50,7 +54,7 @@ def address_of(message: InboxMessage) -> Address:
 async def deliver(owner: str, channel: Channel, message: InboxMessage, to: Address) -> InboxMessage:
     """Send the parts of a stored message that were not sent so far, and tell of it. `ChannelFailed`, `BadRequest`.
 
-    After a kill, or an answer of the service that was lost, a part may be sent a second time by the next call.
+    The next call sends those that were not sent in time, or that were refused. After a kill, or an answer of the service that was lost, a part may be sent a second time by the next call.
     """
     own, adapter = inbox.of(owner), adapter_of(channel)
     pieces = parts(message.content, adapter.limit)
@@ -58,10 +62,12 @@ async def deliver(owner: str, channel: Channel, message: InboxMessage, to: Addre
     def begin(stored: InboxMessage) -> None:
         stored.status, stored.error, stored.attempts = "sending", None, stored.attempts + 1
 
-    message = await own.update(message, begin)
+    message, end = await own.update(message, begin), time.monotonic() + PATIENCE
     nonce = message.id.replace("-", "")[-20:]  # with the number, what Discord accepts: 25 characters
     while (number := len(message.sent)) < len(pieces):
         try:
+            if time.monotonic() > end:
+                raise ChannelFailed(f"{adapter.service} takes too long: it has {number} of {len(pieces)} parts")
             sent = await adapter.send(to, pieces[number], f"{nonce}-{number}", is_first=number == 0)
         except ChannelFailed as error:
             await fail(owner, message, str(error))

@@ -11,12 +11,17 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from functions.ownpilot.channels import calls, delivery
+from functions.ownpilot.channels.adapters import Address
 from functions.ownpilot.channels.answering import APOLOGY, ownpilot_channel_message
 from functions.ownpilot.channels.calls import ChannelFailed
 from functions.ownpilot.channels.configs import SlackConfig
-from functions.ownpilot.channels.records import Channel, channels
+from functions.ownpilot.channels.records import Channel, channel_of, channels
+from functions.ownpilot.channels.records import inbox as messages
 from functions.ownpilot.channels.slack import Slack
 from infra.local.environment import Environment
+from shared import outbound
+from tests.shared.standin import Connection, Received, standing_in
 from tests.support.channels import DiscordService, Sent, Service, SlackService, TelegramService, WebchatService
 from tests.support.ownpilot import Chatting, OwnPilot, chatting, refused, script
 from tests.support.waiting import eventually
@@ -486,3 +491,34 @@ class TestInbox:
         assert [each["id"] for each in await inbox(me)] == [id_]
         answer = await me.send("POST", f"/channels/messages/{id_}/reply", json={"content": "x"})
         assert "no channel" in refused(answer, 404, "NOT_FOUND")
+
+
+class TestServices:
+    async def test_one_that_answers_byte_by_byte_is_given_up(self, monkeypatch: pytest.MonkeyPatch):
+        async def drip(received: Received, connection: Connection) -> None:
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while True:
+                await connection.send(b" ")
+                await asyncio.sleep(0.05)
+
+        monkeypatch.setattr(calls, "PATIENCE", 0.3)
+        async with standing_in(drip) as standin:
+            with pytest.raises(ChannelFailed, match="takes too long"):
+                await calls.call("GET", standin.url, user_given=False)
+        await outbound.close()
+
+    async def test_the_parts_that_were_not_sent_in_time_are_sent_by_the_next_call(
+        self, services: list[Service], monkeypatch: pytest.MonkeyPatch
+    ):
+        *_, webchat = services
+        await webchat.open()
+        owner = webchat.me.user
+        channel = await channel_of(owner, webchat.id)
+        message = await messages.of(owner).insert(delivery.outgoing(owner, channel, "v1", "Late"))
+        with monkeypatch.context() as patched:
+            patched.setattr(delivery, "PATIENCE", -1)
+            with pytest.raises(ChannelFailed, match="0 of 1 parts"):
+                await delivery.deliver(owner, channel, message, Address("v1"))
+        [failed] = await inbox(webchat.me)
+        assert failed["status"] == "failed" and "0 of 1 parts" in failed["error"]
+        assert (await delivery.deliver(owner, channel, message, Address("v1"))).status == "sent"
