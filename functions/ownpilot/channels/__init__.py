@@ -84,8 +84,10 @@ class ChannelList(Shown):
 
 
 def _shown(owner: Person, channel: Channel) -> ChannelShown:
+    status, error = channel.state
     return ChannelShown.model_validate({
         **dict(channel), "id": channel.channel_id, "webhook_url": webhook_of(owner.id, channel.channel_id),
+        "status": status, "error": error,
     })  # fmt: skip
 
 
@@ -102,7 +104,7 @@ async def _connected(owner: Person, channel: Channel) -> ChannelShown:
 async def list_channels(owner: Owner, paging: Annotated[Paging, paging(MAX_LIMIT)]) -> ChannelList:
     """The channels, the newest first."""
     found = sorted([each async for each in channels.of(owner.id).all()], key=lambda it: it.created_at, reverse=True)
-    status, type_ = Counter(each.status for each in found), Counter(each.type for each in found)
+    status, type_ = Counter(each.state[0] for each in found), Counter(each.type for each in found)
     return ChannelList(
         channels=[_shown(owner, each) for each in found[paging.offset : paging.offset + paging.limit]],
         summary={

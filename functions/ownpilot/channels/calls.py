@@ -1,6 +1,8 @@
 """Requests to the service behind a channel."""
 
 import asyncio
+import contextlib
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import orjson
@@ -74,6 +76,15 @@ async def call(
         except ValueError:
             return ServiceAnswer(status, None)
     raise ChannelFailed(without(reason, secret), is_final=is_final)
+
+
+@contextlib.contextmanager
+def understood(service: str) -> Generator[None]:
+    """`ChannelFailed`, which is final, when the answer that is read in the block is not what it should be."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ChannelFailed(f"{service}: its answer is not understood", is_final=True) from error
 
 
 def without(text: str, secret: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from functions.ownpilot.channels.adapters import Adapter
-from functions.ownpilot.channels.calls import ChannelFailed
+from functions.ownpilot.channels.calls import ChannelFailed, understood
 from functions.ownpilot.channels.configs import config_of
 from functions.ownpilot.channels.discord import Discord
 from functions.ownpilot.channels.records import Channel, ChannelStatus, ChannelType, channels
@@ -49,7 +49,8 @@ async def connect(owner: Person, channel: Channel) -> Channel:
     reason, bot = None, None
     try:
         async with asyncio.timeout(PATIENCE):
-            bot = await adapter.connect(webhook_of(owner.id, channel.channel_id))
+            with understood(adapter.service):
+                bot = await adapter.connect(webhook_of(owner.id, channel.channel_id))
     except ChannelFailed as error:
         status, reason = "error", str(error)
     except TimeoutError:

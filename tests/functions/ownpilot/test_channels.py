@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -494,6 +494,44 @@ class TestInbox:
 
 
 class TestServices:
+    async def test_an_answer_that_is_not_understood_is_told_and_nothing_waits_for_it(
+        self, services: list[Service], stack: Environment
+    ):
+        telegram, slack, *_ = services
+        me = telegram.me
+        assert isinstance(telegram, TelegramService)
+        await telegram.open()
+        await slack.open()
+        bot, odd = f"/telegram/bot{telegram.token}", {"status": 200, "text": '{"ok": true, "result": true}'}
+        none = {"status": 200, "text": '{"ok": true}'}
+        strange = {f"{bot}/getMe": odd, f"{bot}/sendMessage": odd}
+        await set_answers(stack, strange | {"/slack/api/auth.test": none, "/slack/api/chat.postMessage": none})
+        try:
+            for service in (telegram, slack):
+                path = f"/channels/{service.id}"
+                answer = await me.send("POST", f"{path}/send", json={"content": "x", "chatId": "1"})
+                assert "is not understood" in refused(answer, 502, "SEND_FAILED")
+                assert "is not understood" in (await me.data("POST", f"{path}/test"))["message"]
+                assert (await me.get(path))["status"] == "error"
+        finally:
+            await set_answers(stack, {})
+        assert [each["status"] for each in await inbox(me)] == ["failed", "failed"]
+
+    async def test_what_a_killed_host_was_sending_or_connecting_has_failed_after_a_while(
+        self, services: list[Service], monkeypatch: pytest.MonkeyPatch
+    ):
+        *_, webchat = services
+        await webchat.open()
+        channel = await channel_of(webchat.me.user, webchat.id)
+        message = delivery.outgoing(webchat.me.user, channel, "v1", "Cut off")
+        channel = channel.model_copy(update={"status": "connecting"})
+        assert (delivery.shown(message)["status"], channel.state[0]) == ("sending", "connecting")
+        message.updated_at -= delivery.GIVEN_UP
+        channel.created_at -= timedelta(minutes=1)
+        shown = delivery.shown(message)
+        assert shown["status"] == "failed" and "interrupted" in shown["error"]
+        assert channel.state == ("error", "Connecting was interrupted: test the channel")
+
     async def test_one_that_answers_byte_by_byte_is_given_up(self, monkeypatch: pytest.MonkeyPatch):
         async def drip(received: Received, connection: Connection) -> None:
             await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
