@@ -94,6 +94,25 @@ class TestChannels:
         assert {"channel.connect", "channel.disconnect"} <= {each["type"] for each in events}
         assert telegram.token not in json.dumps(events)
 
+    async def test_a_telegram_bot_that_is_replaced_is_disconnected_and_no_longer_heard(self, telegram: TelegramService):
+        await telegram.open()
+        me, path = telegram.me, f"/channels/{telegram.id}"
+        before = telegram.sent(telegram.message("before", number=1))
+        assert (await telegram.deliver(before)).status_code == 200
+        other = TelegramService(me, telegram.providers, telegram.id)
+        changed = await me.data("PATCH", path, json={"config": {"botToken": other.token}})
+        assert changed["botInfo"]["username"] == f"bot_{other.token.partition(':')[0]}"
+        told = [each["path"] for each in await telegram.received("") if telegram.token in each["path"]]
+        assert told[-1].endswith("/deleteWebhook")
+        refused(await telegram.deliver(before), 401)
+        other.secret = (await other.received(changed["webhookUrl"]))[-1]["body"]["secret_token"]
+        assert (await other.bring("after", number=1)).status_code == 200
+        found = [each["content"] for each in await inbox(me) if each["direction"] == "incoming"]
+        assert found == ["after", "before"]
+        rotated = f"{other.token.partition(':')[0]}:{'x' * 30}"
+        await me.data("PATCH", path, json={"config": {"botToken": rotated}})
+        assert (await other.bring("with another token", number=2)).status_code == 200
+
     async def test_one_that_cannot_be_connected_stays_and_says_why_without_its_token(self, me: OwnPilot):
         body = {"id": "bot", "type": "telegram", "name": "n", "config": {"botToken": "no-bot-of-telegram"}}
         answer = await me.send("POST", "/channels", json=body)
