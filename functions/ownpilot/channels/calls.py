@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import orjson
+from yarl import URL
 
 from shared import outbound
 
@@ -88,8 +89,10 @@ def understood(service: str) -> Generator[None]:
 
 
 def without(text: str, secret: str) -> str:
-    """Return a text without a secret."""
-    return text.replace(secret, "...") if secret else text
+    """Return a text without a secret, also where an address holds it in the spelling of yarl."""
+    for spelling in filter(None, (secret, URL(f"/{secret}").raw_path[1:])):
+        text = text.replace(spelling, "...")
+    return text
 
 
 def refused(service: str, status: int, reason: Any) -> ChannelFailed:

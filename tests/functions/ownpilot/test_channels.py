@@ -564,6 +564,17 @@ class TestServices:
                 await calls.call("GET", standin.url, user_given=False)
         await outbound.close()
 
+    @pytest.mark.parametrize("token", ["ab=", "a:b@c$d/e f%é"])
+    async def test_no_error_shows_the_token_of_a_command(self, token: str):
+        async def break_off(received: Received, connection: Connection) -> None:
+            connection.writer.close()
+
+        secret = f"99/{quote(token, safe='')}"
+        async with standing_in(break_off) as standin:
+            with pytest.raises(ChannelFailed, match=r"/webhooks/\.\.\./messages:"):
+                await calls.call("POST", f"{standin.url}/webhooks/{secret}/messages", user_given=False, secret=secret)
+        await outbound.close()
+
     async def test_the_parts_that_were_not_sent_in_time_are_sent_by_the_next_call(
         self, services: list[Service], monkeypatch: pytest.MonkeyPatch
     ):
