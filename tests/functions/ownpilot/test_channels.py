@@ -285,6 +285,15 @@ class TestWebhooks:
         assert picture["sender"] == {"id": "42", "name": "Ann Lee"} and not picture["isAllowed"]
         assert picture["timestamp"] < edited["timestamp"] < datetime.now(UTC).isoformat()
 
+    async def test_a_message_of_any_length_is_taken_and_its_beginning_kept(self, telegram: TelegramService):
+        await telegram.open()
+        long = telegram.message("x" * 200_000)
+        long["message"]["document"] = {"file_id": "f", "file_name": "n" * 100_000, "mime_type": ["m" * 100_000]}
+        assert (await telegram.deliver(telegram.sent(long))).status_code == 200
+        [kept] = await inbox(telegram.me)
+        assert kept["content"] == "x" * 20_000 + "... (the message is longer)"
+        assert len(json.dumps(kept["attachments"])) < 1000
+
 
 @pytest.fixture
 async def talker(http: httpx.AsyncClient, stack: Environment) -> Chatting:
