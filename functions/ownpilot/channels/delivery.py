@@ -61,7 +61,8 @@ def address_of(message: InboxMessage) -> Address:
 async def deliver(owner: str, channel: Channel, message: InboxMessage, to: Address) -> InboxMessage:
     """Send the parts of a stored message that were not sent so far, and tell of it. `ChannelFailed`, `BadRequest`.
 
-    The next call sends those that were not sent in time, or that were refused. After a kill, or an answer of the service that was lost, a part may be sent a second time by the next call.
+    The next call sends those that were not sent in time, or that were refused. After a kill, or an answer of the
+    service that was lost, it may send a part a second time.
     """
     own, adapter = inbox.of(owner), adapter_of(channel)
     pieces = parts(message.content, adapter.limit)

@@ -18,7 +18,7 @@ from functions.ownpilot.core.trigger_store import (
     stored_triggers,
 )
 from functions.ownpilot.triggers.conditions import judge
-from functions.ownpilot.triggers.firing import start
+from functions.ownpilot.triggers.firing import skip, start, still_fires
 from shared import tables
 from shared.faults import Sweep
 from shared.workflows import WorkflowClient
@@ -74,6 +74,7 @@ async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> boo
     except tables.RecordNotFound:  # deleted
         await _forget(due)
         return False
+    before = trigger.claimed
     if trigger.next_fire == due.at:
         try:
             trigger = await _move_on(trigger, due.at, now)
@@ -83,10 +84,17 @@ async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> boo
         await note_due(due.user_id, trigger.id, trigger.next_fire)
     fires = trigger.claimed == due.at  # if it was claimed before, its workflow may be missing: a crash came between
     if fires:
-        occasion = f"{trigger.id} {due.at:%Y%m%dT%H%M%SZ}"
-        await start(workflows, {"user": due.user_id, "trigger": trigger.id, "occasion": occasion})
+        occasion = _occasion(trigger, due.at)
+        if before and before < due.at and await still_fires(workflows, _occasion(trigger, before)):
+            await skip(due.user_id, trigger, occasion)
+        else:
+            await start(workflows, {"user": due.user_id, "trigger": trigger.id, "occasion": occasion})
     await _forget(due)
     return fires
+
+
+def _occasion(trigger: Trigger, at: datetime) -> str:
+    return f"{trigger.id} {at:%Y%m%dT%H%M%SZ}"
 
 
 async def _move_on(trigger: Trigger, at: datetime, now: datetime) -> Trigger:
