@@ -27,6 +27,9 @@ AT_ONCE = 16
 TURN = 50.0
 """Seconds after which the rest is left to the next minute: other timers' work waits for this one's."""
 
+PATIENCE = 20.0
+"""Seconds for one trigger: the look at it that is given up is repeated in the next minute."""
+
 
 class _Moved(Exception):
     """The trigger is no longer due at the time that was noted."""
@@ -53,7 +56,8 @@ async def fire_due(workflows: WorkflowClient, now: datetime) -> str | None:
                 for due in sorted(found, key=lambda each: each.at) if time.monotonic() < end else ():
                     done = None
                     with sweep.item(f"trigger {due.trigger_id}"):
-                        done = await _handle(workflows, due, now)
+                        async with asyncio.timeout(PATIENCE):
+                            done = await _handle(workflows, due, now)
                     if done is None:  # a trigger remembers only the last due time that was claimed: none after this one
                         break
                     fired += done

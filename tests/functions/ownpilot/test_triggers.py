@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from functions.ownpilot import triggers as room
+from functions.ownpilot.chat.logs import ChatLog, logs
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.happenings import happened
 from functions.ownpilot.core.trigger_store import (
@@ -19,7 +20,7 @@ from functions.ownpilot.core.trigger_store import (
     overview_of,
     stored_triggers,
 )
-from functions.ownpilot.triggers import firing
+from functions.ownpilot.triggers import conditions, firing, timers
 from functions.ownpilot.triggers.actions import act
 from functions.ownpilot.triggers.conditions import judge
 from functions.ownpilot.triggers.firing import ownpilot_fire, ownpilot_firing, start_firing
@@ -310,6 +311,24 @@ class TestSchedules:
         assert len(starts.of(trigger)) == 2
         await me.data("DELETE", f"/triggers/{trigger['id']}")
 
+    async def test_one_that_takes_too_long_holds_up_no_other(self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch):
+        slow, other, at = await make(me), await make(me), ahead()
+        for each in (slow, other):
+            await be_due(me, each, at)
+
+        class Slow(Starts):
+            async def start(self, name: str, instance_id: str, value: Any = None) -> None:
+                if value["trigger"] == slow["id"]:
+                    await asyncio.Event().wait()
+                await super().start(name, instance_id, value)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(timers, "PATIENCE", 0.5)
+            await fire_due(first := Slow(), at)
+        await fire_due(second := Starts(), at + timedelta(minutes=1))
+        assert [len(each.of(slow)) for each in (first, second)] == [0, 1]
+        assert len(first.of(other)) == 1
+
     async def test_a_user_has_a_few_of_the_places_for_work_and_no_firing_is_lost(self, me: OwnPilot):
         trigger = await make(me)
         order = {"user": me.user, "trigger": trigger["id"], "occasion": f"{trigger['id']} x"}
@@ -350,6 +369,15 @@ class TestConditions:
         assert not any(
             [await holds("low_progress", 1), await holds("upcoming_deadline"), await holds("stale_goals", 0)]
         )
+
+    async def test_messages_of_triggers_are_no_activity_as_far_as_they_are_looked_through(
+        self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch
+    ):
+        line = ChatLog(user_id=me.user, day=f"{datetime.now(UTC):%Y-%m-%d}", endpoint="/api/v1/triggers/t")
+        await logs.of(me.user).insert(line)
+        assert await judge(me.user, {"condition": "no_activity"})
+        monkeypatch.setattr(conditions, "MOST_LINES", 1)
+        assert not await judge(me.user, {"condition": "no_activity"})
 
     async def test_one_is_looked_at_every_five_minutes_and_fires_again_after_its_interval(self, me: OwnPilot):
         await me.post("/memories", type="fact", content="c")
