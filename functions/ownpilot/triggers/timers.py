@@ -30,6 +30,9 @@ TURN = 50.0
 PATIENCE = 20.0
 """Seconds for one trigger: the look at it that is given up is repeated in the next minute."""
 
+NEW = timedelta(minutes=10)
+"""For how long the note of a trigger that does not exist is kept."""
+
 
 class _Moved(Exception):
     """The trigger is no longer due at the time that was noted."""
@@ -75,8 +78,9 @@ async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> boo
     """
     try:
         trigger = await stored_triggers.of(due.user_id).get(due.trigger_id)
-    except tables.RecordNotFound:  # deleted
-        await _forget(due)
+    except tables.RecordNotFound:  # deleted, or not stored yet: a new one is noted first
+        if due.at + NEW < now:
+            await _forget(due)
         return False
     before = trigger.claimed
     if trigger.next_fire == due.at:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import Mock, patch
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -328,6 +329,14 @@ class TestSchedules:
         await fire_due(second := Starts(), at + timedelta(minutes=1))
         assert [len(each.of(slow)) for each in (first, second)] == [0, 1]
         assert len(first.of(other)) == 1
+
+    async def test_a_note_waits_for_its_trigger_to_be_stored_but_not_for_ever(self, me: OwnPilot):
+        nobody, at = {"id": f"trigger_{uuid4()}"}, ahead()
+        await note_due(me.user, nobody["id"], at)
+        await fire_due(Starts(), at + timedelta(minutes=1))
+        assert await notes_of(nobody) == [at]
+        await fire_due(Starts(), at + timedelta(minutes=11))
+        assert await notes_of(nobody) == []
 
     async def test_a_user_has_a_few_of_the_places_for_work_and_no_firing_is_lost(self, me: OwnPilot):
         trigger = await make(me)
