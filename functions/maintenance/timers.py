@@ -79,7 +79,7 @@ async def make_tables(workflows: WorkflowClient) -> None:
 
 
 async def look_at_failed_work(workflows: WorkflowClient) -> None:
-    """Every hour: report deferred work that was given up, also by the host, until somebody takes it out of its queue."""
+    """Every hour: report deferred work that was given up, also by the host, until somebody empties its queue."""
     if count := await queues.length(deferred.POISON_QUEUE):
         await faults.report("failed deferred work", f"The queue {deferred.POISON_QUEUE} holds {count} messages")
 
