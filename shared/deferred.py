@@ -35,6 +35,9 @@ MAX_INLINE = 48_000
 PAUSES = (1, 10, 60, 300, 1800)
 """Seconds before each further attempt; an item that fails once more goes to the poison queue."""
 
+OUTAGE = 60
+"""Seconds before a message comes again for which storage did not answer."""
+
 KEPT = timedelta(days=1)
 """How long a finished item is remembered, and a second one with its id left out."""
 
@@ -104,13 +107,22 @@ async def defer(handler: str, value: Any, *, item_id: str | None = None, delay: 
 async def perform(body: bytes, workflows: "WorkflowClient | None" = None) -> None:
     """Do the work of one message of the queue. Its failure is not raised: the item is sent again, later each time.
 
-    What is raised, because storage is unavailable, makes the host repeat the message (`queues` in host.json).
+    While tables or blobs do not answer, the message is sent again, which is no attempt: the host would give it up after
+    ten repeats. What is raised, because the queue does not answer either, makes the host repeat the message.
     """
     try:
         message = DeferredMessage(**json.loads(body))
     except (ValueError, TypeError):
         log.exception("a message of the queue %s cannot be read", QUEUE)
         return
+    try:
+        await _perform(message, workflows)
+    except tables.StorageUnavailable:
+        log.warning("%s %s waits for storage that does not answer", message.handler, message.item_id)
+        await queues.send(QUEUE, message.encode(), OUTAGE)
+
+
+async def _perform(message: DeferredMessage, workflows: "WorkflowClient | None") -> None:
     started = await _start(message)  # None: done before, or being worked on
     if started is None:
         return

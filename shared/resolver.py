@@ -2,10 +2,11 @@
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from shared.settings import settings
 
@@ -20,6 +21,8 @@ _SPECIAL = (
     ip_network("3fff::/20"),
 )
 """Networks that no server of the internet is in, besides those that `ipaddress` knows in every version of Python."""
+
+_threads = ThreadPoolExecutor(32, "dns")  # of its own: a name service of a user may be slow, and keep threads for long
 
 
 class NotPublic(Exception):
@@ -46,8 +49,13 @@ class PublicResolver(AbstractResolver):
 
 
 async def look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    """What the system's name service says about a host."""
-    return await ThreadedResolver().resolve(host, port, family)
+    """What the system's name service says about a host. Slow ones keep nothing waiting but other look-ups of users."""
+    ask = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    found = await asyncio.get_running_loop().run_in_executor(_threads, ask)
+    return [
+        ResolveResult(hostname=host, host=str(to[0]), port=port, family=kind, proto=proto, flags=socket.AI_NUMERICHOST)
+        for kind, _, proto, _, to in found
+    ]
 
 
 async def connect(host: str, port: int) -> socket.socket:

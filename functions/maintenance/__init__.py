@@ -5,6 +5,8 @@ from shared.slices import Slice
 
 SLICE = Slice(
     blueprints=[timers.bp, rebuild.bp, reseal.bp, deferred.bp],
-    every_hour=[timers.make_tables, timers.purge_idempotency_keys, timers.purge_rate_windows],
+    every_hour=[
+        timers.make_tables, timers.purge_idempotency_keys, timers.purge_rate_windows, timers.look_at_failed_work,
+    ],
     every_night=[timers.sweep_long_texts, timers.purge_deferred_items, timers.purge_histories],
-)
+)  # fmt: skip

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import azure.durable_functions as df
 import azure.functions as func
 
-from shared import deferred, faults, tables
+from shared import deferred, faults, queues, tables
 from shared.http import idempotency, ratelimit
 from shared.settings import settings
 from shared.slices import PeriodicWork, slices
@@ -76,6 +76,12 @@ async def make_tables(workflows: WorkflowClient) -> None:
     """Every hour: make the tables of collections that are newly declared, so that no request has to."""
     await asyncio.to_thread(importlib.import_module, "azure.data.tables.aio")  # half a second, beside the event loop
     await administration.make_tables()
+
+
+async def look_at_failed_work(workflows: WorkflowClient) -> None:
+    """Every hour: report deferred work that was given up, also by the host, until somebody empties its queue."""
+    if count := await queues.length(deferred.POISON_QUEUE):
+        await faults.report("failed deferred work", f"The queue {deferred.POISON_QUEUE} holds {count} messages")
 
 
 async def purge_deferred_items(workflows: WorkflowClient) -> str:

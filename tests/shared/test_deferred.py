@@ -12,7 +12,7 @@ import httpx
 import pytest
 from azure.storage.queue.aio import QueueClient
 
-from shared import blobs, deferred, faults, queues
+from shared import blobs, deferred, faults, queues, tables
 from shared.settings import settings
 from tests.support.waiting import eventually
 
@@ -152,6 +152,26 @@ async def test_what_always_fails_is_set_aside_and_reported(work: Work, monkeypat
     assert await perform_all() == 4
     assert [json.loads(body)["value"] for body in await take(deferred.POISON_QUEUE)] == [{"token": "secret-value"}]
     assert reported == [("deferred test.work", "Deferred work test.work failed 4 times: RuntimeError")]
+
+
+@pytest.mark.parametrize("call", ["insert", "update"])
+async def test_work_waits_for_storage_as_long_as_that_does_not_answer(
+    work: Work, monkeypatch: pytest.MonkeyPatch, call: str
+):
+    async def no_answer(*_: Any, **__: Any) -> None:
+        raise tables.StorageUnavailable("no answer in time")
+
+    monkeypatch.setattr(deferred, "OUTAGE", 0)
+    monkeypatch.setattr(deferred, "LEASE", timedelta(seconds=-1))
+    await deferred.defer("test.work", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(deferred.items, call, no_answer)
+        for _ in range(12):
+            (body,) = await take(deferred.QUEUE)
+            await deferred.perform(body)
+            assert json.loads(body)["attempt"] == 0
+    assert await perform_all() == 1
+    assert 1 in work.done
 
 
 async def test_one_message_that_cannot_be_read_stops_none_of_the_others(work: Work):

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import socket
+import threading
 import traceback
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -289,6 +290,28 @@ class TestBounds:
         monkeypatch.setattr(outbound, "CONNECT", 0.2)
         with pytest.raises(NoAnswer, match="no connection came about in time"):
             await fetch("http://slow.example/", user_given=True)
+
+    async def test_slow_names_of_users_keep_no_request_of_ours_waiting(
+        self, monkeypatch: pytest.MonkeyPatch, allow: Allow
+    ):
+        known, go = socket.getaddrinfo, threading.Event()
+
+        def look_up(host: Any, *args: Any, **options: Any) -> Any:
+            if host == "slow.example":
+                go.wait(30)
+                raise socket.gaierror(socket.EAI_NONAME, "unknown")
+            return known(host, *args, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        slow = [asyncio.create_task(fetch("http://slow.example/", user_given=True)) for _ in range(40)]
+        try:
+            await asyncio.sleep(0)
+            async with standing_in(hello) as standin, asyncio.timeout(8):
+                assert await fetch(standin.url.replace("127.0.0.1", "localhost")) == b"hello"
+        finally:
+            go.set()
+            failed = await asyncio.gather(*slow, return_exceptions=True)
+        assert {type(each) for each in failed} == {NoAnswer}
 
     async def test_https_with_a_server_without_it(self):
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,7 @@ from functions.ownpilot.channels.configs import CONFIGS, check_type, configure
 from functions.ownpilot.channels.delivery import deliver, outgoing
 from functions.ownpilot.channels.messages import Content
 from functions.ownpilot.channels.records import MOST_CHANNELS, Channel, ChannelType, channel_of, channels, inbox
-from functions.ownpilot.channels.services import adapter_of, connect, disconnect, webhook_of
+from functions.ownpilot.channels.services import adapter_of, connect, disconnect, disconnect_replaced, webhook_of
 from functions.ownpilot.core.audit_log import Subject, record_event
 from functions.ownpilot.core.entry import Given, Moment, NotBlank, Shown
 from functions.ownpilot.core.owner import Owner, Person, routes_for
@@ -84,8 +84,10 @@ class ChannelList(Shown):
 
 
 def _shown(owner: Person, channel: Channel) -> ChannelShown:
+    status, error = channel.state
     return ChannelShown.model_validate({
         **dict(channel), "id": channel.channel_id, "webhook_url": webhook_of(owner.id, channel.channel_id),
+        "status": status, "error": error,
     })  # fmt: skip
 
 
@@ -102,7 +104,7 @@ async def _connected(owner: Person, channel: Channel) -> ChannelShown:
 async def list_channels(owner: Owner, paging: Annotated[Paging, paging(MAX_LIMIT)]) -> ChannelList:
     """The channels, the newest first."""
     found = sorted([each async for each in channels.of(owner.id).all()], key=lambda it: it.created_at, reverse=True)
-    status, type_ = Counter(each.status for each in found), Counter(each.type for each in found)
+    status, type_ = Counter(each.state[0] for each in found), Counter(each.type for each in found)
     return ChannelList(
         channels=[_shown(owner, each) for each in found[paging.offset : paging.offset + paging.limit]],
         summary={
@@ -141,7 +143,7 @@ async def get_channel(channel_id: str, owner: Owner) -> ChannelShown:
 @routes.patch("/{channel_id}")
 async def update_channel(channel_id: str, body: ChannelPatch, owner: Owner) -> ChannelShown:
     """Change a channel; with another configuration it is connected anew."""
-    channel = await channel_of(owner.id, channel_id)
+    before = await channel_of(owner.id, channel_id)
 
     def change(stored: Channel) -> None:
         if "name" in body.model_fields_set:
@@ -149,8 +151,9 @@ async def update_channel(channel_id: str, body: ChannelPatch, owner: Owner) -> C
         if "config" in body.model_fields_set:
             configure(stored, body.config)
 
-    channel = await channels.of(owner.id).update(channel, change)
+    channel = await channels.of(owner.id).update(before, change)
     if "config" in body.model_fields_set:
+        await disconnect_replaced(owner, before, channel)
         return await _connected(owner, channel)
     return _shown(owner, channel)
 

@@ -1,8 +1,12 @@
 """Requests to the service behind a channel."""
 
+import asyncio
+import contextlib
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import orjson
+from yarl import URL
 
 from shared import outbound
 
@@ -10,7 +14,10 @@ LIMIT = 1_000_000
 """Bytes of an answer."""
 
 SILENCE = 10.0
-"""Seconds in which a service must answer."""
+"""Seconds in which a service must begin to answer, and go on."""
+
+PATIENCE = 15.0
+"""Seconds in which its answer must be there."""
 
 LONGEST = 300
 """Characters of a service's own words in an error."""
@@ -51,12 +58,17 @@ async def call(
     if authorization:
         headers["Authorization"] = authorization
     try:
-        async with outbound.request(
-            method, url, limit=LIMIT, headers=headers, body=None if body is None else orjson.dumps(body),
-            user_given=user_given, silence=SILENCE,
-        ) as answer:  # fmt: skip
+        async with (
+            asyncio.timeout(PATIENCE),
+            outbound.request(
+                method, url, limit=LIMIT, headers=headers, body=None if body is None else orjson.dumps(body),
+                user_given=user_given, silence=SILENCE,
+            ) as answer,
+        ):  # fmt: skip
             content = await answer.read()
             status = answer.status
+    except TimeoutError:
+        reason, is_final = "The service takes too long to answer", False
     except outbound.OutboundError as error:
         reason, is_final = str(error), isinstance(error, outbound.AddressRefused)
     else:
@@ -67,9 +79,20 @@ async def call(
     raise ChannelFailed(without(reason, secret), is_final=is_final)
 
 
+@contextlib.contextmanager
+def understood(service: str) -> Generator[None]:
+    """`ChannelFailed`, which is final, when the answer that is read in the block is not what it should be."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ChannelFailed(f"{service}: its answer is not understood", is_final=True) from error
+
+
 def without(text: str, secret: str) -> str:
-    """Return a text without a secret."""
-    return text.replace(secret, "...") if secret else text
+    """Return a text without a secret, also where an address holds it in the spelling of yarl."""
+    for spelling in filter(None, (secret, URL(f"/{secret}").raw_path[1:])):
+        text = text.replace(spelling, "...")
+    return text
 
 
 def refused(service: str, status: int, reason: Any) -> ChannelFailed:

@@ -87,7 +87,8 @@ def check_type(type_: str) -> ChannelType:
 def configure(channel: Channel, given: Mapping[str, Any]) -> None:
     """Set these members of a channel's configuration; null removes one. `InvalidRequest`.
 
-    Secrets that cannot be read any more must be given again.
+    Secrets that cannot be read any more must be given again. Another bot of Telegram gets another secret for its
+    webhook: what the one before still sends is no longer taken.
     """
     before = dict(channel.config)
     with contextlib.suppress(SealBroken):
@@ -98,11 +99,17 @@ def configure(channel: Channel, given: Mapping[str, Any]) -> None:
     except ValidationError as error:
         found = [{**each, "loc": ("body", "config", *each["loc"])} for each in error.errors()]
         raise invalid_request(found) from None  # the error itself shows what was given: secrets too
-    if isinstance(config, TelegramConfig) and not config.webhook_secret:
+    is_other_bot = "webhookSecret" not in given and bot_of(before) != bot_of(members)
+    if isinstance(config, TelegramConfig) and (is_other_bot or not config.webhook_secret):
         config.webhook_secret = secrets.token_urlsafe(32)
     kept: dict[str, Any] = config.model_dump(by_alias=True, exclude_none=True)
     channel.config = {name: value for name, value in kept.items() if name not in SECRETS}
     channel.seal({name: value for name, value in kept.items() if name in SECRETS})
+
+
+def bot_of(secrets: Mapping[str, Any]) -> str:
+    """Return whose token these secrets hold: of Telegram's, the part before the colon names the bot."""
+    return str(secrets.get("botToken", "")).partition(":")[0]
 
 
 def config_of(channel: Channel) -> Any:

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from functions.ownpilot.channels.adapters import Address
-from functions.ownpilot.channels.calls import ChannelFailed
+from functions.ownpilot.channels.calls import ChannelFailed, understood
 from functions.ownpilot.channels.records import Channel, InboxMessage, inbox
 from functions.ownpilot.channels.services import adapter_of
 from functions.ownpilot.channels.splitting import parts
@@ -14,19 +16,28 @@ from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.live import publish
 from shared.sealing import SealBroken
 
+PATIENCE = 120.0
+"""Seconds after which no further part of a message is begun."""
+
+GIVEN_UP = timedelta(minutes=5)
+"""How long after its last part, or its beginning, nothing sends a message any more, unless its host was killed."""
+
 ASSISTANT = "assistant"
 """The sender of what goes out."""
 
 
 def shown(message: InboxMessage) -> dict[str, Any]:
-    """Return a message as clients see it."""
+    """Return a message as clients see it. One that is still being sent long after its last part has failed."""
+    status, error = message.status, message.error
+    if status == "sending" and message.updated_at + GIVEN_UP < datetime.now(UTC):
+        status, error = "failed", "Sending was interrupted: it may have arrived all the same"
     return {
         "id": message.id, "channelId": message.channel_id, "channelType": message.channel_type,
         "direction": message.direction, "sender": {"id": message.sender_id, "name": message.sender_name},
         "chatId": message.chat, "content": message.content, "attachments": message.attachments,
         "timestamp": iso(message.timestamp), "read": message.read, "replied": message.replied,
-        "isAllowed": message.is_allowed, "replyToId": message.reply_to, "status": message.status,
-        "attempts": message.attempts, "error": message.error,
+        "isAllowed": message.is_allowed, "replyToId": message.reply_to, "status": status,
+        "attempts": message.attempts, "error": error,
     }  # fmt: skip
 
 
@@ -50,7 +61,8 @@ def address_of(message: InboxMessage) -> Address:
 async def deliver(owner: str, channel: Channel, message: InboxMessage, to: Address) -> InboxMessage:
     """Send the parts of a stored message that were not sent so far, and tell of it. `ChannelFailed`, `BadRequest`.
 
-    After a kill, or an answer of the service that was lost, a part may be sent a second time by the next call.
+    The next call sends those that were not sent in time, or that were refused. After a kill, or an answer of the
+    service that was lost, it may send a part a second time.
     """
     own, adapter = inbox.of(owner), adapter_of(channel)
     pieces = parts(message.content, adapter.limit)
@@ -58,11 +70,14 @@ async def deliver(owner: str, channel: Channel, message: InboxMessage, to: Addre
     def begin(stored: InboxMessage) -> None:
         stored.status, stored.error, stored.attempts = "sending", None, stored.attempts + 1
 
-    message = await own.update(message, begin)
+    message, end = await own.update(message, begin), time.monotonic() + PATIENCE
     nonce = message.id.replace("-", "")[-20:]  # with the number, what Discord accepts: 25 characters
     while (number := len(message.sent)) < len(pieces):
         try:
-            sent = await adapter.send(to, pieces[number], f"{nonce}-{number}", is_first=number == 0)
+            if time.monotonic() > end:
+                raise ChannelFailed(f"{adapter.service} takes too long: it has {number} of {len(pieces)} parts")
+            with understood(adapter.service):
+                sent = await adapter.send(to, pieces[number], f"{nonce}-{number}", is_first=number == 0)
         except ChannelFailed as error:
             await fail(owner, message, str(error))
             raise

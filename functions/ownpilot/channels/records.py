@@ -1,7 +1,7 @@
 """Channels and their messages as they are kept."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import Field
@@ -14,6 +14,9 @@ from shared.tables import Collection
 
 MOST_CHANNELS = 100
 """Channels of one person."""
+
+CONNECTING = timedelta(minutes=1)
+"""How long a new channel may take to connect."""
 
 ChannelType = Literal["telegram", "discord", "slack", "webchat"]
 ChannelStatus = Literal["connecting", "connected", "error"]
@@ -36,6 +39,13 @@ class Channel(Entry):
     status: ChannelStatus = "connecting"
     error: str | None = None
     bot_info: dict[str, Any] | None = None
+
+    @property
+    def state(self) -> tuple[ChannelStatus, str | None]:
+        """Its status now, and its error: what is still being connected after a minute was interrupted."""
+        if self.status == "connecting" and self.created_at + CONNECTING < datetime.now(UTC):
+            return "error", "Connecting was interrupted: test the channel"
+        return self.status, self.error
 
     @staticmethod
     def id_of(channel_id: str) -> str:

@@ -1,13 +1,14 @@
 """Which adapter a channel has, and its address for the service behind it."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from functions.ownpilot.channels.adapters import Adapter
-from functions.ownpilot.channels.calls import ChannelFailed
-from functions.ownpilot.channels.configs import config_of
+from functions.ownpilot.channels.calls import ChannelFailed, understood
+from functions.ownpilot.channels.configs import bot_of, config_of
 from functions.ownpilot.channels.discord import Discord
 from functions.ownpilot.channels.records import Channel, ChannelStatus, ChannelType, channels
 from functions.ownpilot.channels.slack import Slack
@@ -49,7 +50,8 @@ async def connect(owner: Person, channel: Channel) -> Channel:
     reason, bot = None, None
     try:
         async with asyncio.timeout(PATIENCE):
-            bot = await adapter.connect(webhook_of(owner.id, channel.channel_id))
+            with understood(adapter.service):
+                bot = await adapter.connect(webhook_of(owner.id, channel.channel_id))
     except ChannelFailed as error:
         status, reason = "error", str(error)
     except TimeoutError:
@@ -65,6 +67,13 @@ async def connect(owner: Person, channel: Channel) -> Channel:
         details={"type": channel.type, "error": reason}, correlation_id=owner.request_id,
     )  # fmt: skip
     return channel
+
+
+async def disconnect_replaced(owner: Person, before: Channel, after: Channel) -> None:
+    """Have the bot that a channel had before a change send nothing more, if it has another one now and that agrees."""
+    with contextlib.suppress(SealBroken):
+        if bot_of(before.secrets()) != bot_of(after.secrets()):
+            await disconnect(owner, before)
 
 
 async def disconnect(owner: Person, channel: Channel) -> bool:

@@ -43,7 +43,7 @@ class Telegram(Adapter[TelegramConfig]):
         chat, sender_id = str(message["chat"]["id"]), str(sender["id"])
         return Reading(
             Incoming(
-                key=f"update {int(data['update_id'])}",
+                key=f"update {self._bot} {int(data['update_id'])}",
                 at=moment_of(float(message.get("edit_date") or message.get("date") or 0)),
                 chat=chat,
                 external_id=str(int(message["message_id"])),
@@ -83,6 +83,12 @@ class Telegram(Adapter[TelegramConfig]):
     def default_chat(self) -> str:
         """Return the chat, or the person, that is allowed."""
         return only(self.config.allowed_chats) or only(self.config.allowed_users)
+
+    @property
+    def _bot(self) -> str:
+        """The id of the bot, which counts its updates: the part of the token that is no secret."""
+        id_, colon, _ = self.config.bot_token.partition(":")
+        return id_[:20] if colon else ""
 
     async def _call(self, method: str, body: dict[str, Any]) -> Any:
         token, base = self.config.bot_token, self.config.api_base

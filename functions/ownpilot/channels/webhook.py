@@ -25,6 +25,11 @@ MAX_BODY = 1024 * 1024
 LONGEST_NAME = 200
 """Characters of a sender's name that are kept, and of an id."""
 
+LONGEST = 20_000
+"""Characters of a message that are kept: as many as one that is sent may have."""
+
+CUT = "... (the message is longer)"
+
 
 async def _named(user_id: UserId = None) -> Person:
     """Return whose channel it is: the address says so, and only the service knows the secret of the channel."""
@@ -73,7 +78,9 @@ async def _keep(owner: str, channel: Channel, incoming: Incoming) -> str:
         user_id=owner, channel_id=channel.channel_id, channel_type=channel.type,
         message_key=f"{channel.id} {incoming.key}", timestamp=incoming.at, chat=incoming.chat,
         external_id=incoming.external_id, sender_id=incoming.sender_id,
-        sender_name=incoming.sender_name[:LONGEST_NAME], content=incoming.content, attachments=incoming.attachments,
+        sender_name=incoming.sender_name[:LONGEST_NAME],
+        content=incoming.content if len(incoming.content) <= LONGEST else incoming.content[:LONGEST] + CUT,
+        attachments=[{name: _short(value) for name, value in each.items()} for each in incoming.attachments],
         is_allowed=incoming.is_allowed,
     )  # fmt: skip
     message.seal_key(incoming.answer_key)
@@ -83,6 +90,10 @@ async def _keep(owner: str, channel: Channel, incoming: Incoming) -> str:
         message = await inbox.of(owner).find("message_key", message.message_key)
     await defer("ownpilot.ownpilot_channel_message", {"owner": owner, "message": message.id}, item_id=message.id)
     return message.id
+
+
+def _short(value: Any) -> Any:
+    return value if value is None or isinstance(value, int) else str(value)[:LONGEST_NAME]
 
 
 def _bare(raw: Any) -> Response:

@@ -56,13 +56,19 @@ class Integration(Entry):
     refreshed_at: Moment | None = None
 
     def keep(self, tokens: GoogleTokens) -> None:
-        """Take over new tokens. The old refresh token stays when there is no new one."""
+        """Take over new tokens. The old refresh token stays when there is no new one.
+
+        Its status is `error` while it lacks a permission that the service needs.
+        """
         self.sealed_access = sealing.seal(tokens.access, self._context("sealed_access"))
         if tokens.refresh:
             self.sealed_refresh = sealing.seal(tokens.refresh, self._context("sealed_refresh"))
         self.expires_at, self.refreshed_at, self.refreshing_until = tokens.expires_at, datetime.now(UTC), None
         self.scopes = tokens.scopes or self.scopes
+        missing = [scope for scope in google.SCOPES[self.service] if scope not in self.scopes] if self.scopes else []
         self.status, self.error_message = "active", None
+        if missing:
+            self.status, self.error_message = "error", f"Not allowed: {', '.join(missing)}. Connect it again"
 
     def token(self, field: Literal["sealed_access", "sealed_refresh"]) -> str | None:
         """Return a token, None when there is none. `SealBroken`."""
@@ -145,15 +151,12 @@ def _verifier_context(record_id: str) -> Context:
 
 
 async def connect(owner: str, service: str, tokens: GoogleTokens, email: str | None) -> Integration:
-    """Store the tokens of a service, in place of those that there are."""
+    """Store the tokens of a service, in place of all that there is: it may be another account's."""
     own, id_ = integrations.of(owner), id_of(service)
 
     def change(stored: Integration) -> None:
+        stored.email, stored.sealed_refresh, stored.last_sync_at, stored.scopes = email, None, None, []
         stored.keep(tokens)
-        stored.email = email or stored.email
-        missing = [scope for scope in google.SCOPES[service] if scope not in stored.scopes] if stored.scopes else []
-        if missing:
-            stored.status, stored.error_message = "error", f"Not allowed: {', '.join(missing)}. Connect it again"
 
     while True:
         try:
@@ -206,7 +209,12 @@ async def renewed(owner: str, integration_id: str) -> Integration:
         if isinstance(error, ApiError):
             raise
         raise BadGateway(str(error), code="REFRESH_FAILED") from error
-    return await own.update(found.id, lambda it: it.keep(tokens))
+
+    def keep(stored: Integration) -> None:
+        if stored.sealed_refresh == found.sealed_refresh:  # else another account was connected meanwhile
+            stored.keep(tokens)
+
+    return await own.update(found.id, keep)
 
 
 def _ending(*, is_over: bool) -> Callable[[Integration], Any]:

@@ -106,7 +106,7 @@ class Trigger(Entry, prefix="trigger_"):
 
 
 class FiringStatus(StrEnum):
-    """What came of a firing; `skipped`: the trigger was switched off before its action began."""
+    """What came of a firing; `skipped`: the trigger was switched off before, or the firing before it had not ended."""
 
     SUCCESS = "success"
     FAILURE = "failure"

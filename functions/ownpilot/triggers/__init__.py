@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Request, Response
@@ -31,12 +32,16 @@ from shared import tables
 from shared.deferred import defer
 from shared.http.bodies import Done, example
 from shared.http.conditions import IfMatch, show_version
+from shared.http.errors import BadRequest
 from shared.http.paging import Paging, paging
 from shared.http.resource import resource
 from shared.http.shapes import Answers
 
 TURN = 300
 """Seconds after which the deletion of a history is continued in another call: no Function runs longer than 600."""
+
+MOST_ENABLED = 100
+"""Triggers of one person that may be switched on: each event asks them all."""
 
 triggers = resource(
     routes_for("triggers"), stored_triggers, SeededOwner,
@@ -94,11 +99,13 @@ class TriggerFired(Shown):
 
 
 async def create_trigger(owner: str, values: Mapping[str, Any] | BaseModel) -> Trigger:
-    """Store a new trigger. `BadRequest`, also INVALID_CRON and LIMIT_REACHED. 2 writes, and one a minute that counts.
+    """Store a new trigger. `BadRequest`, also INVALID_CRON and LIMIT_REACHED. 1 query, 2 writes.
 
     Its due time is noted first: of a trigger that is not stored after all, the note does nothing.
     """
     made = triggers.make(owner, values)
+    if made.enabled:
+        await _admit_enabled(owner)
     kept = await triggers.admit(owner)
     await note_due(owner, made.id, made.next_fire)
     stored = await triggers.collection.of(owner).insert(made)
@@ -111,21 +118,33 @@ async def change_trigger(
     owner: str, trigger_id: str, values: Mapping[str, Any] | BaseModel, *, if_match: str | None = None
 ) -> Trigger:
     """Set these members of a trigger. `RecordNotFound`, `RecordChanged` (`if_match`), `BadRequest`. 3 writes."""
-    return await _changed(owner, trigger_id, lambda: triggers.change(owner, trigger_id, values, if_match=if_match))
+    enabled = values.get("enabled") if isinstance(values, Mapping) else getattr(values, "enabled", None)
+    change = partial(triggers.change, owner, trigger_id, values, if_match=if_match)
+    return await _changed(owner, trigger_id, change, switches_on=enabled is True)
 
 
 async def switch_trigger(owner: str, trigger_id: str, enabled: bool | None) -> Trigger:
-    """Switch a trigger on or off, None: to what it is not. `RecordNotFound`. 3 writes."""
+    """Switch a trigger on or off, None: to what it is not. `RecordNotFound`, `BadRequest` LIMIT_REACHED. 3 writes."""
 
     def switch(trigger: Trigger) -> None:
         trigger.enabled = not trigger.enabled if enabled is None else enabled
         trigger.settle()
 
-    return await _changed(owner, trigger_id, lambda: triggers.collection.of(owner).update(trigger_id, switch))
+    change = partial(triggers.collection.of(owner).update, trigger_id, switch)
+    return await _changed(owner, trigger_id, change, switches_on=enabled is not False)
 
 
-async def _changed(owner: str, trigger_id: str, change: Callable[[], Any]) -> Trigger:
-    await triggers.get(owner, trigger_id)
+async def _admit_enabled(owner: str) -> None:
+    """`BadRequest` LIMIT_REACHED when no further trigger may be switched on. 1 query."""
+    if await triggers.collection.of(owner).count({"enabled": True}) >= MOST_ENABLED:
+        message = f"There are {MOST_ENABLED} triggers that are switched on already: switch some off first"
+        raise BadRequest(message, code="LIMIT_REACHED")
+
+
+async def _changed(owner: str, trigger_id: str, change: Callable[[], Any], *, switches_on: bool) -> Trigger:
+    before = await triggers.get(owner, trigger_id)
+    if switches_on and not before.enabled:
+        await _admit_enabled(owner)
     await note_change(owner, trigger_id)
     trigger: Trigger = await change()
     await note_due(owner, trigger_id, trigger.next_fire)

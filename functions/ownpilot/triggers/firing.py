@@ -1,7 +1,9 @@
 """A firing: the action of a trigger, one line in its history, and the workflow that sees to both."""
 
 import asyncio
-from datetime import UTC, datetime
+import contextlib
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import azure.durable_functions as df
@@ -20,7 +22,7 @@ from functions.ownpilot.core.trigger_store import (
 from functions.ownpilot.triggers.actions import Outcome, act
 from functions.ownpilot.triggers.conditions import judge
 from shared import tables
-from shared.workflows import WorkflowClient
+from shared.workflows import ACTIVE, WorkflowClient
 
 bp = df.Blueprint()
 
@@ -31,8 +33,18 @@ RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=10_000, max_number_
 MAX_TEXT = 10_000
 """Characters of a text in the history."""
 
+AT_ONCE = 4
+"""Firings of one user that an instance works on at once: their places are shared with the work of all others."""
+
+PAUSE = timedelta(seconds=10)
+"""After which a firing that has found no place looks again."""
+
 COUNTED = [FiringStatus.SUCCESS, FiringStatus.FAILURE]
 OFF = "The trigger was switched off before its action began"
+BUSY = "The firing before this one had not ended"
+
+_running: Counter[str] = Counter()
+"""The firings that this instance works on, by user."""
 
 
 async def start(workflows: WorkflowClient, order: dict[str, Any]) -> None:
@@ -41,7 +53,16 @@ async def start(workflows: WorkflowClient, order: dict[str, Any]) -> None:
     The order is `{"user", "trigger", "occasion"}`; `event` is what has happened, `by_hand` that a person wants it. The
     occasion is made of the trigger's id, and the due time or the event.
     """
-    await workflows.start(WORKFLOW, f"ownpilot-firing-{order['occasion'].replace(' ', '-')}", order)
+    await workflows.start(WORKFLOW, _instance_of(order["occasion"]), order)
+
+
+async def still_fires(workflows: WorkflowClient, occasion: str) -> bool:
+    """Whether a firing that was started has not ended. 1 call to the Functions host."""
+    return await workflows.status(_instance_of(occasion)) in ACTIVE
+
+
+def _instance_of(occasion: str) -> str:
+    return f"ownpilot-firing-{occasion.replace(' ', '-')}"
 
 
 async def start_firing(order: dict[str, Any], workflows: WorkflowClient) -> None:
@@ -51,17 +72,36 @@ async def start_firing(order: dict[str, Any], workflows: WorkflowClient) -> None
 
 @bp.orchestration_trigger(context_name="context")
 def ownpilot_firing(ctx: df.DurableOrchestrationContext):
-    """Fire a trigger; the input is that of `start`."""
-    yield ctx.call_activity_with_retry("ownpilot_fire", RETRY, ctx.get_input())
+    """Fire a trigger, as soon as its user has a place for it; the input is that of `start`."""
+    order = ctx.get_input()
+    had_place = yield ctx.call_activity_with_retry("ownpilot_fire", RETRY, order)
+    if had_place is False:
+        yield ctx.create_timer(ctx.current_utc_datetime + PAUSE)
+        ctx.continue_as_new(order)
 
 
 @bp.activity_trigger(input_name="order")
-async def ownpilot_fire(order: dict) -> None:
+async def ownpilot_fire(order: dict) -> bool:
+    """Do a firing, and return True; False when the instance works on `AT_ONCE` of the user's."""
+    owner = order["user"]
+    if _running[owner] >= AT_ONCE:
+        return False
+    _running[owner] += 1
+    try:
+        await _fire_once(owner, order)
+    finally:
+        _running[owner] -= 1
+        if not _running[owner]:
+            del _running[owner]
+    return True
+
+
+async def _fire_once(owner: str, order: dict[str, Any]) -> None:
     """Carry out the action of a firing, unless the history has its line; write that line and count it.
 
     When the host dies in between, the action is carried out again; the history has one line all the same.
     """
-    owner, occasion = order["user"], order["occasion"]
+    occasion = order["occasion"]
     try:
         trigger = await stored_triggers.of(owner).get(order["trigger"])
     except tables.RecordNotFound:  # deleted meanwhile
@@ -114,6 +154,16 @@ async def fire(
         line = await firings.of(owner).find("occasion", occasion or "")
     await _count(owner, line)
     return line
+
+
+async def skip(owner: str, trigger: Trigger, occasion: str) -> None:
+    """Write the line of a firing that is left out, as the one before it has not ended."""
+    line = Firing(
+        user_id=owner, trigger_id=trigger.id, trigger_name=trigger.name, fired_at=datetime.now(UTC),
+        status=FiringStatus.SKIPPED, result={"message": BUSY, "data": None}, occasion=occasion,
+    )  # fmt: skip
+    with contextlib.suppress(tables.RecordConflict):
+        await firings.of(owner).insert(line)
 
 
 async def _count(owner: str, line: Firing) -> None:

@@ -18,7 +18,7 @@ from functions.ownpilot.core.trigger_store import (
     stored_triggers,
 )
 from functions.ownpilot.triggers.conditions import judge
-from functions.ownpilot.triggers.firing import start
+from functions.ownpilot.triggers.firing import skip, start, still_fires
 from shared import tables
 from shared.faults import Sweep
 from shared.workflows import WorkflowClient
@@ -26,6 +26,12 @@ from shared.workflows import WorkflowClient
 AT_ONCE = 16
 TURN = 50.0
 """Seconds after which the rest is left to the next minute: other timers' work waits for this one's."""
+
+PATIENCE = 20.0
+"""Seconds for one trigger: the look at it that is given up is repeated in the next minute."""
+
+NEW = timedelta(minutes=10)
+"""For how long the note of a trigger that does not exist is kept."""
 
 
 class _Moved(Exception):
@@ -53,7 +59,8 @@ async def fire_due(workflows: WorkflowClient, now: datetime) -> str | None:
                 for due in sorted(found, key=lambda each: each.at) if time.monotonic() < end else ():
                     done = None
                     with sweep.item(f"trigger {due.trigger_id}"):
-                        done = await _handle(workflows, due, now)
+                        async with asyncio.timeout(PATIENCE):
+                            done = await _handle(workflows, due, now)
                     if done is None:  # a trigger remembers only the last due time that was claimed: none after this one
                         break
                     fired += done
@@ -71,9 +78,11 @@ async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> boo
     """
     try:
         trigger = await stored_triggers.of(due.user_id).get(due.trigger_id)
-    except tables.RecordNotFound:  # deleted
-        await _forget(due)
+    except tables.RecordNotFound:  # deleted, or not stored yet: a new one is noted first
+        if due.at + NEW < now:
+            await _forget(due)
         return False
+    before = trigger.claimed
     if trigger.next_fire == due.at:
         try:
             trigger = await _move_on(trigger, due.at, now)
@@ -83,10 +92,17 @@ async def _handle(workflows: WorkflowClient, due: DueTime, now: datetime) -> boo
         await note_due(due.user_id, trigger.id, trigger.next_fire)
     fires = trigger.claimed == due.at  # if it was claimed before, its workflow may be missing: a crash came between
     if fires:
-        occasion = f"{trigger.id} {due.at:%Y%m%dT%H%M%SZ}"
-        await start(workflows, {"user": due.user_id, "trigger": trigger.id, "occasion": occasion})
+        occasion = _occasion(trigger, due.at)
+        if before and before < due.at and await still_fires(workflows, _occasion(trigger, before)):
+            await skip(due.user_id, trigger, occasion)
+        else:
+            await start(workflows, {"user": due.user_id, "trigger": trigger.id, "occasion": occasion})
     await _forget(due)
     return fires
+
+
+def _occasion(trigger: Trigger, at: datetime) -> str:
+    return f"{trigger.id} {at:%Y%m%dT%H%M%SZ}"
 
 
 async def _move_on(trigger: Trigger, at: datetime, now: datetime) -> Trigger:

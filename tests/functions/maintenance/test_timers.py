@@ -1,12 +1,14 @@
 """The timers run what the slices declare: each item apart from the others, timed and logged by its name."""
 
 import logging
+import uuid
 from typing import cast
 
 import pytest
 from azure.data.tables.aio import TableServiceClient
 
 from functions.maintenance import timers
+from shared import deferred, faults, queues
 from shared.workflows import WorkflowClient
 
 WORKFLOWS = cast("WorkflowClient", object())
@@ -32,6 +34,22 @@ async def test_a_failing_item_does_not_stop_the_others(caplog: pytest.LogCapture
     assert lines[0].startswith("a.fails failed after 0.0 s")
     assert lines[1].startswith("b.works: deleted 3 things (0.0 s)")
     assert caplog.records[0].exc_info is not None
+
+
+async def test_work_that_was_given_up_is_reported(account: None, monkeypatch: pytest.MonkeyPatch):
+    reported: list[tuple[str, str]] = []
+
+    async def note(cause: str, message: str) -> None:
+        reported.append((cause, message))
+
+    monkeypatch.setattr(faults, "reporters", [note])
+    monkeypatch.setattr(deferred, "POISON_QUEUE", queue := f"poison-{uuid.uuid4().hex}")
+    await timers.look_at_failed_work(WORKFLOWS)
+    assert reported == []
+    await queues.send(queue, "m")
+    await timers.look_at_failed_work(WORKFLOWS)
+    assert reported == [("failed deferred work", f"The queue {queue} holds 1 messages")]
+    await queues.close()
 
 
 async def test_the_tables_of_declared_collections_are_made_ahead(account: None, storage: str):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -11,12 +11,17 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from functions.ownpilot.channels import calls, delivery
+from functions.ownpilot.channels.adapters import Address
 from functions.ownpilot.channels.answering import APOLOGY, ownpilot_channel_message
 from functions.ownpilot.channels.calls import ChannelFailed
 from functions.ownpilot.channels.configs import SlackConfig
-from functions.ownpilot.channels.records import Channel, channels
+from functions.ownpilot.channels.records import Channel, channel_of, channels
+from functions.ownpilot.channels.records import inbox as messages
 from functions.ownpilot.channels.slack import Slack
 from infra.local.environment import Environment
+from shared import outbound
+from tests.shared.standin import Connection, Received, standing_in
 from tests.support.channels import DiscordService, Sent, Service, SlackService, TelegramService, WebchatService
 from tests.support.ownpilot import Chatting, OwnPilot, chatting, refused, script
 from tests.support.waiting import eventually
@@ -89,6 +94,25 @@ class TestChannels:
         assert {"channel.connect", "channel.disconnect"} <= {each["type"] for each in events}
         assert telegram.token not in json.dumps(events)
 
+    async def test_a_telegram_bot_that_is_replaced_is_disconnected_and_no_longer_heard(self, telegram: TelegramService):
+        await telegram.open()
+        me, path = telegram.me, f"/channels/{telegram.id}"
+        before = telegram.sent(telegram.message("before", number=1))
+        assert (await telegram.deliver(before)).status_code == 200
+        other = TelegramService(me, telegram.providers, telegram.id)
+        changed = await me.data("PATCH", path, json={"config": {"botToken": other.token}})
+        assert changed["botInfo"]["username"] == f"bot_{other.token.partition(':')[0]}"
+        told = [each["path"] for each in await telegram.received("") if telegram.token in each["path"]]
+        assert told[-1].endswith("/deleteWebhook")
+        refused(await telegram.deliver(before), 401)
+        other.secret = (await other.received(changed["webhookUrl"]))[-1]["body"]["secret_token"]
+        assert (await other.bring("after", number=1)).status_code == 200
+        found = [each["content"] for each in await inbox(me) if each["direction"] == "incoming"]
+        assert found == ["after", "before"]
+        rotated = f"{other.token.partition(':')[0]}:{'x' * 30}"
+        await me.data("PATCH", path, json={"config": {"botToken": rotated}})
+        assert (await other.bring("with another token", number=2)).status_code == 200
+
     async def test_one_that_cannot_be_connected_stays_and_says_why_without_its_token(self, me: OwnPilot):
         body = {"id": "bot", "type": "telegram", "name": "n", "config": {"botToken": "no-bot-of-telegram"}}
         answer = await me.send("POST", "/channels", json=body)
@@ -149,7 +173,7 @@ def forged(service: Service, body: dict[str, Any]) -> list[Sent]:
             Sent(good.body, {**good.headers, stamp: "x"}),
         ]
     if isinstance(service, SlackService):
-        for at in (time.time() - 301, time.time() + 310):
+        for at in (time.time() - 301, time.time() + 310, 999_999_999_999):
             found.append(Sent(good.body, {**good.headers, **service.sign(good.body, at)}))
     return found
 
@@ -260,6 +284,15 @@ class TestWebhooks:
         assert voice["attachments"][0]["type"] == "voice"
         assert picture["sender"] == {"id": "42", "name": "Ann Lee"} and not picture["isAllowed"]
         assert picture["timestamp"] < edited["timestamp"] < datetime.now(UTC).isoformat()
+
+    async def test_a_message_of_any_length_is_taken_and_its_beginning_kept(self, telegram: TelegramService):
+        await telegram.open()
+        long = telegram.message("x" * 200_000)
+        long["message"]["document"] = {"file_id": "f", "file_name": "n" * 100_000, "mime_type": ["m" * 100_000]}
+        assert (await telegram.deliver(telegram.sent(long))).status_code == 200
+        [kept] = await inbox(telegram.me)
+        assert kept["content"] == "x" * 20_000 + "... (the message is longer)"
+        assert len(json.dumps(kept["attachments"])) < 1000
 
 
 @pytest.fixture
@@ -486,3 +519,83 @@ class TestInbox:
         assert [each["id"] for each in await inbox(me)] == [id_]
         answer = await me.send("POST", f"/channels/messages/{id_}/reply", json={"content": "x"})
         assert "no channel" in refused(answer, 404, "NOT_FOUND")
+
+
+class TestServices:
+    async def test_an_answer_that_is_not_understood_is_told_and_nothing_waits_for_it(
+        self, services: list[Service], stack: Environment
+    ):
+        telegram, slack, *_ = services
+        me = telegram.me
+        assert isinstance(telegram, TelegramService)
+        await telegram.open()
+        await slack.open()
+        bot, odd = f"/telegram/bot{telegram.token}", {"status": 200, "text": '{"ok": true, "result": true}'}
+        none = {"status": 200, "text": '{"ok": true}'}
+        strange = {f"{bot}/getMe": odd, f"{bot}/sendMessage": odd}
+        await set_answers(stack, strange | {"/slack/api/auth.test": none, "/slack/api/chat.postMessage": none})
+        try:
+            for service in (telegram, slack):
+                path = f"/channels/{service.id}"
+                answer = await me.send("POST", f"{path}/send", json={"content": "x", "chatId": "1"})
+                assert "is not understood" in refused(answer, 502, "SEND_FAILED")
+                assert "is not understood" in (await me.data("POST", f"{path}/test"))["message"]
+                assert (await me.get(path))["status"] == "error"
+        finally:
+            await set_answers(stack, {})
+        assert [each["status"] for each in await inbox(me)] == ["failed", "failed"]
+
+    async def test_what_a_killed_host_was_sending_or_connecting_has_failed_after_a_while(
+        self, services: list[Service], monkeypatch: pytest.MonkeyPatch
+    ):
+        *_, webchat = services
+        await webchat.open()
+        channel = await channel_of(webchat.me.user, webchat.id)
+        message = delivery.outgoing(webchat.me.user, channel, "v1", "Cut off")
+        channel = channel.model_copy(update={"status": "connecting"})
+        assert (delivery.shown(message)["status"], channel.state[0]) == ("sending", "connecting")
+        message.updated_at -= delivery.GIVEN_UP
+        channel.created_at -= timedelta(minutes=1)
+        shown = delivery.shown(message)
+        assert shown["status"] == "failed" and "interrupted" in shown["error"]
+        assert channel.state == ("error", "Connecting was interrupted: test the channel")
+
+    async def test_one_that_answers_byte_by_byte_is_given_up(self, monkeypatch: pytest.MonkeyPatch):
+        async def drip(received: Received, connection: Connection) -> None:
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while True:
+                await connection.send(b" ")
+                await asyncio.sleep(0.05)
+
+        monkeypatch.setattr(calls, "PATIENCE", 0.3)
+        async with standing_in(drip) as standin:
+            with pytest.raises(ChannelFailed, match="takes too long"):
+                await calls.call("GET", standin.url, user_given=False)
+        await outbound.close()
+
+    @pytest.mark.parametrize("token", ["ab=", "a:b@c$d/e f%é"])
+    async def test_no_error_shows_the_token_of_a_command(self, token: str):
+        async def break_off(received: Received, connection: Connection) -> None:
+            connection.writer.close()
+
+        secret = f"99/{quote(token, safe='')}"
+        async with standing_in(break_off) as standin:
+            with pytest.raises(ChannelFailed, match=r"/webhooks/\.\.\./messages:"):
+                await calls.call("POST", f"{standin.url}/webhooks/{secret}/messages", user_given=False, secret=secret)
+        await outbound.close()
+
+    async def test_the_parts_that_were_not_sent_in_time_are_sent_by_the_next_call(
+        self, services: list[Service], monkeypatch: pytest.MonkeyPatch
+    ):
+        *_, webchat = services
+        await webchat.open()
+        owner = webchat.me.user
+        channel = await channel_of(owner, webchat.id)
+        message = await messages.of(owner).insert(delivery.outgoing(owner, channel, "v1", "Late"))
+        with monkeypatch.context() as patched:
+            patched.setattr(delivery, "PATIENCE", -1)
+            with pytest.raises(ChannelFailed, match="0 of 1 parts"):
+                await delivery.deliver(owner, channel, message, Address("v1"))
+        [failed] = await inbox(webchat.me)
+        assert failed["status"] == "failed" and "0 of 1 parts" in failed["error"]
+        assert (await delivery.deliver(owner, channel, message, Address("v1"))).status == "sent"

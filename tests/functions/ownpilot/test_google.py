@@ -9,12 +9,16 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 
+from functions.ownpilot.core import google
+from functions.ownpilot.core.google import GoogleTokens
 from functions.ownpilot.core.integration_store import (
     Integration,
+    connect,
     id_of,
     integrations,
     purge_oauth_states,
     redeem,
+    renewed,
     states,
 )
 from functions.ownpilot.core.settings_store import stored_settings
@@ -215,6 +219,37 @@ class TestTokens:
         assert (await user.get(f"/integrations/{found['id']}"))["status"] == "expired"
         answer = await user.send("POST", "/auth/google/refresh", json={"integrationId": found["id"]})
         refused(answer, 400, "EXPIRED")
+
+    async def test_another_account_takes_over_nothing_of_the_one_before(self, user: OwnPilot):
+        found = await connected(user)
+        await user.data("POST", f"/integrations/{found['id']}/sync")
+        tokens = GoogleTokens("access of b", None, datetime.now(UTC) + timedelta(hours=1), [])
+        stored = await connect(user.user, "gmail", tokens, None)
+        assert (stored.token("sealed_access"), stored.token("sealed_refresh")) == ("access of b", None)
+        assert (stored.email, stored.last_sync_at, stored.scopes) == (None, None, [])
+
+    async def test_a_token_that_is_renewed_meanwhile_does_not_replace_that_of_another_account(
+        self, user: OwnPilot, monkeypatch: pytest.MonkeyPatch
+    ):
+        found = await connected(user)
+        until = datetime.now(UTC) + timedelta(hours=1)
+
+        async def refresh(*_: Any) -> GoogleTokens:
+            await connect(user.user, "gmail", GoogleTokens("access of b", "refresh of b", until, []), None)
+            return GoogleTokens("access of a", None, until, [])
+
+        monkeypatch.setattr(google, "refresh", refresh)
+        kept = await renewed(user.user, found["id"])
+        assert (kept.token("sealed_access"), kept.token("sealed_refresh")) == ("access of b", "refresh of b")
+
+    async def test_a_permission_that_lacks_is_shown_until_it_is_given(self, user: OwnPilot):
+        email = next(scope for scope in google.SCOPES["gmail"] if scope.endswith("userinfo.email"))
+        until = datetime.now(UTC) + timedelta(hours=1)
+        stored = await connect(user.user, "gmail", GoogleTokens("a", "r", until, [email]), None)
+        assert stored.status == "error"
+        for scopes, status in (([], "error"), ([email], "error"), ([*google.SCOPES["gmail"]], "active")):
+            stored.keep(GoogleTokens("a", None, until, scopes))
+            assert (stored.status, stored.error_message is None) == (status, status == "active")
 
     async def test_a_host_that_died_while_renewing_keeps_nobody_waiting_for_long(self, user: OwnPilot):
         found = await connected(user)

@@ -3,11 +3,14 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from functions.ownpilot import triggers as room
+from functions.ownpilot.chat.logs import ChatLog, logs
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.happenings import happened
 from functions.ownpilot.core.trigger_store import (
@@ -18,13 +21,15 @@ from functions.ownpilot.core.trigger_store import (
     overview_of,
     stored_triggers,
 )
+from functions.ownpilot.triggers import conditions, firing, timers
 from functions.ownpilot.triggers.actions import act
 from functions.ownpilot.triggers.conditions import judge
-from functions.ownpilot.triggers.firing import ownpilot_fire, start_firing
+from functions.ownpilot.triggers.firing import ownpilot_fire, ownpilot_firing, start_firing
 from functions.ownpilot.triggers.seeds import SEEDS
 from functions.ownpilot.triggers.timers import fire_due, repair_due_times
 from infra.local.environment import Environment
 from shared import deferred
+from shared.http.errors import BadRequest
 from shared.workflows import WorkflowClient
 from tests.support.environments import StrictHost
 from tests.support.gateway import Gateway
@@ -90,6 +95,7 @@ class Starts(WorkflowClient):
 
     def __init__(self, failures: int = 0):
         self.orders: dict[str, dict[str, Any]] = {}
+        self.active: set[str] = set()
         self._failures = failures
 
     async def start(self, name: str, instance_id: str, value: Any = None) -> None:
@@ -97,6 +103,9 @@ class Starts(WorkflowClient):
             self._failures -= 1
             raise RuntimeError("the host is gone")
         self.orders[instance_id] = value
+
+    async def status(self, instance_id: str) -> str | None:
+        return "Running" if instance_id in self.active else "Completed"
 
     def of(self, trigger: dict[str, Any]) -> list[dict[str, Any]]:
         return [each for each in self.orders.values() if each["trigger"] == trigger["id"]]
@@ -168,6 +177,22 @@ class TestRecords:
         assert not any(each["enabled"] or each["nextFire"] for each in found["triggers"])
         await me.data("DELETE", f"/triggers/{found['triggers'][0]['id']}")
         assert (await me.get("/triggers"))["total"] == 5
+
+    @pytest.mark.usefixtures("app")
+    async def test_only_so_many_may_be_switched_on(self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch):
+        await make(me)
+        off = (await make(me, enabled=False))["id"]
+        monkeypatch.setattr(room, "MOST_ENABLED", 1)
+        new = {"name": "t", "type": "schedule", "config": RARELY, "action": {"type": "notification"}}
+        for refused_ in (
+            room.create_trigger(me.user, new), room.switch_trigger(me.user, off, None),
+            room.change_trigger(me.user, off, {"enabled": True}),
+        ):  # fmt: skip
+            with pytest.raises(BadRequest) as error:
+                await refused_
+            assert error.value.code == "LIMIT_REACHED"
+        await room.create_trigger(me.user, new | {"enabled": False})
+        await room.change_trigger(me.user, off, {"name": "Renamed"})
 
     async def test_what_no_trigger_can_be_is_refused(self, me: OwnPilot):
         good = {"name": "t", "type": "schedule", "config": RARELY, "action": {"type": "notification"}}
@@ -273,6 +298,62 @@ class TestSchedules:
         (line,) = await history(me, trigger)
         assert line["status"] == "skipped" and (await me.get(f"/triggers/{trigger['id']}"))["fireCount"] == 0
 
+    async def test_one_that_has_not_ended_is_not_fired_again(self, me: OwnPilot):
+        trigger, starts, at = await make(me, config={"cron": "* * * * *"}), Starts(), ahead()
+        await be_due(me, trigger, at)
+        await fire_due(starts, at)
+        starts.active = {*starts.orders}
+        await fire_due(starts, at + timedelta(minutes=1))
+        assert len(starts.of(trigger)) == 1
+        (line,) = await history(me, trigger)
+        assert line["status"] == "skipped" and "had not ended" in line["result"]["message"]
+        starts.active.clear()
+        await fire_due(starts, at + timedelta(minutes=2))
+        assert len(starts.of(trigger)) == 2
+        await me.data("DELETE", f"/triggers/{trigger['id']}")
+
+    async def test_one_that_takes_too_long_holds_up_no_other(self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch):
+        slow, other, at = await make(me), await make(me), ahead()
+        for each in (slow, other):
+            await be_due(me, each, at)
+
+        class Slow(Starts):
+            async def start(self, name: str, instance_id: str, value: Any = None) -> None:
+                if value["trigger"] == slow["id"]:
+                    await asyncio.Event().wait()
+                await super().start(name, instance_id, value)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(timers, "PATIENCE", 0.5)
+            await fire_due(first := Slow(), at)
+        await fire_due(second := Starts(), at + timedelta(minutes=1))
+        assert [len(each.of(slow)) for each in (first, second)] == [0, 1]
+        assert len(first.of(other)) == 1
+
+    async def test_a_note_waits_for_its_trigger_to_be_stored_but_not_for_ever(self, me: OwnPilot):
+        nobody, at = {"id": f"trigger_{uuid4()}"}, ahead()
+        await note_due(me.user, nobody["id"], at)
+        await fire_due(Starts(), at + timedelta(minutes=1))
+        assert await notes_of(nobody) == [at]
+        await fire_due(Starts(), at + timedelta(minutes=11))
+        assert await notes_of(nobody) == []
+
+    async def test_a_user_has_a_few_of_the_places_for_work_and_no_firing_is_lost(self, me: OwnPilot):
+        trigger = await make(me)
+        order = {"user": me.user, "trigger": trigger["id"], "occasion": f"{trigger['id']} x"}
+        with patch.dict(firing._running, {me.user: firing.AT_ONCE}):
+            assert await ownpilot_fire(order) is False
+            assert await history(me, trigger) == []
+        assert await ownpilot_fire(order) is True
+        assert len(await history(me, trigger)) == 1 and me.user not in firing._running
+        ctx = Mock(get_input=lambda: order, current_utc_datetime=ago())
+        run: Any = ownpilot_firing
+        steps = run._function.get_user_function().orchestrator_function(ctx)
+        assert next(steps) is ctx.call_activity_with_retry.return_value
+        assert steps.send(False) is ctx.create_timer.return_value
+        assert next(steps, "over") == "over"
+        ctx.continue_as_new.assert_called_once_with(order)
+
     async def test_with_nothing_due_the_timer_makes_one_call(self, me: OwnPilot, counting: Counting):
         await make(me)
         await fire_due(Starts(), ago(days=2000))
@@ -297,6 +378,15 @@ class TestConditions:
         assert not any(
             [await holds("low_progress", 1), await holds("upcoming_deadline"), await holds("stale_goals", 0)]
         )
+
+    async def test_messages_of_triggers_are_no_activity_as_far_as_they_are_looked_through(
+        self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch
+    ):
+        line = ChatLog(user_id=me.user, day=f"{datetime.now(UTC):%Y-%m-%d}", endpoint="/api/v1/triggers/t")
+        await logs.of(me.user).insert(line)
+        assert await judge(me.user, {"condition": "no_activity"})
+        monkeypatch.setattr(conditions, "MOST_LINES", 1)
+        assert not await judge(me.user, {"condition": "no_activity"})
 
     async def test_one_is_looked_at_every_five_minutes_and_fires_again_after_its_interval(self, me: OwnPilot):
         await me.post("/memories", type="fact", content="c")
