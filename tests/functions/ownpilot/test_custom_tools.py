@@ -445,6 +445,15 @@ EVIL = """
     return { ...seen, called };
 """
 SEEN = "return [typeof fetch, typeof fs, typeof exec, typeof setTimeout];"
+FETCHED = """
+    const response = await fetch("data:text/plain,hi"), other = await fetch("data:text/plain,hi");
+    const error = await fetch("x:").catch((each) => each);
+    const seen = { fetch, response, error, promise: fetch("data:,"), headers: response.headers, text: response.text };
+    // What the engine has made is no object of the tool's realm, and its prototypes lead to the engine.
+    const foreign = Object.keys(seen).filter((name) => !(seen[name] instanceof Object));
+    return [await response.text(), response.status, response.headers.get("Content-Type"), [...await other.bytes()],
+            error.message.startsWith("fetch failed"), foreign];
+"""
 OUTSIDE = {"network": 0, "filesystem": 1, "shell": 2}
 
 
@@ -497,26 +506,38 @@ class TestEngines:
             const task = await utils.callTool("add_task", { title: "from a container" });
             let refusals = 0;
             for (let i = 0; i < 20; i++) { try { await utils.callTool("generate_uuid"); } catch { refusals += 1; } }
+            let made = "out of reach";
+            try { exec.constructor("return process")(); made = "reached"; } catch {}
             console.log("logged");
-            return [told.stdout, told.exitCode, await fs.readFile("note.txt", "utf8"), sum, task.task.title, refusals,
+            return [made, told.stdout, told.exitCode, await fs.readFile("note.txt", "utf8"), sum, task.task.title, refusals,
                     utils.getApiKey("tavily").length];
         """
         await me.post("/config-services/tavily/entries", data={"api_key": "key-of-tavily"})
         made = await make(me, outside, permissions=["shell", "filesystem"], requiredApiKeys=[{"name": "tavily"}])
         language = f"""
             const util = await (async () => {{{EVERY_UTIL}}})(), seen = await (async () => {{{EVIL}}})();
-            return [util, seen, await (async () => {{{SEEN}}})()];
+            return [util, seen, await (async () => {{{SEEN}}})(), await (async () => {{{FETCHED}}})()];
         """
         done, found = await asyncio.gather(execute(me, made), run(me, language, permissions=["network"]))
         assert not done["isError"], done
-        assert json.loads(done["result"]) == ["from the shell\n", 3, "kept", 42, "from a container", 2, 13]
+        assert json.loads(done["result"]) == [
+            "out of reach",
+            "from the shell\n",
+            3,
+            "kept",
+            42,
+            "from a container",
+            2,
+            13,
+        ]
         assert done["metadata"]["console"] == ["logged"] and done["metadata"]["dynamicTool"] is True
         assert [each["title"] for each in await me.get("/tasks")] == ["from a container"]
         assert (await me.get(f"/custom-tools/{made['id']}"))["usageCount"] == 1
-        util, evil, seen = json.loads(found["result"])
+        util, evil, seen, fetched = json.loads(found["result"])
         assert util == [expected for _, expected in UTILS]
         assert {*evil.values()} == {"out of reach"}
         assert seen == ["function", "undefined", "undefined", "undefined"]
+        assert fetched == ["hi", 200, "text/plain", [104, 105], True, []]
 
     @pytest.mark.usefixtures("app")
     async def test_of_a_run_nothing_is_kept_in_clear_and_after_an_hour_nothing_at_all(self):
