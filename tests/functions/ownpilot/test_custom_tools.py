@@ -286,8 +286,9 @@ class TestUse:
             assert done["isError"] and words in done["result"], done
 
     async def test_a_tool_reads_only_the_services_that_it_has_listed(self, me: OwnPilot):
-        for name in ("tavily", "serper"):
-            await me.post(f"/config-services/{name}/entries", data={"api_key": f"key-of-{name}"})
+        keys = {"tavily": "key-of-tavily", "serper": 'key "of"\n serpér, of which key-of-tavily is a part'}
+        for name, key in keys.items():
+            await me.post(f"/config-services/{name}/entries", data={"api_key": key})
         code = """
             return [utils.getApiKey("tavily").length, utils.getApiKey("serper"), utils.getConfigEntries("serper"),
                     utils.getFieldValue("tavily", "api_key").length, Object.keys(utils.getServiceConfig("tavily")),
@@ -301,6 +302,10 @@ class TestUse:
         )  # fmt: skip
         assert (leaked["result"], leaked["metadata"]["console"]) == ("****", ["****"])
         assert (await run(me, "return utils.getApiKey('tavily');"))["result"] == "null"
+        other = "return args.asList ? [utils.getApiKey('serper'), 'é'] : utils.getApiKey('serper');"
+        for arguments, shown in ({}, "****"), ({"asList": True}, '["****","é"]'):
+            done = await run(me, other, arguments, requiredApiKeys=[{"name": each} for each in keys])
+            assert done["result"] == shown
 
     async def test_a_tool_uses_others_under_the_rules_of_its_user(self, me: OwnPilot):
         code = """
@@ -509,8 +514,8 @@ class TestEngines:
             let made = "out of reach";
             try { exec.constructor("return process")(); made = "reached"; } catch {}
             console.log("logged");
-            return [made, told.stdout, told.exitCode, await fs.readFile("note.txt", "utf8"), sum, task.task.title, refusals,
-                    utils.getApiKey("tavily").length];
+            return [made, told.stdout, told.exitCode, await fs.readFile("note.txt", "utf8"), sum, task.task.title,
+                    refusals, utils.getApiKey("tavily").length];
         """
         await me.post("/config-services/tavily/entries", data={"api_key": "key-of-tavily"})
         made = await make(me, outside, permissions=["shell", "filesystem"], requiredApiKeys=[{"name": "tavily"}])
