@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from functions.ownpilot.core.tool_context import ToolResult
 from functions.ownpilot.custom_tools.work import (
     ENGINE,
     LATE,
@@ -105,7 +106,11 @@ async def _converse(process: asyncio.subprocess.Process, work: Work, use_other: 
             await process.stdin.drain()
 
     async def answer(number: int, name: str, arguments: str) -> None:
-        result = await use_other(name, arguments)
+        try:
+            result = await use_other(name, arguments)
+        except Exception:  # a call without an answer would keep the run waiting to its end
+            log.exception("a custom tool cannot use the tool %s", name)
+            result = ToolResult(f"The tool {name} could not be used", is_error=True)
         await say({"id": number, "ok": not result.is_error, "text": result.content})
 
     try:

@@ -148,6 +148,13 @@ class TestProcess:
         assert done.is_error and "was stopped" in done.text
         assert other.text == "alive"
 
+    async def test_a_call_that_fails_in_an_unknown_way_is_answered(self):
+        async def fail(name: str, arguments: str) -> ToolResult:
+            raise RuntimeError
+
+        done = await run_in_quickjs(work("return utils.callTool('fail').catch((e) => e.message);"), 0, fail)
+        assert done.text == "The tool fail could not be used" and not done.is_error
+
     async def test_a_caller_that_leaves_takes_it_along(self, begun: list[asyncio.subprocess.Process]):
         reached = asyncio.Event()
 

@@ -374,6 +374,22 @@ class TestArguments:
             "on: must be true or false",
         ]  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [('{"phone": "1", "more": [' + "1," * 20_000 + "1]}", "20000 members"),
+         ('{"phone": "' + "1" * 1_000_000 + '"}', "1000000 characters"),
+         ('{"phone": "1", "more": ' + "[" * 900 + "]" * 900 + "}", "at most 100 levels")],
+        ids=["members", "characters", "levels"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("name", ["format_phone", "calculate", "use_tool"])
+    @pytest.mark.usefixtures("app")
+    async def test_what_is_too_large_or_too_deep_is_refused(self, me: OwnPilot, name: str, arguments: str, told: str):
+        await make(me)
+        if name == "use_tool":
+            arguments = f'{{"tool_name": "format_phone", "arguments": {arguments}}}'
+        done = await use_tool(ToolContext(me.user), name, arguments)
+        assert done.is_error and told in done.content[:200]
+
 
 UTILS: list[tuple[str, Any]] = [
     *((f"hash({json.dumps(text)}, '{name}')", hashlib.new(name, text.encode()).hexdigest())
