@@ -48,7 +48,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"parameters": []}, "parameters"), ({"parameters": {"type": "array"}}, "must be object"),
     ({"parameters": {"properties": 1}}, "properties"), ({"parameters": {"required": [1]}}, "required"),
     ({"parameters": {"properties": {"a": {"type": "text"}}}}, "properties.a.type"),
-    ({"parameters": {"properties": {"a": 1}}}, "properties.a"), ({"parameters": {"items": 1}}, "items"),
+    ({"parameters": {"properties": {"a": 1}}}, "properties.a"),
+    ({"parameters": {"properties": {"a": {"type": "string", "default": 1}}}}, "properties.a.default: must be a text"),
+    ({"parameters": {"items": 1}}, "items"),
     ({"permissions": ["root"]}, "permissions"), ({"createdBy": "me"}, "createdBy"),
     ({"requiredApiKeys": [{"name": "A B"}]}, "requiredApiKeys"),
     ({"requiredApiKeys": [{"name": "a", "docsUrl": "javascript:x"}]}, "docsUrl"),
@@ -354,6 +356,7 @@ class TestArguments:
                 "properties": {"n": {"type": "integer"}, "unit": {"enum": ["m", "km"], "default": "m"}},
             }},
             "any": {"type": ["string", "null"]}, "on": {"type": "boolean", "default": False},
+            "none": {"type": "string", "default": None},
         },
     })  # fmt: skip
 
