@@ -32,7 +32,7 @@ MAX_MESSAGE = 10_000_000
 MAX_TEXT = 50_000
 """Characters of an e-mail that are shown."""
 
-_LINE = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which could end a line of the protocol
+_LINE = r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*$"  # nothing that could end a line of the protocol or of a header
 Line = Annotated[str, Field(max_length=500, pattern=_LINE)]
 Addresses = Annotated[
     str, Field(max_length=5000, pattern=_LINE, description="One address or several, separated by commas")

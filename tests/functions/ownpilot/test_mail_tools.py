@@ -106,6 +106,7 @@ class TestSending:
         [({"to": "nobody"}, "to:"), ({"to": ""}, "must be a recipient"),
          ({"to": "a@b.example\nBcc: c@d.example"}, "to:"),
          ({"cc": "x"}, "cc:"), ({"subject": "a\r\nBcc: x@y.example"}, "subject"), ({"subject": "x" * 501}, "subject"),
+         *(({"subject": f"a{end}b"}, "subject") for end in "\x85\u2028\u2029"),
          ({"to": ",".join(f"a{n}@b.example" for n in range(51))}, "50 at most"), ({"bcc": "<>"}, "bcc:"),
          ({"to": "a@b.example, <script>@c.example"}, "to:")],
     )  # fmt: skip
