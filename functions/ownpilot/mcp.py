@@ -4,7 +4,7 @@ Spoken here, because the four requests are fewer lines than a library needs to r
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from json import JSONDecodeError
 from typing import Annotated, Any, cast
 
@@ -19,7 +19,7 @@ from functions.ownpilot.tools.meta import unknown
 from functions.ownpilot.tools.registry import tools_for
 from functions.ownpilot.tools.use import use_tool
 from shared.http.api import Cors
-from shared.http.errors import BadRequest, Forbidden, MethodNotAllowed
+from shared.http.errors import HANDLED, BadRequest, Forbidden, MethodNotAllowed, api_error
 from shared.http.json import plain
 from shared.http.routes import options, router
 
@@ -32,7 +32,7 @@ PAGE = 100
 MAX_BATCH = 50
 """Messages of one request."""
 
-PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 
 INSTRUCTIONS = "The tools of a personal assistant: its user's tasks, notes, dates, people, files and more."
 
@@ -75,7 +75,7 @@ async def call_mcp(
         messages = cast("list[Any]", given)
         if not 0 < len(messages) <= MAX_BATCH:
             return JSONResponse(_error(None, INVALID_REQUEST, f"A batch has 1 to {MAX_BATCH} messages"), 400)
-        found = [each for each in await asyncio.gather(*(_answer(it, owner) for it in messages)) if each]
+        found = await answer_batch(messages, owner)
         return JSONResponse(found) if found else Response(status_code=202)
     answer = await _answer(given, owner)
     if answer is None:
@@ -87,6 +87,18 @@ async def call_mcp(
 async def refuse_mcp_session(owner: Owner) -> None:
     """Refuse: there are no sessions, and no messages but answers."""
     raise MethodNotAllowed("Only POST is understood: there are no sessions and no streams", headers={"Allow": "POST"})
+
+
+async def answer_batch(messages: Sequence[Any], owner: Person) -> list[dict[str, Any]]:
+    """Return the answers to messages. What storage or another layer refuses to one is the answer to this one alone."""
+
+    async def one(message: Any) -> dict[str, Any] | None:
+        try:
+            return await _answer(message, owner)
+        except HANDLED as error:
+            return _error(message["id"], INTERNAL_ERROR, api_error(error).message)
+
+    return [each for each in await asyncio.gather(*map(one, messages)) if each]
 
 
 async def _answer(message: Any, owner: Person) -> dict[str, Any] | None:

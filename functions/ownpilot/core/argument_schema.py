@@ -1,4 +1,7 @@
-"""Arguments and the JSON schemas that people write for them: defaults filled, required members and types checked."""
+"""Arguments and the JSON schemas that people write for them: defaults filled, required members and types checked.
+
+A default of null is none, as a null of a call is no argument.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -55,7 +58,13 @@ def _check_schema(schema: Any, place: str, depth: int) -> None:
     if not isinstance(required, list) or not all(isinstance(each, str) for each in cast("list[Any]", required)):
         raise ValueError(f"{dot}required: must be a list of names")
     for name, inner in cast("dict[str, Any]", properties).items():
-        _check_schema(inner, f"{dot}properties.{name[:100]}", depth + 1)
+        at = f"{dot}properties.{name[:100]}"
+        _check_schema(inner, at, depth + 1)
+        wrong: list[str] = []
+        if inner.get("default") is not None:
+            _filled(inner, inner["default"], f"{at}.default", wrong)
+        if wrong:
+            raise ValueError(wrong[0])
     if "items" in node:
         _check_schema(node["items"], f"{dot}items", depth + 1)
 
@@ -88,7 +97,7 @@ def _filled(schema: Mapping[str, Any], value: Any, place: str, wrong: list[str])
         return value
     members = cast("dict[str, Any]", value)
     properties: dict[str, Any] = schema.get("properties", {})
-    defaults = {name: each["default"] for name, each in properties.items() if "default" in each}
+    defaults = {name: each["default"] for name, each in properties.items() if each.get("default") is not None}
     found = {**{name: each for name, each in defaults.items() if name not in members}, **members}
     dot = f"{place}." if place else ""
     wrong += [f"missing required parameter {dot}{name}" for name in schema.get("required", ()) if name not in found]

@@ -44,8 +44,10 @@ PATIENCE, MORE_PATIENCE = SECONDS + 15, 195
 YOUNG = timedelta(seconds=2)
 """For how long after its order nobody asks whether a warm container is still at work."""
 
-COMMAND = ["sh", "-c", "ulimit -St 6; ulimit -Ht 7; exec node --max-old-space-size=50 main.js"]
-"""At most 6 seconds of processor time, of which the start of Node.js takes a part, and 50 MB."""
+_NODE = "node --max-old-space-size=50 --disallow-code-generation-from-strings main.js"
+COMMAND = ["sh", "-c", f"ulimit -St 6; ulimit -Ht 7; exec {_NODE}"]
+"""At most 6 seconds of processor time, of which the start of Node.js takes a part, and 50 MB. Outside of the tool's
+realm no text becomes code, or whoever finds a function of there would make one that sees the whole of Node.js."""
 
 TOO_LONG, TOO_LARGE = "The tool used more than 5 seconds of processor time", "The tool needs more than 50 MB of memory"
 _BY_CODE = {152: TOO_LONG, 134: TOO_LARGE, 133: TOO_LARGE}

@@ -15,7 +15,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
+from functions.ownpilot.core.tool_context import ToolResult
 from functions.ownpilot.custom_tools.work import (
     ENGINE,
     LATE,
@@ -43,6 +45,13 @@ MOST_ASKED = 10 * MAX_CALLS
 AT_ONCE = 8
 """Processes of this instance for runs of one depth, so that those inside others need not wait for them."""
 
+AT_ONCE_OF_ONE = 3
+"""Those of one person."""
+
+PATIENCE = 30
+"""Seconds for which a run waits for a place."""
+
+_own_places = WeakValueDictionary[tuple[Any, int], asyncio.Semaphore]()
 _places = [asyncio.Semaphore(AT_ONCE) for _ in range(MAX_DEPTH + 1)]
 
 
@@ -62,11 +71,20 @@ def _environment() -> dict[str, str]:
 
 async def run_in_quickjs(work: Work, depth: int, use_other: UseOther) -> ToolOutcome:
     """Run a tool; `depth` counts the tools around it. The process never outlives this call."""
-    try:
-        async with asyncio.timeout(SECONDS), _places[min(depth, MAX_DEPTH)]:
-            return await _run(work, use_other)
-    except TimeoutError:
-        return failed(LATE)
+    depth = min(depth, MAX_DEPTH)
+    own = _own_places.setdefault((work.context.get("userId"), depth), asyncio.Semaphore(AT_ONCE_OF_ONE))
+    async with contextlib.AsyncExitStack() as places:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for each in (own, _places[depth]):
+                    await places.enter_async_context(each)
+        except TimeoutError:
+            return failed("Too many tools are running: try again")
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await _run(work, use_other)
+        except TimeoutError:
+            return failed(LATE)
 
 
 async def _run(work: Work, use_other: UseOther) -> ToolOutcome:
@@ -105,7 +123,11 @@ async def _converse(process: asyncio.subprocess.Process, work: Work, use_other: 
             await process.stdin.drain()
 
     async def answer(number: int, name: str, arguments: str) -> None:
-        result = await use_other(name, arguments)
+        try:
+            result = await use_other(name, arguments)
+        except Exception:  # a call without an answer would keep the run waiting to its end
+            log.exception("a custom tool cannot use the tool %s", name)
+            result = ToolResult(f"The tool {name} could not be used", is_error=True)
         await say({"id": number, "ok": not result.is_error, "text": result.content})
 
     try:

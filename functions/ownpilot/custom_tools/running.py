@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import time
 import uuid
 from typing import Any
@@ -64,6 +65,10 @@ async def _tools_for(tool: CustomTool, context: ToolContext) -> list[dict[str, s
 
 
 def _masked(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, HIDDEN)
+    """Return a text without secrets, as they are or as they are written in JSON."""
+    forms = {
+        form for each in secrets for form in (each, json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1])
+    }
+    for form in sorted(forms, key=len, reverse=True):  # a secret may be a part of another one
+        text = text.replace(form, HIDDEN)
     return text

@@ -12,6 +12,7 @@ from pydantic import Field
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.plugin_state import PluginItem, plugin_items
 from functions.ownpilot.core.tool_context import ToolContext, ToolError
+from functions.ownpilot.tools.charsets import bound_punycode
 from functions.ownpilot.tools.page_text import plain_text
 from functions.ownpilot.tools.parameters import Short
 from functions.ownpilot.tools.plugin_tool import plugin_settings, plugin_tool, within
@@ -124,6 +125,7 @@ async def _read(url: str) -> tuple[str | None, list[dict[str, Any]]]:
 def _parse(data: bytes, kind: str) -> tuple[str | None, list[dict[str, Any]]]:
     import feedparser  # 50 ms
 
+    bound_punycode()
     # A stream, since the library takes a text for an address or the name of a file.
     try:
         found: Any = feedparser.parse(io.BytesIO(data), response_headers={"content-type": kind}, sanitize_html=False)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.ownpilot.core.tool_context import ToolError
+from functions.ownpilot.tools.charsets import bound_punycode
 from functions.ownpilot.tools.mail_server import SECONDS, MailServer, broken, connected
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def _work(server: MailServer, folder: str, work: "Callable[[BaseMailBox], R]", o
             made.append(_client(server, open_ones))
             return made[0]
 
+    bound_punycode()
     made: list[imaplib.IMAP4] = []
     try:
         mailbox = MailBox()

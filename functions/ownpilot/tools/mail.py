@@ -3,7 +3,7 @@
 from datetime import UTC
 from email.message import EmailMessage
 from email.utils import formataddr, formatdate, getaddresses, make_msgid
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
 
@@ -21,6 +21,8 @@ from functions.ownpilot.tools.validation import problem_of
 if TYPE_CHECKING:
     from imap_tools import BaseMailBox, MailMessage
 
+T = TypeVar("T")
+
 PLUGIN = "email-assistant"
 INBOX = "INBOX"
 MAX_RECIPIENTS = 50
@@ -30,7 +32,7 @@ MAX_MESSAGE = 10_000_000
 MAX_TEXT = 50_000
 """Characters of an e-mail that are shown."""
 
-_LINE = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which could end a line of the protocol
+_LINE = r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*$"  # nothing that could end a line of the protocol or of a header
 Line = Annotated[str, Field(max_length=500, pattern=_LINE)]
 Addresses = Annotated[
     str, Field(max_length=5000, pattern=_LINE, description="One address or several, separated by commas")
@@ -126,14 +128,14 @@ async def email_get_content(context: ToolContext, uid: Uid, folder: Folder = INB
         if size > MAX_MESSAGE:
             raise ToolError(f"The e-mail has {size} bytes; at most {MAX_MESSAGE} are read.")
         message = _one(mailbox, uid, headers_only=False)
-        text = message.text.strip() or plain_text(message.html)
+        text = _read(message, "text", "").strip() or plain_text(_read(message, "html", ""))
         attached = [
-            {"name": each.filename, "type": each.content_type, "bytes": each.size}
-            for each in message.attachments
-            if each.filename
+            {"name": name, "type": each.content_type, "bytes": _read(each, "size", 0)}
+            for each in _read(message, "attachments", [])
+            if (name := _read(each, "filename", "attachment"))
         ]
         left = len(text) - MAX_TEXT
-        shown = {"cc": [*message.cc], "text": text[:MAX_TEXT], "attachments": attached}
+        shown = {"cc": [*_read(message, "cc", ())], "text": text[:MAX_TEXT], "attachments": attached}
         return _shown(message) | shown | ({"charactersLeftOut": left} if left > 0 else {})
 
     return await in_mailbox(await mail_server(context.owner, "imap"), folder, work)
@@ -144,7 +146,7 @@ async def email_delete(context: ToolContext, uid: Uid, folder: Folder = INBOX) -
     """Delete an e-mail for good."""
 
     def work(mailbox: "BaseMailBox") -> str:
-        subject = _one(mailbox, uid, headers_only=True).subject
+        subject = _subject(_one(mailbox, uid, headers_only=True))
         # The library's own way removes what other programs have marked, too; so does EXPUNGE where UIDPLUS is missing.
         client = mailbox.client
         done = [client.uid("STORE", str(uid), "+FLAGS", r"(\Deleted)")]
@@ -170,11 +172,28 @@ def _one(mailbox: "BaseMailBox", uid: int, *, headers_only: bool) -> "MailMessag
 
 
 def _shown(message: "MailMessage") -> dict[str, Any]:
-    at = message.date
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
     return {
-        "uid": int(message.uid or 0), "from": message.from_[:500], "to": [*message.to],
-        "subject": message.subject[:500], "date": iso(at) if at.year > 1900 else None,
+        "uid": int(message.uid or 0), "from": _read(message, "from_", "")[:500], "to": [*_read(message, "to", ())],
+        "subject": _subject(message)[:500], "date": _date(message),
         "read": r"\Seen" in message.flags, "bytes": message.size_rfc822,
     }  # fmt: skip
+
+
+def _subject(message: "MailMessage") -> str:
+    return _read(message, "subject", str(message.obj["Subject"]))
+
+
+def _date(message: "MailMessage") -> str | None:
+    at = message.date
+    try:
+        return iso(at if at.tzinfo else at.replace(tzinfo=UTC)) if at.year > 1900 else None
+    except OverflowError:  # the zone moves it before the first year or after the last one
+        return None
+
+
+def _read(of: Any, name: str, otherwise: T) -> T:
+    """Return what the library reads of an e-mail; it fails in many ways over what is malformed."""
+    try:
+        return getattr(of, name)
+    except Exception:
+        return otherwise

@@ -10,9 +10,13 @@ from pydantic import Field
 from functions.ownpilot.core.tool_context import ToolContext, ToolError
 from functions.ownpilot.tools.registry import FunctionTool, Tool, tools_for
 from functions.ownpilot.tools.schemas import help_of
+from shared.http.json import plain
+from shared.http.requests import MAX_MEMBERS, has_more_members
 
 CATEGORY = "meta"
 MAX_SIMILAR = 5
+MAX_ARGUMENTS = 1_000_000
+"""Characters of the arguments of a call, as JSON."""
 
 
 async def search_tools(
@@ -63,15 +67,24 @@ TOOLS = {each.__name__: FunctionTool(each.__name__, CATEGORY, each) for each in 
 
 
 def members(arguments: Mapping[str, Any] | str) -> Mapping[str, Any]:
-    """Return arguments as an object; nothing is the empty one. `ToolError` for what is no JSON object."""
+    """Return arguments as an object; nothing is the empty one.
+
+    `ToolError` for what is no JSON object, too large or too deep.
+    """
     given: Any = arguments
     if isinstance(given, str):
+        if len(given) > MAX_ARGUMENTS or has_more_members(given.encode("utf-8", "replace"), MAX_MEMBERS):
+            raise ToolError(f"The arguments may have {MAX_ARGUMENTS} characters and {MAX_MEMBERS} members, not more.")
         try:
             given = orjson.loads(given) if given.strip() else {}
         except orjson.JSONDecodeError as error:
             raise ToolError(f"The arguments are not valid JSON ({error}). Send one JSON object.") from None
     if not isinstance(given, Mapping):
         raise ToolError("The arguments must be one JSON object, with the parameters by name.")
+    try:
+        plain(dict(cast("Mapping[str, Any]", given)))
+    except ValueError as error:
+        raise ToolError(f"The arguments {error}.") from None
     return given
 
 

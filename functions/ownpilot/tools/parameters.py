@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Annotated, ParamSpec, TypeVar
 
 from pydantic import Field
@@ -23,6 +25,8 @@ Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Short = Annotated[str, Field(max_length=1000)]
 """A line, a name, a pattern."""
 
+_threads = ThreadPoolExecutor(8, "tools")  # of its own: in the event loop's names of hosts are looked up
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -34,4 +38,4 @@ def check_size(characters: int) -> None:
 
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Return what a function returns that works long on a long text, while other requests go on."""
-    return await asyncio.to_thread(function, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_threads, partial(function, *args, **kwargs))

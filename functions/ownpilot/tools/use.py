@@ -133,6 +133,7 @@ async def _run(found: Tool, context: ToolContext, checked: Checked, started: flo
 
 def _result(started: float, text: str, *, is_error: bool = False, **metadata: Any) -> ToolResult:
     data = text.encode("utf-8", "replace")
+    text = data.decode()  # without halves of surrogate pairs, which no answer can hold
     if len(data) > MAX_BYTES:
         metadata["cut"] = True
         kept = data[:MAX_BYTES].decode("utf-8", "ignore")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from functions.ownpilot.core.tool_context import ToolContext, ToolError
+from functions.ownpilot.tools.charsets import bound_punycode
 from functions.ownpilot.tools.outside import ask, base_of, configured, reading
 from functions.ownpilot.tools.page_text import page_text
 from functions.ownpilot.tools.parameters import Short, in_thread
@@ -115,9 +116,10 @@ async def web_extract(
 def _extract(data: bytes, kind: str, rest: str) -> Answer:
     declared = re.search(r"charset=[\"']?([\w.:-]{1,40})", rest)
     found = declared[1] if declared else (meta[1].decode() if (meta := _CHARSET.search(data[:4096])) else "utf-8")
+    bound_punycode()
     try:
         text = data.decode(found, "replace")
-    except LookupError:
+    except (LookupError, UnicodeError):  # some charsets replace nothing
         text = data.decode("utf-8", "replace")
     if "html" not in kind:
         return _cut({}, text)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,33 @@ class TestProcess:
         )
         assert done.is_error and "was stopped" in done.text
         assert other.text == "alive"
+
+    async def test_a_call_that_fails_in_an_unknown_way_is_answered(self):
+        async def fail(name: str, arguments: str) -> ToolResult:
+            raise RuntimeError
+
+        done = await run_in_quickjs(work("return utils.callTool('fail').catch((e) => e.message);"), 0, fail)
+        assert done.text == "The tool fail could not be used" and not done.is_error
+
+    async def test_one_person_leaves_places_for_others(self, monkeypatch: pytest.MonkeyPatch):
+        reached, end = asyncio.Semaphore(0), asyncio.Event()
+
+        async def wait(name: str, arguments: str) -> ToolResult:
+            reached.release()
+            await end.wait()
+            return ToolResult("ok")
+
+        def run_for(person: str, code: str) -> Coroutine[Any, Any, ToolOutcome]:
+            return run_in_quickjs(replace(work(code), context={"userId": person}), 0, wait)
+
+        tasks = [asyncio.create_task(run_for("one", "return utils.callTool('wait');")) for _ in range(3)]
+        for _ in tasks:
+            await reached.acquire()
+        monkeypatch.setattr(quickjs, "PATIENCE", 0.1)
+        assert (await run_for("one", "return 1;")).text == "Too many tools are running: try again"
+        assert (await run_for("other", "return 1;")).text == "1"
+        end.set()
+        assert {each.text for each in await asyncio.gather(*tasks)} == {"ok"}
 
     async def test_a_caller_that_leaves_takes_it_along(self, begun: list[asyncio.subprocess.Process]):
         reached = asyncio.Event()

@@ -48,7 +48,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"parameters": []}, "parameters"), ({"parameters": {"type": "array"}}, "must be object"),
     ({"parameters": {"properties": 1}}, "properties"), ({"parameters": {"required": [1]}}, "required"),
     ({"parameters": {"properties": {"a": {"type": "text"}}}}, "properties.a.type"),
-    ({"parameters": {"properties": {"a": 1}}}, "properties.a"), ({"parameters": {"items": 1}}, "items"),
+    ({"parameters": {"properties": {"a": 1}}}, "properties.a"),
+    ({"parameters": {"properties": {"a": {"type": "string", "default": 1}}}}, "properties.a.default: must be a text"),
+    ({"parameters": {"items": 1}}, "items"),
     ({"permissions": ["root"]}, "permissions"), ({"createdBy": "me"}, "createdBy"),
     ({"requiredApiKeys": [{"name": "A B"}]}, "requiredApiKeys"),
     ({"requiredApiKeys": [{"name": "a", "docsUrl": "javascript:x"}]}, "docsUrl"),
@@ -286,8 +288,9 @@ class TestUse:
             assert done["isError"] and words in done["result"], done
 
     async def test_a_tool_reads_only_the_services_that_it_has_listed(self, me: OwnPilot):
-        for name in ("tavily", "serper"):
-            await me.post(f"/config-services/{name}/entries", data={"api_key": f"key-of-{name}"})
+        keys = {"tavily": "key-of-tavily", "serper": 'key "of"\n serpér, of which key-of-tavily is a part'}
+        for name, key in keys.items():
+            await me.post(f"/config-services/{name}/entries", data={"api_key": key})
         code = """
             return [utils.getApiKey("tavily").length, utils.getApiKey("serper"), utils.getConfigEntries("serper"),
                     utils.getFieldValue("tavily", "api_key").length, Object.keys(utils.getServiceConfig("tavily")),
@@ -301,6 +304,10 @@ class TestUse:
         )  # fmt: skip
         assert (leaked["result"], leaked["metadata"]["console"]) == ("****", ["****"])
         assert (await run(me, "return utils.getApiKey('tavily');"))["result"] == "null"
+        other = "return args.asList ? [utils.getApiKey('serper'), 'é'] : utils.getApiKey('serper');"
+        for arguments, shown in ({}, "****"), ({"asList": True}, '["****","é"]'):
+            done = await run(me, other, arguments, requiredApiKeys=[{"name": each} for each in keys])
+            assert done["result"] == shown
 
     async def test_a_tool_uses_others_under_the_rules_of_its_user(self, me: OwnPilot):
         code = """
@@ -349,6 +356,7 @@ class TestArguments:
                 "properties": {"n": {"type": "integer"}, "unit": {"enum": ["m", "km"], "default": "m"}},
             }},
             "any": {"type": ["string", "null"]}, "on": {"type": "boolean", "default": False},
+            "none": {"type": "string", "default": None},
         },
     })  # fmt: skip
 
@@ -368,6 +376,22 @@ class TestArguments:
             "list.2: must be an object", "list.3.n: must be a whole number", "any: must be a text or null",
             "on: must be true or false",
         ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [('{"phone": "1", "more": [' + "1," * 20_000 + "1]}", "20000 members"),
+         ('{"phone": "' + "1" * 1_000_000 + '"}', "1000000 characters"),
+         ('{"phone": "1", "more": ' + "[" * 900 + "]" * 900 + "}", "at most 100 levels")],
+        ids=["members", "characters", "levels"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("name", ["format_phone", "calculate", "use_tool"])
+    @pytest.mark.usefixtures("app")
+    async def test_what_is_too_large_or_too_deep_is_refused(self, me: OwnPilot, name: str, arguments: str, told: str):
+        await make(me)
+        if name == "use_tool":
+            arguments = f'{{"tool_name": "format_phone", "arguments": {arguments}}}'
+        done = await use_tool(ToolContext(me.user), name, arguments)
+        assert done.is_error and told in done.content[:200]
 
 
 UTILS: list[tuple[str, Any]] = [
@@ -445,6 +469,15 @@ EVIL = """
     return { ...seen, called };
 """
 SEEN = "return [typeof fetch, typeof fs, typeof exec, typeof setTimeout];"
+FETCHED = """
+    const response = await fetch("data:text/plain,hi"), other = await fetch("data:text/plain,hi");
+    const error = await fetch("x:").catch((each) => each);
+    const seen = { fetch, response, error, promise: fetch("data:,"), headers: response.headers, text: response.text };
+    // What the engine has made is no object of the tool's realm, and its prototypes lead to the engine.
+    const foreign = Object.keys(seen).filter((name) => !(seen[name] instanceof Object));
+    return [await response.text(), response.status, response.headers.get("Content-Type"), [...await other.bytes()],
+            error.message.startsWith("fetch failed"), foreign];
+"""
 OUTSIDE = {"network": 0, "filesystem": 1, "shell": 2}
 
 
@@ -497,26 +530,38 @@ class TestEngines:
             const task = await utils.callTool("add_task", { title: "from a container" });
             let refusals = 0;
             for (let i = 0; i < 20; i++) { try { await utils.callTool("generate_uuid"); } catch { refusals += 1; } }
+            let made = "out of reach";
+            try { exec.constructor("return process")(); made = "reached"; } catch {}
             console.log("logged");
-            return [told.stdout, told.exitCode, await fs.readFile("note.txt", "utf8"), sum, task.task.title, refusals,
-                    utils.getApiKey("tavily").length];
+            return [made, told.stdout, told.exitCode, await fs.readFile("note.txt", "utf8"), sum, task.task.title,
+                    refusals, utils.getApiKey("tavily").length];
         """
         await me.post("/config-services/tavily/entries", data={"api_key": "key-of-tavily"})
         made = await make(me, outside, permissions=["shell", "filesystem"], requiredApiKeys=[{"name": "tavily"}])
         language = f"""
             const util = await (async () => {{{EVERY_UTIL}}})(), seen = await (async () => {{{EVIL}}})();
-            return [util, seen, await (async () => {{{SEEN}}})()];
+            return [util, seen, await (async () => {{{SEEN}}})(), await (async () => {{{FETCHED}}})()];
         """
         done, found = await asyncio.gather(execute(me, made), run(me, language, permissions=["network"]))
         assert not done["isError"], done
-        assert json.loads(done["result"]) == ["from the shell\n", 3, "kept", 42, "from a container", 2, 13]
+        assert json.loads(done["result"]) == [
+            "out of reach",
+            "from the shell\n",
+            3,
+            "kept",
+            42,
+            "from a container",
+            2,
+            13,
+        ]
         assert done["metadata"]["console"] == ["logged"] and done["metadata"]["dynamicTool"] is True
         assert [each["title"] for each in await me.get("/tasks")] == ["from a container"]
         assert (await me.get(f"/custom-tools/{made['id']}"))["usageCount"] == 1
-        util, evil, seen = json.loads(found["result"])
+        util, evil, seen, fetched = json.loads(found["result"])
         assert util == [expected for _, expected in UTILS]
         assert {*evil.values()} == {"out of reach"}
         assert seen == ["function", "undefined", "undefined", "undefined"]
+        assert fetched == ["hi", 200, "text/plain", [104, 105], True, []]
 
     @pytest.mark.usefixtures("app")
     async def test_of_a_run_nothing_is_kept_in_clear_and_after_an_hour_nothing_at_all(self):

@@ -106,6 +106,7 @@ class TestSending:
         [({"to": "nobody"}, "to:"), ({"to": ""}, "must be a recipient"),
          ({"to": "a@b.example\nBcc: c@d.example"}, "to:"),
          ({"cc": "x"}, "cc:"), ({"subject": "a\r\nBcc: x@y.example"}, "subject"), ({"subject": "x" * 501}, "subject"),
+         *(({"subject": f"a{end}b"}, "subject") for end in "\x85\u2028\u2029"),
          ({"to": ",".join(f"a{n}@b.example" for n in range(51))}, "50 at most"), ({"bcc": "<>"}, "bcc:"),
          ({"to": "a@b.example, <script>@c.example"}, "to:")],
     )  # fmt: skip
@@ -195,6 +196,32 @@ class TestReading:
         world.mail.keep(bytes(letter("Good")))
         assert "Good" in [each["subject"] for each in (await run(reader, "email_read"))["emails"]]
         await use_tool(ToolContext(reader.user), "email_get_content", {"uid": 1})
+
+    @pytest.mark.parametrize(
+        ("header", "shown"),
+        [("Subject: =?utf-8?B?a?=", {"subject": "=?utf-8?B?a?="}), ("Date: 31 Dec 9999 23:00:00 -1200", {"date": None}),
+         ("From: " + "(" * 3000, {"from": ""}), ("Subject: =?undefined?Q?abc?=", {"subject": "=?undefined?Q?abc?="}),
+         ("To: =?utf-8?B?a?= <a@b.example>", {"to": []}), ("Cc: =?utf-8?B?a?= <a@b.example>", {}),
+         (f"Subject: =?punycode?Q?{'a' * 300}?=", {"subject": "a" * 300}),
+         (f"Content-Type: text/plain; charset=punycode; x={'a' * 300}", {}),
+         ("Content-Type: text/plain; charset=undefined", {}),
+         ("Content-Disposition: attachment; filename=\"=?utf-8?B?a?=\"", {})],
+        ids=range(10),
+    )  # fmt: skip
+    async def test_a_member_that_cannot_be_read_hides_nothing_else(
+        self, reader: OwnPilot, world: Outside, header: str, shown: dict[str, Any]
+    ):
+        name = header.partition(":")[0]
+        others = "".join(f"{each}: {each}@b.example\r\n" for each in ("Subject", "From") if each != name)
+        world.mail.keep(f"{others}{header}\r\n\r\n-{'a' * 300}".encode())
+        expected = {"subject": "Subject@b.example", "from": "From@b.example", "uid": 1} | shown
+        [listed] = (await run(reader, "email_read"))["emails"]
+        assert listed.items() >= expected.items()
+        opened = await run(reader, "email_get_content", uid=1)
+        assert opened.items() >= expected.items()
+        if "undefined" not in header and "Disposition" not in header:
+            assert opened["text"] == "-" + "a" * 300
+        assert "was deleted" in await run(reader, "email_delete", uid=1)
 
     async def test_one_letter_is_deleted_and_no_other(self, reader: OwnPilot, world: Outside):
         for number in range(3):

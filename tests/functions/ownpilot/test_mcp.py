@@ -13,8 +13,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import TextContent
 
 from functions.ownpilot import mcp as room
+from functions.ownpilot.core.owner import Person
 from functions.ownpilot.tools.registry import built_in
 from infra.local.environment import Environment
+from shared.tables import StorageUnavailable
 from tests.support.environments import StrictHost
 from tests.support.gateway import Gateway
 from tests.support.ownpilot import OwnPilot, refused
@@ -41,6 +43,17 @@ async def answer(me: OwnPilot, method: str, **params: Any) -> Any:
     found = (await send(me, {"jsonrpc": "2.0", "id": 7, "method": method, "params": params})).json()
     assert (found["jsonrpc"], found["id"]) == ("2.0", 7)
     return found
+
+
+async def test_a_failure_of_storage_concerns_one_message_of_a_batch(monkeypatch: pytest.MonkeyPatch):
+    async def fail(owner: str) -> None:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(room, "tools_for", fail)
+    messages = [{"jsonrpc": "2.0", "id": at, "method": method} for at, method in enumerate(("ping", "tools/list"))]
+    done, failed = await room.answer_batch(messages, Person("me"))
+    assert done["result"] == {} and (failed["id"], failed["error"]["code"]) == (1, room.INTERNAL_ERROR)
+    assert "storage" in failed["error"]["message"]
 
 
 async def test_its_own_client_lists_and_calls_every_kind_of_tool(me: OwnPilot, stack: Environment):

@@ -165,6 +165,14 @@ class TestPages:
         await world.answers("/page", text="y " * 60_000, headers={"Content-Type": "text/plain"})
         assert (await run(me, "web_extract", url=f"{world.url}/page"))["charactersLeftOut"] == 70_000
 
+    @pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "utf-7"])
+    async def test_a_page_is_read_whatever_charset_it_names(self, me: OwnPilot, world: Outside, charset: str):
+        await world.answers(
+            "/page", text="-a" * 500 + "+2AA-", headers={"Content-Type": f"text/plain;charset={charset}"}
+        )
+        text = (await run(me, "web_extract", url=f"{world.url}/page"))["text"]
+        assert text == "-a" * 500 + ("?" if charset == "utf-7" else "+2AA-")
+
     @pytest.mark.parametrize("part", ["<script", "<!--", "<a ", "<", "<a href='", "&#", "<title>", "<a =", "<p>"])
     def test_no_page_takes_long(self, part: str):
         """The standard library's parser needs minutes for some of these."""
@@ -229,6 +237,12 @@ class TestFeeds:
         assert told in await failed(me, "news_add_feed", url=f"{world.url}/feed.xml")
         assert "user name" in await failed(me, "news_add_feed", url="https://me:secret@feeds.example/x")
         assert (await run(me, "news_list_feeds"))["total"] == 0
+
+    @pytest.mark.parametrize("kind", ["text/xml; charset=punycode", "application/xml"])
+    async def test_a_feed_is_not_decoded_from_punycode(self, me: OwnPilot, world: Outside, kind: str):
+        text = f"<?xml version='1.0' encoding='punycode'?><rss version='2.0'><channel><title>Neüs</title>{' ' * 300}"
+        await world.answers("/feed.xml", text=text.encode("punycode").decode(), headers={"Content-Type": kind})
+        assert (await run(me, "news_add_feed", url=f"{world.url}/feed.xml"))["feed"]["title"] == "Nes"
 
     async def test_entities_of_a_feed_are_not_multiplied(self, me: OwnPilot, world: Outside):
         bomb = "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'>" + "".join(

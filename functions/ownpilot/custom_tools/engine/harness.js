@@ -1,8 +1,9 @@
 // Runs the body of a tool's function: an expression whose value takes the maker of `utils` and returns the function
 // `run(work, host)`. Plain ECMAScript: both engines evaluate it in a realm that has nothing but the language.
-// `work` is the JSON of `{code, args, context, seed, services, tools}`. `host` is `{callTool, fetch, fs, exec}`, without
-// those for which the tool has no permission; `callTool(name, JSON)` promises `{ok, text}`. The promise of `run` holds
-// the outcome as JSON: `text` or `error`, and `console`, the lines that were logged.
+// `work` is the JSON of `{code, args, context, seed, services, tools}`. `host` is `{callTool, fetch, read, fs, exec}`,
+// without those for which the tool has no permission: `callTool(name, JSON)` promises `{ok, text}`; `fetch(url, JSON of
+// its options)` the JSON of what a response has before its body, and its `number`; `read(number, encoding)` the JSON of
+// the body's `text`; both of `error` when they fail. The promise of `run` holds the outcome as JSON: `text` or `error`, and `console`, the lines that were logged.
 (makeUtils) => {
   "use strict";
   const MAX_LINES = 200, MAX_LINE = 1000, MAX_TEXT = 1_000_000;
@@ -33,6 +34,37 @@
     }
   };
 
+  // The tool gets nothing that `host` has made, since its prototypes lead to all of the host: only texts come from there.
+  const asked = async (use, ...given) => {
+    let answer;
+    try {
+      answer = parse(await use(...given));
+    } catch {
+      answer = { error: "The request has failed" };
+    }
+    if ("error" in answer) throw new TypeError(answer.error);
+    return answer;
+  };
+  class Headers extends Map {
+    get(name) { return super.get(String(name).toLowerCase()) ?? null; }
+    has(name) { return super.has(String(name).toLowerCase()); }
+  }
+  const fetchOf = (host) => async (url, options = {}) => {
+    const { body, headers, ...rest } = options;
+    const sent = ArrayBuffer.isView(body) || body instanceof ArrayBuffer
+      ? { bytes: Array.from(new Uint8Array(body.buffer ?? body, body.byteOffset ?? 0, body.byteLength),
+          (each) => String.fromCharCode(each)).join("") }
+      : body == null ? {} : { body: String(body) };
+    const pairs = Symbol.iterator in Object(headers) ? [...headers] : headers;
+    const { number, ...head } = await asked(host.fetch, String(url), stringify({ ...rest, headers: pairs, ...sent }));
+    const read = async (encoding) => (await asked(host.read, number, encoding)).text;
+    const bytes = async () => Uint8Array.from(await read("latin1"), (each) => each.charCodeAt(0));
+    return {
+      ...head, headers: new Headers(head.headers), bytes, text: () => read("utf8"),
+      json: async () => parse(await read("utf8")), arrayBuffer: async () => (await bytes()).buffer,
+    };
+  };
+
   return async (given, host) => {
     const work = parse(given), lines = [];
     let dropped = 0;
@@ -47,7 +79,12 @@
     };
     try {
       const callTool = async (name, args) => {
-        const answer = await host.callTool(String(name), stringify(args ?? {}));
+        let answer;
+        try {
+          answer = await host.callTool(String(name), stringify(args ?? {}));
+        } catch {
+          answer = { ok: false, text: `The tool ${name} could not be used` };
+        }
         if (!answer.ok) throw new Error(answer.text);
         try {
           return parse(answer.text);
@@ -58,7 +95,7 @@
       const utils = Object.freeze(makeUtils({ seed: work.seed, services: work.services, tools: work.tools, callTool }));
       const names = ["args", "context", "console", "utils", "fetch", "fs", "exec"];
       const body = new AsyncFunction(...names, `"use strict";\n${work.code}\n`);
-      const value = await body(work.args, work.context, console, utils, host.fetch, host.fs, host.exec);
+      const value = await body(work.args, work.context, console, utils, host.fetch && fetchOf(host), host.fs, host.exec);
       const text = typeof value === "string" ? value : stringify(value) ?? "null";
       if (text.length > MAX_TEXT) return ended({ error: `The result is too long: ${text.length} characters` });
       return ended({ text });

@@ -19,7 +19,7 @@ process.on("unhandledRejection", () => {});
 process.on("beforeExit", () =>
   finish(JSON.stringify({ error: "The tool waits for something that never happens", console: [] })));
 
-// Only texts pass from here into the tool's realm, and of functions only those that it has a permission for.
+// `fs` and `exec` give the tool all that there is here. Of everything else only texts reach its code: see the harness.
 const host = {
   callTool: async (name, args) => {
     try {
@@ -33,7 +33,31 @@ const host = {
     }
   },
 };
-if (given.permissions.includes("network")) host.fetch = fetch;
+const failed = (error) => JSON.stringify({ error: error.cause ? `${error.message}: ${error.cause.message}` : error.message });
+if (given.permissions.includes("network")) {
+  const responses = [];
+  host.fetch = async (url, options) => {
+    try {
+      const { bytes, ...given } = JSON.parse(options);
+      const response = await fetch(url, bytes === undefined ? given : { ...given, body: Buffer.from(bytes, "latin1") });
+      const { ok, status, statusText, redirected } = response;
+      return JSON.stringify({
+        ok, status, statusText, redirected, url: response.url, headers: [...response.headers],
+        number: responses.push(response) - 1,
+      });
+    } catch (error) {
+      return failed(error);
+    }
+  };
+  host.read = async (number, encoding) => {
+    try {
+      const data = Buffer.from(await responses[number].arrayBuffer());
+      return JSON.stringify({ text: encoding === "utf8" ? new TextDecoder().decode(data) : data.toString("latin1") });
+    } catch (error) {
+      return failed(error);
+    }
+  };
+}
 if (given.permissions.includes("filesystem")) host.fs = files.promises;
 if (given.permissions.includes("shell")) {
   host.exec = (command) =>
@@ -42,6 +66,6 @@ if (given.permissions.includes("shell")) {
         resolve({ stdout, stderr, exitCode: error ? (typeof error.code === "number" ? error.code : 1) : 0 })));
 }
 
-const realm = vm.createContext({});
+const realm = vm.createContext({}, { codeGeneration: { strings: true, wasm: false } });
 const run = vm.runInContext(`(${given.harness})(\n${given.utils}\n)`, realm);
 run(JSON.stringify({ ...given.work, seed: own.seed, services: own.services }), host).then(finish);
