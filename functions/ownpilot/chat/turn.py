@@ -1,6 +1,7 @@
 """A turn: the model is asked, uses tools, is asked again, until it answers. One function for all who ask."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -27,6 +28,9 @@ from shared.outbound import Retry
 
 SYNC_SECONDS = 200.0
 """After this time an answer that is not streamed ends as it is: the platform ends a request after 230 seconds."""
+
+LAST_WORDS = 5.0
+"""Seconds for which an answer that has run out of time waits for its reader, to say so."""
 
 OUT_OF_TIME = "[The answer ends here: the time for one answer is over. Ask again to continue.]"
 OUT_OF_TIME_REASON = "time_limit"
@@ -89,11 +93,7 @@ class _Run:
         error: str | None = None
         alive = asyncio.create_task(keep_alive(self.turn))
         try:
-            async with asyncio.timeout(seconds):
-                await self._converse()
-        except TimeoutError:
-            so_far.finish_reason = OUT_OF_TIME_REASON
-            await self._say(OUT_OF_TIME)
+            await self._converse_within(seconds)
         except (ModelError, _LimitReached) as failure:
             error = str(failure)
         except HANDLED as failure:
@@ -118,6 +118,17 @@ class _Run:
             so_far.answer_id, self.turn.conversation.id, so_far.text, self.turn.model, so_far.finish_reason,
             so_far.calls, ending.usage, ending.trace,
         )  # fmt: skip
+
+    async def _converse_within(self, seconds: float | None) -> None:
+        """As `_converse`; after so many seconds the answer ends as it is, and says so."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._converse()
+        except TimeoutError:
+            self.so_far.finish_reason = OUT_OF_TIME_REASON
+            with contextlib.suppress(TimeoutError):  # who follows the turn may have stopped reading
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._say(f"\n\n{OUT_OF_TIME}" if self.so_far.text else OUT_OF_TIME)
 
     async def _converse(self) -> None:
         """Ask until the model calls no more tools. `_LimitReached`, `ModelError`."""
