@@ -16,10 +16,13 @@ from functions.ownpilot.chat.preparing import prepare
 from functions.ownpilot.chat.progress import Progress
 from functions.ownpilot.chat.question import Prepared, Question
 from functions.ownpilot.chat.trace import json_object, milliseconds_since, preview
+from functions.ownpilot.core.budget import check_budget
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.llm import Finish, Message, ModelError, Text, ToolCall, Usage, ask
 from functions.ownpilot.core.owner import Person
+from functions.ownpilot.core.prices import price_in
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
+from functions.ownpilot.core.usage import FREE
 from functions.ownpilot.tools.meta import TOOLS as META_TOOLS
 from functions.ownpilot.tools.meta import unwrapped
 from functions.ownpilot.tools.use import use_tool
@@ -131,9 +134,12 @@ class _Run:
                     await self._say(f"\n\n{OUT_OF_TIME}" if self.so_far.text else OUT_OF_TIME)
 
     async def _converse(self) -> None:
-        """Ask until the model calls no more tools. `_LimitReached`, `ModelError`."""
+        """Ask until the model calls no more tools. `_LimitReached`, `ModelError`; `TooManyRequests` for the budget."""
         turn, so_far = self.turn, self.so_far
         for number in range(turn.max_turns):
+            if number:  # `prepare` has looked before the first call
+                price = price_in(turn.target.model) or FREE
+                await check_budget(turn.owner.id, price.cost(so_far.input_tokens, so_far.output_tokens))
             await self._status("Thinking" if number == 0 else "Thinking about the results", {"turn": number + 1})
             text, calls = await self._ask()
             if not calls:
