@@ -238,7 +238,7 @@ async def restart(owner: str, partner: Partner | None, new: Conversation) -> Non
 async def delete_conversation(owner: str, conversation_id: str) -> None:
     """Delete a conversation with its turns, and what points to it. `NotFound`.
 
-    The turns go before it, so that a repeat finishes what was interrupted, and those that were begun meanwhile behind it.
+    Turns go first, so that a repeat finishes what was interrupted; then once more, those that were begun meanwhile.
     """
     await conversation_of(owner, conversation_id)
     await pointers.of(owner).clear({"conversation_id": conversation_id})
