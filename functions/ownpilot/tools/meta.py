@@ -10,6 +10,7 @@ from pydantic import Field
 from functions.ownpilot.core.tool_context import ToolContext, ToolError
 from functions.ownpilot.tools.registry import FunctionTool, Tool, tools_for
 from functions.ownpilot.tools.schemas import help_of
+from shared.http.json import plain
 
 CATEGORY = "meta"
 MAX_SIMILAR = 5
@@ -67,8 +68,8 @@ def members(arguments: Mapping[str, Any] | str) -> Mapping[str, Any]:
     given: Any = arguments
     if isinstance(given, str):
         try:
-            given = orjson.loads(given) if given.strip() else {}
-        except orjson.JSONDecodeError as error:
+            given = plain(orjson.loads(given)) if given.strip() else {}
+        except ValueError as error:
             raise ToolError(f"The arguments are not valid JSON ({error}). Send one JSON object.") from None
     if not isinstance(given, Mapping):
         raise ToolError("The arguments must be one JSON object, with the parameters by name.")

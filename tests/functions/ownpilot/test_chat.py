@@ -96,6 +96,18 @@ class TestAnswers:
         assert [each["toolCallId"] for each in results] == [each["id"] for each in answer["toolCalls"]]
         assert [each["isError"] for each in results] == [False, False, True]
 
+    async def test_arguments_that_are_nested_too_deep_are_refused_by_the_tool_alone(self, me: Chatting):
+        deep = '{"title": ' * 300 + "1" + "}" * 300
+        calls = [
+            {"call": "add_task", "arguments": deep},
+            {"call": "use_tool", "arguments": {"tool_name": "add_task", "arguments": deep}},
+        ]
+        answer = await me.say(script(calls, ["Done."]))
+        assert answer["message"] == "Done." and answer["toolCalls"][0]["arguments"] == {"_raw": deep}
+        assert [each["success"] for each in answer["trace"]["toolCalls"]] == [False, False]
+        found = await me.get(f"/chat/history/{answer['conversationId']}")
+        assert found["messages"][1]["toolCalls"] == answer["toolCalls"]
+
     async def test_a_first_message_with_the_tool_list_is_stored_without_it(self, me: Chatting):
         answer = await me.say("What can you do?", includeToolList=True)
         assert "Tools by category:" in answer["message"]  # the stand-in repeats what it was told
