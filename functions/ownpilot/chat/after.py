@@ -50,21 +50,21 @@ def told(message: str) -> list[tuple[str, str]]:
     return [*dict.fromkeys(found)]
 
 
-def done_sentences(answer: str) -> list[str]:
-    """Return the sentences of an answer that say that something is done, without regard to case."""
+def said_as_done(answer: str) -> str:
+    """Return the sentences of an answer that say that something is done, a line each, without regard to case."""
     sentences = _SENTENCE.split(answer[:MOST_CHARACTERS])
-    return [sentence.casefold() for sentence in sentences if _DONE.search(sentence)]
+    return "\n".join(sentence for sentence in sentences if _DONE.search(sentence)).casefold()
 
 
-def named_in(sentences: list[str], title: str) -> bool:
-    """Whether one of such sentences names the step with this title."""
+def names(said: str, title: str) -> bool:
+    """Whether such sentences name the step with this title."""
     wanted = title.casefold().strip()
-    return bool(wanted) and any(wanted in sentence for sentence in sentences)
+    return bool(wanted) and wanted in said
 
 
 def has_work(message: str, answer: str) -> bool:
     """Whether anything may follow from a message and its answer."""
-    return bool(told(message) or done_sentences(answer))
+    return bool(told(message) or said_as_done(answer))
 
 
 async def ownpilot_after_chat(value: dict[str, Any]) -> None:
@@ -84,19 +84,19 @@ async def ownpilot_after_chat(value: dict[str, Any]) -> None:
             await memories.create(owner, values)
     if told(question):
         await memory_vectors.are_written(owner)
-    if sentences := done_sentences(answer):
-        await _complete_steps(owner, sentences)
+    if said := said_as_done(answer):
+        await _complete_steps(owner, said)
     if value.get("tells"):
         data = {"conversationId": value["conversation"], "message": question, "response": answer}
         await happenings.happened(owner, happenings.CHAT, data, turn.id)
 
 
-async def _complete_steps(owner: str, sentences: list[str]) -> None:
+async def _complete_steps(owner: str, said: str) -> None:
     found = [
         (goal.id, step.id)
         async for goal in goals.collection.of(owner).scan({"status": GoalStatus.ACTIVE})
         for step in goal.steps
-        if step.status in OPEN and named_in(sentences, step.title)
+        if step.status in OPEN and names(said, step.title)
     ]
     for goal_id, step_id in found:
         try:
