@@ -142,13 +142,8 @@ async def _agent(owner: str, question: Question, conversation: Conversation | No
 
 async def _past(conversation_id: str) -> list[ChatTurn]:
     """Return the newest turns that have ended, the newest first."""
-    now, found = datetime.now(UTC), list[ChatTurn]()
-    async for turn in turns.of(conversation_id).scan():
-        if not turn.is_running(now):
-            found.append(turn)
-        if len(found) == MOST_PAST:
-            break
-    return found
+    now = datetime.now(UTC)
+    return [turn async for turn in turns.of(conversation_id).scan(most=MOST_PAST) if not turn.is_running(now)]
 
 
 def _block(turn: ChatTurn) -> Block:
