@@ -1,5 +1,6 @@
 """The timers run what the slices declare: each item apart from the others, timed and logged by its name."""
 
+import asyncio
 import logging
 from typing import cast
 
@@ -32,6 +33,18 @@ async def test_a_failing_item_does_not_stop_the_others(caplog: pytest.LogCapture
     assert lines[0].startswith("a.fails failed after 0.0 s")
     assert lines[1].startswith("b.works: deleted 3 things (0.0 s)")
     assert caplog.records[0].exc_info is not None
+
+
+async def test_an_item_that_hangs_is_ended_and_reported(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    async def hangs(workflows: WorkflowClient) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(timers, "SECONDS", 0.1)
+    async with asyncio.timeout(60):
+        await timers.run_all({"a.hangs": hangs}, WORKFLOWS)
+    assert "a.hangs failed after" in caplog.text
 
 
 async def test_the_tables_of_declared_collections_are_made_ahead(account: None, storage: str):
