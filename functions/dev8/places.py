@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
-from functions.dev8.records import DevEnvironment, Place
+from functions.dev8.records import DevEnvironment, TakenPlace
 from functions.dev8.store import environments, places
 from shared.http.errors import BadRequest
 from shared.settings import settings
@@ -46,7 +46,7 @@ async def _release(scope: str, environment_id: str) -> None:
         await places.of(scope).delete(_place_id(environment_id))
 
 
-async def stale(scope: str, known: Collection[str]) -> list[Place]:
+async def stale(scope: str, known: Collection[str]) -> list[TakenPlace]:
     """Return the places of a scope whose environment is not `known`, because its creation was interrupted long ago."""
     before = datetime.now(UTC) - STALE
     return [
@@ -70,7 +70,7 @@ def _place_id(environment_id: str) -> str:
 
 async def _claim(scope: str, limit: int, environment: DevEnvironment) -> bool:
     """Take a place of a scope; False when it has none."""
-    place = Place(
+    place = TakenPlace(
         id=_place_id(environment.id), created_at=_EPOCH, environment_id=environment.id, user_id=environment.user_id,
         since=datetime.now(UTC),
     )  # fmt: skip

@@ -116,7 +116,7 @@ class DevEnvironment(Record, prefix="env-"):
             self.idle_since = None if connections else now
 
 
-class Place(Record):
+class TakenPlace(Record):
     """One of a limited number of places, taken by an environment, from whose id its own follows."""
 
     environment_id: str

@@ -1,6 +1,6 @@
 """Dev8's collections."""
 
-from functions.dev8.records import DevEnvironment, Orphan, Place
+from functions.dev8.records import DevEnvironment, Orphan, TakenPlace
 from shared.tables import Collection
 from shared.tables.counted import CountedCollection
 
@@ -12,5 +12,5 @@ environments = Collection(
     orders=["idle_since"],
     view=[name for name in DevEnvironment.model_fields if name not in ("id", "token_hash", "failure")],
 )
-places = CountedCollection("Dev8Places", Place, bounded=True)
+places = CountedCollection("Dev8Places", TakenPlace, bounded=True)
 orphans = Collection("Dev8Orphans", Orphan, plain=True)

@@ -1,7 +1,6 @@
 """Channels: many webhooks at once, with repeats, and a host that is killed while they come in."""
 
 import asyncio
-import contextlib
 from datetime import UTC, datetime
 from typing import Any
 

@@ -13,7 +13,7 @@ import pytest
 
 from functions.dev8 import places
 from functions.dev8.reconciliation import reconcile
-from functions.dev8.records import IN_MOTION, RUNNING, STOPPED, DevEnvironment, Place
+from functions.dev8.records import IN_MOTION, RUNNING, STOPPED, DevEnvironment, TakenPlace
 from functions.dev8.store import environments
 from infra.local.environment import Environment
 from shared import shares
@@ -122,7 +122,7 @@ def _age(record: DevEnvironment) -> None:
     record.moved_at -= timedelta(hours=1)
 
 
-def _forget_since(place: Place) -> None:
+def _forget_since(place: TakenPlace) -> None:
     """Let a place be old, which an interrupted creation has taken, or an interrupted deletion has left."""
     place.since -= 2 * places.STALE
 

@@ -47,7 +47,7 @@ class Proxy:
         return context
 
     async def get(self, name: str, path: str = "/") -> tuple[str, set[str]]:
-        """The answer to a request for a name, "" for a request to the bare address, and the names in the certificate."""
+        """The answer to a request for a name, or "" for the bare address, and the names in the certificate."""
         context = self.trusting(by_name=bool(name))
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context, server_hostname=name)
         host = name or f"127.0.0.1:{self.port}"
@@ -59,7 +59,7 @@ class Proxy:
         return answer.partition(b"\r\n\r\n")[2].decode(), names
 
 
-async def _editor(request: web.Request) -> web.StreamResponse:
+async def _editor(request: web.BaseRequest) -> web.StreamResponse:
     if request.path == "/socket":
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -146,9 +146,8 @@ async def test_a_websocket_passes_and_counts_as_one_connection_until_it_is_close
 
 async def test_it_listens_on_its_one_port_only(proxy: Proxy):
     """Neither its administration nor a redirect from HTTP: both ports belong to nobody, and all would reach them."""
-    sockets = {
-        os.readlink(each) for each in Path(f"/proc/{proxy.process.pid}/fd").iterdir() if "socket" in os.readlink(each)
-    }
+    files = [each.readlink().name for each in Path(f"/proc/{proxy.process.pid}/fd").iterdir()]
+    sockets = {name for name in files if name.startswith("socket:")}
     listening: set[int] = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{proxy.process.pid}/net/{table}").read_text().splitlines()[1:]:
