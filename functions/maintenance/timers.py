@@ -20,6 +20,9 @@ from shared.workflows import WorkflowClient
 log = logging.getLogger(__name__)
 bp = df.Blueprint()
 
+SECONDS = 300.0
+"""How long one part of the work may take: after ten minutes the platform would restart the whole app."""
+
 NIGHT = 3
 """The hour (UTC) of the nightly work."""
 
@@ -46,14 +49,15 @@ async def maintenance_hour(timer: func.TimerRequest, client: df.DurableOrchestra
 
 
 async def run_all(work: Mapping[str, PeriodicWork], workflows: WorkflowClient) -> None:
-    """Run all of it concurrently; a failure is reported and does not affect the rest."""
+    """Run all of it concurrently; a failure is reported and does not affect the rest, nor does what takes too long."""
     await asyncio.gather(*(_run(name, item, workflows) for name, item in work.items()))
 
 
 async def _run(name: str, item: PeriodicWork, workflows: WorkflowClient) -> None:
     started = time.monotonic()
     try:
-        done = await item(workflows)
+        async with asyncio.timeout(SECONDS):
+            done = await item(workflows)
     except Exception as error:
         log.exception("%s failed after %.1f s", name, time.monotonic() - started)
         await faults.report(f"timer: {name}", f"{name} failed: {type(error).__name__}")

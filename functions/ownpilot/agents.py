@@ -145,7 +145,7 @@ async def _check_provider(owner: str, provider_id: str) -> None:
 
 @routes.delete("/{agent_id}")
 async def delete_agent(agent_id: str, owner: Owner) -> Deleted:
-    """Delete an agent. Conversations with it stay."""
+    """Delete an agent. Conversations with it stay, and go on without tools."""
     await agents.delete(owner.id, agent_id)
     await record_change(owner, "agent", agent_id, "delete")
     return Deleted()

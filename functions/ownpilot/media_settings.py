@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from functions.ownpilot.core.entry import Given, Shown
+from functions.ownpilot.core.entry import Config, Given, Shown
 from functions.ownpilot.core.media import (
     KINDS,
     Media,
@@ -64,7 +64,7 @@ class NewChoice(Given):
 
     provider: str
     model: str | None = None
-    config: dict[str, Any] | None = None
+    config: Config | None = None
 
 
 class Chosen(Shown):

@@ -1,5 +1,6 @@
 """Memories: what the assistant knows of a person, each fact once."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,6 +28,12 @@ STEP = 0.1
 
 LIMIT = 20
 
+LONGEST = 20_000
+"""Characters of a content: each search reads all of them."""
+
+MOST_ASKED = 1000
+"""Characters of a query."""
+
 
 class MemoryType(StrEnum):
     """What a memory is about."""
@@ -48,7 +55,7 @@ class Memory(Entry):
     model_config = example(type="preference", content="Prefers dark mode", importance=0.7, tags=["ui"])
 
     type: MemoryType
-    content: str
+    content: Annotated[str, Field(max_length=LONGEST)]
     source: str | None = None
     source_id: str | None = None
     importance: Importance = 0.5
@@ -143,7 +150,8 @@ async def find_memories(
         async for memory in memories.collection.of(owner).scan(where)
         if memory.importance >= min_importance and (not wanted or wanted & {tag.casefold() for tag in memory.tags})
     ]
-    return ranked(found, query, await memory_vectors.nearest_memories(owner, query, found))
+    near = await memory_vectors.nearest_memories(owner, query, found)
+    return await asyncio.to_thread(ranked, found, query, near)
 
 
 class Remembered(Shown):
@@ -159,7 +167,7 @@ class MemoryQuery(Given):
 
     model_config = example(query="dark mode", type="preference")
 
-    query: Annotated[str, AfterValidator(not_blank)]
+    query: Annotated[str, Field(max_length=MOST_ASKED), AfterValidator(not_blank)]
     type: MemoryType | None = None
     tags: list[str] = []
     min_importance: Importance | None = None

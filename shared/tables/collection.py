@@ -156,8 +156,10 @@ class Collection(CopiedRecords[R]):
         is sorted in memory, within `max_records`.
         """
 
-    def scan(self, where: Filter | None = None) -> AsyncIterator[R]:
+    def scan(self, where: Filter | None = None, *, most: int | None = None) -> AsyncIterator[R]:
         """Every record that matches, whole, in the order of `all`. For exports and for what no list view holds.
+
+        With `most`, only the first so many records are read, matching or not.
 
         Cost, plain: a query for each 1,000 records, matching or not, and a blob read for each text that is kept as a
         blob, those of 16 records at a time; more queries where a thousand rows are over 4 MiB. Counted: `MissingIndex`.

@@ -206,8 +206,8 @@ class PlainCollection(Collection[R]):
 
     # Whole records
 
-    async def scan(self, where: Filter | None = None) -> AsyncIterator[R]:
-        async for found, _ in self._whole(where, {*self.columns.all}):
+    async def scan(self, where: Filter | None = None, *, most: int | None = None) -> AsyncIterator[R]:
+        async for found, _ in self._whole(where, {*self.columns.all}, most=most):
             for record in found:
                 yield record
 
@@ -236,11 +236,11 @@ class PlainCollection(Collection[R]):
         return await self._cut(found, partial, sorted_by, asked)
 
     async def _whole(
-        self, where: Filter | None, fields: set[str], *, bounded: bool = False
+        self, where: Filter | None, fields: set[str], *, bounded: bool = False, most: int | None = None
     ) -> AsyncIterator[tuple[list[R], set[str]]]:
         """The records that match, with the long texts of these fields; and the ids of those that lack another one."""
         self._check_fields([*(where or {})])
-        async for rows in self._pages("", bounded):
+        async for rows in self._pages("", bounded, most=most):
             long = {row["RowKey"]: {**row} for row in rows if row.get(WITHOUT)}
             long = dict(zip(self.columns.form.texts([*long]), long.values(), strict=True))
             records = self.columns.decode(rows)
@@ -249,9 +249,11 @@ class PlainCollection(Collection[R]):
             await self.fill(found, long, fields)
             yield found, {*long}
 
-    async def _pages(self, select: str, bounded: bool, start: str = "", end: str = "") -> AsyncIterator[list[Row]]:
+    async def _pages(
+        self, select: str, bounded: bool, start: str = "", end: str = "", most: int | None = None
+    ) -> AsyncIterator[list[Row]]:
         count = 0
-        async for rows in self._reader.pages(RECORDS.prefix, start=start, end=end, select=select):
+        async for rows in self._reader.pages(RECORDS.prefix, start=start, end=end, select=select, top=most):
             count += len(rows)
             if bounded and count > self.max_records:
                 raise TooManyRecords(f"{self.table} has over {self.max_records} records in {self.partition}")

@@ -120,7 +120,7 @@ async def send_message(body: ChatRequest, owner: Owner, request: Request) -> Cha
     """Send a message to the assistant, which may use tools before it answers.
 
     With `stream` the answer comes as server-sent events: `progress`, `chunk`, `autonomy`, and as the last one either
-    `done` or `error`. Without it, an answer that takes longer than 200 seconds ends as it is, and says so.
+    `done` or `error`. An answer that takes longer than 200 seconds, or 480 as a stream, ends as it is, and says so.
     """
     if await is_demo(owner.id):
         return event_stream(demo_frames(body.message)) if body.stream else _shown(demo_answer(body.message))

@@ -36,7 +36,7 @@ PATTERNS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
 _DONE = re.compile(r"\b(?:completed?|done|finished)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"[.!?\n]+")
 MOST_CHARACTERS = 20_000
-"""Characters of a message that are looked at."""
+"""Characters of a message, and of an answer, that are looked at."""
 
 
 def told(message: str) -> list[tuple[str, str]]:
@@ -50,17 +50,21 @@ def told(message: str) -> list[tuple[str, str]]:
     return [*dict.fromkeys(found)]
 
 
-def named_as_done(answer: str, title: str) -> bool:
-    """Whether a sentence of an answer says that the step with this title is done."""
+def said_as_done(answer: str) -> str:
+    """Return the sentences of an answer that say that something is done, a line each, without regard to case."""
+    sentences = _SENTENCE.split(answer[:MOST_CHARACTERS])
+    return "\n".join(sentence for sentence in sentences if _DONE.search(sentence)).casefold()
+
+
+def names(said: str, title: str) -> bool:
+    """Whether such sentences name the step with this title."""
     wanted = title.casefold().strip()
-    return bool(wanted) and any(
-        wanted in sentence.casefold() and _DONE.search(sentence) for sentence in _SENTENCE.split(answer)
-    )
+    return bool(wanted) and wanted in said
 
 
 def has_work(message: str, answer: str) -> bool:
     """Whether anything may follow from a message and its answer."""
-    return bool(told(message)) or _DONE.search(answer) is not None
+    return bool(told(message) or said_as_done(answer))
 
 
 async def ownpilot_after_chat(value: dict[str, Any]) -> None:
@@ -80,19 +84,19 @@ async def ownpilot_after_chat(value: dict[str, Any]) -> None:
             await memories.create(owner, values)
     if told(question):
         await memory_vectors.are_written(owner)
-    if _DONE.search(answer):
-        await _complete_steps(owner, answer)
+    if said := said_as_done(answer):
+        await _complete_steps(owner, said)
     if value.get("tells"):
         data = {"conversationId": value["conversation"], "message": question, "response": answer}
         await happenings.happened(owner, happenings.CHAT, data, turn.id)
 
 
-async def _complete_steps(owner: str, answer: str) -> None:
+async def _complete_steps(owner: str, said: str) -> None:
     found = [
         (goal.id, step.id)
         async for goal in goals.collection.of(owner).scan({"status": GoalStatus.ACTIVE})
         for step in goal.steps
-        if step.status in OPEN and named_as_done(answer, step.title)
+        if step.status in OPEN and names(said, step.title)
     ]
     for goal_id, step_id in found:
         try:

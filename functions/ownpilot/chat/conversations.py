@@ -236,9 +236,13 @@ async def restart(owner: str, partner: Partner | None, new: Conversation) -> Non
 
 
 async def delete_conversation(owner: str, conversation_id: str) -> None:
-    """Delete a conversation with its turns, and what points to it. `NotFound`."""
+    """Delete a conversation with its turns, and what points to it. `NotFound`.
+
+    Turns go first, so that a repeat finishes what was interrupted; then once more, those that were begun meanwhile.
+    """
     await conversation_of(owner, conversation_id)
     await pointers.of(owner).clear({"conversation_id": conversation_id})
+    await turns.of(conversation_id).clear()
     try:
         await conversations.of(owner).delete(conversation_id)
     except tables.RecordNotFound:

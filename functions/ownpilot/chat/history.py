@@ -155,10 +155,10 @@ async def get_history(
 async def _messages(conversation: Conversation, paging: Paging) -> list[ChatMessage]:
     """Return messages in their order: as many as the limit, before the newest `offset` of them.
 
-    Reads the turns from the newest on, 1,000 a query.
+    Reads so many turns, each of which has a message, from the newest on, 1,000 a query.
     """
     now, found, most = datetime.now(UTC), list[ChatMessage](), paging.offset + paging.limit
-    async for turn in turns.of(conversation.id).scan():
+    async for turn in turns.of(conversation.id).scan(most=most):
         found += reversed(turn.shown(now))
         if len(found) >= most:
             break

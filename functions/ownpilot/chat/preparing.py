@@ -66,9 +66,9 @@ async def prepare(owner: Person, question: Question) -> Prepared:
     )  # fmt: skip
     _, talk, profile, remembered, pursued, rules, catalogue = await together(*reads)
     trace.reads, trace.recalls = len(reads) + 1, len(remembered.items)
-    allowed = await names_for(id_, talk.agent) if talk.agent else None
-    allowed = allowed or None  # an agent without tools of its own has all of them
-    tools = await _offered(id_, question.direct_tools, allowed) if _can_call(talk.target.model) else []
+    allowed = await _allowed(id_, talk)
+    can_call = allowed != [] and _can_call(talk.target.model)
+    tools = await _offered(id_, question.direct_tools, allowed) if can_call else []
     base = talk.agent.system_prompt if talk.agent else DEFAULT
     state = _state(
         base, profile, [each.content for each in remembered.items], pursued, question, rules.level, bool(tools)
@@ -142,13 +142,8 @@ async def _agent(owner: str, question: Question, conversation: Conversation | No
 
 async def _past(conversation_id: str) -> list[ChatTurn]:
     """Return the newest turns that have ended, the newest first."""
-    now, found = datetime.now(UTC), list[ChatTurn]()
-    async for turn in turns.of(conversation_id).scan():
-        if not turn.is_running(now):
-            found.append(turn)
-        if len(found) == MOST_PAST:
-            break
-    return found
+    now = datetime.now(UTC)
+    return [turn async for turn in turns.of(conversation_id).scan(most=MOST_PAST) if not turn.is_running(now)]
 
 
 def _block(turn: ChatTurn) -> Block:
@@ -174,6 +169,16 @@ async def _goals(owner: str) -> list[NextGoal]:
         NextGoal(each.title, each.progress, [step.title for step in ready_steps(each.steps)[:STEPS]])
         for each in found[:GOALS]
     ]
+
+
+async def _allowed(owner: str, talk: Talk) -> list[str] | None:
+    """Return the names of the tools that may be used, None for all.
+
+    A conversation whose agent was deleted has none: that agent may have been held to a few.
+    """
+    if talk.agent:
+        return await names_for(owner, talk.agent) if talk.agent.has_own_tools else None
+    return [] if talk.conversation and talk.conversation.agent_id else None
 
 
 async def _offered(owner: str, direct: Sequence[str], allowed: Collection[str] | None) -> list[ToolSchema]:

@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 SILENCE = 10.0
 """Seconds after which a comment is sent when nothing happens: what is silent too long is cut off on the way."""
 
+STREAM_SECONDS = 480.0
+"""After this time a streamed answer ends as it is: after ten minutes the platform would restart the whole app."""
+
 HEARTBEAT = b": still here\n\n"
 
 WAITING = 100
@@ -27,8 +30,15 @@ Beginning = Callable[[Emit], Coroutine[Any, Any, TurnAnswer]]
 
 
 async def frames(turn: Prepared, *, silence: float = SILENCE) -> AsyncGenerator[bytes]:
-    """Carry out a turn and yield its events. When the client leaves, the turn ends and what was said is stored."""
-    async with aclosing(events(lambda emit: run(turn, emit, stream=True), silence=silence)) as found:
+    """Carry out a turn and yield its events. When the client leaves, the turn ends and what was said is stored.
+
+    After `STREAM_SECONDS` the answer ends as it is, and says so.
+    """
+
+    def begin(emit: Emit) -> Coroutine[Any, Any, TurnAnswer]:
+        return run(turn, emit, stream=True, seconds=STREAM_SECONDS)
+
+    async with aclosing(events(begin, silence=silence)) as found:
         async for event in found:
             yield HEARTBEAT if event is None else frame(*event)
 

@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import orjson
 
+from shared.http.json import plain
+
 PREVIEW = 500
 """Characters of a tool's result that are shown while it runs, and in the trace."""
 
@@ -16,10 +18,10 @@ def preview(text: str) -> str:
 
 
 def json_object(arguments: str) -> dict[str, Any]:
-    """Return the arguments that a model wrote; those that are not a JSON object as `{"_raw": text}`."""
+    """Return the arguments that a model wrote; any but a JSON object of bearable depth as `{"_raw": text}`."""
     try:
-        given: Any = orjson.loads(arguments or "{}")
-    except orjson.JSONDecodeError:
+        given = plain(orjson.loads(arguments or "{}"))
+    except ValueError:
         given = None
     return cast("dict[str, Any]", given) if isinstance(given, dict) else {"_raw": arguments}
 

@@ -1,6 +1,7 @@
 """A turn: the model is asked, uses tools, is asked again, until it answers. One function for all who ask."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -15,10 +16,13 @@ from functions.ownpilot.chat.preparing import prepare
 from functions.ownpilot.chat.progress import Progress
 from functions.ownpilot.chat.question import Prepared, Question
 from functions.ownpilot.chat.trace import json_object, milliseconds_since, preview
+from functions.ownpilot.core.budget import check_budget
 from functions.ownpilot.core.entry import iso
 from functions.ownpilot.core.llm import Finish, Message, ModelError, Text, ToolCall, Usage, ask
 from functions.ownpilot.core.owner import Person
+from functions.ownpilot.core.prices import price_in
 from functions.ownpilot.core.tool_context import ToolContext, ToolResult
+from functions.ownpilot.core.usage import FREE
 from functions.ownpilot.tools.meta import TOOLS as META_TOOLS
 from functions.ownpilot.tools.meta import unwrapped
 from functions.ownpilot.tools.use import use_tool
@@ -27,6 +31,9 @@ from shared.outbound import Retry
 
 SYNC_SECONDS = 200.0
 """After this time an answer that is not streamed ends as it is: the platform ends a request after 230 seconds."""
+
+LAST_WORDS = 5.0
+"""Seconds for which an answer that has run out of time waits for its reader, to say so."""
 
 OUT_OF_TIME = "[The answer ends here: the time for one answer is over. Ask again to continue.]"
 OUT_OF_TIME_REASON = "time_limit"
@@ -89,11 +96,7 @@ class _Run:
         error: str | None = None
         alive = asyncio.create_task(keep_alive(self.turn))
         try:
-            async with asyncio.timeout(seconds):
-                await self._converse()
-        except TimeoutError:
-            so_far.finish_reason = OUT_OF_TIME_REASON
-            await self._say(OUT_OF_TIME)
+            await self._converse_within(seconds)
         except (ModelError, _LimitReached) as failure:
             error = str(failure)
         except HANDLED as failure:
@@ -119,10 +122,24 @@ class _Run:
             so_far.calls, ending.usage, ending.trace,
         )  # fmt: skip
 
+    async def _converse_within(self, seconds: float | None) -> None:
+        """As `_converse`; after so many seconds the answer ends as it is, and says so."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._converse()
+        except TimeoutError:
+            self.so_far.finish_reason = OUT_OF_TIME_REASON
+            with contextlib.suppress(TimeoutError):  # who follows the turn may have stopped reading
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._say(f"\n\n{OUT_OF_TIME}" if self.so_far.text else OUT_OF_TIME)
+
     async def _converse(self) -> None:
-        """Ask until the model calls no more tools. `_LimitReached`, `ModelError`."""
+        """Ask until the model calls no more tools. `_LimitReached`, `ModelError`; `TooManyRequests` for the budget."""
         turn, so_far = self.turn, self.so_far
         for number in range(turn.max_turns):
+            if number:  # `prepare` has looked before the first call
+                price = price_in(turn.target.model) or FREE
+                await check_budget(turn.owner.id, price.cost(so_far.input_tokens, so_far.output_tokens))
             await self._status("Thinking" if number == 0 else "Thinking about the results", {"turn": number + 1})
             text, calls = await self._ask()
             if not calls:

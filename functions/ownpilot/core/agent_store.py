@@ -44,6 +44,11 @@ class Agent(Entry, prefix="agent_"):
     max_tool_calls: Annotated[int, Field(ge=1), AfterValidator(lambda n: min(n, MOST_TOOL_CALLS))] = MOST_TOOL_CALLS
     template: Annotated[str | None, Field(exclude=True)] = None
 
+    @property
+    def has_own_tools(self) -> bool:
+        """Whether it is held to tools of its own, also when their groups have no members now; otherwise it has all."""
+        return bool(self.tools or self.tool_groups)
+
 
 stored_agents = Collection("OwnpilotAgents", Agent, plain=True, unique=["template"])
 

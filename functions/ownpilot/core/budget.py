@@ -84,17 +84,19 @@ def spent_of(budget: CostBudget, usage: UsageByDay, today: date) -> list[Spent]:
     ]
 
 
-async def check_budget(owner: str) -> None:
+async def check_budget(owner: str, unwritten: int = 0) -> None:
     """`TooManyRequests` BUDGET_EXCEEDED when a budget that blocks is spent: to be awaited before each call of a model.
 
-    What a call costs is known when it has ended, so those that run at the moment of the check are not in its sum: as
-    many as run side by side may go beyond a limit, each once. 1 query; with a limit that blocks 1 or 2 more.
+    `unwritten` is what the caller has spent and not written down yet, in `UNITS`. What others are spending at that
+    moment is not in the sum, so as many as run side by side may together go beyond a limit. 1 query; with a limit that
+    blocks 1 or 2 more.
     """
     budget = await budget_of(owner)
     if budget.limit_action != "block" or all(budget.limit(name) is None for name in get_args(BudgetName)):
         return
     today = datetime.now(UTC).date()
-    for spent in spent_of(budget, await read_usage(owner, *spans_of_budgets(today)), today):
+    for written in spent_of(budget, await read_usage(owner, *spans_of_budgets(today)), today):
+        spent = written._replace(units=written.units + unwritten)
         if spent.has_reached(100):
             raise TooManyRequests(
                 f"The {spent.name} budget of {spent.limit} USD is spent",

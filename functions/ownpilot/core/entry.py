@@ -1,5 +1,6 @@
 """The base of what is kept for a person, and of bodies: camelCase and milliseconds on the wire, snake_case inside."""
 
+import json
 import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any
@@ -63,6 +64,19 @@ NotBlank = Annotated[
     str, StringConstraints(max_length=200), BeforeValidator(lambda it: not_blank(it) if isinstance(it, str) else it)
 ]
 """A name: at most 200 characters, and not only white space."""
+
+MAX_CONFIG = 10_000
+"""Characters that an object of a client's own may have as JSON."""
+
+
+def _short(config: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(config)) > MAX_CONFIG:
+        raise ValueError(f"must be at most {MAX_CONFIG} characters of JSON")
+    return config
+
+
+Config = Annotated[dict[str, Any], AfterValidator(_short)]
+"""An object of a client's own, which many requests read."""
 
 BaseUrl = Annotated[str, AfterValidator(web_address)]
 """Where a server is reached."""

@@ -39,7 +39,7 @@ def ranked(memories: Iterable[S], query: str, second: Sequence[str] = ()) -> lis
     by reciprocal ranks. Those that contain the whole query still come first.
     """
     phrase = folded(query)
-    words = phrase.split()
+    words = [*dict.fromkeys(phrase.split())]
     known = {memory.id: memory for memory in memories}
     whole: set[str] = set()
     scores: dict[str, tuple[bool, int, float, datetime]] = {}

@@ -11,6 +11,7 @@ from typing import Protocol
 from functions.ownpilot.core import settings_store, vector_store
 from functions.ownpilot.core.budget import check_budget
 from functions.ownpilot.core.catalogue.resolve import Target, resolve
+from functions.ownpilot.core.llm.embedding import AT_ONCE as BATCH
 from functions.ownpilot.core.llm.embedding import embedded
 from functions.ownpilot.core.llm.vocabulary import ModelError, ModelRefused
 from functions.ownpilot.core.prices import price_in
@@ -44,7 +45,11 @@ AT_ONCE = 500
 GATHER = 2
 """Seconds in which writes lead to one run of the workflow."""
 
-_FINAL = {400, 401, 402, 403, 404, 413, 422}
+PROBE = "memory"
+"""A text that every model takes: one that refuses it refuses all texts."""
+
+_OF_TEXTS = {400, 413, 422}
+_FINAL = {401, 402, 403, 404, *_OF_TEXTS}
 
 
 class Meant(Protocol):
@@ -117,26 +122,47 @@ async def refresh(owner: str, memories: Iterable[Meant]) -> bool:
     own, all_memories = await vector_store.read(owner), {each.id: each for each in memories}
     old = [each for each in all_memories.values() if not _is_current(own.get(each.id), each, name)]
     gone = [each for each in own if each not in all_memories]
+    if gone:
+        await vector_store.write(owner, [], gone)
     part = old[:AT_ONCE]
-    made: list[MemoryVector] = []
-    if part:
-        try:
-            found = await _embed(owner, way, [each.content for each in part])
-        except (ModelRefused, TooManyRequests) as error:
-            if isinstance(error, ModelRefused) and error.status not in _FINAL:
-                raise
-            log.warning("no vectors are made now: %s", error)
-            return False
-        made = [
-            MemoryVector(
-                id=each.id, created_at=each.created_at, user_id=owner, model=name, fingerprint=each.fingerprint,
-                vector=packed(vector_of(values)),
-            )
-            for each, values in zip(part, found, strict=True)
-        ]  # fmt: skip
-    if made or gone:
-        await vector_store.write(owner, made, gone)
+    try:
+        for first in range(0, len(part), BATCH):
+            await vector_store.write(owner, await _made(owner, way, name, part[first : first + BATCH]), [])
+    except (ModelRefused, TooManyRequests) as error:
+        if isinstance(error, ModelRefused) and error.status not in _FINAL:
+            raise
+        log.warning("no vectors are made now: %s", error)
+        return False
     return len(old) > len(part)
+
+
+async def _made(
+    owner: str, way: Target, name: str, part: Sequence[Meant], *, is_probed: bool = False
+) -> list[MemoryVector]:
+    """Return the vectors of memories; one whose text the model refuses gets one that is near to nothing.
+
+    Such a text is found by halving, once the model has taken another text. `ModelError`, `TooManyRequests`.
+    """
+    try:
+        found = await _embed(owner, way, [each.content for each in part])
+    except ModelRefused as error:
+        if error.status not in _OF_TEXTS:
+            raise
+        if not is_probed:
+            await _embed(owner, way, [PROBE])
+        if len(part) > 1:
+            middle = len(part) // 2
+            halves = part[:middle], part[middle:]
+            return [each for half in halves for each in await _made(owner, way, name, half, is_probed=True)]
+        log.warning("the memory %s is not found by meaning: %s", part[0].id, error)
+        found = [[0.0]]
+    return [
+        MemoryVector(
+            id=each.id, created_at=each.created_at, user_id=owner, model=name, fingerprint=each.fingerprint,
+            vector=packed(vector_of(values)),
+        )
+        for each, values in zip(part, found, strict=True)
+    ]  # fmt: skip
 
 
 def _is_current(known: KnownVector | None, memory: Meant, model: str) -> bool:

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from functions.ownpilot.core.entry import Entry
 from shared import sealing, tables
+from shared.http.errors import BadRequest
 from shared.recent import RecentValues
 from shared.sealing import Context
 from shared.tables import Collection
@@ -15,6 +16,9 @@ API_KEY = "api_key:"
 INTERNAL = "internal:"
 DEFAULT_PROVIDER = "default_provider"
 DEFAULT_MODEL = "default_model"
+
+MOST_SETTINGS = 1000
+"""Rows that a person may add to, so that all of them can be read at once."""
 
 _RESERVED = (API_KEY, INTERNAL, "oauth_state:", "gateway_", "google_oauth_client_secret")
 
@@ -87,6 +91,13 @@ async def all_of(owner: str) -> dict[str, Setting]:
 async def recent(owner: str) -> dict[str, Setting]:
     """Return what `all_of` returns; what another instance has changed may be missing for 5 s. 1 query, or none."""
     return await _recent.get(owner, lambda: all_of(owner))
+
+
+async def check_room(owner: str, key: str) -> None:
+    """`BadRequest` LIMIT_REACHED when a person may have no more rows, unless there is one of this key. As `recent`."""
+    rows = await recent(owner)
+    if key not in rows and len(rows) >= MOST_SETTINGS:
+        raise BadRequest(f"There are {MOST_SETTINGS} settings already: delete some first", code="LIMIT_REACHED")
 
 
 def forget(owner: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from functions.ownpilot.core.entry import BaseUrl, Given, Moment, NotBlank, Shown
+from functions.ownpilot.core.entry import BaseUrl, Config, Given, Moment, NotBlank, Shown
 from functions.ownpilot.core.local_store import LocalModel, LocalProvider, LocalType
 from shared.http.bodies import example
 
@@ -18,7 +18,7 @@ class ProviderMembers(Given):
     api_key: Annotated[str, StringConstraints(max_length=10_000)] | None = None
     discovery_endpoint: Path | None = None
     is_enabled: bool = True
-    metadata: dict[str, Any] = {}
+    metadata: Config = {}
 
 
 class NewLocalProvider(ProviderMembers):
@@ -64,7 +64,7 @@ class NewLocalModel(Given):
     context_window: Tokens = 4096
     max_output: Tokens = 4096
     is_enabled: bool = True
-    metadata: dict[str, Any] = {}
+    metadata: Config = {}
 
 
 class Template(Shown):

@@ -1,6 +1,5 @@
 """What clients send and see of models and providers in the merged view."""
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -9,17 +8,8 @@ from functions.ownpilot.core.catalogue.facts import Capability, ProviderType
 from functions.ownpilot.core.catalogue.rows import ModelRow, ProviderRow
 from functions.ownpilot.core.catalogue.table import RESERVED
 from functions.ownpilot.core.catalogue.view import MergedModel, MergedProvider, Source
-from functions.ownpilot.core.entry import BaseUrl, Given, Moment, NotBlank, Shown
+from functions.ownpilot.core.entry import BaseUrl, Config, Given, Moment, NotBlank, Shown
 from shared.http.bodies import example
-
-MAX_CONFIG = 10_000
-"""Characters of `config` as JSON."""
-
-
-def _short(config: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(config)) > MAX_CONFIG:
-        raise ValueError(f"must be at most {MAX_CONFIG} characters of JSON")
-    return config
 
 
 def _free(id_: str) -> str:
@@ -30,7 +20,6 @@ def _free(id_: str) -> str:
 
 ModelId = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
 ProviderId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}$"), AfterValidator(_free)]
-Config = Annotated[dict[str, Any], AfterValidator(_short)]
 Price = Annotated[float, Field(ge=0, lt=1_000_000)]
 Tokens = Annotated[int, Field(ge=1, lt=1_000_000_000)]
 

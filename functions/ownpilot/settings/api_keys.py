@@ -63,6 +63,7 @@ async def delete_api_key(provider: str, owner: Owner) -> Configured:
 @routes.post("/api-keys")
 async def add_api_key(body: ProviderKey, owner: Owner) -> Configured:
     """Store the key of a provider, sealed."""
+    await store.check_room(owner.id, store.API_KEY + body.provider)
     await store.seal_key(owner.id, body.provider, body.api_key)
     await record_change(owner, "setting", store.API_KEY + body.provider, "set")
     return Configured(provider=body.provider, configured=True)

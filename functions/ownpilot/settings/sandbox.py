@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from functions.ownpilot.core import settings_store as store
 from functions.ownpilot.core.audit_log import record_change
-from functions.ownpilot.core.entry import Given, Shown
+from functions.ownpilot.core.entry import Given, NotBlank, Shown
 from functions.ownpilot.core.owner import Owner, routes_for
 from shared.health import CONTAINERS, Checks
 from shared.http.bodies import example
@@ -26,17 +26,21 @@ class SandboxSettings(Given):
     model_config = {**example(defaultMemoryMB=512, defaultNetwork="none"), "strict": True}
 
     enabled: bool = True
-    base_path: str = "/workspaces"
+    base_path: NotBlank = "/workspaces"
     default_memory_mb: int = Field(default=512, ge=64, le=16_384, alias="defaultMemoryMB")
     default_cpu_cores: float = Field(default=0.5, gt=0, le=4)
     default_timeout_ms: int = Field(default=30_000, ge=100, le=300_000)
     default_network: Literal["none", "restricted", "egress", "full"] = "none"
     max_workspaces_per_user: int = Field(default=5, ge=1, le=100)
     max_storage_per_user_gb: float = Field(default=2, gt=0, le=100, alias="maxStoragePerUserGB")
-    allowed_images: list[str] = ["python:3.11-slim", "node:20-slim", "alpine:latest"]
-    python_image: str = "python:3.11-slim"
-    node_image: str = "node:20-slim"
-    shell_image: str = "alpine:latest"
+    allowed_images: Annotated[list[NotBlank], Field(max_length=100)] = [
+        "python:3.11-slim",
+        "node:20-slim",
+        "alpine:latest",
+    ]
+    python_image: NotBlank = "python:3.11-slim"
+    node_image: NotBlank = "node:20-slim"
+    shell_image: NotBlank = "alpine:latest"
 
 
 class SandboxStatus(Shown):

@@ -1,8 +1,10 @@
 """Values by key, which clients choose."""
 
+import json
 from typing import Annotated, Any
 
 from fastapi import Path
+from pydantic import AfterValidator
 
 from functions.ownpilot.core import settings_store as store
 from functions.ownpilot.core.audit_log import record_change
@@ -14,12 +16,22 @@ from shared.http.errors import Forbidden, NotFound
 routes = routes_for("settings")
 
 
+LONGEST = 100_000
+"""Characters of a value as JSON."""
+
+
+def _short(value: Any) -> Any:
+    if len(json.dumps(value)) > LONGEST:
+        raise ValueError(f"must be at most {LONGEST} characters of JSON")
+    return value
+
+
 class NewValue(Given):
     """Any JSON value."""
 
     model_config = example(value={"theme": "dark"})
 
-    value: Any
+    value: Annotated[Any, AfterValidator(_short)]
 
 
 class ValueShown(Shown):
@@ -53,7 +65,8 @@ async def get_setting(key: str, owner: Owner) -> ValueShown:
 @routes.post("/{key}")
 async def set_setting(key: Annotated[str, Path(max_length=200)], body: NewValue, owner: Owner) -> ValueShown:
     """Set the value of a key."""
-    await store.write(owner.id, _open(key), body.value)
+    await store.check_room(owner.id, _open(key))
+    await store.write(owner.id, key, body.value)
     await record_change(owner, "setting", key, "set")
     return ValueShown(key=key, value=body.value)
 

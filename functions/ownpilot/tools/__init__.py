@@ -133,7 +133,7 @@ async def _available(owner: Person, agent_id: str | None) -> Mapping[str, Tool]:
     if not agent_id:
         return await tools_for(owner.id)
     agent = await agent_of(owner.id, agent_id)
-    return await tools_for(owner.id, await names_for(owner.id, agent) or None)
+    return await tools_for(owner.id, await names_for(owner.id, agent) if agent.has_own_tools else None)
 
 
 def _found(name: str, tools: Mapping[str, Tool]) -> Tool:

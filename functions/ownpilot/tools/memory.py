@@ -53,7 +53,7 @@ async def batch_remember(
 @tool(category="memory", tags=("find", "search"))
 async def recall(
     context: ToolContext,
-    query: str,
+    query: Annotated[str, Field(max_length=room.MOST_ASKED)],
     type: Kind | None = None,
     tags: Annotated[list[str] | None, Field(description="Only memories with one of these tags")] = None,
     limit: Limit = 10,

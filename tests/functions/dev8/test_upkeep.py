@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.dev8 import layout
+from functions.dev8 import layout, lifecycle, timers
+from functions.dev8.lifecycle import OrderFailed
 from functions.dev8.reconciliation import reconcile
 from functions.dev8.records import (
     CREATING,
@@ -91,6 +92,14 @@ async def inserted(status: EnvironmentStatus, **members: Any) -> DevEnvironment:
     return await environments.insert(record)
 
 
+class Twenty:
+    """A store with twenty idle environments."""
+
+    async def all(self, **where: Any) -> AsyncIterator[DevEnvironment]:
+        for number in range(20):
+            yield DevEnvironment.model_construct(id=f"{number}")
+
+
 class TestIdle:
     async def test_an_environment_without_connections_for_long_is_stopped_and_others_are_not(self, dev8: Dev8):
         idle, used, silent = await asyncio.gather(*(dev8.running() for _ in range(3)))
@@ -107,6 +116,39 @@ class TestIdle:
         statuses = [(await dev8.get(each["id"]))["status"] for each in (idle, used, silent)]
         assert statuses == ["STOPPED", "RUNNING", "RUNNING"]
         await asyncio.gather(*(dev8.drop(each["id"]) for each in (idle, used, silent)))
+
+    @pytest.mark.parametrize(
+        ("cause", "asked"),
+        [
+            (containers.ContainersUnavailable("no answer"), 8),
+            (TimeoutError(), 8),
+            (containers.ContainerRefused("no"), 20),
+        ],
+    )
+    async def test_several_are_stopped_at_once_until_the_container_service_does_not_answer(
+        self, monkeypatch: pytest.MonkeyPatch, cause: Exception, asked: int
+    ):
+        together, asks = asyncio.Barrier(4), list[str]()
+
+        async def stop(environment_id: str, *given: Any) -> None:
+            asks.append(environment_id)
+            await together.wait()
+            raise OrderFailed("failed") from cause
+
+        monkeypatch.setattr(timers, "environments", Twenty())
+        monkeypatch.setattr(lifecycle, "stop", stop)
+        async with asyncio.timeout(60):
+            assert await stop_idle(Inline()) is None
+        assert len(asks) == asked
+
+    async def test_what_is_left_after_a_while_waits_for_the_next_minute(self, monkeypatch: pytest.MonkeyPatch):
+        async def stop(*given: Any) -> None:
+            return None
+
+        monkeypatch.setattr(timers, "environments", Twenty())
+        monkeypatch.setattr(lifecycle, "stop", stop)
+        monkeypatch.setattr(timers, "SECONDS", -1.0)
+        assert await stop_idle(Inline()) == "stopped 8 idle environments"
 
 
 class TestInterrupted:

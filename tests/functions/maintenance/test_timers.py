@@ -1,5 +1,6 @@
 """The timers run what the slices declare: each item apart from the others, timed and logged by its name."""
 
+import asyncio
 import logging
 import uuid
 from typing import cast
@@ -50,6 +51,18 @@ async def test_work_that_was_given_up_is_reported(account: None, monkeypatch: py
     await timers.look_at_failed_work(WORKFLOWS)
     assert reported == [("failed deferred work", f"The queue {queue} holds 1 messages")]
     await queues.close()
+
+
+async def test_an_item_that_hangs_is_ended_and_reported(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    async def hangs(workflows: WorkflowClient) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(timers, "SECONDS", 0.1)
+    async with asyncio.timeout(60):
+        await timers.run_all({"a.hangs": hangs}, WORKFLOWS)
+    assert "a.hangs failed after" in caplog.text
 
 
 async def test_the_tables_of_declared_collections_are_made_ahead(account: None, storage: str):

@@ -125,4 +125,14 @@ class TestTalking:
         on = await me.say("hello", conversationId=id_, directTools=["add_task"])
         assert "add_task" not in on["trace"]["request"]["tools"]
         await me.data("DELETE", f"/agents/{agent['id']}")
-        assert (await me.say("hello", conversationId=id_))["message"] == "You said: hello"
+        alone = await me.say("hello", conversationId=id_, directTools=["add_task"])
+        assert (alone["message"], alone["trace"]["request"]["tools"]) == ("You said: hello", [])
+
+    @pytest.mark.parametrize("groups", [["customTools"], ["git", "nothing"]])
+    async def test_an_agent_with_groups_without_members_has_no_tools(self, me: Chatting, groups: list[str]):
+        agent = await me.post("/agents", **NEW, toolGroups=groups)
+        answer = await me.say("hello", agentId=agent["id"], directTools=["add_task"])
+        assert answer["trace"]["request"]["tools"] == await me.get("/tools", agentId=agent["id"]) == []
+        every = await me.post("/agents", **NEW)
+        answer = await me.say("hello", agentId=every["id"], directTools=["add_task"])
+        assert "add_task" in answer["trace"]["request"]["tools"]

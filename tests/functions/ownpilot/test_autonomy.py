@@ -240,6 +240,10 @@ class TestAssessment:
         present = {each["name"] for each in risk["factors"] if each["present"]}
         assert present == {"code_execution", "system_command", "bulk_operation"} and len(risk["mitigations"]) == 3
 
+    async def test_any_parameters_can_be_assessed(self, me: OwnPilot):
+        found = await me.post("/autonomy/assess", category="x", actionType="x", params={"n": 2**64, "Password": None})
+        assert [each["name"] for each in found["risk"]["factors"] if each["present"]] == ["sensitive_data"]
+
     @pytest.mark.parametrize("missing", ["category", "actionType"])
     async def test_category_and_type_are_required(self, me: OwnPilot, missing: str):
         body = {"category": "x", "actionType": "x"} | {missing: None}

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from functions.ownpilot.chat import turn
 from functions.ownpilot.chat.conversations import (
     INTERRUPTED,
     ChatMessage,
@@ -13,11 +14,13 @@ from functions.ownpilot.chat.conversations import (
     Conversation,
     begin,
     conversations,
+    delete_conversation,
     turns,
 )
 from functions.ownpilot.chat.question import Question
-from functions.ownpilot.chat.turn import OUT_OF_TIME, OUT_OF_TIME_REASON, take_turn
+from functions.ownpilot.chat.turn import OUT_OF_TIME, OUT_OF_TIME_REASON, TurnFailed, take_turn
 from functions.ownpilot.core.owner import Person
+from functions.ownpilot.core.usage import Price
 from infra.local.environment import Environment
 from shared import deferred
 from shared.tables import StorageUnavailable
@@ -92,6 +95,18 @@ class TestAnswers:
         results = view["messages"][1]["toolResults"]
         assert [each["toolCallId"] for each in results] == [each["id"] for each in answer["toolCalls"]]
         assert [each["isError"] for each in results] == [False, False, True]
+
+    async def test_arguments_that_are_nested_too_deep_are_refused_by_the_tool_alone(self, me: Chatting):
+        deep = '{"title": ' * 300 + "1" + "}" * 300
+        calls = [
+            {"call": "add_task", "arguments": deep},
+            {"call": "use_tool", "arguments": {"tool_name": "add_task", "arguments": deep}},
+        ]
+        answer = await me.say(script(calls, ["Done."]))
+        assert answer["message"] == "Done." and answer["toolCalls"][0]["arguments"] == {"_raw": deep}
+        assert [each["success"] for each in answer["trace"]["toolCalls"]] == [False, False]
+        found = await me.get(f"/chat/history/{answer['conversationId']}")
+        assert found["messages"][1]["toolCalls"] == answer["toolCalls"]
 
     async def test_a_first_message_with_the_tool_list_is_stored_without_it(self, me: Chatting):
         answer = await me.say("What can you do?", includeToolList=True)
@@ -191,6 +206,24 @@ class TestConversations:
         refused(await me.send("POST", "/chat", json=me.body("x", conversationId=id_)), 404, "NOT_FOUND")
         assert (await me.say("second"))["conversationId"] != id_
 
+    async def test_a_deletion_that_is_interrupted_is_finished_by_a_repeat(
+        self, me: Chatting, monkeypatch: pytest.MonkeyPatch
+    ):
+        id_ = (await me.say("first"))["conversationId"]
+        whole = type(turns).clear
+
+        async def clear(self: Any, *where: Any) -> int:
+            if self.table == turns.table:
+                raise StorageUnavailable("no answer")
+            return await whole(self, *where)
+
+        monkeypatch.setattr(type(turns), "clear", clear)
+        with pytest.raises(StorageUnavailable):
+            await delete_conversation(me.user, id_)
+        monkeypatch.undo()
+        await delete_conversation(me.user, id_)
+        assert [each async for each in turns.of(id_).all()] == []
+
     async def test_another_persons_conversation_is_not_found(self, me: Chatting, http: httpx.AsyncClient):
         id_ = (await me.say("mine"))["conversationId"]
         other = OwnPilot(http)
@@ -236,11 +269,24 @@ class TestRefusals:
         monkeypatch.setattr(Conversation, "add", fail)
         with pytest.raises(StorageUnavailable):
             await begin(me.user, stored, "second")
-        assert len([turn async for turn in turns.of(id_).all()]) == 1
+        assert len([each async for each in turns.of(id_).all()]) == 1
 
     async def test_a_spent_budget_that_blocks_is_429(self, me: Chatting):
         await me.post("/costs/budget", dailyLimit=0, limitAction="block")
         refused(await me.send("POST", "/chat", json=me.body("hello")), 429, "BUDGET_EXCEEDED")
+
+    async def test_a_budget_that_is_spent_during_a_turn_ends_it_and_what_was_said_is_kept(
+        self, me: Chatting, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(turn, "price_in", lambda model: Price(1_000_000, 1_000_000))  # 1 USD a token
+        await me.post("/costs/budget", dailyLimit=150, limitAction="block")
+        calls = [["One.", ADD, {"usage": [90, 10]}], ["Two.", ADD, {"usage": [90, 10]}], ["Three."]]
+        question = Question(script(*calls), provider=me.provider, model=MODEL)
+        with pytest.raises(TurnFailed, match="The daily budget of 150"):
+            await take_turn(Person(me.user), question)
+        [row] = (await me.get("/chat/history"))["conversations"]
+        said = (await me.get(f"/chat/history/{row['id']}"))["messages"][1]
+        assert said["content"].startswith("One.\n\nTwo.\n\nThe daily budget") and said["isError"] is True
 
     @pytest.mark.parametrize(
         ("part", "said"),

@@ -1,13 +1,16 @@
 """The log of requests to models: what is kept, listed, added up, deleted."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
-from functions.ownpilot.chat.logs import ChatLog, logs
+from functions.ownpilot.chat.logs import ChatLog, clear_chat_logs, logs
+from functions.ownpilot.core.owner import Person
 from infra.local.environment import Environment
 from tests.support.ownpilot import MODEL, OwnPilot, chatting, refused
+from tests.support.records import Counting
 
 pytestmark = pytest.mark.usefixtures("app")
 
@@ -78,3 +81,10 @@ async def test_old_lines_are_deleted_or_all(me: OwnPilot):
     assert await me.data("DELETE", "/chat/logs", params={"all": "true"}) == {"deleted": 3, "mode": "all"}
     assert (await me.get("/chat/logs"))["total"] == 0
     assert (await me.get("/chat/logs/stats", days=30))["totalRequests"] == 0
+
+
+async def test_old_lines_are_deleted_many_in_a_transaction(me: OwnPilot, counting: Counting):
+    await asyncio.gather(*(logs.of(me.user).insert(line(me, 40)) for _ in range(15)))
+    counting.reset()
+    cleared = await clear_chat_logs(Person(me.user), all_=False, older=30)
+    assert cleared.deleted == 15 and counting.calls["batch"] < 10

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from functions.ownpilot.chat.after import named_as_done, told
+from functions.ownpilot.chat.after import names, said_as_done, told
 from functions.ownpilot.chat.context import check_fits, fitted, packed, room_of, tokens_of, unpacked
 from functions.ownpilot.chat.conversations import title_of
 from functions.ownpilot.chat.prompt import DEFAULT, FENCED, TOOLS, NextGoal, PromptState, system_prompt
@@ -144,9 +144,13 @@ class TestTold:
         assert told("I live in " + "a" * 1_000_000) == []
 
     def test_a_step_is_done_when_a_sentence_says_so(self):
-        assert named_as_done("Well. You have FINISHED buy shoes! More.", "Buy shoes")
-        assert not named_as_done("Done. Now buy shoes", "Buy shoes")
-        assert not named_as_done("finished", "")
+        assert names(said_as_done("Well. You have FINISHED buy shoes! More."), "Buy shoes")
+        assert not names(said_as_done("Done. Now buy shoes"), "Buy shoes")
+        assert not names(said_as_done("finished"), "")
+
+    def test_only_the_beginning_of_a_long_answer_is_looked_at(self):
+        answer = "done a. " * 2_500 + "Done: buy shoes."
+        assert said_as_done(answer).count("done a") == 2_500 and not names(said_as_done(answer), "Buy shoes")
 
 
 def test_a_title_is_the_first_fifty_characters():

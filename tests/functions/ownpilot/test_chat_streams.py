@@ -1,13 +1,18 @@
 """Streamed answers: the events and their order, the end, clients that leave."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
 import pytest
 
-from functions.ownpilot.chat.streaming import HEARTBEAT, events
-from functions.ownpilot.chat.turn import Emit, TurnAnswer
+from functions.ownpilot.chat import streaming, turn
+from functions.ownpilot.chat.preparing import prepare
+from functions.ownpilot.chat.question import Question
+from functions.ownpilot.chat.streaming import HEARTBEAT, events, frames
+from functions.ownpilot.chat.turn import OUT_OF_TIME, OUT_OF_TIME_REASON, Emit, TurnAnswer
+from functions.ownpilot.core.owner import Person
 from infra.local.environment import Environment
 from shared.http.errors import BadRequest
 from tests.support.ownpilot import BASE, MODEL, Chatting, chatting, script
@@ -122,6 +127,46 @@ class TestLeaving:
         assert messages[1]["isError"] is False
         assert messages[1]["trace"]["response"]["finishReason"] == "cancelled"
         assert (await me.say(script(["Again."])))["message"] == "Again."
+
+
+class TestTime:
+    """Streams that take too long, with a client that has stopped reading."""
+
+    @pytest.fixture
+    async def reading(self, me: Chatting, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[bytes]:
+        """A stream that is over after a moment; its first event was read, and the next ones wait."""
+        monkeypatch.setattr(streaming, "STREAM_SECONDS", 0.5)
+        monkeypatch.setattr(streaming, "WAITING", 1)
+        question = Question(script(["Half of it ", {"stall": True}]), provider=me.provider, model=MODEL)
+        reading = frames(await prepare(Person(me.user), question))
+        await anext(reading)
+        return reading
+
+    async def ended(self, me: Chatting) -> Any:
+        """The answer, when it is stored."""
+        [row] = (await me.get("/chat/history"))["conversations"]
+        async with asyncio.timeout(30):
+            while len(messages := (await me.get(f"/chat/history/{row['id']}"))["messages"]) < 2:
+                await asyncio.sleep(0.1)
+        return messages[1]
+
+    async def test_the_answer_ends_and_is_stored(
+        self, me: Chatting, monkeypatch: pytest.MonkeyPatch, reading: AsyncGenerator[bytes]
+    ):
+        monkeypatch.setattr(turn, "LAST_WORDS", 0.1)
+        said = await self.ended(me)
+        assert said["content"].endswith(OUT_OF_TIME) and said["isError"] is False
+        assert said["trace"]["response"]["finishReason"] == OUT_OF_TIME_REASON
+        async with asyncio.timeout(30):
+            assert [each async for each in reading][-1].startswith(b"event: done")
+
+    async def test_a_client_that_leaves_while_the_end_waits_for_it_loses_nothing(
+        self, me: Chatting, monkeypatch: pytest.MonkeyPatch, reading: AsyncGenerator[bytes]
+    ):
+        monkeypatch.setattr(turn, "LAST_WORDS", 60)
+        await asyncio.sleep(0.8)  # the time is over
+        await reading.aclose()
+        assert (await self.ended(me))["content"].endswith(OUT_OF_TIME)
 
 
 class TestReader:

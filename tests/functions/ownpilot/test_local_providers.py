@@ -93,7 +93,7 @@ class TestProviders:
         [{"name": ""}, {"name": " "}, {"name": None}, {"providerType": "other"}, {"baseUrl": "ftp://a"},
          {"baseUrl": ""}, {"baseUrl": "http://"}, {"baseUrl": "http://user:word@host"}, {"baseUrl": "http://a?key=1"},
          {"baseUrl": "http://a#b"}, {"baseUrl": "http://a:99999"}, {"baseUrl": 7}, {"discoveryEndpoint": "v1/models"},
-         {"discoveryEndpoint": "/a?b"}, {"metadata": []}],
+         {"discoveryEndpoint": "/a?b"}, {"metadata": []}, {"metadata": {"a": "x" * 10_000}}],
     )  # fmt: skip
     async def test_a_wrong_member_is_refused_by_name(self, me: OwnPilot, members: dict[str, Any]):
         path = await add(me)
@@ -177,7 +177,7 @@ class TestModels:
     @pytest.mark.parametrize(
         "members",
         [{"modelId": ""}, {"modelId": "m" * 201}, {"contextWindow": 0}, {"maxOutput": "x"}, {"capabilities": "chat"},
-         {"modelId": None}],
+         {"modelId": None}, {"metadata": {"a": "x" * 10_000}}],
     )  # fmt: skip
     async def test_a_wrong_member_is_refused_by_name(self, me: OwnPilot, members: dict[str, Any]):
         path = await add(me)

@@ -81,6 +81,7 @@ async def test_a_choice_must_exist_and_be_configured(me: OwnPilot):
     assert "API key of OpenAI" in (await refusal("tts", provider="openai"))["hint"]
     await me.post("/settings/api-keys", provider="openai", apiKey="k")
     assert await refusal("tts", provider="openai", model="dall-e-3") == {"validModels": ["tts-1", "tts-1-hd"]}
+    await refusal("tts", provider="openai", config={"a": "x" * 10_000})
     await refusal("tts")
     await refusal("tts", provider=7)
 

@@ -142,9 +142,27 @@ class TestSearch:
         refused(await me.send("POST", "/memories/search", json={"query": "a", "limit": 0}), 400, "INVALID_REQUEST")
 
     async def test_a_long_memory_is_found_by_its_last_word(self, me: OwnPilot):
-        content = "word " * 12_000 + "Schlüsselwort"
+        content = "word " * 3_900 + "Schlüsselwort"
         await store(me, content)
         assert await found(me, "schlüsselWORT") == [content]
+
+    async def test_what_is_too_long_is_refused_by_routes_and_tools(self, me: OwnPilot):
+        known = await store(me, "x" * 20_000)
+        for method, path, body in (
+            ("POST", "/memories", {"type": "fact", "content": "y" * 20_001}),
+            ("PATCH", f"/memories/{known['id']}", {"content": "y" * 20_001}),
+            ("POST", "/memories/search", {"query": "a " * 501}),
+        ):
+            refused(await me.send(method, path, json=body), 400, "INVALID_REQUEST")
+        for tool, arguments in (
+            ("remember", {"type": "fact", "content": "y" * 20_001}), ("recall", {"query": "a " * 501}),
+        ):  # fmt: skip
+            answer = await me.post(f"/tools/{tool}/execute", arguments=arguments)
+            assert answer["isError"] and "at most" in answer["result"]
+
+    def test_a_word_that_is_repeated_counts_once(self):
+        important, other = memory("red, wine", 1), memory("red, wine, red", 0.1)
+        assert ranked([other, important], "red wine red") == [important, other]
 
     def test_the_whole_query_comes_first_then_its_order_then_importance_then_the_last_access(self):
         for better, worse in [

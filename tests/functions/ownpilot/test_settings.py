@@ -7,7 +7,11 @@ from urllib.parse import quote
 import pytest
 
 from functions.ownpilot.core import settings_store
+from functions.ownpilot.core.owner import Person
+from functions.ownpilot.settings.api_keys import ProviderKey, add_api_key
+from functions.ownpilot.settings.values import NewValue, set_setting
 from shared import sealing
+from shared.http.errors import BadRequest
 from tests.support.ownpilot import OwnPilot, refused
 
 KEY = "sk-not-a-real-key-0123456789"
@@ -135,6 +139,20 @@ class TestValues:
         refused(await me.send("POST", "/settings/theme", json={}), 400, "INVALID_REQUEST")
         refused(await me.send("POST", f"/settings/{'x' * 201}", json={"value": 1}), 400, "INVALID_REQUEST")
 
+    async def test_a_value_has_a_length_and_a_person_so_many_settings(
+        self, me: OwnPilot, app: None, monkeypatch: pytest.MonkeyPatch
+    ):
+        await me.post("/settings/theme", value="x" * 99_998)
+        refused(await me.send("POST", "/settings/theme", json={"value": "x" * 99_999}), 400, "INVALID_REQUEST")
+        monkeypatch.setattr(settings_store, "MOST_SETTINGS", 1)
+        person = Person(me.user)
+        with pytest.raises(BadRequest) as refusal:
+            await set_setting("color", NewValue(value=1), person)
+        assert refusal.value.code == "LIMIT_REACHED"
+        with pytest.raises(BadRequest):
+            await add_api_key(ProviderKey(provider="openai", api_key=KEY), person)
+        assert (await set_setting("theme", NewValue(value=1), person)).value == 1
+
     async def test_a_key_may_hold_a_slash(self, me: OwnPilot):
         await me.post("/settings/org%2Fmodel", value=1)
         assert (await me.get("/settings/org%2Fmodel"))["key"] == "org/model"
@@ -153,7 +171,7 @@ class TestSandbox:
     @pytest.mark.parametrize(
         "members",
         [{"defaultMemoryMB": "512"}, {"defaultMemoryMB": 1}, {"enabled": "yes"}, {"defaultNetwork": "wild"},
-         {"allowedImages": "one"}, {"pythonImage": None}],
+         {"allowedImages": "one"}, {"pythonImage": None}, {"allowedImages": ["x"] * 101}, {"basePath": "x" * 201}],
     )  # fmt: skip
     async def test_a_value_of_another_type_is_refused(self, me: OwnPilot, members: dict[str, Any]):
         answer = await me.send("POST", "/settings/sandbox", json=members)

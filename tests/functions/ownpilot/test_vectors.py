@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from functions.ownpilot import memories as rooms
 from functions.ownpilot.core import memory_vectors, settings_store, vector_store
+from functions.ownpilot.core.llm.embedding import Embedded
+from functions.ownpilot.core.llm.vocabulary import ModelRefused
 from functions.ownpilot.core.memory_vectors import SETTING, nearest_memories
 from functions.ownpilot.core.usage import usage_of
 from functions.ownpilot.core.vector_store import MemoryVector
@@ -139,6 +141,28 @@ class TestMeaning:
         await store(me, "automobile")
         await me.post(f"/settings/{SETTING}", value=name)
         assert await found(me, "auto") == ["automobile"]
+
+    @pytest.mark.parametrize("refused", ["bad", ""])
+    async def test_a_text_that_the_model_refuses_is_passed_over_and_a_model_that_refuses_all_is_asked_later(
+        self, me: OwnPilot, refused: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        async def embedded(way: Any, texts: list[str]) -> Embedded:
+            if any(refused in text for text in texts):
+                raise ModelRefused(400, "not this")
+            return Embedded([[1.0, 0.5] for _ in texts], 10)
+
+        monkeypatch.setattr(memory_vectors, "embedded", embedded)
+        kept = [Memory(user_id=me.user, type=MemoryType.FACT, content=each) for each in ("a", "bad", "b", "c", "worse")]
+        settings_store.forget(me.user)
+        assert await memory_vectors.refresh(me.user, kept) is False
+        own = await vector_store.read(me.user)
+        lengths = {each.content: own[each.id].vector.length > 0 for each in kept if each.id in own}
+        assert lengths == ({"a": True, "bad": False, "b": True, "c": True, "worse": True} if refused else {})
+        used = (await usage_of(me.user, datetime.now(UTC).date()).page(limit=50)).items
+        assert await memory_vectors.refresh(me.user, kept) is False
+        again = (await usage_of(me.user, datetime.now(UTC).date()).page(limit=50)).items
+        assert len(again) == len(used) if refused else len(again) == 2 * len(used) == 4
+        assert sum(each.input_tokens for each in again) == (30 if refused else 0)
 
 
 class TestComparing:

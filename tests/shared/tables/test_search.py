@@ -100,6 +100,16 @@ async def test_a_scan_gives_what_the_list_view_leaves_out():
     assert {note.title async for note in notes.scan()} == {f"t{n}" for n in range(5)}
 
 
+async def test_a_scan_of_the_first_records_reads_no_others(counting: Counting):
+    notes = Collection("SearchFirst", Note, plain=True)
+    for number in range(4):
+        await notes.insert(Note(title=f"t{number}", kind="ab"[number % 2]))
+    counting.reset()
+    assert [note.title async for note in notes.scan(most=3)] == ["t3", "t2", "t1"]
+    assert (dict(counting.calls), counting.rows) == ({"query": 1}, 3)
+    assert [note.title async for note in notes.scan({"kind": "b"}, most=2)] == ["t3"]
+
+
 async def test_what_is_asked_wrongly_is_refused(few: Collection[Note]):
     with pytest.raises(MissingIndex, match="no nothing to search"):
         await few.search("x", ["nothing"])

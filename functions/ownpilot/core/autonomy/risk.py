@@ -1,11 +1,10 @@
 """How risky an action is: a score from the kind of the action and from what speaks for caution. No storage."""
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
-
-import orjson
 
 
 class RiskLevel(StrEnum):
@@ -82,7 +81,7 @@ _CHANGES = re.compile(r"(batch_)?(add|update|create|complete|remember|boost|deco
 _DELETES = re.compile(r"(batch_)?(delete|forget)(_|$)")
 
 _SENSITIVE_WORDS = (
-    b"password", b"secret", b"token", b"api_key", b"apikey", b"credential", b"private", b"ssn", b"credit_card", b"bank",
+    "password", "secret", "token", "api_key", "apikey", "credential", "private", "ssn", "credit_card", "bank",
 )  # fmt: skip
 _FLAGS = {
     "bulk_operation": ("bulk", "all"),
@@ -163,7 +162,7 @@ def _given_factors(params: Mapping[str, Any]) -> frozenset[str]:
         found.add("bulk_operation")
     if any(_number(params.get(name)) > most for name, most in _MUCH.items()):
         found.add("high_cost")
-    text = orjson.dumps(params, default=str, option=orjson.OPT_NON_STR_KEYS).lower()
+    text = json.dumps(params, default=str).lower()
     if any(word in text for word in _SENSITIVE_WORDS):
         found.add("sensitive_data")
     return frozenset(found)
