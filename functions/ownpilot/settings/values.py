@@ -13,6 +13,8 @@ from shared.http.errors import Forbidden, NotFound
 
 routes = routes_for("settings")
 
+Key = Annotated[str, Path(max_length=200)]
+
 
 class NewValue(Given):
     """Any JSON value."""
@@ -44,14 +46,14 @@ def _open(key: str) -> str:
 
 
 @routes.get("/{key}")
-async def get_setting(key: str, owner: Owner) -> ValueShown:
+async def get_setting(key: Key, owner: Owner) -> ValueShown:
     """A value by its key."""
     found = await store.stored_settings.of(owner.id).find("key", _open(key))
     return ValueShown(key=key, value=found.value)
 
 
 @routes.post("/{key}")
-async def set_setting(key: Annotated[str, Path(max_length=200)], body: NewValue, owner: Owner) -> ValueShown:
+async def set_setting(key: Key, body: NewValue, owner: Owner) -> ValueShown:
     """Set the value of a key."""
     await store.write(owner.id, _open(key), body.value)
     await record_change(owner, "setting", key, "set")
@@ -59,7 +61,7 @@ async def set_setting(key: Annotated[str, Path(max_length=200)], body: NewValue,
 
 
 @routes.delete("/{key}")
-async def delete_setting(key: str, owner: Owner) -> ValueDeleted:
+async def delete_setting(key: Key, owner: Owner) -> ValueDeleted:
     """Delete a value."""
     if not await store.remove(owner.id, _open(key)):
         raise NotFound("Setting not found")

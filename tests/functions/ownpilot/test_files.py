@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import time
 import uuid
 import zipfile
 from collections.abc import AsyncIterator
@@ -70,6 +71,13 @@ class TestPaths:
     )  # fmt: skip
     def test_ways_to_write_a_path_are_one(self, path: str, found: str):
         assert normalised(path) == found
+
+    @pytest.mark.parametrize("path", ["a" + "\u0301\u0327" * 20_000, "a/" * 400_000])
+    def test_a_path_of_any_length_is_refused_at_once(self, path: str):
+        began = time.thread_time()
+        with pytest.raises(InvalidRequest):
+            normalised(path)
+        assert time.thread_time() - began < 0.5
 
     def test_the_folders_of_a_path(self):
         assert parents("a/b/c.txt") == ["a", "a/b"] and parents("c.txt") == []
