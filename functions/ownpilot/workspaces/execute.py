@@ -130,7 +130,7 @@ async def _follow(execution: Execution, workspace: Workspace, until: float, work
         awaited[execution.id] = execution
     try:
         if execution.id in awaited:
-            spec = spec_of(execution, await workspace.store.list())
+            spec = await spec_of(execution, await workspace.store.list())
             if not await warm.place(KIND, execution.id, spec):
                 await _check_containers(execution)
         await workflows.start_now_or_later(WORKFLOW, execution.id, KIND)

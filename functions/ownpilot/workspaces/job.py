@@ -54,7 +54,7 @@ class OwnpilotExecution(JobKind):
             workspace = await workspaces.of(execution.user_id).get(execution.workspace)
         except tables.RecordNotFound:
             return None
-        return spec_of(execution, await workspace.store.list())
+        return await spec_of(execution, await workspace.store.list())
 
     async def held(self, job_id: str, limit: int) -> str | None:
         """Return a reason while an earlier execution of the workspace has not ended."""
@@ -108,8 +108,9 @@ class OwnpilotExecution(JobKind):
                 yield execution.id
 
 
-def spec_of(execution: Execution, files: Sequence[FileRow]) -> JobSpec:
+async def spec_of(execution: Execution, files: Sequence[FileRow]) -> JobSpec:
     """Return the job that runs the execution's code among these files."""
+    tree = await asyncio.to_thread(listed_tree, {row.path: row.sha256 for row in files})  # 10,000 take long
     seconds = execution.timeout_ms / 1000
     limits = {
         "language": execution.language, "seconds": seconds, "megabytes": execution.memory_mb,
@@ -122,7 +123,7 @@ def spec_of(execution: Execution, files: Sequence[FileRow]) -> JobSpec:
             "execute.py": PROGRAM,
             "code": execution.code.encode(),
             "limits.json": json.dumps(limits).encode(),
-            TREE_LIST: listed_tree({row.path: row.sha256 for row in files}),
+            TREE_LIST: tree,
         },
         report=REPORT,
         owner=owner_of(execution.workspace),

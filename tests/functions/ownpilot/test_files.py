@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.ownpilot.core import file_cleanup, files
+from functions.ownpilot.core import file_cleanup, file_shapes, files
 from functions.ownpilot.core.file_archive import SMALL, contents, zip_stream
 from functions.ownpilot.core.file_cleanup import clear_workspace_files, delete_workspace, sweep_workspace_files
 from functions.ownpilot.core.file_paths import MAX_DEPTH, MAX_NAME, MAX_PATH, AccessDenied, normalised, parents
@@ -97,6 +97,16 @@ class TestTree:
         assert [each["path"] for each in a["children"]] == ["a/b", "a/d.txt"]
         assert temp["children"] == [] and "children" not in z and z["name"] == z["relativePath"] == "z.txt"
         assert [each["path"] for each in tree_of(rows[1:], "a")] == ["a/b", "a/d.txt"]
+
+    def test_a_folder_of_many_files_is_listed_in_one_step_for_each_file(self, monkeypatch: pytest.MonkeyPatch):
+        made: list[str] = []
+        make = file_shapes._node
+        monkeypatch.setattr(file_shapes, "_node", lambda *its, **flags: made.append(its[1]) or make(*its, **flags))
+        rows = [FileRow(path=f"a/{'b/' * 20}{number}", size=1, sha256="") for number in range(100)]
+        (a,) = tree_of(rows, recursive=False)
+        assert (a["size"], a["children"], made) == (100, [], ["a"])
+        tree_of(rows)
+        assert len(made) == 1 + 21 + 100
 
 
 @pytest.fixture

@@ -429,8 +429,8 @@ async def test_a_request_that_waits_no_longer_leaves_the_execution_to_its_workfl
         await executions.delete(each.id)
 
 
-def test_limits_are_those_of_the_request_then_of_the_workspace():
+async def test_limits_are_those_of_the_request_then_of_the_workspace():
     assert ContainerConfig.model_validate({"memoryLimit": "1g"}).over(DEFAULTS)["memoryMB"] == 1024
     assert ContainerConfig.model_validate({"memoryLimit": "268435456"}).over(DEFAULTS)["memoryMB"] == 256
-    spec = spec_of(execution_in(Workspace(name="w", container_config=DEFAULTS)), [])
+    spec = await spec_of(execution_in(Workspace(name="w", container_config=DEFAULTS)), [])
     assert json.loads(bytes(spec.inputs["limits.json"]))["network"] is False  # pyright: ignore[reportArgumentType]
