@@ -196,7 +196,8 @@ async def _take_over(execution: Execution, end: Exit) -> list[dict[str, str]]:
 
     async def keep(file: KeptFile) -> None:
         try:
-            await store.write(file.name, blobs.stream(ARTIFACTS, file.blob))
+            small = await blobs.get(ARTIFACTS, file.blob) if file.size <= blobs.CHUNK else None
+            await store.write(file.name, small or (lambda: blobs.stream(ARTIFACTS, file.blob)))
         except ApiError as error:
             if error.status >= 500:
                 raise

@@ -140,7 +140,7 @@ class TestFiles:
         row, data = await store.read("a/b.txt")
         assert (row.path, row.size, data, row.sha256) == ("a/b.txt", 5, b"hello", hashlib.sha256(b"hello").hexdigest())
         assert row.id == written.id
-        await store.write("c", slowly(b"x" * 100, b"y" * 5 * MB))
+        await store.write("c", lambda: slowly(b"x" * 100, b"y" * 5 * MB))
         assert (await store.read("c"))[1] == b"x" * 100 + b"y" * 5 * MB
         assert (await store.read("c", 3))[1] == b"xxx"
         await store.write("a/b.txt", b"hi")
@@ -209,7 +209,7 @@ class TestFiles:
         store = new_store()
         await store.write("first", b"1")
         for operation, cost in [
-            (lambda: store.write("new", b"1"), {"query": 1, "batch": 1}),
+            (lambda: store.write("new", b"1"), {"query": 2, "batch": 1}),
             (lambda: store.find("new"), {"get": 2}),
             (lambda: store.move("new", "moved"), {"get": 2, "query": 1, "batch": 1}),
             (lambda: store.list(), {"query": 1}),
@@ -236,11 +236,12 @@ class TestQuota:
             with pytest.raises(QuotaExceeded):
                 await store.write(path, data)
         with pytest.raises(QuotaExceeded):
-            await store.write("b", slowly(b"123456", b"123456"))
+            await store.write("b", lambda: slowly(b"123456", b"123456"))
         await store.write("b", b"12345")
         with pytest.raises(QuotaExceeded):
             await store.write("a", b"123456")
         assert (await store.read("a"))[1] == b"12345" and await store.usage() == FileUsage(10, 2)
+        assert len(await blobs_of(store)) == 1, "the content of a refused file was stored"
         await store.write("a", b"1")
 
     async def test_writers_at_once_do_not_pass_it(self, app: None):
@@ -260,6 +261,7 @@ class TestQuota:
             await store.write("b", b"1")
         await store.write("a", b"22")
         assert await store.usage() == FileUsage(2, 1)
+        assert len(await blobs_of(store)) == 2, "the content of a refused file was stored"
 
 
 class TestArchive:
