@@ -294,6 +294,8 @@ class TestEnd:
         gone = (await store.write("c", b"gone")).sha256
         await store.delete("c")
         workflows: WorkflowClient = NOBODY
+        monkeypatch.setattr(file_cleanup, "PARTS", [store.folder[:2]])
+        await blobs.put(CONTAINER, f"{store.folder[:2]} not written by this app", b"")
         await sweep_workspace_files(workflows)
         assert await blobs_of(store) == {kept, old, new, gone}  # none is older than a day
         monkeypatch.setattr(file_cleanup, "KEPT", timedelta(seconds=-60))
@@ -302,6 +304,20 @@ class TestEnd:
         monkeypatch.setattr(file_cleanup, "REPLACED", timedelta(0))
         await sweep_workspace_files(workflows)
         assert await blobs_of(store) == {kept, new}
+
+    async def test_a_sweep_whose_time_is_over_does_the_rest_another_night(
+        self, store: FileStore, monkeypatch: pytest.MonkeyPatch
+    ):
+        await store.delete((await store.write("a", b"1")).path)
+        monkeypatch.setattr(file_cleanup, "KEPT", timedelta(seconds=-60))
+        monkeypatch.setattr(file_cleanup, "NIGHT", -1)
+        monkeypatch.setattr(file_cleanup, "PARTS", ["another part", store.folder[:2]])
+        monkeypatch.setattr(file_cleanup.random, "sample", lambda parts, _: parts)
+        await sweep_workspace_files(NOBODY)
+        assert await blobs_of(store)
+        monkeypatch.setattr(file_cleanup.random, "sample", lambda parts, _: parts[::-1])
+        await sweep_workspace_files(NOBODY)
+        assert not await blobs_of(store)
 
     async def test_a_blob_that_is_written_again_is_left(self, store: FileStore):
         row = await store.write("a", b"1")
