@@ -13,7 +13,7 @@ import pytest
 
 import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.ownpilot.core.files import FileNotFound, files
-from functions.ownpilot.workspaces import execute, in_base64
+from functions.ownpilot.workspaces import deletion, execute, in_base64
 from functions.ownpilot.workspaces.config import ContainerConfig
 from functions.ownpilot.workspaces.job import OwnpilotExecution, spec_of
 from functions.ownpilot.workspaces.outcome import outcome, report_of
@@ -402,6 +402,36 @@ class TestEnd:
     def test_a_forged_report_is_none(self):
         for forged in ('{"exit_code": 1e30}', '{"exit_code": 0, "duration": -1}', "[]", '{"stdout": "YQ=="}'):
             assert report_of(Exit(report=forged)) is None
+
+
+async def test_an_execution_that_does_not_end_keeps_no_other_from_being_deleted_and_is_given_up(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    done: list[str] = []
+    made = [(await executions.insert(execution_in(workspace))).id for _ in range(3)]
+    stuck = (await executions.page({"workspace": workspace.id}, limit=1)).items[0].id
+
+    async def delete_job(execution_id: str, workflows: Any) -> bool:
+        return execution_id != stuck
+
+    async def note(*words: str) -> None:
+        done.append(words[0])
+
+    monkeypatch.setattr(deletion, "delete_job", delete_job)
+    monkeypatch.setattr(deletion, "dismiss_containers", note)
+    monkeypatch.setattr(deletion, "report", note)
+    monkeypatch.setattr(deletion, "BATCH", 1)
+    given = {"user": workspace.user_id, "workspace": workspace.id, "cursor": None, "rounds": 0}
+    for _ in made:
+        batch = await deletion.delete_batch(given, None)  # pyright: ignore[reportArgumentType]
+        given["cursor"] = batch["cursor"]
+    assert [each.id async for each in executions.all({"workspace": workspace.id})] == [stuck]
+    assert done == [workspace.id] * 3
+    last = {**given, "cursor": None, "rounds": deletion.ROUNDS}
+    assert await deletion.delete_batch(last, None) == {"found": True, "cursor": None}  # pyright: ignore[reportArgumentType]
+    assert done[3:] == [workspace.id, "deletion of a workspace"]
+    assert 86_000 < sum(deletion.pause(each).total_seconds() for each in range(deletion.ROUNDS)) < 100_000
+    await executions.delete(stuck)
 
 
 async def test_a_request_that_waits_no_longer_leaves_the_execution_to_its_workflow(
