@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from functions.ownpilot.core.file_paths import AccessDenied, file_path, normalised, parents
-from functions.ownpilot.core.file_rows import FileNotFound, FileRow, FileUsage, QuotaExceeded, files
+from functions.ownpilot.core.file_rows import FileNotFound, FileRow, FileUsage, HeldFile, QuotaExceeded, files
 from shared import blobs, tables
 from shared.http.errors import Conflict, Unavailable
 from shared.http.files import StoredFile
 
-__all__ = ["AccessDenied", "FileNotFound", "FileRow", "FileStore", "FileUsage", "QuotaExceeded", "files"]
+__all__ = ["AccessDenied", "FileNotFound", "FileRow", "FileStore", "FileUsage", "HeldFile", "QuotaExceeded", "files"]
 
 CONTAINER = "workspaces"
 """The blob container; names are `<hash of the user>/<place>/<SHA-256 of the content>`."""
@@ -105,11 +105,23 @@ class FileStore:
         4 calls for a new file in the root (look for a folder of its name, usage, blob, row), and a read for each folder
         in its path; 3 more for one that is replaced.
         """
+        return await self._stored(await self.hold(path, data))
+
+    async def hold(self, path: str, data: bytes | Repeatable) -> HeldFile:
+        """Store a content, so that `add` can make it a file within a day. Errors as those of `write`."""
         path = file_path(path)
         _, usage = await asyncio.gather(self._check_place(path), self.usage())
         sha256, size = await self._put(path, data, usage)
+        return HeldFile(path=path, size=size, sha256=sha256)
+
+    async def add(self, held: HeldFile) -> FileRow:
+        """Make what is held a file, in place of the one at its path. Errors as those of `write`."""
+        await self._check_place(held.path)
+        return await self._stored(held)
+
+    async def _stored(self, held: HeldFile) -> FileRow:
         try:
-            return await self._store(path, sha256, size)
+            return await self._store(held.path, held.sha256, held.size)
         except tables.BoundPassed as error:
             if error.name == "size":
                 self._refuse(error.amount)
