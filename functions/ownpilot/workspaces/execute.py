@@ -74,8 +74,9 @@ async def execute_code(
 ) -> dict[str, Any]:
     """Run code among the files of a workspace, and wait for its end; files that it changes are then stored.
 
-    Executions of one workspace run one after the other; `files` are written when it is the turn of their code. An answer with status 202 comes 20 seconds after the time-out
-    of the code, at the latest after 200 seconds: then the same address answers a body with its `executionId` alone.
+    Executions of one workspace run one after the other; `files` are written when it is the turn of their code. An
+    answer with status 202 comes 20 seconds after the time-out of the code, at the latest after 200 seconds: then the
+    same address answers a body with its `executionId` alone.
     """
     workspace = await workspace_of(owner.id, workspace_id)
     if body.execution_id:

@@ -66,8 +66,8 @@ class Execution(Entry):
     """Code that ran, or will run, in a workspace; its id is that of its job.
 
     `files` came with the code, and are written when it is its turn. Both are kept until the end only, afterwards
-    `code_hash` (SHA-256 in hex) tells what ran. `network` is whether it may reach other machines, `isolated` whether the
-    container could keep it from that. `duration` is in milliseconds.
+    `code_hash` (SHA-256 in hex) tells what ran. `network` is whether it may reach other machines, `isolated` whether
+    the container could keep it from that. `duration` is in milliseconds.
     `not_kept` are files that it has written and that were not taken over: `{"path", "reason"}`.
     """
 
