@@ -57,7 +57,7 @@ class Login(RequestBody):
 
     model_config = example(username="ada", password="a long text")  # noqa: S106
 
-    username: Text
+    username: Name
     password: Text
 
 

@@ -169,7 +169,7 @@ async def list_workspace_files(workspace_id: str, owner: Owner, path: str = "") 
     workspace = await workspace_of(owner.id, workspace_id)
     folder = normalised(path)
     extra = [(name, workspace.created_at) for name in FOLDERS] if not folder else []
-    tree = tree_of(await workspace.files.list(folder), folder, extra)
+    tree = await asyncio.to_thread(tree_of, await workspace.files.list(folder), folder, extra)
     return {"path": folder, "files": tree, "count": len(tree)}
 
 

@@ -1,8 +1,9 @@
-"""Ending all processes that a job has left. Linux only."""
+"""Ending all processes that a job has left, and removing its files. Linux only."""
 
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -49,3 +50,14 @@ def reap() -> bool:
         while os.waitpid(-1, os.WNOHANG)[0]:
             count += 1
     return count > 0
+
+
+def clear(path: Path) -> None:
+    """Remove a file, or a folder with everything in it. `Spoiled` when something is left."""
+    remove = ["rm", "-rf", "--"]  # unlike shutil, it removes folders of any depth
+    for command in (remove, ["chmod", "-R", "u+rwx", "--"], remove):  # the job may have closed some
+        if not os.path.lexists(path):
+            return
+        subprocess.run([*command, path], stderr=subprocess.DEVNULL, check=False)
+    if os.path.lexists(path):
+        raise Spoiled(f"{path.name}, which a job has left, could not be removed")

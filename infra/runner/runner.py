@@ -26,7 +26,7 @@ from capture import Capture
 from files import MAX_TEXT, Kept, keep, read_report, readable
 from inputs import fetch
 from order import TREE_LIST, VARIABLE, MalformedOrder, Order  # pyright: ignore[reportMissingImports] - see redaction
-from processes import adopt_orphans, kill_all
+from processes import Spoiled, adopt_orphans, kill_all
 from push import PATIENCE, QUIET, TOGETHER, JobApi, Over, Pusher
 from redaction import Redactor  # pyright: ignore[reportMissingImports] - the image holds it beside this file
 
@@ -37,13 +37,17 @@ WAIT = "--wait"  # the argument with which the program waits for its order
 HOME = "RUNYARD_RUNNER"  # the variable that tells a command where this program is
 STEP = 0.05  # seconds between two checks of a reader, and of a command
 OVER = 75  # exit code when the app accepts no more from this job
+UNUSABLE = 1  # exit code of a runner started ahead that has failed, or could not prepare its job
 MALFORMED = 78  # exit code for an order that cannot be read
 LINE = 500  # characters of a line about a file that was not kept
 GRACE = 2.0  # seconds from SIGTERM to SIGKILL, and for the output of processes that outlive the command
 
 
 def main() -> int:
-    """Run the job and return the exit code of the container, or 0 to the program that has started this one ahead."""
+    """Run the job and return the exit code of the container; to the program that has started this one ahead, 0.
+
+    `UNUSABLE` when the command was not started.
+    """
     hide()
     ahead = sys.argv[1:] == [WAIT]
     try:
@@ -56,7 +60,7 @@ def main() -> int:
     except Over as error:
         print(f"runner: {error}", file=sys.stderr)
         return OVER
-    return 0 if ahead else 1 if code is None else code
+    return UNUSABLE if code is None else 0 if ahead else code
 
 
 def awaited() -> str:
@@ -86,7 +90,7 @@ def work(order: Order) -> int | None:
         directory.mkdir(parents=True, exist_ok=True)
         fetch(order.inputs, directory)
         tree = prepared_tree(order, root, directory, api)
-    except OSError as error:
+    except (OSError, Spoiled) as error:
         end["message"] = f"The command's input files could not be written: {error}"
         pusher = Pusher(JobApi(order.url, order.token))
     else:
@@ -118,7 +122,10 @@ def work(order: Order) -> int | None:
 
 
 def prepared_tree(order: Order, root: Path, directory: Path, api: JobApi) -> "Tree | None":
-    """Return the tree of the order with the files that it lists, None for an order without one. `OSError`."""
+    """Return the tree of the order with the files that it lists, None for an order without one.
+
+    `OSError`; `Spoiled`.
+    """
     if order.tree is None:
         return None
     from tree import Tree  # most jobs have none

@@ -12,12 +12,13 @@ import os
 import stat
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from files import MAX_FILES, MAX_NAME, Kept, opened, put, readable
 from inputs import download
+from processes import clear
 from push import JobApi
 
 TOGETHER = 8  # files that are downloaded at a time
@@ -40,10 +41,15 @@ class Tree:
         self._marks: dict[str, Mark] = {}
 
     def prepare(self, api: JobApi) -> None:
-        """Make the folder hold the files of the list. `OSError` when that fails; `Over`."""
+        """Make the folder hold the files of the list. `OSError`, `Spoiled` when that fails; `Over`."""
         known = self._known()
-        self._notes.unlink(missing_ok=True)
-        self._remove_others()
+        try:
+            self._notes.unlink(missing_ok=True)
+            self._remove_others()
+        except OSError:  # the last job has left what cannot be looked through
+            clear(self._notes)
+            clear(self._folder)
+            self._folder.mkdir()
         missing: list[str] = []
         for path, tag in self._listed.items():
             mark = mark_of(self._folder / path)
@@ -58,8 +64,13 @@ class Tree:
     def keep(self, kept: Kept, api: JobApi) -> dict[str, str]:
         """Upload the files that have changed, and return the tags of those that were removed, by their paths."""
         seen: set[str] = set()
-        for path in self._files():
-            name = os.path.relpath(path, self._folder)
+
+        def unread(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):  # the command has removed the whole tree
+                kept.skip(self._name(error.filename), error.strerror)
+
+        for path in self._files([], unread):
+            name = self._name(path)
             seen.add(name)
             try:
                 mark = mark_of(path)
@@ -105,7 +116,13 @@ class Tree:
         return noted if isinstance(noted, dict) else {}  # the command of a job can write there too
 
     def _note(self) -> None:
-        self._notes.write_text(json.dumps({name: [self._listed[name], *mark] for name, mark in self._marks.items()}))
+        with contextlib.suppress(OSError):  # without notes, the next job downloads all
+            self._notes.write_text(
+                json.dumps({name: [self._listed[name], *mark] for name, mark in self._marks.items()})
+            )
+
+    def _name(self, path: str | Path) -> str:
+        return os.path.relpath(path, self._folder)
 
     def _remove_others(self) -> None:
         """Remove all that the list does not have as a file."""
@@ -113,32 +130,40 @@ class Tree:
             self._folder.unlink()
         self._folder.mkdir(exist_ok=True)
         folders: list[Path] = []
-        for path in self._files(folders):
-            if os.path.relpath(path, self._folder) not in self._listed or mark_of(path) is None:
+
+        def unread(error: OSError) -> None:
+            raise error
+
+        for path in self._files(folders, unread):
+            if self._name(path) not in self._listed or mark_of(path) is None:
                 path.unlink()
         for folder in reversed(folders):
             if not any(folder.iterdir()):
                 folder.rmdir()
 
-    def _files(self, folders: list[Path] | None = None) -> Iterator[Path]:
+    def _files(self, folders: list[Path], unread: Callable[[OSError], None]) -> Iterator[Path]:
         """Yield all that is no folder, links too; add the folders to `folders`, those further in last.
 
-        Folders that the command has closed are opened.
+        Folders that the command has closed are opened; `unread` gets the error of one that cannot be read.
         """
-        if self._folder.is_symlink():
+        try:
+            waiting = [] if self._folder.is_symlink() else [str(self._folder)]
+        except OSError as error:  # the command has closed the folder above it
+            unread(error)
             return
-        open_folder(self._folder)
-        for root, inner, names in os.walk(self._folder):
-            for name in sorted(inner):
-                path = Path(root, name)
-                if path.is_symlink():
-                    yield path
+        while waiting:  # os.walk calls itself for each level, and there may be thousands
+            open_folder(waiting[-1])
+            try:
+                entries = sorted(os.scandir(waiting.pop()), key=lambda entry: entry.name)
+            except OSError as error:
+                unread(error)
+                continue
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    folders.append(Path(entry.path))
                 else:
-                    open_folder(path)
-                    if folders is not None:
-                        folders.append(path)
-            for name in sorted(names):
-                yield Path(root, name)
+                    yield Path(entry.path)
 
     def _download(self, paths: list[str], api: JobApi) -> None:
         """Download these files, `TOGETHER` at a time. `OSError`."""
@@ -178,10 +203,10 @@ class Tree:
             self._marks[path] = mark
 
 
-def open_folder(path: Path) -> None:
+def open_folder(path: str) -> None:
     """Let this process list and change a folder, as far as the system allows it."""
     with contextlib.suppress(OSError):
-        path.chmod(0o700)
+        Path(path).chmod(0o700)
 
 
 def mark_of(path: Path) -> Mark | None:

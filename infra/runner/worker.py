@@ -1,10 +1,10 @@
 """The command of a warm container: waits at a hub for orders, and runs each job as `runner.py` would.
 
 Standard library only, and Linux only. The next interpreter is started ahead, so that a job need not wait for it. After
-a job every process that it has left is killed and its folder is removed; when either fails, this program ends, and with
-it the container. What stays is the tree of an order (tree.py), for the next job, which is always of the same owner. The
-program also ends when its connection does, after `RUNYARD_WARM_IDLE` seconds without a further job, and once it is
-`RUNYARD_WARM_AGE` seconds old; a job that it runs is ended first by itself.
+a job every process that it has left is killed and its folder is removed; when either fails, or the job could not be
+prepared, this program ends, and with it the container. What stays is the tree of an order (tree.py), for the next job,
+which is always of the same owner. The program also ends when its connection does, after `RUNYARD_WARM_IDLE` seconds
+without a further job, and once it is `RUNYARD_WARM_AGE` seconds old; a job that it runs is ended first by itself.
 
 It says `ready`, `accepted` or `refused` to an order, and `done` when it can take the next one, with `reported`: whether
 the runner has reported the job's exit. It says `taken` once when it has an owner, after its first job or while that
@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from hub import HubClient
-from processes import Spoiled, adopt_orphans, kill_all
-from runner import GRACE, WAIT, hide
+from processes import Spoiled, adopt_orphans, clear, kill_all
+from runner import GRACE, UNUSABLE, WAIT, hide
 
 TICK = 1.0  # seconds between two looks at the clock
 START = 60.0  # seconds within which an interpreter must be ready
@@ -117,13 +116,15 @@ class WarmContainer:
     def _finish(self) -> None:
         """Clean up after the job, and be ready for the next one."""
         self._stop_by = None
-        reported = self._ahead.process.wait() == 0
+        code = self._ahead.process.wait()
         kill_all()
+        if code == UNUSABLE:
+            raise Spoiled("the last job could not be prepared, or its runner has failed")
         job, self._job = self._job, ""
         if not self._ending:
             self._ahead = self._prepare()
             self._used = time.monotonic()
-            self._say("done", job, reported=reported)
+            self._say("done", job, reported=code == 0)
             self._say_taken()
 
     def _prepare(self) -> Ahead:
@@ -141,21 +142,6 @@ class WarmContainer:
             self._hub.send(json.dumps({"type": kind, "job": job, **members}))
         except OSError:
             self._ending = True
-
-
-def clear(folder: Path) -> None:
-    """Remove a folder with everything in it. `Spoiled` when something is left."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
-    elif folder.exists():
-        folder.chmod(0o700)
-        for root, folders, _ in os.walk(folder):
-            for path in (Path(root, name) for name in folders):
-                if not path.is_symlink():
-                    path.chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
-    if os.path.lexists(folder):
-        raise Spoiled("the folder of a job could not be removed")
 
 
 def main() -> int:

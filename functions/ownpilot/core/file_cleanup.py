@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import random
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +29,12 @@ begun before may have written one, and none runs that long."""
 
 TURN = 300
 """Seconds after which the deletion is continued in another call."""
+
+NIGHT = 240
+"""Seconds after which the nightly sweep begins no further part; periodic work has 300."""
+
+PARTS = [f"{number:02x}" for number in range(256)]
+"""What names of blobs begin with: the sweep takes them part by part."""
 
 
 async def delete_workspace(store: FileStore, workspaces: Collection[Any], *, if_match: str | None = None) -> None:
@@ -58,20 +66,30 @@ async def clear_workspace_files(value: dict[str, Any]) -> None:
 
 
 async def sweep_workspace_files(workflows: WorkflowClient) -> str | None:
-    """Every night: delete contents that are older than a day and that no file has."""
-    deleted = 0
+    """Every night: delete contents that are older than a day and that no file has.
+
+    The order of the parts is another one each night: when a night is too short for all, the next ones do the others.
+    """
+    deleted, until = 0, time.monotonic() + NIGHT
     async with Sweep("deleting contents without a file") as sweep:
-        async for place, found in _old_blobs(datetime.now(UTC) - KEPT):
-            with sweep.item(f"the files of {place}"):
-                deleted += await _sweep(place, found)
+        for part in random.sample(PARTS, len(PARTS)):
+            async for place, found in _old_blobs(part, datetime.now(UTC) - KEPT):
+                with sweep.item(f"the files of {place}"):
+                    deleted += await _sweep(place, found)
+            if time.monotonic() > until:
+                break
     return f"deleted {deleted} contents without a file" if deleted else None
 
 
-async def _old_blobs(before: datetime) -> AsyncIterator[tuple[str, list[_Blob]]]:
-    """Yield each place with its blobs that were written before that moment."""
+async def _old_blobs(part: str, before: datetime) -> AsyncIterator[tuple[str, list[_Blob]]]:
+    """Yield each place of a part with its blobs that were written before that moment."""
     last, found = "", list[_Blob]()
-    async for name, written in blobs.names(CONTAINER):
-        place = name.split("/")[1]
+    async for name, written in blobs.names(CONTAINER, part):
+        match name.split("/"):
+            case [_, place, _]:
+                pass
+            case _:  # not written by this app
+                continue
         if place != last:
             if found:
                 yield last, found

@@ -8,6 +8,8 @@ from shared.http.errors import Forbidden, InvalidRequest
 MAX_PATH, MAX_NAME, MAX_DEPTH = 1024, 255, 32
 """Bytes of a path and of a name in it, in UTF-8, and names in a path."""
 
+_TOO_LONG = f"path: must have at most {MAX_PATH} bytes and {MAX_DEPTH} names"
+
 
 class AccessDenied(Forbidden):
     """403: a path that leads out of the workspace."""
@@ -21,6 +23,8 @@ def normalised(path: str) -> str:
     `/`, `\\` and several of them separate names; `.` and `..` are followed; letters with accents are composed (NFC).
     `AccessDenied` for a path that leads out; `InvalidRequest` for characters and lengths that no file can have.
     """
+    if len(path) > 2 * MAX_PATH:  # composed, it is still too long; composing takes the square of the length
+        raise InvalidRequest(_TOO_LONG)
     try:
         path = unicodedata.normalize("NFC", path)
         size = len(path.encode())
@@ -35,7 +39,7 @@ def normalised(path: str) -> str:
         elif name not in ("", "."):
             names.append(_checked(name))
     if size > MAX_PATH or len(names) > MAX_DEPTH:
-        raise InvalidRequest(f"path: must have at most {MAX_PATH} bytes and {MAX_DEPTH} names")
+        raise InvalidRequest(_TOO_LONG)
     return "/".join(names)
 
 

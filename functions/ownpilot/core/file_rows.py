@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+
 from functions.ownpilot.core.entry import Entry
 from shared.http.errors import BadRequest, NotFound
 from shared.tables.counted import CountedCollection
@@ -29,6 +31,14 @@ class FileRow(Entry):
     size: int
     sha256: str
     previous: str = ""
+
+
+class HeldFile(BaseModel):
+    """A file whose content is stored, and that is no file of the workspace yet."""
+
+    path: str
+    size: int
+    sha256: str
 
 
 files = CountedCollection("OwnpilotFiles", FileRow, bounded=True, unique=["path"], sums=["size"], orders=["path"])

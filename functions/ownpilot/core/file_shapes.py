@@ -41,25 +41,30 @@ def check_content(size: int) -> None:
 
 
 def tree_of(
-    rows: Sequence[FileRow], folder: str = "", extra: Sequence[tuple[str, datetime]] = ()
+    rows: Sequence[FileRow], folder: str = "", extra: Sequence[tuple[str, datetime]] = (), *, recursive: bool = True
 ) -> list[dict[str, Any]]:
-    """Return what is in a folder, as a tree: folders first, each with its `children`, by name.
+    """Return what is in a folder, by name: folders first, each with its `children`, which is empty unless `recursive`.
 
     `rows` are the files in the folder and below. `extra` are folders that are shown without a file, with their times.
-    The size of a folder is that of its files, its time that of its newest one.
+    The size of a folder is that of its files, its time that of its newest one. Many files take seconds: use a thread.
     """
-    root: dict[str, Any] = {"children": {}}
     prefix = f"{folder}/" if folder else ""
-    for path, at in extra:
-        _add(root, prefix, path, at)
+    below: dict[str, list[FileRow]] = {name: [] for name, _ in extra}
+    files: list[dict[str, Any]] = []
     for row in rows:
-        names = row.path[len(prefix) :].split("/")
-        holder = root
-        for depth in range(len(names) - 1):
-            holder = _add(holder, prefix, "/".join(names[: depth + 1]), row.updated_at)
-            holder["size"] += row.size
-        holder["children"][f"{names[-1]}/"] = row_of(row)
-    return _listed(root)
+        name, is_below, _ = row.path[len(prefix) :].partition("/")
+        if is_below:
+            below.setdefault(name, []).append(row)
+        else:
+            files.append(row_of(row))
+    shown = dict(extra)
+    folders: list[dict[str, Any]] = []
+    for name, inside in below.items():
+        times = [row.updated_at for row in inside] + ([shown[name]] if name in shown else [])
+        node = _node(name, prefix + name, max(times), sum(row.size for row in inside), is_folder=True)
+        node["children"] = tree_of(inside, prefix + name) if recursive else []
+        folders.append(node)
+    return [each for kind in (folders, files) for each in sorted(kind, key=lambda each: each["name"])]
 
 
 def row_of(row: FileRow) -> dict[str, Any]:
@@ -73,18 +78,3 @@ def _node(name: str, path: str, at: datetime, size: int, *, is_folder: bool) -> 
         "name": name, "path": path, "relativePath": path, "size": size, "isDirectory": is_folder,
         "modifiedAt": iso(at),
     }  # fmt: skip
-
-
-def _add(holder: dict[str, Any], prefix: str, path: str, at: datetime) -> dict[str, Any]:
-    """Return the folder of that path below the holder, which is made if it is not there."""
-    name = path.rpartition("/")[2]
-    made = holder["children"].setdefault(name, {**_node(name, prefix + path, at, 0, is_folder=True), "children": {}})
-    made["modifiedAt"] = max(made["modifiedAt"], iso(at))
-    return made
-
-
-def _listed(holder: dict[str, Any]) -> list[dict[str, Any]]:
-    found = [
-        {**each, "children": _listed(each)} if each["isDirectory"] else each for each in holder["children"].values()
-    ]
-    return sorted(found, key=lambda each: (not each["isDirectory"], each["name"]))

@@ -2,17 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
 
 from functions.ownpilot.core.file_paths import AccessDenied, file_path, normalised, parents
-from functions.ownpilot.core.file_rows import FileNotFound, FileRow, FileUsage, QuotaExceeded, files
+from functions.ownpilot.core.file_rows import FileNotFound, FileRow, FileUsage, HeldFile, QuotaExceeded, files
 from shared import blobs, tables
 from shared.http.errors import Conflict, Unavailable
 from shared.http.files import StoredFile
 
-__all__ = ["AccessDenied", "FileNotFound", "FileRow", "FileStore", "FileUsage", "QuotaExceeded", "files"]
+__all__ = ["AccessDenied", "FileNotFound", "FileRow", "FileStore", "FileUsage", "HeldFile", "QuotaExceeded", "files"]
 
 CONTAINER = "workspaces"
 """The blob container; names are `<hash of the user>/<place>/<SHA-256 of the content>`."""
@@ -22,6 +21,9 @@ QUOTA = 1024 * 1024 * 1024
 
 MAX_FILES = 10_000
 """Files of a workspace."""
+
+Repeatable = Callable[[], AsyncIterator[bytes]]
+"""A content that is read by calling this, more than once."""
 
 _READ = 999
 """Rows of a query: a list without its total reads one row more, and a response has 1,000."""
@@ -94,24 +96,36 @@ class FileStore:
         totals = await files.of(self.place).totals()
         return FileUsage(int(totals.sum("size")), totals.count)
 
-    async def write(self, path: str, data: bytes | AsyncIterable[bytes]) -> FileRow:
+    async def write(self, path: str, data: bytes | Repeatable) -> FileRow:
         """Store a file in place of the one at this path, if there is one.
 
         `QuotaExceeded`: then all is as it was before, however many write at once. `Conflict` when the path, or a part
         of it, is a folder where a file is needed, or the other way round.
 
-        3 calls for a new file in the root (look for a folder of its name, blob, row), and a read for each folder in its
-        path; 3 more for one that is replaced.
+        4 calls for a new file in the root (look for a folder of its name, usage, blob, row), and a read for each folder
+        in its path; 3 more for one that is replaced.
         """
+        return await self._stored(await self.hold(path, data))
+
+    async def hold(self, path: str, data: bytes | Repeatable) -> HeldFile:
+        """Store a content, so that `add` can make it a file within a day. Errors as those of `write`."""
         path = file_path(path)
-        await self._check_place(path)
-        sha256, size = await self._put(data)
+        _, usage = await asyncio.gather(self._check_place(path), self.usage())
+        sha256, size = await self._put(path, data, usage)
+        return HeldFile(path=path, size=size, sha256=sha256)
+
+    async def add(self, held: HeldFile) -> FileRow:
+        """Make what is held a file, in place of the one at its path. Errors as those of `write`."""
+        await self._check_place(held.path)
+        return await self._stored(held)
+
+    async def _stored(self, held: HeldFile) -> FileRow:
         try:
-            return await self._store(path, sha256, size)
+            return await self._store(held.path, held.sha256, held.size)
         except tables.BoundPassed as error:
             if error.name == "size":
                 self._refuse(error.amount)
-            raise QuotaExceeded(f"A workspace holds at most {MAX_FILES} files") from None
+            raise self._too_many() from None
 
     async def move(self, source: str, destination: str) -> FileRow:
         """Give a file another path, in one transaction. `FileNotFound`; `Conflict` when that path is taken."""
@@ -194,28 +208,34 @@ class FileStore:
 
         return await asyncio.gather(*map(is_file, paths))
 
-    async def _put(self, data: bytes | AsyncIterable[bytes]) -> tuple[str, int]:
-        """Write the blob of a content; return its SHA-256 in hex and its size. What passes the quota is not written."""
-        if isinstance(data, bytes):
-            self._check_size(len(data))
-            digest = hashlib.sha256(data).hexdigest()
-            await blobs.put(CONTAINER, self.folder + digest, data)
-            return digest, len(data)
+    async def _put(self, path: str, data: bytes | Repeatable, usage: FileUsage) -> tuple[str, int]:
+        """Write the blob of a content; return its SHA-256 in hex and its size. What passes the quota is not written.
+
+        A stream is read twice, as its end must be known before the name of the blob.
+        """
         found, size = hashlib.sha256(), 0
-        with SpooledTemporaryFile(max_size=blobs.CHUNK) as kept:  # the name is known at the end only
-            async for part in data:
-                size += len(part)
-                self._check_size(size)
-                found.update(part)
-                kept.write(part)
-            kept.seek(0)
-
-            async def parts() -> AsyncIterator[bytes]:
-                while part := kept.read(blobs.CHUNK):
-                    yield part
-
-            await blobs.put(CONTAINER, self.folder + found.hexdigest(), parts())
+        async for part in _once(data) if isinstance(data, bytes) else data():
+            size += len(part)
+            await self._check_room(path, size, usage)
+            found.update(part)
+        await blobs.put(CONTAINER, self.folder + found.hexdigest(), data if isinstance(data, bytes) else data())
         return found.hexdigest(), size
+
+    async def _check_room(self, path: str, size: int, usage: FileUsage) -> None:
+        """`QuotaExceeded` when there is no room for a file of this size at this path. No call, or 2 when it is full.
+
+        Others may write meanwhile: the row is refused then, and the content is left to the nightly sweep.
+        """
+        if usage.bytes + size <= self.quota and usage.count < MAX_FILES:
+            return
+        try:
+            replaced = (await self.find(path)).size
+        except FileNotFound:
+            replaced = 0
+            if usage.count >= MAX_FILES:
+                raise self._too_many() from None
+        if size > replaced and (total := usage.bytes + size - replaced) > self.quota:
+            self._refuse(total)
 
     async def _store(self, path: str, sha256: str, size: int) -> FileRow:
         """Write the row of a content. `BoundPassed` when the workspace would hold too much."""
@@ -239,9 +259,12 @@ class FileStore:
                     raise refusal from None
         raise Unavailable(f"{path[:200]} is written and deleted all the time", headers={"Retry-After": "5"})
 
-    def _check_size(self, size: int) -> None:
-        if size > self.quota:
-            self._refuse(size)
+    def _too_many(self) -> QuotaExceeded:
+        return QuotaExceeded(f"A workspace holds at most {MAX_FILES} files")
 
     def _refuse(self, size: int) -> None:
         raise QuotaExceeded(f"The workspace would hold {size} bytes, and may hold {self.quota}")
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

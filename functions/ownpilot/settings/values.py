@@ -15,6 +15,8 @@ from shared.http.errors import Forbidden, NotFound
 
 routes = routes_for("settings")
 
+Key = Annotated[str, Path(max_length=200)]
+
 
 LONGEST = 100_000
 """Characters of a value as JSON."""
@@ -56,14 +58,14 @@ def _open(key: str) -> str:
 
 
 @routes.get("/{key}")
-async def get_setting(key: str, owner: Owner) -> ValueShown:
+async def get_setting(key: Key, owner: Owner) -> ValueShown:
     """A value by its key."""
     found = await store.stored_settings.of(owner.id).find("key", _open(key))
     return ValueShown(key=key, value=found.value)
 
 
 @routes.post("/{key}")
-async def set_setting(key: Annotated[str, Path(max_length=200)], body: NewValue, owner: Owner) -> ValueShown:
+async def set_setting(key: Key, body: NewValue, owner: Owner) -> ValueShown:
     """Set the value of a key."""
     await store.check_room(owner.id, _open(key))
     await store.write(owner.id, key, body.value)
@@ -72,7 +74,7 @@ async def set_setting(key: Annotated[str, Path(max_length=200)], body: NewValue,
 
 
 @routes.delete("/{key}")
-async def delete_setting(key: str, owner: Owner) -> ValueDeleted:
+async def delete_setting(key: Key, owner: Owner) -> ValueDeleted:
     """Delete a value."""
     if not await store.remove(owner.id, _open(key)):
         raise NotFound("Setting not found")

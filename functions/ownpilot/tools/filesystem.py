@@ -57,7 +57,7 @@ async def list_files(context: ToolContext, path: FolderPath = "", recursive: boo
     """List the files and folders in a folder; `recursive`: all files below it."""
     store = (await _workspace(context)).files
     rows = await store.list(path)
-    found = [row_of(row) for row in rows] if recursive else tree_of(rows, normalised(path))
+    found = [row_of(row) for row in rows] if recursive else tree_of(rows, normalised(path), recursive=False)
     shown = [
         {name: each[name] for name in ("path", "size", "isDirectory", "modifiedAt")} for each in found[:MAX_LISTED]
     ]

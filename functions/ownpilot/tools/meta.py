@@ -76,7 +76,7 @@ def members(arguments: Mapping[str, Any] | str) -> Mapping[str, Any]:
         if len(given) > MAX_ARGUMENTS or has_more_members(given.encode("utf-8", "replace"), MAX_MEMBERS):
             raise ToolError(f"The arguments may have {MAX_ARGUMENTS} characters and {MAX_MEMBERS} members, not more.")
         try:
-            given = plain(orjson.loads(given)) if given.strip() else {}
+            given = orjson.loads(given) if given.strip() else {}
         except ValueError as error:
             raise ToolError(f"The arguments are not valid JSON ({error}). Send one JSON object.") from None
     if not isinstance(given, Mapping):

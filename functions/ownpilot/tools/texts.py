@@ -23,8 +23,12 @@ Length = Annotated[int, Field(ge=1, le=MAX_TEXT)]
 
 
 def without_accents(text: str) -> str:
-    """Return a text with the plain letters of those that have accents."""
-    return "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    """Return a text with the plain letters of those that have accents.
+
+    Each character is taken apart alone: for a whole text, the time grows with the square of the accents in a row.
+    """
+    parts = (part for each in text for part in unicodedata.normalize("NFKD", each))
+    return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 @tool(category="textUtils", tags=("count", "length", "words"))

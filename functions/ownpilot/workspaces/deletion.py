@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from datetime import timedelta
+from typing import Any
 
 import azure.durable_functions as df
 
@@ -10,7 +11,7 @@ from functions.ownpilot.core.file_cleanup import delete_workspace
 from functions.ownpilot.workspaces.containers import dismiss_containers
 from functions.ownpilot.workspaces.records import Workspace, executions, workspaces
 from shared import tables
-from shared.faults import Sweep
+from shared.faults import Sweep, report
 from shared.job_removal import delete_job
 from shared.workflows import WorkflowClient
 
@@ -20,8 +21,11 @@ WORKFLOW = "ownpilot_workspace_deletion"
 BATCH = 20
 """Executions that are deleted at a time."""
 
-PAUSE = timedelta(seconds=1)
-"""Time for what was stopped to end, before it is looked at again."""
+LONGEST = 300
+"""Seconds between two rounds, at most: what was stopped needs time to end. After the first one there is a second."""
+
+ROUNDS = 300
+"""Rounds after which the deletion is given up: they take about a day."""
 
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1000, max_number_of_attempts=5)
 
@@ -39,29 +43,45 @@ async def delete(workspace: Workspace, workflows: WorkflowClient) -> None:
 
 @bp.orchestration_trigger(context_name="context")
 def ownpilot_workspace_deletion(ctx: df.DurableOrchestrationContext):
-    """Delete a batch of what belongs to a workspace, then continue as new until nothing is left.
+    """Delete what belongs to a workspace, batch by batch, in rounds until one finds nothing.
 
-    The input is `{"user", "workspace"}`.
+    The input is `{"user", "workspace"}`, and when it continues as new also `cursor`, at which the next batch begins,
+    `found`, whether this round has found something, and `rounds`, how many came before.
     """
-    given = ctx.get_input()
-    left = yield ctx.call_activity_with_retry("ownpilot_delete_workspace_batch", RETRY, given)
-    if left == "running":
-        yield ctx.create_timer(ctx.current_utc_datetime + PAUSE)
-    if left != "nothing":
+    order: Any = ctx.get_input()
+    given = {"cursor": None, "found": False, "rounds": 0, **order}
+    batch = yield ctx.call_activity_with_retry("ownpilot_delete_workspace_batch", RETRY, given)
+    given |= {"cursor": batch["cursor"], "found": given["found"] or batch["found"]}
+    if given["cursor"]:
         ctx.continue_as_new(given)
+    elif given["found"] and given["rounds"] < ROUNDS:
+        yield ctx.create_timer(ctx.current_utc_datetime + pause(given["rounds"]))
+        ctx.continue_as_new({**given, "found": False, "rounds": given["rounds"] + 1})
+
+
+def pause(rounds: int) -> timedelta:
+    """Return the time to the next round after so many."""
+    return timedelta(seconds=min(2**rounds, LONGEST))
 
 
 @bp.activity_trigger(input_name="workspace")
 @bp.durable_client_input(client_name="client")
-async def ownpilot_delete_workspace_batch(workspace: dict, client: df.DurableOrchestrationClient) -> str:
-    """Delete some of what belongs to a workspace, and its record first; return what is left: nothing, some, running.
+async def ownpilot_delete_workspace_batch(workspace: dict, client: df.DurableOrchestrationClient) -> dict:
+    """Delete a batch of what belongs to a workspace, its record and its containers first, in which its files are.
 
-    `running` are executions that were stopped and have not ended yet.
+    Executions that have not ended are stopped, and left to the next round. Returns `found`, whether there were any, and
+    `cursor`, at which the next batch begins.
     """
-    workflows, user, id_ = WorkflowClient(client), workspace["user"], workspace["workspace"]
+    return await delete_batch(workspace, WorkflowClient(client))
+
+
+async def delete_batch(given: dict[str, Any], workflows: WorkflowClient) -> dict[str, Any]:
+    """Do what the activity does."""
+    user, id_ = given["user"], given["workspace"]
     with contextlib.suppress(tables.RecordNotFound):
         await delete_workspace((await workspaces.of(user).get(id_)).store, workspaces)
-    found = (await executions.page({"workspace": id_}, limit=BATCH, total=False)).items
+    await dismiss_containers(id_, workflows)
+    page = await executions.page({"workspace": id_}, limit=BATCH, total=False, cursor=given["cursor"])
     async with Sweep("deleting what belonged to a workspace") as sweep:
 
         async def remove(execution_id: str) -> bool:
@@ -72,8 +92,7 @@ async def ownpilot_delete_workspace_batch(workspace: dict, client: df.DurableOrc
                     return True
             return False
 
-        deleted = await asyncio.gather(*(remove(execution.id) for execution in found))
-    if found:
-        return "some" if any(deleted) else "running"
-    await dismiss_containers(id_, workflows)
-    return "nothing"
+        deleted = await asyncio.gather(*(remove(execution.id) for execution in page.items))
+    if given["rounds"] == ROUNDS and not all(deleted):
+        await report("deletion of a workspace", f"It is given up for workspace {id_}: some executions do not end")
+    return {"found": bool(page.items), "cursor": page.cursor}

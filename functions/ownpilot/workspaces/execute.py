@@ -13,7 +13,7 @@ from functions.ownpilot.core.file_paths import file_path
 from functions.ownpilot.core.file_shapes import Encoding, bytes_of
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from functions.ownpilot.workspaces.config import ContainerConfig
-from functions.ownpilot.workspaces.job import KIND, awaited, container_megabytes, execution_of, spec_of
+from functions.ownpilot.workspaces.job import KIND, awaited, container_megabytes, execution_of, prepared
 from functions.ownpilot.workspaces.records import Execution, ExecutionStatus, Language, Workspace, executions
 from functions.ownpilot.workspaces.store import note, sandbox_of, workspace_of
 from functions.ownpilot.workspaces.turns import is_turn, join, leave, left
@@ -23,7 +23,7 @@ from shared.http.bodies import example
 from shared.http.errors import BadRequest, Forbidden, NotFound, Unavailable
 from shared.http.json import Text
 from shared.http.routes import options
-from shared.jobs import WORKFLOW, wait_until_ended
+from shared.jobs import WORKFLOW, Unstartable, wait_until_ended
 from shared.workflows import WorkflowClient, Workflows
 
 routes = routes_for("workspaces")
@@ -74,8 +74,9 @@ async def execute_code(
 ) -> dict[str, Any]:
     """Run code among the files of a workspace, and wait for its end; files that it changes are then stored.
 
-    Executions of one workspace run one after the other. An answer with status 202 comes 20 seconds after the time-out
-    of the code, at the latest after 200 seconds: then the same address answers a body with its `executionId` alone.
+    Executions of one workspace run one after the other; `files` are written when it is the turn of their code. An
+    answer with status 202 comes 20 seconds after the time-out of the code, at the latest after 200 seconds: then the
+    same address answers a body with its `executionId` alone.
     """
     workspace = await workspace_of(owner.id, workspace_id)
     if body.execution_id:
@@ -104,22 +105,24 @@ async def _known(workspace: Workspace, execution_id: str) -> Execution:
 
 
 async def _execute(owner: Person, workspace: Workspace, body: CodeToRun, workflows: WorkflowClient) -> Execution:
-    """Write the files, then run the code when it is its turn; return the execution as it is when the wait is over."""
+    """When it is its turn, write the files and run the code; return the execution as it is when the wait is over."""
     execution = _new(owner, workspace, body)
     if not (await sandbox_of(owner.id)).enabled:
         raise Forbidden("The sandbox is switched off in the settings", code="SANDBOX_DISABLED")
-    for path, content in [(file_path(file.path), bytes_of(file.content, file.encoding)) for file in body.files]:
-        row = await workspace.store.write(path, content)
-        await note(owner, workspace, "file.write", path=row.path, size=row.size)
+    given = [(file_path(file.path), bytes_of(file.content, file.encoding)) for file in body.files]
     until = time.monotonic() + min(execution.timeout_ms / 1000 + PATIENCE, LONGEST)
     if await join(workspace, execution):
         execution.status = ExecutionStatus.RUNNING
     try:
+        execution.files = [await workspace.store.hold(path, content) for path, content in given]
         execution = await executions.insert(execution)
     except BaseException:
         await leave(execution)
         raise
     with contextlib.suppress(tables.StorageUnavailable):  # it is accepted: an error would hide its id
+        for file in execution.files:
+            await note(owner, workspace, "file.write", path=file.path, size=file.size)
+    with contextlib.suppress(tables.StorageUnavailable):
         execution = await _follow(execution, workspace, until, workflows)
     return execution
 
@@ -130,9 +133,10 @@ async def _follow(execution: Execution, workspace: Workspace, until: float, work
         awaited[execution.id] = execution
     try:
         if execution.id in awaited:
-            spec = spec_of(execution, await workspace.store.list())
-            if not await warm.place(KIND, execution.id, spec):
-                await _check_containers(execution)
+            with contextlib.suppress(Unstartable):  # which the workflow records
+                spec = await prepared(execution, workspace.store)
+                if not await warm.place(KIND, execution.id, spec):
+                    await _check_containers(execution)
         await workflows.start_now_or_later(WORKFLOW, execution.id, KIND)
         await wait_until_ended(execution.id, max(0.1, until - time.monotonic()))
         found = awaited.get(execution.id, execution)

@@ -1,5 +1,6 @@
 """Files of a workspace."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,8 +36,8 @@ async def list_files_of_workspace(
     """What is in a folder, folders first; `recursive`: also what is in those. A query for each 1,000 files."""
     workspace = await workspace_of(owner.id, workspace_id)
     folder = normalised(path)
-    tree = tree_of(await workspace.store.list(folder), folder)
-    rows = [*_flat(tree)] if recursive else [_row(each) for each in tree]
+    tree = await asyncio.to_thread(tree_of, await workspace.store.list(folder), folder, recursive=recursive)
+    rows = [*_flat(tree)]
     return {"path": folder, "files": rows, "count": len(rows)}
 
 

@@ -15,7 +15,7 @@ from functions.ownpilot.workspaces.turns import is_turn, leave
 from shared import blobs, tables
 from shared.http.errors import ApiError
 from shared.job_orders import listed_tree
-from shared.jobs import ARTIFACTS, BlobInput, Exit, Job, JobKind, JobSpec, KeptFile, Stop
+from shared.jobs import ARTIFACTS, BlobInput, Exit, Job, JobKind, JobSpec, KeptFile, Stop, Unstartable
 from shared.order import TREE_LIST
 from shared.settings import settings
 
@@ -46,7 +46,7 @@ class OwnpilotExecution(JobKind):
     takes_turns = True
 
     async def prepare(self, job_id: str) -> JobSpec | None:
-        """Return the execution's code, and the files of its workspace; None when one of both is gone."""
+        """Return the execution's code, and the files of its workspace; None when one of both is gone. `Unstartable`."""
         execution = await execution_of(job_id)
         if execution is None or execution.status.final:
             return None
@@ -54,7 +54,7 @@ class OwnpilotExecution(JobKind):
             workspace = await workspaces.of(execution.user_id).get(execution.workspace)
         except tables.RecordNotFound:
             return None
-        return spec_of(execution, await workspace.store.list())
+        return await prepared(execution, workspace.store)
 
     async def held(self, job_id: str, limit: int) -> str | None:
         """Return a reason while an earlier execution of the workspace has not ended."""
@@ -108,8 +108,24 @@ class OwnpilotExecution(JobKind):
                 yield execution.id
 
 
-def spec_of(execution: Execution, files: Sequence[FileRow]) -> JobSpec:
+async def prepared(execution: Execution, store: FileStore) -> JobSpec:
+    """Write the files that came with an execution, and return its job. `Unstartable` when they cannot be written.
+
+    It is the execution's turn: none that came before changes them any more. Done again, it changes nothing.
+    """
+    try:
+        for held in execution.files:
+            await store.add(held)
+    except ApiError as error:
+        if error.status >= 500:
+            raise
+        raise Unstartable(f"A file that came with the code could not be written: {error.message}") from None
+    return await spec_of(execution, await store.list())
+
+
+async def spec_of(execution: Execution, files: Sequence[FileRow]) -> JobSpec:
     """Return the job that runs the execution's code among these files."""
+    tree = await asyncio.to_thread(listed_tree, {row.path: row.sha256 for row in files})  # 10,000 take long
     seconds = execution.timeout_ms / 1000
     limits = {
         "language": execution.language, "seconds": seconds, "megabytes": execution.memory_mb,
@@ -122,7 +138,7 @@ def spec_of(execution: Execution, files: Sequence[FileRow]) -> JobSpec:
             "execute.py": PROGRAM,
             "code": execution.code.encode(),
             "limits.json": json.dumps(limits).encode(),
-            TREE_LIST: listed_tree({row.path: row.sha256 for row in files}),
+            TREE_LIST: tree,
         },
         report=REPORT,
         owner=owner_of(execution.workspace),
@@ -195,7 +211,8 @@ async def _take_over(execution: Execution, end: Exit) -> list[dict[str, str]]:
 
     async def keep(file: KeptFile) -> None:
         try:
-            await store.write(file.name, blobs.stream(ARTIFACTS, file.blob))
+            small = await blobs.get(ARTIFACTS, file.blob) if file.size <= blobs.CHUNK else None
+            await store.write(file.name, small or (lambda: blobs.stream(ARTIFACTS, file.blob)))
         except ApiError as error:
             if error.status >= 500:
                 raise

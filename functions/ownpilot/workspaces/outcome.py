@@ -35,7 +35,7 @@ def finish(execution: Execution, end: Exit, not_kept: list[dict[str, str]]) -> N
     if report := report_of(end):
         execution.exit_code, execution.duration, execution.isolated = report.exit_code, report.duration, report.isolated
         execution.stdout, execution.stderr, execution.cut = _text(report.stdout), _text(report.stderr), report.cut
-    execution.not_kept, execution.code, execution.ended_at = not_kept, "", end.at
+    execution.not_kept, execution.code, execution.files, execution.ended_at = not_kept, "", [], end.at
 
 
 def outcome(end: Exit) -> tuple[ExecutionStatus, str | None]:

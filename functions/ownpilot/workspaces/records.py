@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from functions.ownpilot.core.entry import Entry, Moment
-from functions.ownpilot.core.files import FileStore
+from functions.ownpilot.core.files import FileStore, HeldFile
 from shared.tables import Collection
 
 GIGABYTE = 1024**3
@@ -65,8 +65,9 @@ class Workspace(Entry):
 class Execution(Entry):
     """Code that ran, or will run, in a workspace; its id is that of its job.
 
-    `code` is kept until the end only, afterwards `code_hash` (SHA-256 in hex) tells what ran. `network` is whether it
-    may reach other machines, `isolated` whether the container could keep it from that. `duration` is in milliseconds.
+    `files` came with the code, and are written when it is its turn. Both are kept until the end only, afterwards
+    `code_hash` (SHA-256 in hex) tells what ran. `network` is whether it may reach other machines, `isolated` whether
+    the container could keep it from that. `duration` is in milliseconds.
     `not_kept` are files that it has written and that were not taken over: `{"path", "reason"}`.
     """
 
@@ -74,6 +75,7 @@ class Execution(Entry):
     language: Language
     status: ExecutionStatus
     code: str = ""
+    files: list[HeldFile] = []
     code_hash: str
     timeout_ms: int
     memory_mb: int

@@ -162,8 +162,11 @@ class TestLogin:
         known, unknown = times.values()
         assert unknown > known / 3, "the password of an unknown name is not checked"
 
-    @pytest.mark.parametrize("body", [{}, {"username": "x"}, {"username": 1, "password": "x"}, {"password": "x"}])
-    async def test_a_body_without_both_texts_is_refused(self, caller: httpx.AsyncClient, body: dict[str, Any]):
+    @pytest.mark.parametrize("body", [{}, {"username": "x"}, {"username": 1, "password": "x"}, {"password": "x"},
+                                      {"username": "x" * 256, "password": "x"}])  # fmt: skip
+    async def test_a_body_without_both_texts_or_with_a_name_that_nobody_has_is_refused(
+        self, caller: httpx.AsyncClient, body: dict[str, Any]
+    ):
         refused(await caller.post(LOGIN, json=body), 400)
 
 

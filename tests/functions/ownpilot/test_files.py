@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import time
 import uuid
 import zipfile
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.ownpilot.core import file_cleanup, files
+from functions.ownpilot.core import file_cleanup, file_shapes, files
 from functions.ownpilot.core.file_archive import SMALL, contents, zip_stream
 from functions.ownpilot.core.file_cleanup import clear_workspace_files, delete_workspace, sweep_workspace_files
 from functions.ownpilot.core.file_paths import MAX_DEPTH, MAX_NAME, MAX_PATH, AccessDenied, normalised, parents
@@ -71,6 +72,13 @@ class TestPaths:
     def test_ways_to_write_a_path_are_one(self, path: str, found: str):
         assert normalised(path) == found
 
+    @pytest.mark.parametrize("path", ["a" + "\u0301\u0327" * 20_000, "a/" * 400_000])
+    def test_a_path_of_any_length_is_refused_at_once(self, path: str):
+        began = time.thread_time()
+        with pytest.raises(InvalidRequest):
+            normalised(path)
+        assert time.thread_time() - began < 0.5
+
     def test_the_folders_of_a_path(self):
         assert parents("a/b/c.txt") == ["a", "a/b"] and parents("c.txt") == []
 
@@ -89,6 +97,16 @@ class TestTree:
         assert [each["path"] for each in a["children"]] == ["a/b", "a/d.txt"]
         assert temp["children"] == [] and "children" not in z and z["name"] == z["relativePath"] == "z.txt"
         assert [each["path"] for each in tree_of(rows[1:], "a")] == ["a/b", "a/d.txt"]
+
+    def test_a_folder_of_many_files_is_listed_in_one_step_for_each_file(self, monkeypatch: pytest.MonkeyPatch):
+        made: list[str] = []
+        make = file_shapes._node
+        monkeypatch.setattr(file_shapes, "_node", lambda *its, **flags: made.append(its[1]) or make(*its, **flags))
+        rows = [FileRow(path=f"a/{'b/' * 20}{number}", size=1, sha256="") for number in range(100)]
+        (a,) = tree_of(rows, recursive=False)
+        assert (a["size"], a["children"], made) == (100, [], ["a"])
+        tree_of(rows)
+        assert len(made) == 1 + 21 + 100
 
 
 @pytest.fixture
@@ -122,7 +140,7 @@ class TestFiles:
         row, data = await store.read("a/b.txt")
         assert (row.path, row.size, data, row.sha256) == ("a/b.txt", 5, b"hello", hashlib.sha256(b"hello").hexdigest())
         assert row.id == written.id
-        await store.write("c", slowly(b"x" * 100, b"y" * 5 * MB))
+        await store.write("c", lambda: slowly(b"x" * 100, b"y" * 5 * MB))
         assert (await store.read("c"))[1] == b"x" * 100 + b"y" * 5 * MB
         assert (await store.read("c", 3))[1] == b"xxx"
         await store.write("a/b.txt", b"hi")
@@ -191,7 +209,7 @@ class TestFiles:
         store = new_store()
         await store.write("first", b"1")
         for operation, cost in [
-            (lambda: store.write("new", b"1"), {"query": 1, "batch": 1}),
+            (lambda: store.write("new", b"1"), {"query": 2, "batch": 1}),
             (lambda: store.find("new"), {"get": 2}),
             (lambda: store.move("new", "moved"), {"get": 2, "query": 1, "batch": 1}),
             (lambda: store.list(), {"query": 1}),
@@ -218,11 +236,12 @@ class TestQuota:
             with pytest.raises(QuotaExceeded):
                 await store.write(path, data)
         with pytest.raises(QuotaExceeded):
-            await store.write("b", slowly(b"123456", b"123456"))
+            await store.write("b", lambda: slowly(b"123456", b"123456"))
         await store.write("b", b"12345")
         with pytest.raises(QuotaExceeded):
             await store.write("a", b"123456")
         assert (await store.read("a"))[1] == b"12345" and await store.usage() == FileUsage(10, 2)
+        assert len(await blobs_of(store)) == 1, "the content of a refused file was stored"
         await store.write("a", b"1")
 
     async def test_writers_at_once_do_not_pass_it(self, app: None):
@@ -242,6 +261,7 @@ class TestQuota:
             await store.write("b", b"1")
         await store.write("a", b"22")
         assert await store.usage() == FileUsage(2, 1)
+        assert len(await blobs_of(store)) == 2, "the content of a refused file was stored"
 
 
 class TestArchive:
@@ -274,6 +294,8 @@ class TestEnd:
         gone = (await store.write("c", b"gone")).sha256
         await store.delete("c")
         workflows: WorkflowClient = NOBODY
+        monkeypatch.setattr(file_cleanup, "PARTS", [store.folder[:2]])
+        await blobs.put(CONTAINER, f"{store.folder[:2]} not written by this app", b"")
         await sweep_workspace_files(workflows)
         assert await blobs_of(store) == {kept, old, new, gone}  # none is older than a day
         monkeypatch.setattr(file_cleanup, "KEPT", timedelta(seconds=-60))
@@ -282,6 +304,20 @@ class TestEnd:
         monkeypatch.setattr(file_cleanup, "REPLACED", timedelta(0))
         await sweep_workspace_files(workflows)
         assert await blobs_of(store) == {kept, new}
+
+    async def test_a_sweep_whose_time_is_over_does_the_rest_another_night(
+        self, store: FileStore, monkeypatch: pytest.MonkeyPatch
+    ):
+        await store.delete((await store.write("a", b"1")).path)
+        monkeypatch.setattr(file_cleanup, "KEPT", timedelta(seconds=-60))
+        monkeypatch.setattr(file_cleanup, "NIGHT", -1)
+        monkeypatch.setattr(file_cleanup, "PARTS", ["another part", store.folder[:2]])
+        monkeypatch.setattr(file_cleanup.random, "sample", lambda parts, _: parts)
+        await sweep_workspace_files(NOBODY)
+        assert await blobs_of(store)
+        monkeypatch.setattr(file_cleanup.random, "sample", lambda parts, _: parts[::-1])
+        await sweep_workspace_files(NOBODY)
+        assert not await blobs_of(store)
 
     async def test_a_blob_that_is_written_again_is_left(self, store: FileStore):
         row = await store.write("a", b"1")

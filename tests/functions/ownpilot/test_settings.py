@@ -137,7 +137,10 @@ class TestValues:
 
     async def test_a_value_is_needed(self, me: OwnPilot):
         refused(await me.send("POST", "/settings/theme", json={}), 400, "INVALID_REQUEST")
-        refused(await me.send("POST", f"/settings/{'x' * 201}", json={"value": 1}), 400, "INVALID_REQUEST")
+
+    async def test_a_key_has_at_most_200_characters(self, me: OwnPilot):
+        for method in ("GET", "POST", "DELETE"):
+            refused(await me.send(method, f"/settings/{'x' * 201}", json={"value": 1}), 400, "INVALID_REQUEST")
 
     async def test_a_value_has_a_length_and_a_person_so_many_settings(
         self, me: OwnPilot, app: None, monkeypatch: pytest.MonkeyPatch

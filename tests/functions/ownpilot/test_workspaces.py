@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 import function_app  # noqa: F401 - registers the kinds of jobs
-from functions.ownpilot.core.files import FileNotFound, files
-from functions.ownpilot.workspaces import execute, in_base64
+from functions.ownpilot.core.files import FileNotFound, FileUsage, files
+from functions.ownpilot.workspaces import deletion, execute, in_base64
 from functions.ownpilot.workspaces.config import ContainerConfig
-from functions.ownpilot.workspaces.job import OwnpilotExecution, spec_of
+from functions.ownpilot.workspaces.job import OwnpilotExecution, prepared, spec_of
 from functions.ownpilot.workspaces.outcome import outcome, report_of
 from functions.ownpilot.workspaces.records import (
     Execution,
@@ -28,7 +28,7 @@ from functions.ownpilot.workspaces.records import (
 from functions.ownpilot.workspaces.turns import is_turn, join, leave
 from infra.local.environment import Environment
 from shared.http.errors import TooManyRequests
-from shared.jobs import Exit, Job
+from shared.jobs import Exit, Job, Unstartable
 from tests.support.environments import StrictHost
 from tests.support.gateway import Gateway
 from tests.support.groups import processes_with
@@ -246,15 +246,16 @@ class TestExecute:
         assert (long["status"], len(long["stdout"]), long["outputCut"]) == ("completed", 500_000, True)
         assert (alone["stdout"], alone["networkIsolated"]) == ("not reached\n", True), alone
 
-    async def test_executions_of_one_workspace_wait_for_each_other(self, me: OwnPilot):
+    async def test_executions_of_one_workspace_wait_for_each_other_each_with_its_own_files(self, me: OwnPilot):
         id_ = await new(me)
         code = (
             "import pathlib, time; p = pathlib.Path('n'); n = len(p.read_text()) if p.exists() else 0; time.sleep(.3)"
         )
-        both = [run(me, id_, f"{code}; p.write_text('x' * (n + 1)); print(n)") for _ in range(2)]
-        done = await asyncio.gather(*both)
-        assert sorted(each["stdout"] for each in done) == ["0\n", "1\n"]
-        assert await contents(me, id_) == {"n": "xx"}
+        code += "; p.write_text('x' * (n + 1)); print(n, open('own').read(), end='')"
+        both = [run(me, id_, code, files=[{"path": "own", "content": each}]) for each in ("a", "b")]
+        done = [each["stdout"] for each in await asyncio.gather(*both)]
+        assert done in (["0 a", "1 b"], ["1 a", "0 b"])
+        assert (await contents(me, id_))["n"] == "xx"
 
     async def test_what_cannot_be_run_is_refused(self, me: OwnPilot, app: None):
         id_ = await new(me)
@@ -404,6 +405,48 @@ class TestEnd:
             assert report_of(Exit(report=forged)) is None
 
 
+async def test_files_that_came_with_the_code_are_written_when_it_is_its_turn_or_it_fails(workspace: Workspace):
+    store = workspace.store
+    held = [await store.hold(path, b"x") for path in ("a", "b")]
+    assert await store.list() == []
+    await store.add(held[0])
+    await store.add(held[0])
+    assert (await store.read("a"))[1] == b"x" and await store.usage() == FileUsage(1, 1)
+    await store.write("b/c", b"")
+    with pytest.raises(Unstartable, match="b is a folder"):
+        await prepared(execution_in(workspace, files=held), store)
+
+
+async def test_an_execution_that_does_not_end_keeps_no_other_from_being_deleted_and_is_given_up(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    done: list[str] = []
+    made = [(await executions.insert(execution_in(workspace))).id for _ in range(3)]
+    stuck = (await executions.page({"workspace": workspace.id}, limit=1)).items[0].id
+
+    async def delete_job(execution_id: str, workflows: Any) -> bool:
+        return execution_id != stuck
+
+    async def note(*words: str) -> None:
+        done.append(words[0])
+
+    monkeypatch.setattr(deletion, "delete_job", delete_job)
+    monkeypatch.setattr(deletion, "dismiss_containers", note)
+    monkeypatch.setattr(deletion, "report", note)
+    monkeypatch.setattr(deletion, "BATCH", 1)
+    given = {"user": workspace.user_id, "workspace": workspace.id, "cursor": None, "rounds": 0}
+    for _ in made:
+        batch = await deletion.delete_batch(given, None)  # pyright: ignore[reportArgumentType]
+        given["cursor"] = batch["cursor"]
+    assert [each.id async for each in executions.all({"workspace": workspace.id})] == [stuck]
+    assert done == [workspace.id] * 3
+    last = {**given, "cursor": None, "rounds": deletion.ROUNDS}
+    assert await deletion.delete_batch(last, None) == {"found": True, "cursor": None}  # pyright: ignore[reportArgumentType]
+    assert done[3:] == [workspace.id, "deletion of a workspace"]
+    assert 86_000 < sum(deletion.pause(each).total_seconds() for each in range(deletion.ROUNDS)) < 100_000
+    await executions.delete(stuck)
+
+
 async def test_a_request_that_waits_no_longer_leaves_the_execution_to_its_workflow(
     workspace: Workspace, me: OwnPilot, http: httpx.AsyncClient
 ):
@@ -429,8 +472,8 @@ async def test_a_request_that_waits_no_longer_leaves_the_execution_to_its_workfl
         await executions.delete(each.id)
 
 
-def test_limits_are_those_of_the_request_then_of_the_workspace():
+async def test_limits_are_those_of_the_request_then_of_the_workspace():
     assert ContainerConfig.model_validate({"memoryLimit": "1g"}).over(DEFAULTS)["memoryMB"] == 1024
     assert ContainerConfig.model_validate({"memoryLimit": "268435456"}).over(DEFAULTS)["memoryMB"] == 256
-    spec = spec_of(execution_in(Workspace(name="w", container_config=DEFAULTS)), [])
+    spec = await spec_of(execution_in(Workspace(name="w", container_config=DEFAULTS)), [])
     assert json.loads(bytes(spec.inputs["limits.json"]))["network"] is False  # pyright: ignore[reportArgumentType]

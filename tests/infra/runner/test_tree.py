@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -105,6 +106,7 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield Jobs(tmp_path / "files", server)
+    subprocess.run(["rm", "-rf", tmp_path / "files"], check=True)  # pytest cannot remove what lies very deep
     server.shutdown()
     server.server_close()
     thread.join()
@@ -173,7 +175,7 @@ def test_a_file_in_place_of_a_folder_and_a_folder_in_place_of_a_file(jobs: Jobs)
     assert jobs.there() == {"b": b"file", "a.txt": b"a"}
 
 
-@pytest.mark.parametrize("harm", ["no folder", "a link", "closed", "no notes", "other notes"])
+@pytest.mark.parametrize("harm", ["no folder", "a link", "closed", "no notes", "other notes", "folder of notes"])
 def test_whatever_a_job_leaves_the_next_one_has_its_files(jobs: Jobs, harm: str, tmp_path: Path):
     folder, notes = jobs.begin(FILES), jobs.folder.with_name("files.json")
     other = tmp_path / "other"
@@ -199,9 +201,36 @@ def test_whatever_a_job_leaves_the_next_one_has_its_files(jobs: Jobs, harm: str,
         notes.unlink()
     elif harm == "other notes":
         notes.write_text("[1]")
+    elif harm == "folder of notes":
+        notes.unlink()
+        notes.mkdir()
     jobs.begin(FILES)
     assert jobs.there() == FILES
     assert (other / "precious").exists()
+
+
+def test_what_lies_too_deep_for_a_path_is_not_kept_and_gone_before_the_next_job(jobs: Jobs):
+    folder = jobs.begin(FILES)
+    (folder / "a.txt").write_bytes(b"b")
+    inner = os.open(folder, os.O_RDONLY)
+    for _ in range(2500):  # more than a program can call itself, and in all longer than a path may be
+        os.mkdir("d", dir_fd=inner)
+        inner, outer = os.open("d", os.O_RDONLY, dir_fd=inner), inner
+        os.close(outer)
+    os.close(inner)
+    changed, removed, not_kept = jobs.end()
+    assert (changed, removed, [*not_kept.values()]) == ({"a.txt": b"b"}, set(), ["File name too long"])
+    jobs.begin(FILES)
+    assert jobs.there() == FILES and not (folder / "d").exists()
+
+
+def test_notes_that_cannot_be_written_cost_downloads_only(jobs: Jobs):
+    jobs.begin(FILES)
+    jobs.folder.with_name("files.json").unlink()
+    jobs.folder.with_name("files.json").mkdir()
+    assert jobs.end() == ({}, set(), {})
+    jobs.begin(FILES)
+    assert (jobs.there(), jobs.fetched) == (FILES, 3)
 
 
 def test_a_file_that_is_no_longer_stored_ends_the_job_before_it_begins(jobs: Jobs, monkeypatch: pytest.MonkeyPatch):

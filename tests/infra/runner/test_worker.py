@@ -228,6 +228,14 @@ def test_a_malformed_order_is_reported_as_not_run(start: Any):
     assert container.hub.hears("done")["reported"] is False
 
 
+def test_ends_when_it_cannot_prepare_a_job_and_that_is_reported(start: Any):
+    container: Container = start()
+    container.order("1", ["true"], inputs=[InputFile("a/b", data=""), InputFile("a", data="")])
+    container.hub.hears("accepted")
+    assert container.process.wait(WAIT) == 1
+    assert container.exit_of("1")["reason"] == "unstartable"
+
+
 def test_an_end_by_the_system_takes_all_processes_along(start: Any):
     container: Container = start()
     container.order("1", ["sh", "-c", "trap '' TERM; echo up; sleep 600"])
