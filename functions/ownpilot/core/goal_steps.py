@@ -17,6 +17,9 @@ from shared.http.shapes import Answers, Shapes
 MAX_STEPS = 500
 """Steps of one goal."""
 
+MAX_ORDER = 1_000_000_000
+"""The highest `order_num` of a step."""
+
 
 class StepStatus(StrEnum):
     """How far a step is."""
@@ -41,7 +44,7 @@ class GoalStep(Entry, prefix="step_"):
     title: str
     description: str | None = None
     status: StepStatus = StepStatus.PENDING
-    order_num: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    order_num: Annotated[int, Field(ge=0, le=MAX_ORDER)] = 0
     dependencies: list[str] = []
     result: str | None = None
     completed_at: Moment | None = None

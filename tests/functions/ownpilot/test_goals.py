@@ -9,7 +9,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bench.figures import Call
-from functions.ownpilot.core.goal_steps import MAX_STEPS, StepStatus, progress_of
+from functions.ownpilot.core.goal_steps import MAX_ORDER, MAX_STEPS, StepStatus, progress_of
 from functions.ownpilot.goals import goals, next_actions
 from functions.ownpilot.goals.steps import add_steps, change_step, delete_step
 from shared.http.errors import InvalidRequest
@@ -135,6 +135,13 @@ class TestSteps:
         assert (order, listed["count"]) == ([("a", 1), ("b", 2), ("between", 3), ("far", 7)], 4)
         await me.post(f"/goals/{goal}/steps", title="last")
         assert (await me.get(f"/goals/{goal}"))["steps"][-1]["orderNum"] == 8
+
+    async def test_a_step_behind_the_highest_place_has_that_place_too(self, me: OwnPilot):
+        goal = await aim(me)
+        await me.post(f"/goals/{goal}/steps", title="a", orderNum=MAX_ORDER)
+        await steps(me, goal, "b", "c")
+        listed = await me.get(f"/goals/{goal}/steps")
+        assert [(step["title"], step["orderNum"]) for step in listed["steps"]] == [(it, MAX_ORDER) for it in "abc"]
 
     async def test_the_progress_follows_every_change(self, me: OwnPilot):
         goal = await aim(me, progress=70)
