@@ -1,5 +1,6 @@
 """One documented API: a FastAPI app with its own prefix, error shape, envelope, guards and limits."""
 
+import json
 import logging
 import re
 import time
@@ -237,7 +238,9 @@ class Api(FastAPI):
         if key is None or not route.idempotent:
             await route.handle(scope, body, send)
             return
-        owner = f"{self.prefix} {caller} {request.method} {scope['path']}"
+        # The query too: it may say whose record is made.
+        query = [item for item in request.query_params.multi_items() if item[0] != "api_key"]
+        owner = json.dumps([self.prefix, caller, request.method, scope["path"], query])
         await serve_once(owner, key, body, send, lambda receive, send: route.handle(scope, receive, send))
 
     def _path(self, request: Request) -> str:

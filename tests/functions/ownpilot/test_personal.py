@@ -246,6 +246,13 @@ async def test_a_repeated_create_with_a_key_makes_one_note(me: OwnPilot):
     assert len(await me.get("/notes")) == 1
 
 
+async def test_two_people_may_use_the_same_key(me: OwnPilot):
+    another = OwnPilot(me.http)
+    body, headers = {"title": "each", "content": "c"}, {"Idempotency-Key": me.user}
+    made = [data_of(await each.send("POST", "/notes", json=body, headers=headers))["id"] for each in (me, another)]
+    assert [[note["id"] for note in await each.get("/notes")] for each in (me, another)] == [[each] for each in made]
+
+
 async def test_what_every_answer_tells(stack: Environment, me: OwnPilot):
     answer = await me.http.get("/ownpilot/api/v1/nothing", headers={"X-Request-ID": "mine-1"})
     assert refused(answer, 404, "NOT_FOUND") == "Route not found: GET /api/v1/nothing"
