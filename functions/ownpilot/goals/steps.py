@@ -6,7 +6,15 @@ from typing import Any, cast
 from pydantic import BaseModel, Field, model_validator
 
 from functions.ownpilot.core.entry import Given, Shown
-from functions.ownpilot.core.goal_steps import MAX_ORDER, MAX_STEPS, GoalStep, check_steps, find_step, progress_of, shapes
+from functions.ownpilot.core.goal_steps import (
+    MAX_ORDER,
+    MAX_STEPS,
+    GoalStep,
+    check_steps,
+    find_step,
+    progress_of,
+    shapes,
+)
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.goals import Goal, StepShown, goals
 from shared.http.bodies import Done, example
