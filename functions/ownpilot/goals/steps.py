@@ -69,7 +69,7 @@ async def change_steps(owner: str, goal_id: str, change: Callable[[list[GoalStep
     """Change the steps of a goal, and its progress with them, in one conditional write; return the goal.
 
     `change` alters the list, and is called again when someone else was faster. `RecordNotFound`; `InvalidRequest` for
-    too many steps, and for dependencies on unknown steps or in a circle.
+    too many or too long steps, and for dependencies on unknown steps or in a circle.
     """
 
     def write(goal: Goal) -> None:
