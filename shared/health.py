@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ class Probe:
     def __init__(self, call: Callable[[], Awaitable[object]], sdk: str = ""):
         self.call, self._sdk = call, sdk
         self._lock = asyncio.Lock()
-        self._until = 0.0
+        self._until = self._checked = -math.inf
         self.passed = False
         self.checked_at: datetime | None = None
 
@@ -44,12 +45,14 @@ class Probe:
         async with self._lock:  # simultaneous requests share one call
             if not self.fresh:
                 self.passed = await self._succeeds(name)
-                self._until = time.monotonic() + settings().health_fresh
+                self._checked = time.monotonic()
+                self._until = self._checked + settings().health_fresh
                 self.checked_at = datetime.now(UTC)
 
-    def forget(self) -> None:
-        """Let the next check call the service again."""
-        self._until = 0.0
+    def forget(self, *, older: float = 0.0) -> None:
+        """Let the next check call the service again, if the last one was at least `older` seconds ago."""
+        if time.monotonic() - self._checked >= older:
+            self._until = -math.inf
 
     async def _succeeds(self, name: str) -> bool:
         try:

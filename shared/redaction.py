@@ -85,19 +85,22 @@ class Redactor:
         return self._secrets.sub(lambda found: (found["word"] or b"") + MASK, text)
 
     def _mask_keys(self, text: bytes) -> bytes:
-        out = bytearray()
-        while text:
+        out, at = bytearray(), 0  # the text up to `at` is done
+        end = KEY_END.search(text)
+        while at < len(text):
+            if end and end.start() < at:  # searched only then, so that many beginnings do not search it all each time
+                end = KEY_END.search(text, at)
             if self._key is None:
-                begin = KEY_BEGIN.search(text)
+                begin = KEY_BEGIN.search(text, at)
                 if not begin:
                     break
-                out += text[: begin.start()] + MASK
-                text, self._key = text[begin.end() :], 0
-            elif end := KEY_END.search(text):
-                text, self._key = text[end.end() :], None
-            elif self._key + len(text) > KEY_BLOCK:  # too long: it was not a private key
+                out += text[at : begin.start()] + MASK
+                at, self._key = begin.end(), 0
+            elif end:
+                at, self._key = end.end(), None
+            elif self._key + len(text) - at > KEY_BLOCK:  # too long: it was not a private key
                 self._key = None
             else:
-                self._key += len(text)
-                text = b""
-        return bytes(out + text)
+                self._key += len(text) - at
+                at = len(text)
+        return bytes(out + text[at:])

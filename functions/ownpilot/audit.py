@@ -17,9 +17,14 @@ from functions.ownpilot.core.audit_log import (
 from functions.ownpilot.core.entry import Moment, Shown
 from functions.ownpilot.core.owner import Owner, routes_for
 from shared import tables
+from shared.http.errors import InvalidRequest
 from shared.http.paging import Paging, SortOrder, given, paging
+from shared.tables.page import values_of
 
 routes = routes_for("audit")
+
+MAX_VALUES = 12
+"""Values of all filters together: each is a query or, as one of 15 at most, a comparison in a query."""
 
 
 class SubjectShown(Shown):
@@ -112,6 +117,8 @@ async def list_audit_events(
         outcome=outcome,
         severity=severities[severities.index(min_severity) :] if min_severity not in (None, Severity.DEBUG) else None,
     )
+    if sum(map(len, values_of(where).values())) > MAX_VALUES:
+        raise InvalidRequest(f"types: the filters can look for {MAX_VALUES} values together; name fewer types")
     page = await events.of(owner.id).page(
         where, between=_range(since, until), limit=paging.limit, offset=paging.offset, order="created_at",
         descending=order == "desc", cursor=paging.cursor,

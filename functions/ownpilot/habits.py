@@ -25,7 +25,8 @@ FIRST = "1970-01-01"
 
 
 async def _delete_logs(owner: str, habit_id: str) -> None:
-    await logs_of(owner, habit_id).clear()
+    if Habit.id_form.row_key(habit_id) is not None:  # with another id, it could be the partition of somebody else
+        await logs_of(owner, habit_id).clear()
 
 
 habits = resource(

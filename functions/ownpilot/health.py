@@ -14,6 +14,9 @@ from shared.settings import settings
 
 VERSION = "1.0.0"
 STARTED = time.monotonic()
+PAUSE = 2.0
+"""Seconds between two checks that anybody may ask for: the service allows so many calls in an hour."""
+
 SERVICE = "Azure Container Instances"
 IMAGES = {"python": "python:3.11-slim", "javascript": "node:20-slim", "shell": "alpine:latest"}
 
@@ -134,9 +137,9 @@ async def get_readiness(response: Response) -> State:
 
 @options(counted=False)
 async def get_sandbox(refresh: bool = False) -> SandboxReport:
-    """What the container service can do; `refresh` asks it again."""
+    """What the container service can do; `refresh` asks it again, if the last check was 2 seconds ago."""
     if refresh:
-        CONTAINERS.forget()
+        CONTAINERS.forget(older=PAUSE)
     available = (await checks.results("docker"))["docker"]
     return SandboxReport(
         docker_available=available,
@@ -151,8 +154,8 @@ async def get_sandbox(refresh: bool = False) -> SandboxReport:
 
 @options(counted=False)
 async def reset_sandbox() -> Done:
-    """Forget the last result: the next check asks the container service again."""
-    CONTAINERS.forget()
+    """Forget the last result, if it is 2 seconds old: the next check asks the container service again."""
+    CONTAINERS.forget(older=PAUSE)
     return Done(message="The next check asks the container service again")
 
 

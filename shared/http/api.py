@@ -1,5 +1,7 @@
 """One documented API: a FastAPI app with its own prefix, error shape, envelope, guards and limits."""
 
+import asyncio
+import json
 import logging
 import re
 import time
@@ -180,6 +182,7 @@ class Api(FastAPI):
         self._lenient_paging, self._method_not_allowed = lenient_paging, method_not_allowed
         self._admission = Admission(guards, limit)
         self.response_counts: Counter[tuple[str, str, int]] = Counter()
+        self._description_json: asyncio.Task[bytes] | None = None
         cors = cors or Cors.of_settings()
         super().__init__(
             title=title,
@@ -237,7 +240,9 @@ class Api(FastAPI):
         if key is None or not route.idempotent:
             await route.handle(scope, body, send)
             return
-        owner = f"{self.prefix} {caller} {request.method} {scope['path']}"
+        # The query too: it may say whose record is made.
+        query = [item for item in request.query_params.multi_items() if item[0] != "api_key"]
+        owner = json.dumps([self.prefix, caller, request.method, scope["path"], query])
         await serve_once(owner, key, body, send, lambda receive, send: route.handle(scope, receive, send))
 
     def _path(self, request: Request) -> str:
@@ -269,6 +274,13 @@ class Api(FastAPI):
         if found[0]["type"] == "json_invalid" or found[0]["loc"] == ("body",):
             return self.error(request, BadRequest(_unreadable(request, found[0])))
         return self.error(request, invalid_request(found))
+
+    async def description_json(self) -> bytes:
+        """Return the OpenAPI document as JSON. It is built once, beside other requests, as that takes seconds."""
+        if self._description_json is None:
+            build = asyncio.to_thread(lambda: bytes(JSONResponse(self.openapi()).body))
+            self._description_json = asyncio.create_task(build)
+        return await asyncio.shield(self._description_json)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of this API; it is built once."""

@@ -68,6 +68,8 @@ async def serve_once(
 ) -> None:
     """Run `serve` for the first request of this owner and key; repeat its response to later ones.
 
+    `owner` names the caller and the request's target.
+
     Only successful responses are kept. 409 for another body under the same key, and while the first request is being
     served. The body is passed on as a stream.
     """

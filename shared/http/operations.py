@@ -23,6 +23,10 @@ BeforeDelete = Callable[[str, str], Awaitable[None]]
 """Called with the owner and the id of a record that is about to be deleted, or that does not exist."""
 
 
+MAX_CHARACTERS = 256 * 1024
+"""Characters of all that requests set of one record: a list holds a thousand of them in memory."""
+
+
 @dataclass
 class KeptCount:
     """How many records an owner has, as far as this instance knows."""
@@ -91,13 +95,14 @@ class Resource(Generic[R]):
         return record
 
     def make(self, owner: str, values: Mapping[str, Any] | BaseModel) -> R:
-        """Return a new record that is not stored yet. `BadRequest`."""
+        """Return a new record that is not stored yet. `BadRequest`, LIMIT_REACHED for one that is too long."""
         body = checked(self.shapes.new, values)
         members: dict[str, Any] = {name: getattr(body, name) for name in body.model_fields_set}
         if "user_id" in self.collection.model.model_fields:
             members["user_id"] = owner
         record = self.collection.model(**members)
         self._settle(record)
+        self._check_size(record)
         return record
 
     async def admit(self, owner: str) -> KeptCount:
@@ -124,6 +129,7 @@ class Resource(Generic[R]):
             for name in body.model_fields_set:
                 setattr(record, name, getattr(body, name))
             self._settle(record)
+            self._check_size(record)
 
         with self._explained():
             return await self.collection.of(owner).update(record_id, change, if_match=if_match)
@@ -154,6 +160,12 @@ class Resource(Generic[R]):
             if not self._taken or error.field not in self.collection.schema.unique:
                 raise
             raise Conflict(self._taken) from error
+
+    def _check_size(self, record: R) -> None:
+        row = self.collection.columns.encode(record)
+        size = sum(len(row[name]) for name in self.shapes.new.model_fields if isinstance(row.get(name), str))
+        if size > MAX_CHARACTERS:
+            raise BadRequest(f"A record has at most {MAX_CHARACTERS} characters, not {size}", code="LIMIT_REACHED")
 
     async def _count(self, owner: str) -> KeptCount:
         return KeptCount(await self.collection.of(owner).count())

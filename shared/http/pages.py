@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from shared.http.errors import NotFound
 from shared.http.routes import Route, options, router
@@ -58,4 +58,4 @@ async def docs_asset(name: str) -> Response:
 @options(enveloped=False)
 async def openapi(request: Request) -> Response:
     """The OpenAPI document of this API."""
-    return JSONResponse(request.app.openapi())
+    return Response(await request.app.description_json(), media_type="application/json")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import cache
 from inspect import signature
+from threading import RLock
 from typing import Any, Protocol, TypeVar, get_args
 
 from fastapi import APIRouter
@@ -17,6 +18,8 @@ from shared.http.requests import MAX_MEMBERS, BoundedRequest
 
 MAX_BODY = 10 * 1024 * 1024
 """Bytes of a request body; a longer one gets 413."""
+
+_ANALYSIS = RLock()
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,11 +88,13 @@ class Route(APIRoute):
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute that only the analysis sets."""
-        given = self.__dict__.pop("_given", None)
-        if given is None:  # it was done
-            raise AttributeError(name)
-        super().__init__(self.path, self.endpoint, **given)
-        return getattr(self, name)
+        with _ANALYSIS:  # the description is built in a thread, beside requests
+            given = self.__dict__.pop("_given", None)
+            if given is not None:
+                super().__init__(self.path, self.endpoint, **given)
+            if name not in self.__dict__:
+                raise AttributeError(name)
+            return self.__dict__[name]
 
     def depends_on(self, wanted: Callable[..., Any]) -> bool:
         """Whether the handler, or a dependency of it, depends on this function."""

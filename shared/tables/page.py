@@ -95,8 +95,8 @@ def directions(order: Order, descending: bool) -> list[tuple[str, bool]]:
 
 
 def values_of(where: Filter | None) -> dict[str, list[object]]:
-    """Each field of a filter with the values that it may have."""
+    """Each field of a filter with the values that it may have, each of them once."""
     return {
-        name: [*cast("list[object]", value)] if isinstance(value, list | set | tuple) else [value]
+        name: [*dict.fromkeys(cast("list[object]", value))] if isinstance(value, list | set | tuple) else [value]
         for name, value in (where or {}).items()
     }

@@ -92,3 +92,13 @@ async def test_concurrent_callers_share_one_check(monkeypatch: pytest.MonkeyPatc
     checks = Checks({"a": Probe(asked)})
     await asyncio.gather(*(checks.results() for _ in range(5)))
     assert asked.times == 1
+
+
+async def test_a_result_is_forgotten_from_some_age_on(monkeypatch: pytest.MonkeyPatch):
+    keep_results(monkeypatch, 1000)
+    asked = Asked()
+    probe = Probe(asked)
+    for older, times in ((0, 1), (1000, 1), (0, 2)):
+        probe.forget(older=older)
+        await Checks({"a": probe}).results()
+        assert asked.times == times

@@ -1,11 +1,13 @@
 """Secrets are masked in the stream of output, however it is cut."""
 
+import re
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared import redaction
 from shared.redaction import HELD, Redactor
 
 KEY = b"-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAKC\n-----END RSA PRIVATE KEY-----"
@@ -84,3 +86,26 @@ def test_a_long_line_is_passed_on_before_its_end_and_its_secret_is_masked_whole(
     out = b"".join(redactor.feed(line[i : i + 1000]) for i in range(0, len(line), 1000))
     assert len(line) - len(out) < 10 * HELD
     assert out + redactor.finish() == line.replace(b"hunter22", b"[REDACTED]")
+
+
+@pytest.mark.parametrize("piece", [KEY, b"-----BEGIN PRIVATE KEY-----\n"], ids=["whole", "without end"])
+def test_many_private_keys_take_no_longer_than_other_text(piece: bytes, monkeypatch: pytest.MonkeyPatch):
+    searched = 0
+
+    class Watched:
+        """A pattern that counts the bytes that its searches pass over."""
+
+        def __init__(self, pattern: re.Pattern[bytes]):
+            self.pattern = pattern
+
+        def search(self, text: bytes, at: int = 0) -> re.Match[bytes] | None:
+            nonlocal searched
+            found = self.pattern.search(text, at)
+            searched += (found.end() if found else len(text)) - at
+            return found
+
+    for name in ("KEY_BEGIN", "KEY_END"):
+        monkeypatch.setattr(redaction, name, Watched(getattr(redaction, name)))
+    text = piece * 10_000
+    redact(text)
+    assert searched < 5 * len(text)

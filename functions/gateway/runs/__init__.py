@@ -1,5 +1,6 @@
 """Runs: prompts and code executed in containers."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from functions.gateway.job import KIND
 from functions.gateway.models import catalogue
 from functions.gateway.raise_alert import run_failed
 from functions.gateway.records import Run, RunStatus
-from functions.gateway.redaction import redacted, redacted_values
+from functions.gateway.redaction import redacted_values
 from functions.gateway.runs.bodies import (
     NewRun,
     RunAccepted,
@@ -105,18 +106,16 @@ async def update_run(
     """Set a run's status, result, error or metadata; a final status stops its container and cannot be changed."""
     if not body.changed:
         raise BadRequest("At least one of status, result, error and metadata is required")
+    members = {name: getattr(body, name) for name in body.changed - {"status"}}
+    masked = await asyncio.to_thread(redacted_values, members)  # a megabyte takes a tenth of a second
     before: list[RunStatus] = []
 
     def change(run: Run) -> None:
         before.append(run.status)
         if body.status:
             run.change_status(body.status)
-        if "result" in body.changed:
-            run.result = None if body.result is None else redacted(body.result)
-        if "error" in body.changed:
-            run.error = None if body.error is None else redacted(body.error)
-        if "metadata" in body.changed:
-            run.metadata = redacted_values(body.metadata)
+        for name, value in masked.items():
+            setattr(run, name, value)
 
     run = await runs.update(run_id, change, if_match=if_match)
     if run.status is not before[-1]:

@@ -20,15 +20,19 @@ from functions.ownpilot.core.config_store import (
     change_service,
     delete_service,
     entries_of,
+    service_of,
     services_of,
     with_entries,
 )
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from shared import tables
-from shared.http.errors import Conflict
+from shared.http.errors import BadRequest, Conflict
 from shared.http.shapes import Deleted
 
 routes = routes_for("config-services")
+
+MAX_SERVICES = 1000
+"""Services of one person."""
 
 
 async def audit(owner: Person, name: str, action: str) -> None:
@@ -96,6 +100,8 @@ async def create_config_service(body: NewService, owner: Owner) -> ServiceShown:
             raise taken from None
         service = await own.update(deleted.id, revive)
     else:
+        if await own.count() >= MAX_SERVICES:
+            raise BadRequest(f"There are {MAX_SERVICES} config services: delete some first", code="LIMIT_REACHED")
         try:
             service = await own.insert(new)
         except tables.RecordConflict as error:
@@ -118,13 +124,23 @@ async def update_config_service(name: str, body: ServiceChange, owner: Owner) ->
         for member in body.model_fields_set:
             setattr(service, member, getattr(body, member))
 
+    if "config_schema" in body.model_fields_set:  # first, so that a failure in between leaves nothing secret in clear
+        planned = (await service_of(owner.id, name)).model_copy()
+        change(planned)
+        await _arranged_entries(owner.id, planned)
     service = await change_service(owner.id, name, change)
-    entries = await entries_of(owner.id, name)
-    for place, entry in enumerate(entries):
-        if service.secret_names & entry.data.keys():
-            entries[place] = await config_entries.of(owner.id).update(entry.id, lambda it: it.arrange(service))
+    entries = await _arranged_entries(owner.id, service)
     await audit(owner, name, "update")
     return service_shown(service, entries)
+
+
+async def _arranged_entries(owner: str, service: ConfigService) -> list[ConfigEntry]:
+    """Seal what is stored in clear of the fields that the service calls secret; return its entries."""
+    entries = await entries_of(owner, service.name)
+    for place, entry in enumerate(entries):
+        if service.secret_names & entry.data.keys():
+            entries[place] = await config_entries.of(owner).update(entry.id, lambda it: it.arrange(service))
+    return entries
 
 
 @routes.delete("/{name}")

@@ -132,9 +132,12 @@ class EntryMember(Shown):
 
 
 def entry_shown(service: ConfigService, entry: ConfigEntry, default: str | None) -> EntryShown:
-    """Return an entry as clients see it; what the schema calls secret is masked, wherever it is stored."""
+    """Return an entry as clients see it; what the schema calls secret is masked, wherever it is stored.
+
+    Secrets that do not open are not shown.
+    """
     data = {name: mask(value) if name in service.secret_names else value for name, value in entry.data.items()}
-    secrets = {name: mask(value) for name, value in entry.secrets().items()}
+    secrets = {name: mask(value) for name, value in entry.readable_secrets().items()}
     names = [
         name
         for name, shown in {**data, **secrets}.items()

@@ -6,10 +6,13 @@ from functions.ownpilot.core.config_records import ConfigEntry, ConfigService, c
 from functions.ownpilot.core.config_store import change_service, default_of, entries_of, service_of, with_entries
 from functions.ownpilot.core.owner import Owner, routes_for
 from shared import tables
-from shared.http.errors import Conflict, NotFound
+from shared.http.errors import BadRequest, Conflict, NotFound
 from shared.http.shapes import Deleted
 
 routes = routes_for("config-services/{name}/entries")
+
+MAX_ENTRIES = 100
+"""Entries of one service."""
 
 
 @routes.get("")
@@ -27,6 +30,8 @@ async def create_config_entry(name: str, body: EntryChange, owner: Owner) -> Ent
     taken = Conflict(f"{name} has an entry already, and takes one only")
     if entries and not service.multi_entry:
         raise taken
+    if len(entries) >= MAX_ENTRIES:
+        raise BadRequest(f"{name} has {MAX_ENTRIES} entries: delete some first", code="LIMIT_REACHED")
     entry = ConfigEntry(
         user_id=owner.id, service_name=name, label=body.label, is_active=body.is_active,
         only_of=None if service.multi_entry else name,

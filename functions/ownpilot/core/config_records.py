@@ -10,7 +10,7 @@ from pydantic import HttpUrl, StringConstraints, TypeAdapter, ValidationError
 from functions.ownpilot.core.entry import Entry, Given
 from shared import sealing
 from shared.http.errors import InvalidRequest
-from shared.sealing import Context
+from shared.sealing import Context, SealBroken
 from shared.tables import Collection
 
 FieldType = Literal["string", "secret", "url", "number", "boolean", "select", "json"]
@@ -95,12 +95,19 @@ class ConfigEntry(Entry):
             return {}
         return cast("dict[str, Any]", json.loads(sealing.unseal(self.sealed, self._context)))
 
+    def readable_secrets(self) -> dict[str, Any]:
+        """Return the secret values, none when they do not open: they must be entered again then."""
+        try:
+            return self.secrets()
+        except SealBroken:
+            return {}
+
     def fill(self, service: ConfigService, values: Mapping[str, Any]) -> None:
         """Take over values, which `checked` has returned: null removes one; a secret's own mask leaves it as it is.
 
         `InvalidRequest` when a required value is missing then.
         """
-        secrets = self.secrets()
+        secrets = self.readable_secrets()
         after = {**self.data, **secrets}
         for name, value in values.items():
             is_secret = name in service.secret_names or name in secrets
@@ -114,14 +121,17 @@ class ConfigEntry(Entry):
         self._store(after, service.secret_names | secrets.keys())
 
     def arrange(self, service: ConfigService) -> None:
-        """Seal the values that the service calls secret by now."""
-        secrets = self.secrets()
+        """Seal the values that the service calls secret."""
+        secrets = self.readable_secrets()
         self._store({**self.data, **secrets}, service.secret_names | secrets.keys())
 
     def _store(self, values: Mapping[str, Any], secret: set[str]) -> None:
         secrets = {name: value for name, value in values.items() if name in secret}
         self.data = {name: value for name, value in values.items() if name not in secret}
-        self.sealed = sealing.seal(json.dumps(secrets), self._context) if secrets else None
+        if secrets:
+            self.sealed = sealing.seal(json.dumps(secrets), self._context)
+        elif self.readable_secrets():  # what does not open stays until it is entered again: its key may come back
+            self.sealed = None
 
     @property
     def _context(self) -> Context:

@@ -17,6 +17,12 @@ from shared.http.shapes import Answers, Shapes
 MAX_STEPS = 500
 """Steps of one goal."""
 
+MAX_CHARACTERS = 256 * 1024
+"""Characters of all steps of one goal together: they lie in one record."""
+
+MAX_ORDER = 1_000_000_000
+"""The highest `order_num` of a step."""
+
 
 class StepStatus(StrEnum):
     """How far a step is."""
@@ -41,7 +47,7 @@ class GoalStep(Entry, prefix="step_"):
     title: str
     description: str | None = None
     status: StepStatus = StepStatus.PENDING
-    order_num: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    order_num: Annotated[int, Field(ge=0, le=MAX_ORDER)] = 0
     dependencies: list[str] = []
     result: str | None = None
     completed_at: Moment | None = None
@@ -72,9 +78,13 @@ def find_step(steps: Sequence[GoalStep], step_id: str) -> GoalStep:
 
 
 def check_steps(steps: Sequence[GoalStep]) -> None:
-    """`InvalidRequest` when there are too many steps, or dependencies on unknown steps or in a circle."""
+    """`InvalidRequest` when there are too many or too long steps, or dependencies on unknown steps or in a circle."""
     if len(steps) > MAX_STEPS:
         raise InvalidRequest(f"steps: a goal has at most {MAX_STEPS} steps", code="LIMIT_REACHED")
+    if sum(map(_length, steps)) > MAX_CHARACTERS:
+        raise InvalidRequest(
+            f"steps: those of a goal have at most {MAX_CHARACTERS} characters together", code="LIMIT_REACHED"
+        )
     needed = {step.id: step.dependencies for step in steps}
     for dependencies in needed.values():
         if unknown := sorted({*dependencies} - needed.keys()):
@@ -83,6 +93,10 @@ def check_steps(steps: Sequence[GoalStep]) -> None:
         TopologicalSorter(needed).prepare()
     except CycleError as error:
         raise InvalidRequest(f"dependencies: these steps wait for each other: {', '.join(error.args[1])}") from None
+
+
+def _length(step: GoalStep) -> int:
+    return sum(map(len, [step.title, step.description or "", step.result or "", *step.dependencies]))
 
 
 def ready_steps(steps: Sequence[GoalStep]) -> list[GoalStep]:

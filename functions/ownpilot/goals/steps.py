@@ -6,7 +6,15 @@ from typing import Any, cast
 from pydantic import BaseModel, Field, model_validator
 
 from functions.ownpilot.core.entry import Given, Shown
-from functions.ownpilot.core.goal_steps import MAX_STEPS, GoalStep, check_steps, find_step, progress_of, shapes
+from functions.ownpilot.core.goal_steps import (
+    MAX_ORDER,
+    MAX_STEPS,
+    GoalStep,
+    check_steps,
+    find_step,
+    progress_of,
+    shapes,
+)
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.goals import Goal, StepShown, goals
 from shared.http.bodies import Done, example
@@ -28,7 +36,7 @@ async def add_steps(owner: str, goal_id: str, steps: Sequence[Mapping[str, Any] 
         last = max([step.order_num for step in steps], default=0)
         for step, body in zip(made, bodies, strict=True):
             if "order_num" not in body.model_fields_set:
-                step.order_num = last = last + 1
+                step.order_num = last = min(last + 1, MAX_ORDER)
         steps += made
 
     await change_steps(owner, goal_id, add)
@@ -61,7 +69,7 @@ async def change_steps(owner: str, goal_id: str, change: Callable[[list[GoalStep
     """Change the steps of a goal, and its progress with them, in one conditional write; return the goal.
 
     `change` alters the list, and is called again when someone else was faster. `RecordNotFound`; `InvalidRequest` for
-    too many steps, and for dependencies on unknown steps or in a circle.
+    too many or too long steps, and for dependencies on unknown steps or in a circle.
     """
 
     def write(goal: Goal) -> None:

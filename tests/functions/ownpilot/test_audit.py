@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from functions.ownpilot.audit import MAX_VALUES
 from functions.ownpilot.config_services.bodies import NewService
 from functions.ownpilot.core import settings_store
 from functions.ownpilot.core.audit_log import (
@@ -67,6 +68,17 @@ class TestList:
         assert await types(correlationId="c1", minSeverity="error") == []
         page = await me.get("/audit", types="tool.success,tool.error", limit=1, offset=1)
         assert (page["count"], page["total"], page["events"][0]["type"]) == (1, 3, "tool.error")
+
+    async def test_a_type_that_is_named_twice_counts_once(self, me: OwnPilot):
+        await fill(me.user)
+        page = await me.get("/audit", types="tool.error,tool.error", limit=1)
+        assert (len(page["events"]), page["total"]) == (1, 1)
+        assert (await me.get("/audit", types="tool.error,tool.error"))["count"] == 1
+
+    async def test_the_filters_look_for_so_many_values_together(self, me: OwnPilot):
+        many = ",".join(map(str, range(MAX_VALUES)))
+        assert (await me.get("/audit", types=many))["total"] == 0
+        refused(await me.send("GET", "/audit", params={"types": many, "actorId": "a"}), 400, "INVALID_REQUEST")
 
     async def test_from_and_to_are_a_range(self, me: OwnPilot):
         first, *_, last = await fill(me.user)

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from functions.ownpilot.core.config_records import config_entries, mask
+from functions.ownpilot import config_services as config_services_routes
+from functions.ownpilot.config_services import entries
+from functions.ownpilot.config_services.bodies import EntryChange, NewService, ServiceChange
+from functions.ownpilot.core.config_records import config_entries, config_services, mask
+from functions.ownpilot.core.owner import Person
+from shared.http.errors import BadRequest
+from shared.tables.client import client
+from tests.support.failing import Failing, Killed
 from tests.support.ownpilot import OwnPilot, refused
 
 SCHEMA: list[dict[str, Any]] = [
@@ -137,6 +144,46 @@ class TestEntries:
         assert changed["entries"][0]["data"] == {"a": SHOWN}
         stored = await config_entries.of(me.user).get(entry["id"])
         assert (stored.data, stored.secrets()) == ({}, {"a": SECRET})
+
+    async def test_a_field_becomes_secret_only_after_its_values_are_sealed(
+        self, me: OwnPilot, app: None, monkeypatch: pytest.MonkeyPatch
+    ):
+        path = await service(me, configSchema=[{"name": "a", "type": "string"}])
+        entry = await me.post(path, data={"a": SECRET})
+        change = ServiceChange.model_validate({"configSchema": [{"name": "a", "type": "secret"}]})
+        with monkeypatch.context() as patch:
+            patch.setattr(client().wire, "transport", Failing(client().wire.transport, config_services.table, Killed()))
+            with pytest.raises(Killed):
+                await config_services_routes.update_config_service("mine", change, Person(me.user))
+        stored = await config_entries.of(me.user).get(entry["id"])
+        assert (stored.data, stored.secrets()) == ({}, {"a": SECRET})
+
+    async def test_secrets_that_do_not_open_are_entered_again(self, me: OwnPilot, app: None):
+        path = await service(me)
+        entry = await me.post(path, data={"key": SECRET, "count": 1})
+        target, broken = f"{path}/{entry['id']}", "lost:AAAA"
+        await config_entries.of(me.user).update(entry["id"], lambda it: setattr(it, "sealed", broken))
+        shown = await me.get(target)
+        assert (shown["data"], shown["hasSecrets"]) == ({"count": 1}, False)
+        assert (await me.get("/config-services"))["count"] == 14
+        refused(await me.send("PUT", target, json={"data": {"count": 2}}), 400, "INVALID_REQUEST")
+        assert (await config_entries.of(me.user).get(entry["id"])).sealed == broken
+        assert (await me.data("PUT", target, json={"data": {"key": SECRET}}))["data"] == {"key": SHOWN, "count": 1}
+
+    async def test_there_are_so_many_services_and_entries(
+        self, me: OwnPilot, app: None, monkeypatch: pytest.MonkeyPatch
+    ):
+        path, person = await service(me), Person(me.user)
+        await me.post(path, data={"key": SECRET})
+        monkeypatch.setattr(config_services_routes, "MAX_SERVICES", 1)
+        with pytest.raises(BadRequest, match="delete some first") as refusal:
+            new = NewService.model_validate({"name": "more", "displayName": "M", "category": "c"})
+            await config_services_routes.create_config_service(new, person)
+        assert refusal.value.code == "LIMIT_REACHED"
+        monkeypatch.setattr(entries, "MAX_ENTRIES", 1)
+        with pytest.raises(BadRequest, match="delete some first") as refusal:
+            await entries.create_config_entry("mine", EntryChange(data={"key": SECRET}), person)
+        assert refusal.value.code == "LIMIT_REACHED"
 
     async def test_a_service_with_one_entry_refuses_a_second_one_also_at_the_same_moment(self, me: OwnPilot):
         path = await service(me, multiEntry=False)

@@ -9,7 +9,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bench.figures import Call
-from functions.ownpilot.core.goal_steps import MAX_STEPS, StepStatus, progress_of
+from functions.ownpilot.core.goal_steps import MAX_CHARACTERS, MAX_ORDER, MAX_STEPS, StepStatus, progress_of
 from functions.ownpilot.goals import goals, next_actions
 from functions.ownpilot.goals.steps import add_steps, change_step, delete_step
 from shared.http.errors import InvalidRequest
@@ -136,6 +136,13 @@ class TestSteps:
         await me.post(f"/goals/{goal}/steps", title="last")
         assert (await me.get(f"/goals/{goal}"))["steps"][-1]["orderNum"] == 8
 
+    async def test_a_step_behind_the_highest_place_has_that_place_too(self, me: OwnPilot):
+        goal = await aim(me)
+        await me.post(f"/goals/{goal}/steps", title="a", orderNum=MAX_ORDER)
+        await steps(me, goal, "b", "c")
+        listed = await me.get(f"/goals/{goal}/steps")
+        assert [(step["title"], step["orderNum"]) for step in listed["steps"]] == [(it, MAX_ORDER) for it in "abc"]
+
     async def test_the_progress_follows_every_change(self, me: OwnPilot):
         goal = await aim(me, progress=70)
 
@@ -193,6 +200,15 @@ class TestSteps:
         goal = await aim(me)
         refused(await me.send("POST", f"/goals/{goal}/steps", json=body), 400, "INVALID_REQUEST")
         assert (await me.get(f"/goals/{goal}/steps"))["count"] == 0
+
+    async def test_the_steps_of_a_goal_have_so_many_characters_together(self, me: OwnPilot):
+        goal = await aim(me)
+        [step] = await steps(me, goal, "x" * (MAX_CHARACTERS - 10))
+        refused(await me.send("POST", f"/goals/{goal}/steps", json={"title": "x" * 11}), 400, "LIMIT_REACHED")
+        result = {"result": "x" * 11}
+        refused(await me.send("PATCH", f"/goals/{goal}/steps/{step}", json=result), 400, "LIMIT_REACHED")
+        await change(me, goal, step, result="x" * 10)
+        await me.data("PATCH", f"/goals/{goal}", json={"description": "x" * 100})
 
     async def test_a_goal_has_so_many_steps(self, me: OwnPilot):
         goal = await aim(me)

@@ -80,6 +80,13 @@ class TestHabits:
         for method, path in (("GET", ""), ("GET", "/history"), ("POST", "/complete"), ("DELETE", "")):
             refused(await me.send(method, f"/habits/{habit['id']}{path}"), 404, "NOT_FOUND")
 
+    async def test_a_delete_of_what_is_no_habit_leaves_the_logs_of_others(self, me: OwnPilot):
+        habit = await make(me)
+        await done(me, habit, 0)
+        first, _, rest = f"{me.user} {habit['id']}".partition(" ")
+        refused(await OwnPilot(me.http, first).send("DELETE", f"/habits/{rest}"), 404, "NOT_FOUND")
+        assert (await me.get(f"/habits/{habit['id']}/history"))["count"] == 1
+
     async def test_another_person_sees_none_of_it(self, me: OwnPilot):
         habit = await make(me)
         await done(me, habit, 0)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from functions.ownpilot import health
-from shared.health import CONTAINERS, RECORDS
+from shared.health import CONTAINERS, RECORDS, Checks, Probe
 from tests.support.environments import connected
 from tests.support.ownpilot import data_of
 
@@ -33,8 +33,24 @@ async def test_what_can_be_told_of_images(http: httpx.AsyncClient, base: str):
     first = data_of(await http.get(f"{base}/sandbox"))
     assert (first["dockerAvailable"], first["imagesAvailable"]["alpine:latest"]) == (True, True)
     again = data_of(await http.get(f"{base}/sandbox", params={"refresh": "true"}))
-    assert again["lastChecked"] > first["lastChecked"] and "error" not in again
+    assert again["lastChecked"] >= first["lastChecked"] and "error" not in again
     assert data_of(await http.post(f"{base}/sandbox/reset"))["message"]
+
+
+async def test_whoever_asks_again_and_again_causes_one_check(monkeypatch: pytest.MonkeyPatch):
+    asked = 0
+
+    async def call() -> None:
+        nonlocal asked
+        asked += 1
+
+    probe = Probe(call)
+    monkeypatch.setattr(health, "CONTAINERS", probe)
+    monkeypatch.setattr(health, "checks", Checks({"docker": probe}))
+    for _ in range(3):
+        await health.reset_sandbox()
+        await health.get_sandbox(refresh=True)
+    assert asked == 1
 
 
 async def test_without_storage_and_containers_it_is_degraded_and_not_ready():

@@ -14,6 +14,7 @@ from functions.ownpilot.summary import is_upcoming_birthday
 from functions.ownpilot.tasks import tasks
 from infra.local.environment import Environment
 from shared.http.errors import InvalidRequest
+from shared.http.operations import MAX_CHARACTERS
 from tests.support.ownpilot import OwnPilot, data_of, refused
 from tests.support.records import Counting
 
@@ -246,6 +247,13 @@ async def test_a_repeated_create_with_a_key_makes_one_note(me: OwnPilot):
     assert len(await me.get("/notes")) == 1
 
 
+async def test_two_people_may_use_the_same_key(me: OwnPilot):
+    another = OwnPilot(me.http)
+    body, headers = {"title": "each", "content": "c"}, {"Idempotency-Key": me.user}
+    made = [data_of(await each.send("POST", "/notes", json=body, headers=headers))["id"] for each in (me, another)]
+    assert [[note["id"] for note in await each.get("/notes")] for each in (me, another)] == [[each] for each in made]
+
+
 async def test_what_every_answer_tells(stack: Environment, me: OwnPilot):
     answer = await me.http.get("/ownpilot/api/v1/nothing", headers={"X-Request-ID": "mine-1"})
     assert refused(answer, 404, "NOT_FOUND") == "Route not found: GET /api/v1/nothing"
@@ -256,6 +264,15 @@ async def test_what_every_answer_tells(stack: Environment, me: OwnPilot):
     origin = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "PATCH"}
     preflight = await me.http.options("/ownpilot/api/v1/notes", headers=origin)
     assert (preflight.status_code, preflight.headers["access-control-allow-credentials"]) == (200, "true")
+
+
+async def test_a_record_has_so_many_characters(me: OwnPilot):
+    long = "x" * (MAX_CHARACTERS + 1)
+    refused(await me.send("POST", "/notes", json={"title": "t", "content": long}), 400, "LIMIT_REACHED")
+    note = await me.post("/notes", title="t", content=long[:-100])
+    target = f"/notes/{note['id']}"
+    refused(await me.send("PATCH", target, json={"tags": ["x" * 100]}), 400, "LIMIT_REACHED")
+    assert (await me.get(target))["tags"] == []
 
 
 async def test_a_body_of_too_many_bytes_is_refused(http: httpx.AsyncClient):
