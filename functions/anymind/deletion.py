@@ -7,7 +7,7 @@ from datetime import timedelta
 import azure.durable_functions as df
 
 from functions.anymind.records import AgentVersion, Execution
-from functions.anymind.store import agents, executions, versions
+from functions.anymind.store import agents, executions, outlines, versions
 from shared import blobs, tables
 from shared.faults import Sweep
 from shared.job_removal import delete_job
@@ -54,7 +54,7 @@ async def anymind_delete_batch(agent: str, client: df.DurableOrchestrationClient
     """
     workflows = WorkflowClient(client)
     found = [
-        *(await executions.page({"agent_id": agent}, limit=BATCH, total=False)).items,
+        *(await outlines.page({"agent_id": agent}, limit=BATCH, total=False)).items,
         *(await versions.page({"agent_id": agent}, limit=BATCH, total=False)).items,
     ]
     async with Sweep("deleting what belonged to an agent") as sweep:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from functions.anymind.build_job import PROGRAMS, memory_megabytes
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus
-from functions.anymind.store import awaited, executions, record_of, versions
+from functions.anymind.store import awaited, executions, outlines, record_of, versions
 from shared import blobs, tables
 from shared.http.json import plain
 from shared.jobs import ARTIFACTS, REPORT_BYTES, BlobInput, Exit, Job, JobKind, JobSpec, Stop, in_words
@@ -79,6 +79,7 @@ class AnymindExecution(JobKind):
 
         def finish(execution: Execution) -> None:
             execution.started_at = end.started_at
+            execution.output_size = len(report.result or "") + sum(file.size for file in end.files)
             execution.log = log
             execution.lines = min(log.count("\n"), NEWEST) if log else NEWEST if job.size else 0
             execution.end(status, end.at, output=output, error=error)
@@ -95,7 +96,7 @@ class AnymindExecution(JobKind):
     async def unfinished(self) -> AsyncIterator[str]:
         """Yield the job ids of pending and running executions."""
         for status in (ExecutionStatus.PENDING, ExecutionStatus.RUNNING):
-            async for execution in executions.all({"status": status}, order="id"):
+            async for execution in outlines.all({"status": status}, order="id"):
                 yield execution.job_id
 
 

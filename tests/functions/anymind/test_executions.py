@@ -166,6 +166,24 @@ class TestList:
         found = await anymind.ok("GET", f"/runtime/executions?agent_version_id={version}")
         assert {each["agent_version_id"] for each in found} == {version}
 
+    async def test_a_list_with_too_long_inputs_and_outputs_is_refused_and_a_shorter_one_is_not(
+        self, stack: Environment, app: None
+    ):
+        async with registered(stack) as user:
+            sizes = {"input_size": runtime.MAX_LIST // 2, "output_size": 1}
+            owned: dict[str, Any] = {"agent_id": "0", "agent_version_id": "0", "user_id": str(user.id)}
+            ended: dict[str, Any] = {"status": ExecutionStatus.COMPLETED, "input_data": {}}
+            for _ in range(2):
+                await executions.insert(Execution(**owned, **ended, **sizes))
+            assert "smaller limit" in refused(await user.http.get(f"{BASE}/runtime/executions"), 413)
+            assert len(await user.ok("GET", "/runtime/executions?limit=1")) == 1
+
+    async def test_the_sizes_of_input_and_output_are_kept(self, anymind: Anymind, agent: int, app: None):
+        done = await execute(anymind, agent, code="result = {'text': 'y' * 100_000}", text="x" * 1000)
+        stored = await executions.get(str(done["id"]))
+        assert 1000 < stored.input_size < 1200
+        assert 100_000 < stored.output_size < 101_000
+
     @pytest.mark.parametrize("version", ["x", "-1", "1.5", ""])
     async def test_a_version_that_is_no_number_is_refused(self, anymind: Anymind, version: str):
         answer = await anymind.http.get(f"{BASE}/runtime/executions?agent_version_id={version}")
