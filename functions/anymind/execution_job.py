@@ -1,5 +1,6 @@
 """An execution as a job: what its container runs, and what the execution becomes by its end."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ from functions.anymind.records import AgentVersion, Execution, ExecutionStatus
 from functions.anymind.store import awaited, executions, outlines, record_of, versions
 from shared import blobs, tables
 from shared.http.json import plain
+from shared.http.requests import has_more_members
 from shared.jobs import ARTIFACTS, REPORT_BYTES, BlobInput, Exit, Job, JobKind, JobSpec, Stop, in_words
 from shared.redaction import redact
 
@@ -24,6 +26,12 @@ RESULT = "result.json"
 REPORT = "report.json"
 MAX_RESULT = 10_000_000
 """Bytes of a result."""
+
+MAX_MEMBERS = 200_000
+"""Members and elements of a result, on all levels together."""
+
+LONG = 200_000
+"""Characters of a result, of which more are parsed beside the event loop."""
 
 NEWEST = 100
 """Lines of output that can be shown."""
@@ -148,11 +156,7 @@ async def outcome(end: Exit, report: ExecutionReport) -> tuple[ExecutionStatus, 
                     reason or f"Ended with code {end.exit_code} and no result",
                 )
             try:
-                result = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                return ExecutionStatus.FAILED, None, f"The result cannot be read: {error}"
-            try:
-                plain(result)
+                result = await asyncio.to_thread(_parsed, text) if len(text) > LONG else _parsed(text)
             except ValueError as error:
                 return ExecutionStatus.FAILED, None, f"The result {error}"
             return ExecutionStatus.COMPLETED, result if isinstance(result, dict) else {"result": result}, None
@@ -164,6 +168,19 @@ async def outcome(end: Exit, report: ExecutionReport) -> tuple[ExecutionStatus, 
             return ExecutionStatus.FAILED, None, end.message or "The container could not be started"
         case "lost":
             return ExecutionStatus.FAILED, None, end.message or "The container stopped without reporting a result"
+
+
+def _parsed(text: str) -> Any:
+    """Return a result. `ValueError` says what is wrong with it, as the end of a sentence."""
+    data = text.encode()
+    # Before parsing, which holds up every thread while it lasts.
+    if data.count(b",") >= MAX_MEMBERS and has_more_members(data, MAX_MEMBERS):
+        raise ValueError(f"must have at most {MAX_MEMBERS} members and elements")
+    try:
+        result = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"cannot be read: {error}") from error
+    return plain(result)
 
 
 async def _kept_result(end: Exit) -> str | None:

@@ -37,7 +37,7 @@ class BoundedRequest(Request):
         """Parse the body."""
         body = await self.body()
         # Before parsing, as to parse and check hundreds of thousands of members takes seconds.
-        if body.count(b",") >= self.max_members and _has_more_members(body, self.max_members):
+        if body.count(b",") >= self.max_members and has_more_members(body, self.max_members):
             # Not an ApiError: while it reads a body, FastAPI passes on HTTPException only.
             raise HTTPException(413, f"Body must not have more than {self.max_members} members and elements")
         try:
@@ -52,7 +52,7 @@ class BoundedRequest(Request):
             raise HTTPException(400, "The body holds a number with too many digits") from None
 
 
-def _has_more_members(body: bytes, most: int) -> bool:
+def has_more_members(body: bytes, most: int) -> bool:
     """Whether JSON has more than `most` members: its commas without those in texts, and one."""
     commas = end = 0
     for texts, match in enumerate(_TEXTS.finditer(body)):

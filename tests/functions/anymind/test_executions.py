@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.anymind import runtime
+from functions.anymind import execution_job, runtime
 from functions.anymind.execution_job import AnymindExecution, ExecutionReport, outcome
 from functions.anymind.records import Execution, ExecutionStatus
 from functions.anymind.store import executions, versions
@@ -170,7 +170,7 @@ class TestList:
         self, stack: Environment, app: None
     ):
         async with registered(stack) as user:
-            sizes = {"input_size": runtime.MAX_LIST // 2, "output_size": 1}
+            sizes: dict[str, Any] = {"input_size": runtime.MAX_LIST // 2, "output_size": 1}
             owned: dict[str, Any] = {"agent_id": "0", "agent_version_id": "0", "user_id": str(user.id)}
             ended: dict[str, Any] = {"status": ExecutionStatus.COMPLETED, "input_data": {}}
             for _ in range(2):
@@ -264,6 +264,14 @@ class TestOutcome:
         status, output, error = await outcome(Exit(reason="exited"), ExecutionReport(result="{"))
         assert (status, output) == (ExecutionStatus.FAILED, None)
         assert (error or "").startswith("The result cannot be read")
+
+    async def test_a_result_with_very_many_members_has_failed_without_being_parsed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(execution_job.json, "loads", lambda _: pytest.fail("it was parsed"))
+        report = ExecutionReport(result=f"[{','.join(['{}'] * (execution_job.MAX_MEMBERS + 1))}]")
+        error = "The result must have at most 200000 members and elements"
+        assert await outcome(Exit(reason="exited"), report) == (ExecutionStatus.FAILED, None, error)
 
     def test_a_job_that_waits_is_pending_until_it_runs(self):
         execution = Execution(agent_id="1", agent_version_id="1", user_id="1", input_data={})
