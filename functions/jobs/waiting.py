@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared import tables
 from shared.containers import ContainersBusy
+from shared.faults import Sweep
 from shared.jobs import JobKind, WaitingJob, in_words, waiting_jobs
 from shared.settings import settings
 
@@ -76,9 +77,11 @@ async def leave(job_id: str) -> None:
 async def sweep(limit: timedelta = timedelta(hours=1)) -> None:
     """Delete what is left in the line of jobs of which nothing was heard for so long after they were due."""
     before = datetime.now(UTC) - limit
-    async for job in waiting_jobs.all():
-        if job.until < before:
-            await leave(job.id)
+    async with Sweep("jobs in line") as sweep:
+        async for job in waiting_jobs.all():
+            if job.until < before:
+                with sweep.item(job.id):
+                    await leave(job.id)
 
 
 async def _line() -> list[WaitingJob]:
