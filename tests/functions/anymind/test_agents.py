@@ -306,16 +306,21 @@ class Context:
         self.given = value
 
 
+def workflow_of(context: Context) -> Any:
+    """The generator of the workflow."""
+    return deletion.anymind_deletion._function.get_user_function().orchestrator_function(context)  # type: ignore[attr-defined]
+
+
 def test_a_deletion_that_gets_no_further_looks_less_and_less_often():
     context, pauses = Context("7"), list[float]()
     for _ in range(12):
-        workflow: Any = deletion.anymind_deletion._function.get_user_function().orchestrator_function(context)
+        workflow = workflow_of(context)
         assert next(workflow) == ("anymind_delete_batch", "7")
         pauses.append(workflow.send("running"))
         with pytest.raises(StopIteration):
             next(workflow)
     assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
-    workflow = deletion.anymind_deletion._function.get_user_function().orchestrator_function(context)
+    workflow = workflow_of(context)
     next(workflow)
     with pytest.raises(StopIteration):
         workflow.send("some")
