@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
 
 
+LONGEST_PAUSE = 5.0
+"""Seconds that a call waits before it repeats itself; where the service asks for more, it raises instead."""
+
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds of the longest pause that is believed: a service that asks for more may have room long before."""
+
+
 class ContainerRefused(Exception):
     """The service refuses the request and would refuse a repeat too; the message is the service's own."""
 
@@ -20,7 +27,8 @@ class ContainerRefused(Exception):
 class ContainersBusy(Exception):
     """The service cannot do it now, but a repeat may succeed: no room, too many requests, or no answer.
 
-    The message is the service's own. `retry_after` is how many seconds it asks to wait, 0 when it names none.
+    The message is the service's own. `retry_after` is how many seconds it asks to wait, at most 300; 0 when it names
+    none.
     """
 
     def __init__(self, message: str, retry_after: float = 0.0):
@@ -40,7 +48,7 @@ class _NoCredential:
 
 
 def client_arguments() -> dict[str, Any]:
-    """Return the arguments of a management client: credential, subscription, endpoint and time limits."""
+    """Return the arguments of a management client: credential, subscription, endpoint, time limits and repeats."""
     from azure.core.credentials import AzureKeyCredential
     from azure.core.pipeline.policies import AzureKeyCredentialPolicy, SansIOHTTPPolicy
 
@@ -52,6 +60,7 @@ def client_arguments() -> dict[str, Any]:
         "credential_scopes": [f"{endpoint}/.default"],
         "connection_timeout": config.arm_timeout,
         "read_timeout": config.arm_timeout,
+        "retry_policy": _retries(),
     }
     if config.arm_token:
         key = AzureKeyCredential(config.arm_token)
@@ -59,6 +68,17 @@ def client_arguments() -> dict[str, Any]:
     elif endpoint.startswith("http://"):  # the identity's token is never sent over plain HTTP
         options["authentication_policy"] = SansIOHTTPPolicy()
     return {"credential": _NoCredential() if "authentication_policy" in options else credential(), **options}
+
+
+def _retries() -> Any:
+    """Return how a call repeats itself: twice, and not when the service asks for a pause over `LONGEST_PAUSE`."""
+    from azure.core.pipeline.policies import AsyncRetryPolicy
+
+    class Retries(AsyncRetryPolicy[Any, Any]):
+        def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
+            return (self.get_retry_after(response) or 0) <= LONGEST_PAUSE and super().is_retry(settings, response)
+
+    return Retries(retry_total=2, retry_backoff_factor=0.3)
 
 
 @contextlib.contextmanager
@@ -89,7 +109,7 @@ def _is_full(error: "HttpResponseError") -> bool:
 
 
 def _retry_after(error: "HttpResponseError") -> float:
-    """Return the seconds of the response's Retry-After header, 0 without one."""
+    """Return the seconds of the response's Retry-After header, at most `LONGEST_RETRY_AFTER`; 0 without one."""
     headers: Mapping[str, str] = getattr(error.response, "headers", {})  # there is no response when none came
     given = headers.get("Retry-After", "")
-    return float(given) if given.isdecimal() else 0.0
+    return min(float(given), LONGEST_RETRY_AFTER) if given.isdecimal() else 0.0

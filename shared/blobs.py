@@ -29,7 +29,11 @@ LINK_HOURS = 25
 _LOST = {"ContainerNotFound", "InvalidBlockList"}
 """Codes of errors for a later block of a file whose container was deleted, or deleted and created again."""
 
+KEY_HOURS = 72
+"""Hours for which a key is asked for that signs links; the service allows 168."""
+
 _services: "WeakKeyDictionary[asyncio.AbstractEventLoop, BlobServiceClient]" = WeakKeyDictionary()
+_keys: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[_SigningKey]]" = WeakKeyDictionary()
 _known: set[str] = set()
 
 
@@ -52,6 +56,14 @@ class BlobInfo:
     size: int
     etag: str
     content_type: str
+
+
+@dataclass(frozen=True)
+class _SigningKey:
+    """A key of the service that signs links until a moment."""
+
+    key: Any
+    until: datetime
 
 
 def _service() -> "BlobServiceClient":
@@ -78,6 +90,7 @@ async def close() -> None:
     service = _services.pop(asyncio.get_running_loop(), None)
     if service is not None:
         await service.close()
+    _keys.pop(asyncio.get_running_loop(), None)
     _known.clear()
 
 
@@ -268,6 +281,22 @@ def _absent() -> Any:
     return MatchConditions.IfMissing
 
 
+async def _signing_key(until: datetime) -> _SigningKey:
+    """Return a key that is valid until then. It is asked for once in two days, and by one caller at a time."""
+    loop = asyncio.get_running_loop()
+    known = _keys.get(loop)
+    if known is None or (known.done() and (known.exception() or known.result().until < until)):
+        known = _keys[loop] = asyncio.create_task(_new_signing_key())
+    return await asyncio.shield(known)
+
+
+async def _new_signing_key() -> _SigningKey:
+    start = datetime.now(UTC) - timedelta(minutes=20)  # before the start of any link
+    until = start + timedelta(hours=KEY_HOURS)
+    async with answered():
+        return _SigningKey(await _service().get_user_delegation_key(start, until), until)
+
+
 async def link(container: str, name: str, *, write: bool = False) -> str:
     """Return an address with which this one blob can be read, or written, without another credential."""
     from azure.storage.blob import BlobSasPermissions, generate_blob_sas
@@ -277,8 +306,7 @@ async def link(container: str, name: str, *, write: bool = False) -> str:
     expiry = start + timedelta(hours=LINK_HOURS)
     key: Any = {"account_key": account.key}
     if not account.key:
-        async with answered():
-            key = {"user_delegation_key": await _service().get_user_delegation_key(start, expiry)}
+        key = {"user_delegation_key": (await _signing_key(expiry)).key}
     permission = BlobSasPermissions(read=not write, write=write, create=write)
     token = generate_blob_sas(account.name, container, name, permission=permission, start=start, expiry=expiry, **key)
     return f"{blob.url}?{token}"

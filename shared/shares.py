@@ -25,7 +25,7 @@ def _client() -> "StorageManagementClient":
     if loop not in _clients:
         from azure.mgmt.storage.aio import StorageManagementClient
 
-        _clients[loop] = StorageManagementClient(**client_arguments(), retry_total=2, retry_backoff_factor=0.3)
+        _clients[loop] = StorageManagementClient(**client_arguments())
     return _clients[loop]
 
 

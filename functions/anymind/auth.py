@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from functions.anymind import lockout, tokens
 from functions.anymind.access import TokenUser
 from functions.anymind.bodies import Name
-from functions.anymind.passwords import NOBODYS_HASH, TURNS, hash_password, is_password
+from functions.anymind.passwords import NOBODYS_HASH, hash_password, is_password, turn
 from functions.anymind.records import User, folded
 from functions.anymind.store import users
 from shared import tables
@@ -81,9 +81,9 @@ class Token(ResponseBody):
 # Not idempotent: an Idempotency-Key would store a plain hash of the body, which holds the password. A repeat gets 400.
 @routes.post("/register", status_code=201, response_model=UserShown, dependencies=[Depends(registrar)])
 @options(idempotent=False)
-async def register(body: Registration) -> User:
+async def register(body: Registration, request: Request) -> User:
     """Register a user; while registration is closed, an administrator of this app does, by its own key."""
-    async with TURNS:
+    async with turn(address_of(request)):
         password_hash = await hash_password(body.password)
     user = User(
         email=body.email,
@@ -103,7 +103,7 @@ async def register(body: Registration) -> User:
 async def login(body: Login, request: Request) -> Token:
     """Log in by name and password; too many failures are followed by a pause."""
     name, address = folded(body.username), address_of(request)
-    async with TURNS:  # also over the check: otherwise many attempts at once would all pass it
+    async with turn(address):  # also over the check: otherwise many attempts at once would all pass it
         await lockout.check(name, address)
         try:
             user = await users.find("username_key", name)

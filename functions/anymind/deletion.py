@@ -7,7 +7,7 @@ from datetime import timedelta
 import azure.durable_functions as df
 
 from functions.anymind.records import AgentVersion, Execution
-from functions.anymind.store import agents, executions, versions
+from functions.anymind.store import agents, executions, outlines, versions
 from shared import blobs, tables
 from shared.faults import Sweep
 from shared.job_removal import delete_job
@@ -20,8 +20,8 @@ WORKFLOW = "anymind_deletion"
 BATCH = 20
 """Records of each kind that are deleted at a time."""
 
-PAUSE = timedelta(seconds=1)
-"""Time for what was stopped to end, before it is looked at again."""
+LONGEST_PAUSE = 300
+"""Seconds between two looks at what was stopped and does not end: first 1, then twice as many each time, up to this."""
 
 RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1000, max_number_of_attempts=5)
 
@@ -35,14 +35,17 @@ def workflow_id(agent_id: str) -> str:
 def anymind_deletion(ctx: df.DurableOrchestrationContext):
     """Delete a batch of what belongs to an agent, then continue as new until nothing is left: the history stays short.
 
-    The input is the agent's id.
+    The input is the agent's id, or `{"agent": id, "waits": how often in a row nothing could be deleted}`.
     """
-    agent_id = ctx.get_input()
+    given = ctx.get_input()
+    agent_id, waits = (given["agent"], given["waits"]) if isinstance(given, dict) else (given, 0)
     left = yield ctx.call_activity_with_retry("anymind_delete_batch", RETRY, agent_id)
+    if left == "nothing":
+        return
     if left == "running":
-        yield ctx.create_timer(ctx.current_utc_datetime + PAUSE)
-    if left != "nothing":
-        ctx.continue_as_new(agent_id)
+        pause = min(2 ** min(waits, 10), LONGEST_PAUSE)
+        yield ctx.create_timer(ctx.current_utc_datetime + timedelta(seconds=pause))
+    ctx.continue_as_new({"agent": agent_id, "waits": waits + 1 if left == "running" else 0})
 
 
 @bp.activity_trigger(input_name="agent")
@@ -50,13 +53,10 @@ def anymind_deletion(ctx: df.DurableOrchestrationContext):
 async def anymind_delete_batch(agent: str, client: df.DurableOrchestrationClient) -> str:
     """Delete some of what belongs to a deleted agent, at last the agent; return what is left: nothing, some, running.
 
-    `running` are jobs that were stopped and have not ended yet.
+    `running` are jobs that were stopped and have not ended yet, and records whose deletion has failed.
     """
     workflows = WorkflowClient(client)
-    found = [
-        *(await executions.page({"agent_id": agent}, limit=BATCH, total=False)).items,
-        *(await versions.page({"agent_id": agent}, limit=BATCH, total=False)).items,
-    ]
+    found, deleted = False, False
     async with Sweep("deleting what belonged to an agent") as sweep:
 
         async def delete(record: Execution | AgentVersion) -> bool:
@@ -66,9 +66,14 @@ async def anymind_delete_batch(agent: str, client: df.DurableOrchestrationClient
                     return True
             return False
 
-        deleted = await asyncio.gather(*map(delete, found))
+        for collection in (outlines, versions):
+            cursor, done = "", False
+            while not done and cursor is not None:  # past those that cannot be deleted yet
+                page = await collection.page({"agent_id": agent}, limit=BATCH, total=False, cursor=cursor)
+                done = any(await asyncio.gather(*map(delete, page.items)))
+                found, deleted, cursor = found or bool(page.items), deleted or done, page.cursor
     if found:
-        return "some" if any(deleted) else "running"
+        return "some" if deleted else "running"
     with contextlib.suppress(tables.RecordNotFound):
         await agents.delete(agent)
     return "nothing"

@@ -1,5 +1,6 @@
 """An execution as a job: what its container runs, and what the execution becomes by its end."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
@@ -9,9 +10,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from functions.anymind.build_job import PROGRAMS, memory_megabytes
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus
-from functions.anymind.store import awaited, executions, record_of, versions
+from functions.anymind.store import awaited, executions, outlines, record_of, versions
 from shared import blobs, tables
 from shared.http.json import plain
+from shared.http.requests import has_more_members
 from shared.jobs import ARTIFACTS, REPORT_BYTES, BlobInput, Exit, Job, JobKind, JobSpec, Stop, in_words
 from shared.redaction import redact
 
@@ -24,6 +26,12 @@ RESULT = "result.json"
 REPORT = "report.json"
 MAX_RESULT = 10_000_000
 """Bytes of a result."""
+
+MAX_MEMBERS = 200_000
+"""Members and elements of a result, on all levels together."""
+
+LONG = 200_000
+"""Characters of a result, of which more are parsed beside the event loop."""
 
 NEWEST = 100
 """Lines of output that can be shown."""
@@ -79,6 +87,7 @@ class AnymindExecution(JobKind):
 
         def finish(execution: Execution) -> None:
             execution.started_at = end.started_at
+            execution.output_size = len(report.result or "") + sum(file.size for file in end.files)
             execution.log = log
             execution.lines = min(log.count("\n"), NEWEST) if log else NEWEST if job.size else 0
             execution.end(status, end.at, output=output, error=error)
@@ -95,7 +104,7 @@ class AnymindExecution(JobKind):
     async def unfinished(self) -> AsyncIterator[str]:
         """Yield the job ids of pending and running executions."""
         for status in (ExecutionStatus.PENDING, ExecutionStatus.RUNNING):
-            async for execution in executions.all({"status": status}, order="id"):
+            async for execution in outlines.all({"status": status}, order="id"):
                 yield execution.job_id
 
 
@@ -147,11 +156,7 @@ async def outcome(end: Exit, report: ExecutionReport) -> tuple[ExecutionStatus, 
                     reason or f"Ended with code {end.exit_code} and no result",
                 )
             try:
-                result = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                return ExecutionStatus.FAILED, None, f"The result cannot be read: {error}"
-            try:
-                plain(result)
+                result = await asyncio.to_thread(_parsed, text) if len(text) > LONG else _parsed(text)
             except ValueError as error:
                 return ExecutionStatus.FAILED, None, f"The result {error}"
             return ExecutionStatus.COMPLETED, result if isinstance(result, dict) else {"result": result}, None
@@ -163,6 +168,19 @@ async def outcome(end: Exit, report: ExecutionReport) -> tuple[ExecutionStatus, 
             return ExecutionStatus.FAILED, None, end.message or "The container could not be started"
         case "lost":
             return ExecutionStatus.FAILED, None, end.message or "The container stopped without reporting a result"
+
+
+def _parsed(text: str) -> Any:
+    """Return a result. `ValueError` says what is wrong with it, as the end of a sentence."""
+    data = text.encode()
+    # Before parsing, which holds up every thread while it lasts.
+    if data.count(b",") >= MAX_MEMBERS and has_more_members(data, MAX_MEMBERS):
+        raise ValueError(f"must have at most {MAX_MEMBERS} members and elements")
+    try:
+        result = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"cannot be read: {error}") from error
+    return plain(result)
 
 
 async def _kept_result(end: Exit) -> str | None:

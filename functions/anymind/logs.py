@@ -9,7 +9,7 @@ from typing import Any, Literal
 from functions.anymind.access import CurrentUser, RecordId, owned_agent, owned_execution
 from functions.anymind.bodies import Moment
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus, VersionStatus
-from functions.anymind.store import executions, versions
+from functions.anymind.store import executions, outlines, versions
 from shared import blobs
 from shared.http.bodies import ResponseBody
 from shared.http.routes import router
@@ -19,6 +19,9 @@ routes = router("/api/v1/logs", "logs")
 
 BUILDS, EXECUTIONS, ENTRIES = 10, 50, 100
 """How many of an agent's newest builds, executions and entries are shown."""
+
+AT_ONCE = 4
+"""Executions that are read at a time for their lines, with inputs and outputs that may have 10 MB each."""
 
 TAIL = 2 * 1024 * 1024
 """Bytes of a job's log that are read for its newest lines: a line has at most 16 KiB."""
@@ -49,10 +52,12 @@ async def get_agent_logs(agent_id: RecordId, user: CurrentUser) -> list[LogEntry
     agent = await owned_agent(user, agent_id)
     built, executed = await asyncio.gather(
         versions.page({"agent_id": agent.id}, limit=BUILDS, total=False),
-        executions.page({"agent_id": agent.id}, order="created_at", limit=EXECUTIONS, total=False),
+        outlines.page({"agent_id": agent.id}, order="created_at", limit=EXECUTIONS, total=False),
     )
     blocks = [[_build_entry(version)] for version in built.items if version.status.final]
-    blocks += await asyncio.gather(*map(_whole_entries, _enough(executed.items)))
+    ended = [*_enough(executed.items)]
+    for first in range(0, len(ended), AT_ONCE):
+        blocks += await asyncio.gather(*map(_whole_entries, ended[first : first + AT_ONCE]))
     blocks.sort(key=lambda block: block[-1].timestamp)
     return [entry for block in blocks for entry in block][-ENTRIES:]
 

@@ -166,6 +166,7 @@ class AgentVersion(Record, numbered=True):
 class Execution(Record, numbered="ascending"):
     """One call of an agent's handler with `input_data`.
 
+    `input_size` and `output_size` are about the bytes of input and output as JSON, which bound what a list shows.
     `log` are the newest lines that it has printed, in the form of its job's log, "" when they are long or none; `lines`
     says how many lines can be shown at most. `started_at` and `ended_at` are the times of its job.
     """
@@ -178,6 +179,8 @@ class Execution(Record, numbered="ascending"):
     input_data: dict[str, Any]
     output_data: dict[str, Any] | None = None
     error_message: str | None = None
+    input_size: int = 0
+    output_size: int = 0
     log: str = ""
     lines: int = 0
     started_at: datetime | None = None

@@ -1,6 +1,7 @@
 """Runtime: executions of agents."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,10 +11,10 @@ from functions.anymind.access import CurrentUser, RecordId, owned_agent, owned_e
 from functions.anymind.bodies import ListPart, Moment
 from functions.anymind.execution_job import KIND, spec_of
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus, VersionStatus
-from functions.anymind.store import awaited, executions, note_job, versions
+from functions.anymind.store import awaited, executions, note_job, outlines, versions
 from shared import tables, warm
 from shared.http.bodies import RequestBody, ResponseBody, example
-from shared.http.errors import BadRequest
+from shared.http.errors import BadRequest, TooLarge
 from shared.http.paging import Digits, given
 from shared.http.routes import options, router
 from shared.jobs import CANCEL, WORKFLOW, wait_until_ended
@@ -23,6 +24,9 @@ routes = router("/api/v1/runtime", "runtime")
 
 MAX_INPUT = 10_000_000 + 64 * 1024
 """Bytes of a request with an input of 10 MB."""
+
+MAX_LIST = 32_000_000
+"""Bytes of inputs and outputs in one list."""
 
 PATIENCE = 200
 """Seconds for which a request waits for the end of its execution: the platform allows 230."""
@@ -83,7 +87,13 @@ async def execute_agent(agent_id: RecordId, body: HandlerInput, user: CurrentUse
 async def _execute(version: AgentVersion, given: dict[str, Any], workflows: WorkflowClient) -> Execution:
     """Start an execution and wait for its end; one that takes too long is returned as it is."""
     execution = await executions.insert(
-        Execution(agent_id=version.agent_id, agent_version_id=version.id, user_id=version.user_id, input_data=given)
+        Execution(
+            agent_id=version.agent_id,
+            agent_version_id=version.id,
+            user_id=version.user_id,
+            input_data=given,
+            input_size=len(json.dumps(given)),
+        )
     )
     job_id = execution.job_id
     note_job(execution)
@@ -104,9 +114,13 @@ async def _execute(version: AgentVersion, given: dict[str, Any], workflows: Work
 async def list_executions(
     user: CurrentUser, part: ListPart, agent_version_id: Annotated[int | None, Query(), Digits] = None
 ) -> list[Execution]:
-    """The caller's executions by id, all or those of one version."""
+    """The caller's executions by id, all or those of one version; at most 32 MB of inputs and outputs."""
     version = None if agent_version_id is None else str(agent_version_id)
-    return await part.of(executions, given(user_id=user.id, agent_version_id=version))
+    where = given(user_id=user.id, agent_version_id=version)
+    listed = await part.of(outlines, where)
+    if sum(each.input_size + each.output_size for each in listed) > MAX_LIST:
+        raise TooLarge("These executions have more than 32 MB of inputs and outputs: use a smaller limit")
+    return await part.of(executions, where)
 
 
 @routes.get("/executions/{execution_id}", response_model=ExecutionShown)

@@ -26,9 +26,11 @@ executions = Collection(
     unique=["job_id"],
     view=[
         "agent_id", "agent_version_id", "user_id", "job_id", "status", "input_data", "output_data", "error_message",
-        "lines", "started_at", "ended_at", "created_at", "updated_at",
+        "input_size", "output_size", "lines", "started_at", "ended_at", "created_at", "updated_at",
     ],
 )  # fmt: skip
+outlines = executions.without("input_data", "output_data")
+"""The executions for lists that do not show these two, each of which may have 10 MB."""
 
 MAX_KNOWN = 10_000
 _known: dict[str, str] = {}

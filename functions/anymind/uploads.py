@@ -73,15 +73,17 @@ async def upload_agent(agent_id: RecordId, user: CurrentUser, request: Request, 
         )
         if upload is None:
             raise BadRequest("file: Field required")
-        version = await _insert(agent, blob, upload.name, upload.size)
-        try:
-            await agents.update(agent, lambda agent: agent.build(version.id))
-        except (NotFound, tables.RecordNotFound):  # the agent was deleted meanwhile
-            with contextlib.suppress(tables.RecordNotFound):
-                await versions.delete(version.id)
-            raise
+    # From here on the archive stays, whatever fails: a version may be stored that names it, and a repeat returns that.
+    version = await _insert(agent, blob, upload.name, upload.size)
     if version.blob != blob:  # this request repeats one that has stored the archive
         await blobs.delete(ARTIFACTS, blob)
+    try:
+        await agents.update(agent, lambda agent: agent.build(version.id))
+    except (NotFound, tables.RecordNotFound):  # the agent was deleted meanwhile
+        with contextlib.suppress(tables.RecordNotFound):
+            await versions.delete(version.id)
+        await blobs.delete(ARTIFACTS, version.blob)
+        raise
     await workflows.start_now_or_later(WORKFLOW, version.job_id, KIND)
     return version
 

@@ -13,11 +13,14 @@ from functions.dev8.store import environments
 from shared import tables
 from shared.api_keys import SCHEMES, current_client, key_of
 from shared.http.admission import Guard
-from shared.http.errors import NotFound, Unauthorized
+from shared.http.errors import InvalidRequest, NotFound, Unauthorized
 from shared.jobs import token_hash
 from shared.settings import settings
 
 USER_HEADER = "x-user-id"
+
+MAX_USER = 128
+"""Characters of a user's id."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,24 @@ class Identity:
 
 async def current_caller(request: Request) -> Identity:
     """Return the caller. `Unauthorized` without a valid key where keys are asked for, or when it names another user."""
-    named = request.headers.get(USER_HEADER) or request.query_params.get("userId") or None
     if not settings().dev8_auth_enabled:
+        named = _named(request)
         return Identity(named, named or DEFAULT_USER)
     client = await current_client(request)
+    named = _named(request)
     if client.is_administrator:
         return Identity(named, named or client.id)
     if named not in (None, client.id):
         raise Unauthorized("only an administrator's key names another user")
     return Identity(client.id, client.id)
+
+
+def _named(request: Request) -> str | None:
+    """Return the user whom the request names; `InvalidRequest` for a text that could be nobody's."""
+    named = request.headers.get(USER_HEADER) or request.query_params.get("userId") or None
+    if named and (len(named) > MAX_USER or "\0" in named):
+        raise InvalidRequest(f"userId must have at most {MAX_USER} characters, and no NUL character")
+    return named
 
 
 async def current_reporter(request: Request) -> Identity:

@@ -160,7 +160,8 @@ async def job_probe(job: dict) -> dict | None:
             return ANEW
         if record.worker and await _was_left(record):
             return {"reason": "lost", "message": "The runner ended without a report"}
-    except (containers.ContainersBusy, tables.StorageUnavailable) as error:
+    # A refusal too: permissions that are just being changed are no reason to end a job that runs.
+    except (containers.ContainersBusy, containers.ContainerRefused, tables.StorageUnavailable) as error:
         log.warning("job %s could not be checked: %s", job["id"], error)
     return None
 

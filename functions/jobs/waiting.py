@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared import tables
 from shared.containers import ContainersBusy
+from shared.faults import Sweep
 from shared.jobs import JobKind, WaitingJob, in_words, waiting_jobs
 from shared.settings import settings
 
@@ -76,9 +77,11 @@ async def leave(job_id: str) -> None:
 async def sweep(limit: timedelta = timedelta(hours=1)) -> None:
     """Delete what is left in the line of jobs of which nothing was heard for so long after they were due."""
     before = datetime.now(UTC) - limit
-    async for job in waiting_jobs.all():
-        if job.until < before:
-            await leave(job.id)
+    async with Sweep("jobs in line") as sweep:
+        async for job in waiting_jobs.all():
+            if job.until < before:
+                with sweep.item(job.id):
+                    await leave(job.id)
 
 
 async def _line() -> list[WaitingJob]:
@@ -100,6 +103,7 @@ async def _wait(
 ) -> int:
     """Note that the job waits; return for how many seconds: the pause of this step, at least `least`.
 
+    It ends at the deadline at the latest.
     A refused job's step is the number of its refusals before. `held` is whether it waits for other jobs of its client,
     which does not count towards the deadline.
     """
@@ -108,15 +112,18 @@ async def _wait(
         job = await waiting_jobs.get(job_id)
     except tables.RecordNotFound:
         job = WaitingJob(id=job_id, kind=kind.name, since=now, until=now)
-    pause = _pause(job_id, job.refusals if refused else step, job.refusals + step, least)
     known, was_held, new = job.reason, job.held, job.etag is None
     job.reason, job.held, job.refusals = reason, held, job.refusals + refused
     job.since = now if held or was_held else job.since
+    pause = _pause(job_id, job.refusals if refused else step, job.refusals + step, least)
+    if not held:
+        deadline = settings().start_deadline
+        left = deadline - (now - job.since).total_seconds()
+        if left <= 0:
+            await leave(job_id)
+            raise NotInTime(f"Not started within {in_words(deadline)}: {reason}")
+        pause = min(pause, math.ceil(left))
     job.until = now + timedelta(seconds=pause) + GRACE
-    deadline = settings().start_deadline
-    if now - job.since >= timedelta(seconds=deadline) and not held:
-        await leave(job_id)
-        raise NotInTime(f"Not started within {in_words(deadline)}: {reason}")
     if reason != known:
         await kind.waiting(job_id, reason)
     await (waiting_jobs.insert(job) if new else waiting_jobs.update(job_id, lambda _: job))

@@ -55,9 +55,11 @@ class JobApi:
                 status, answer = self._once(path, body, {**own, **headers()})
             except (OSError, ValueError) as error:
                 status, answer = 0, {"error": str(error)}
-            if status in (401, 404, 410):
+            # The platform refuses too, in words of its own, while the app starts or its settings change.
+            passing = status in (408, 429) or (status in (401, 403, 404) and "error" not in answer)
+            if status in (401, 404, 410) and not passing:
                 raise Over(answer.get("error", status))
-            if 200 <= status < 500 and status not in (408, 429):
+            if 200 <= status < 500 and not passing:
                 return status, answer
             if time.monotonic() - since > PATIENCE:
                 raise Over(f"no answer for {PATIENCE:.0f} s: {status} {answer.get('error', '')}")
@@ -142,12 +144,12 @@ class Pusher:
                 self._changed.wait_for(lambda: self._closed, self._together)
 
     def _next(self) -> tuple[bytes, list[tuple[int, float]]]:
-        """Return the next bytes to push and the moments at which parts of them were written."""
+        """Return the next bytes to push and moments at which parts of them were written, evenly at most `MOMENTS`."""
         passed = sum(offset <= self._offset for offset, _ in self._moments)
         del self._moments[: max(0, passed - 1)]  # the last of them is also the moment of what comes next
-        end = self._moments[MOMENTS][0] - self._offset if len(self._moments) > MOMENTS else len(self._buffer)
-        batch = bytes(self._buffer[: min(end, BATCH)])
-        return batch, [moment for moment in self._moments if moment[0] < self._offset + len(batch)]
+        batch = bytes(self._buffer[:BATCH])
+        moments = [moment for moment in self._moments if moment[0] < self._offset + len(batch)]
+        return batch, moments[:: max(1, -(-len(moments) // MOMENTS))]
 
     def _push(self, batch: bytes, moments: Sequence[tuple[int, float]] = ()) -> None:
         def headers() -> dict[str, str]:

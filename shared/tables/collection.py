@@ -1,12 +1,13 @@
 """Collections of records in Table Storage: one table each, one partition for each tenant."""
 
 import asyncio
+import contextlib
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self, Unpack, cast, overload
 
-from shared.tables.columns import WITHOUT, R
+from shared.tables.columns import WITHOUT, Columns, R
 from shared.tables.copying import CopiedRecords
 from shared.tables.errors import MissingIndex, RecordNotFound
 from shared.tables.page import Asked, Filter, Page, PageOptions, PageWithoutTotal
@@ -14,6 +15,9 @@ from shared.tables.ranges import Between
 from shared.tables.rebuild import Rebuilt
 from shared.tables.totals import History, Totals
 from shared.tables.wire import Row
+
+_AT_ONCE = 16
+"""Records with a long text that a list reads whole side by side."""
 
 
 class Collection(CopiedRecords[R]):
@@ -72,6 +76,12 @@ class Collection(CopiedRecords[R]):
         from shared.tables.plain import PlainCollection
 
         return cast("Self", object.__new__(PlainCollection if plain else CountedCollection))
+
+    def without(self, *fields: str) -> Self:
+        """The same collection, whose lists leave these fields out too: no long text of theirs is read for a list."""
+        other = self._copy()
+        other.columns = Columns(self.model, [name for name in self.columns.view if name not in fields])
+        return other
 
     @overload
     async def page(
@@ -232,10 +242,11 @@ class Collection(CopiedRecords[R]):
         return items
 
     async def complete(self, items: list[R], places: list[int]) -> None:
-        """Read the records at these places whole, and put them in the places of those from the list."""
-        whole = await asyncio.gather(*(self.get(items[place].id) for place in places), return_exceptions=True)
-        for place, record in zip(places, whole, strict=True):
-            if not isinstance(record, BaseException):
-                items[place] = record
-            elif not isinstance(record, RecordNotFound):  # deleted since: the list's record stays
-                raise record
+        """Read the records at these places whole, 16 at a time, and put them in the places of those from the list."""
+
+        async def read(place: int) -> None:
+            with contextlib.suppress(RecordNotFound):  # deleted since: the list's record stays
+                items[place] = await self.get(items[place].id)
+
+        for first in range(0, len(places), _AT_ONCE):
+            await asyncio.gather(*map(read, places[first : first + _AT_ONCE]))

@@ -1,6 +1,10 @@
 """Files in Blob Storage when their container is lost while the app runs."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -55,3 +59,36 @@ async def test_a_stream_whose_container_is_lost_between_two_blocks_is_refused_an
         await blobs.put(name, "file", interrupted())
     await blobs.put(name, "next", b"x")
     assert [found async for found, _ in blobs.names(name)] == ["next"]
+
+
+async def test_links_without_an_account_key_share_a_signing_key_until_it_is_too_short(monkeypatch: pytest.MonkeyPatch):
+    asked: list[datetime] = []
+
+    async def new_key(start: datetime, until: datetime) -> Any:
+        if not asked:
+            asked.append(until)
+            raise tables.StorageUnavailable("away")
+        asked.append(until)
+        moments = {"signed_start": "2026-01-01T00:00:00Z", "signed_expiry": "2026-01-04T00:00:00Z"}
+        names = {"signed_oid": "o", "signed_tid": "t", "signed_service": "b", "signed_version": "2024-11-04"}
+        return SimpleNamespace(**moments, **names, value=f"{len(asked):04d}", signed_delegated_user_tid=None)
+
+    async def blob(container: str, name: str) -> Any:
+        return SimpleNamespace(url=f"https://acme/{container}/{name}")
+
+    account = SimpleNamespace(key="", name="acme")
+    monkeypatch.setattr(blobs, "settings", lambda: SimpleNamespace(account=account))
+    monkeypatch.setattr(blobs, "_service", lambda: SimpleNamespace(get_user_delegation_key=new_key))
+    monkeypatch.setattr(blobs, "_blob", blob)
+    with pytest.raises(tables.StorageUnavailable):
+        await blobs.link("c", "n")
+    assert all("sig=" in link for link in await asyncio.gather(*(blobs.link("c", "n") for _ in range(5))))
+    assert len(asked) == 2
+    task = blobs._keys[asyncio.get_running_loop()]
+    soon = datetime.now(UTC) + timedelta(hours=blobs.LINK_HOURS - 1)
+    later = asyncio.get_running_loop().create_future()
+    later.set_result(blobs._SigningKey((await task).key, soon))
+    blobs._keys[asyncio.get_running_loop()] = later  # pyright: ignore[reportArgumentType]
+    await blobs.link("c", "n")
+    assert len(asked) == 3
+    blobs._keys.clear()

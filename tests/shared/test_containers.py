@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from infra.emulator.processes import free_ports
 from infra.local.environment import Environment
@@ -211,6 +213,23 @@ class TestCreate:
         async with connected(RUNYARD_ARM_ENDPOINT=f"http://127.0.0.1:{free_ports(1)[0]}"):
             with pytest.raises(containers.ContainersUnavailable, match="does not answer: ServiceRequestError"):
                 await containers.create(GroupSpec(name, [shell("true")]))
+
+    @pytest.mark.parametrize(("asked", "calls", "retry_after"), [("3000", 1, 300.0), ("0", 3, 0.0)])
+    async def test_a_call_repeats_itself_twice_but_waits_for_no_long_pause(
+        self, asked: str, calls: int, retry_after: float
+    ):
+        made: list[str] = []
+
+        async def refuse(request: web.Request) -> web.Response:
+            made.append(request.path)
+            return web.json_response({}, status=429, headers={"Retry-After": asked})
+
+        served = web.Application()
+        served.router.add_route("*", "/{path:.*}", refuse)
+        async with TestServer(served) as server, connected(RUNYARD_ARM_ENDPOINT=str(server.make_url(""))):
+            with pytest.raises(containers.ContainersBusy) as raised:
+                await containers.state("some")
+        assert (len(made), raised.value.retry_after) == (calls, retry_after)
 
     async def test_a_group_may_be_in_another_region_and_have_small_secret_files(
         self, arm: httpx.AsyncClient, name: str

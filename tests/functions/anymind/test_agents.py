@@ -257,6 +257,27 @@ class TestDelete:
         assert await gone(executions.get(execution.id)) and await gone(jobs.get(run["id"]))
         assert (await gateway.get(run["id"]))["completed_at"]
 
+    async def test_records_that_cannot_be_deleted_do_not_keep_the_others(
+        self, anymind: Anymind, monkeypatch: pytest.MonkeyPatch
+    ):
+        agent = str((await anymind.agent())["id"])
+        await with_records(anymind, agent, deletion.BATCH + 1)
+        oldest = min(int(each.id) for each in (await executions.page({"agent_id": agent}, limit=100)).items)
+        job_id = (await executions.get(str(oldest))).job_id
+
+        async def delete(asked: str, _: object) -> bool:
+            if asked != job_id:
+                raise tables.TextLost("broken")
+            return True
+
+        monkeypatch.setattr(deletion, "delete_job", delete)
+        batch: Any = deletion.anymind_delete_batch._function.get_user_function().__wrapped__
+        assert await batch(agent, None) == "some"
+        assert await gone(executions.get(str(oldest)))
+        assert await batch(agent, None) == "running"
+        monkeypatch.undo()
+        await anymind.ok("DELETE", f"/agents/{agent}", 204)
+
     async def test_a_deletion_without_its_workflow_is_continued(self, anymind: Anymind):
         agent = str((await anymind.agent())["id"])
         left = await with_records(anymind, agent, 1)
@@ -264,6 +285,46 @@ class TestDelete:
         assert (await anymind.http.post("/admin/functions/maintenance_minute", json={})).status_code == 202
         for read in [*left, lambda: agents.get(agent)]:
             await eventually(lambda read=read: gone(read()))
+
+
+class Context:
+    """What the workflow of a deletion sees of its engine."""
+
+    def __init__(self, given: Any):
+        self.given, self.current_utc_datetime = given, datetime(2026, 1, 1, tzinfo=UTC)
+
+    def get_input(self) -> Any:
+        return self.given
+
+    def call_activity_with_retry(self, name: str, retry: object, value: str) -> tuple[str, str]:
+        return name, value
+
+    def create_timer(self, at: datetime) -> float:
+        return (at - self.current_utc_datetime).total_seconds()
+
+    def continue_as_new(self, value: Any) -> None:
+        self.given = value
+
+
+def workflow_of(context: Context) -> Any:
+    """The generator of the workflow."""
+    return deletion.anymind_deletion._function.get_user_function().orchestrator_function(context)  # type: ignore[attr-defined]
+
+
+def test_a_deletion_that_gets_no_further_looks_less_and_less_often():
+    context, pauses = Context("7"), list[float]()
+    for _ in range(12):
+        workflow = workflow_of(context)
+        assert next(workflow) == ("anymind_delete_batch", "7")
+        pauses.append(workflow.send("running"))
+        with pytest.raises(StopIteration):
+            next(workflow)
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    workflow = workflow_of(context)
+    next(workflow)
+    with pytest.raises(StopIteration):
+        workflow.send("some")
+    assert context.given == {"agent": "7", "waits": 0}
 
 
 async def with_records(user: Anymind, agent_id: str, count: int) -> list[Any]:

@@ -14,6 +14,7 @@ from functions.anymind import lockout, passwords, tokens
 from functions.anymind.records import User, folded
 from functions.anymind.store import users
 from infra.local.environment import Environment
+from shared.http.errors import TooManyRequests, Unavailable
 from shared.http.idempotency import claims
 from shared.settings import LOCAL_SECRET_KEYS
 from tests.support.anymind import BASE, PASSWORD, Anymind, new_name, refused
@@ -126,6 +127,21 @@ class TestPasswords:
             await asyncio.sleep(0)
             turns += 1
         assert turns > 50, "hashing in the event loop leaves it two or three turns"
+
+    async def test_one_address_takes_a_bounded_number_of_turns_and_leaves_others_theirs(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(passwords, "LONGEST_WAIT", 0.05)
+        monkeypatch.setattr(passwords, "OF_ADDRESS", 2)
+        async with passwords.turn("one"):
+            async with passwords.turn("one"):
+                with pytest.raises(TooManyRequests):
+                    await passwords.turn("one").__aenter__()
+                with pytest.raises(Unavailable):  # after a wait that ends
+                    await passwords.turn("other").__aenter__()
+            async with passwords.turn("other"):
+                pass
+        assert not passwords._present
 
     async def test_health_is_answered_while_ten_log_in(self, http: httpx.AsyncClient, anymind: Anymind):
         logins = [asyncio.create_task(login(http, anymind.name)) for _ in range(10)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.anymind import runtime
+from functions.anymind import execution_job, runtime
 from functions.anymind.execution_job import AnymindExecution, ExecutionReport, outcome
 from functions.anymind.records import Execution, ExecutionStatus
 from functions.anymind.store import executions, versions
@@ -166,6 +166,24 @@ class TestList:
         found = await anymind.ok("GET", f"/runtime/executions?agent_version_id={version}")
         assert {each["agent_version_id"] for each in found} == {version}
 
+    async def test_a_list_with_too_long_inputs_and_outputs_is_refused_and_a_shorter_one_is_not(
+        self, stack: Environment, app: None
+    ):
+        async with registered(stack) as user:
+            sizes: dict[str, Any] = {"input_size": runtime.MAX_LIST // 2, "output_size": 1}
+            owned: dict[str, Any] = {"agent_id": "0", "agent_version_id": "0", "user_id": str(user.id)}
+            ended: dict[str, Any] = {"status": ExecutionStatus.COMPLETED, "input_data": {}}
+            for _ in range(2):
+                await executions.insert(Execution(**owned, **ended, **sizes))
+            assert "smaller limit" in refused(await user.http.get(f"{BASE}/runtime/executions"), 413)
+            assert len(await user.ok("GET", "/runtime/executions?limit=1")) == 1
+
+    async def test_the_sizes_of_input_and_output_are_kept(self, anymind: Anymind, agent: int, app: None):
+        done = await execute(anymind, agent, code="result = {'text': 'y' * 100_000}", text="x" * 1000)
+        stored = await executions.get(str(done["id"]))
+        assert 1000 < stored.input_size < 1200
+        assert 100_000 < stored.output_size < 101_000
+
     @pytest.mark.parametrize("version", ["x", "-1", "1.5", ""])
     async def test_a_version_that_is_no_number_is_refused(self, anymind: Anymind, version: str):
         answer = await anymind.http.get(f"{BASE}/runtime/executions?agent_version_id={version}")
@@ -246,6 +264,14 @@ class TestOutcome:
         status, output, error = await outcome(Exit(reason="exited"), ExecutionReport(result="{"))
         assert (status, output) == (ExecutionStatus.FAILED, None)
         assert (error or "").startswith("The result cannot be read")
+
+    async def test_a_result_with_very_many_members_has_failed_without_being_parsed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(execution_job.json, "loads", lambda _: pytest.fail("it was parsed"))
+        report = ExecutionReport(result=f"[{','.join(['{}'] * (execution_job.MAX_MEMBERS + 1))}]")
+        error = "The result must have at most 200000 members and elements"
+        assert await outcome(Exit(reason="exited"), report) == (ExecutionStatus.FAILED, None, error)
 
     def test_a_job_that_waits_is_pending_until_it_runs(self):
         execution = Execution(agent_id="1", agent_version_id="1", user_id="1", input_data={})

@@ -9,15 +9,17 @@ import httpx
 import pytest
 
 import function_app  # noqa: F401 - registers the kinds of jobs
+from functions.anymind import uploads
 from functions.anymind.build_job import KIND, AnymindBuild
 from functions.anymind.records import Agent, AgentStatus, AgentVersion
-from functions.anymind.store import agents, versions
+from functions.anymind.store import agents, users, versions
 from functions.jobs.ending import settle
 from infra.local.environment import BODY_LIMIT, Environment
 from shared import blobs
-from shared.http.files import FORM_ROOM
+from shared.http.files import FORM_ROOM, Upload
 from shared.jobs import ARTIFACTS, Exit
 from shared.settings import Settings
+from shared.tables import StorageUnavailable
 from shared.tables.ids import new_id
 from tests.support.agents import ECHO, agent_of, built, send, upload
 from tests.support.anymind import BASE, Anymind, refused, registered
@@ -152,6 +154,28 @@ class TestInterrupted:
             lambda: anymind.ok("GET", f"/agents/{agent}"), until=lambda a: a["current_version_id"] == int(left.id)
         )
         assert found["status"] == "ready"
+
+    async def test_an_archive_stays_when_storage_fails_after_its_version_was_stored(
+        self, anymind: Anymind, app: None, monkeypatch: pytest.MonkeyPatch
+    ):
+        agent = str((await anymind.agent())["id"])
+
+        async def receive(_: object, container: str, blob: str, **options: object) -> tuple[dict[str, str], Upload]:
+            await blobs.put(container, blob, b"x")
+            return {}, Upload("agent.tar.gz", None, 1, "")
+
+        async def fail(*_: object) -> Agent:
+            raise StorageUnavailable("away")
+
+        monkeypatch.setattr(uploads, "receive_upload", receive)
+        monkeypatch.setattr(agents, "update", fail)
+        user = await users.get(str(anymind.id))
+        with pytest.raises(StorageUnavailable):
+            await uploads.upload_agent(int(agent), user, None, None)  # pyright: ignore[reportArgumentType]
+        monkeypatch.undo()
+        [version] = (await versions.page({"agent_id": agent})).items
+        assert await blobs.get(ARTIFACTS, version.blob) == b"x"
+        await settle(version.job_id, KIND, Exit(reason="lost"))
 
     async def test_a_version_whose_end_did_not_reach_its_agent_is_noted_there(self, anymind: Anymind, app: None):
         version = await upload(anymind, agent_of(ECHO))

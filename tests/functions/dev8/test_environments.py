@@ -186,6 +186,13 @@ class TestList:
         assert await names(99, 20) == ([], 2)
         assert await names(10**12, 100) == ([], 2)
 
+    async def test_a_user_that_no_environment_can_have_is_400(self, dev8: Dev8):
+        long = {"userId": "u" * 129}
+        assert refused(await dev8.http.get(PATH, params=long), 400, "INVALID_REQUEST").startswith("userId must have")
+        refused(await dev8.http.get(PATH, params={"userId": "a\0b"}), 400, "INVALID_REQUEST")
+        refused(await dev8.http.get(PATH, headers={"X-User-ID": "u" * 129}), 400, "INVALID_REQUEST")
+        refused(await dev8.http.post(PATH, json=NEW, params=long), 400, "INVALID_REQUEST")
+
     @pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "page=1.5", "pageSize=0", "pageSize=-5", "page="])
     async def test_a_wrong_page_is_400(self, dev8: Dev8, query: str):
         assert refused(await dev8.http.get(f"{PATH}?{query}"), 400, "INVALID_REQUEST").startswith(query.split("=")[0])

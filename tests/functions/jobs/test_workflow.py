@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 
+from functions.jobs import activities, waiting
 from functions.jobs.orchestrations import run_job
+from shared import containers
+from shared.jobs import Job
+from shared.tables.ids import new_id
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -202,3 +206,41 @@ def test_a_container_that_seems_to_have_ended_is_checked_a_second_later_and_then
     assert workflow.send(probe) == "job_probe"
     *_, probe = workflow.send(None)
     assert [*waited, probe.seconds] == [15, 1, 1, 15]
+
+
+class AnyKind:
+    """A kind whose jobs are all wanted."""
+
+    name = "tests.any"
+    takes_turns = False
+
+    async def wanted(self, job_id: str) -> bool:
+        return True
+
+    async def waiting(self, job_id: str, reason: str) -> None: ...
+
+
+@pytest.mark.parametrize("error", [containers.ContainerRefused("403"), containers.ContainersBusy("429")])
+async def test_a_job_whose_container_cannot_be_looked_at_goes_on(error: Exception, monkeypatch: pytest.MonkeyPatch):
+    async def get(job_id: str) -> Job:
+        return Job(id=job_id, kind=AnyKind.name, token_hash="", timeout=60)
+
+    async def refuse(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(activities, "kind_of", lambda name: AnyKind())
+    monkeypatch.setattr(activities.jobs, "get", get)
+    monkeypatch.setattr(containers, "state", refuse)
+    assert await activities.job_probe._function.get_user_function()({"id": "j1", "kind": AnyKind.name}) is None
+
+
+async def test_a_pause_that_the_service_asks_for_ends_at_the_deadline(account: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waiting, "_closed_until", 0.0)
+    monkeypatch.setattr(waiting, "_look_until", 0.0)
+    monkeypatch.setenv("RUNYARD_START_DEADLINE", "40")
+    waiting.settings.cache_clear()
+    job_id = new_id()
+    assert await waiting.refused(job_id, AnyKind(), containers.ContainersBusy("full", 300.0)) == 40  # pyright: ignore[reportArgumentType]
+    await waiting.leave(job_id)
+    monkeypatch.undo()
+    waiting.settings.cache_clear()

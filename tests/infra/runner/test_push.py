@@ -60,13 +60,30 @@ def test_each_push_says_how_long_ago_its_parts_were_printed(clock: Clock):
     ]
 
 
-def test_a_push_has_a_bounded_number_of_moments_and_the_next_goes_on_after_them(clock: Clock):
+def test_a_push_has_all_output_so_far_and_a_bounded_number_of_moments_from_all_of_it(clock: Clock):
     pusher = push.Pusher(App(clock))
     app = pusher._api
-    for number in range(push.MOMENTS + 50):
+    count = push.MOMENTS + 50
+    for number in range(count):
         pusher.write(b"%03d\n" % number)
         clock.now += 1
-    while (ready := pusher._next())[0]:
-        pusher._push(*ready)
-    assert [ages.count(":") for _, _, ages in app.pushes] == [push.MOMENTS, 50]
-    assert b"".join(body for _, body, _ in app.pushes) == b"".join(b"%03d\n" % n for n in range(push.MOMENTS + 50))
+    pusher._push(*pusher._next())
+    [(_, body, ages)] = app.pushes
+    assert body == b"".join(b"%03d\n" % number for number in range(count))
+    assert ages.split(",") == [f"{4 * number}:{count - number:.3f}" for number in range(0, count, 2)]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_that_is_not_the_apps_own_is_repeated(status: int, monkeypatch: pytest.MonkeyPatch):
+    answers = iter([(status, {}), (status, {}), (200, {"offset": 0})])
+    api = push.JobApi("http://127.0.0.1:9/jobs/1", "token")
+    monkeypatch.setattr(api, "_once", lambda *_: next(answers))
+    assert api.post("/events?offset=0", b"") == (200, {"offset": 0})
+
+
+@pytest.mark.parametrize("status", [401, 404, 410])
+def test_the_apps_own_refusal_ends_the_job(status: int, monkeypatch: pytest.MonkeyPatch):
+    api = push.JobApi("http://127.0.0.1:9/jobs/1", "token")
+    monkeypatch.setattr(api, "_once", lambda *_: (status, {"error": "gone"}))
+    with pytest.raises(push.Over, match="gone"):
+        api.post("/events?offset=0", b"")

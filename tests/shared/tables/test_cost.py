@@ -49,6 +49,31 @@ async def test_change_of_state(filled: Collection[Run], counting: Counting):
 
 
 @pytest.mark.parametrize("kind", [collection, plain_collection])
+async def test_a_list_reads_at_most_16_records_whole_at_a_time_and_none_for_a_field_that_it_is_without(
+    counting: Counting, kind: Callable[..., Collection[Run]], monkeypatch: pytest.MonkeyPatch
+):
+    runs = kind(view=["status", "prompt"])
+    for _ in range(20):
+        await runs.insert(Run(prompt="x" * 40_000))
+    counting.reset()
+    assert {run.prompt for run in (await runs.without("prompt").page(limit=20)).items} != {"x" * 40_000}
+    assert counting.calls["get"] == 0
+    under_way, most, get = 0, 0, runs.get
+
+    async def counted(record_id: str) -> Run:
+        nonlocal under_way, most
+        under_way, most = under_way + 1, max(most, under_way + 1)
+        try:
+            return await get(record_id)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(runs, "get", counted)
+    assert {run.prompt for run in (await runs.page(limit=20)).items} == {"x" * 40_000}
+    assert most == 16
+
+
+@pytest.mark.parametrize("kind", [collection, plain_collection])
 async def test_a_record_that_was_read_is_updated_without_a_read_unless_it_has_changed_since(
     counting: Counting, kind: Callable[[], Collection[Run]]
 ):
