@@ -81,7 +81,7 @@ async def fill(me: OwnPilot) -> dict[str, str]:
             *(me.post("/notes", title=f"note {number}", content="c" * 1000) for number in some),
             *(me.post("/expenses", amount=number + 1, category="food", description="d") for number in some),
             *(me.post("/memories", type="fact", content=f"fact {number}", importance=0.5) for number in some),
-            me.post("/notes", title="long", content="ünlikely " * 60_000),  # too long for a column
+            me.post("/notes", title="long", content="ünlikely " * 25_000),  # too long for a column
             me.post("/bookmarks", title="b", url="https://example.com"),
             me.post("/contacts", name="Ann"),
             me.post("/calendar", title="c", startTime="2030-01-01"),

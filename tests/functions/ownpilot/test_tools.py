@@ -147,7 +147,8 @@ class TestExecute:
 
     @pytest.mark.parametrize(
         ("name", "arguments", "told"),
-        [("add_note", {"title": "t", "content": "x" * 2_000_000}, "only the first 204800"),
+        [("add_note", {"title": "t", "content": "x" * 250_000}, "only the first 204800"),
+         ("add_note", {"title": "t", "content": "x" * 2_000_000}, "at most 262144 characters"),
          ("add_custom_record", {"table": "t", "data": {"n": [10**30]}}, "below 2^63"),
          ("add_custom_record", {"table": "t", "data": {f"{n}{'k' * 900}": "x" for n in range(3000)}}, "not found"),
          ("list_notes", {"limit": 10**400}, ""), ("search_notes", {"query": "(a+)+$" * 100_000}, ""),
