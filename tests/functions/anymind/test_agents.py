@@ -86,7 +86,7 @@ class TestCreate:
         first = await anymind.ok("POST", "/agents", 201, **sent)
         assert await anymind.ok("POST", "/agents", 201, **sent) == first
         # As if the host had died between the record and its response:
-        owner = f"anymind {anymind.id} POST /anymind/api/v1/agents"
+        owner = json.dumps(["anymind", str(anymind.id), "POST", "/anymind/api/v1/agents", []])
         claim = await claims.find("key", hashlib.sha256(json.dumps([owner, key]).encode()).hexdigest())
 
         def forget(record: Any) -> None:
