@@ -34,7 +34,7 @@ Move = dict[str, Any]
 carry out another plan as a `part`, an `instance` of the workflow and its `input`, and then have the `step` ended."""
 
 END: Move = {"do": "end"}
-LONGEST_WAIT = 6 * 3600
+LONGEST_WAIT = 3600
 """Seconds after which the workflow of a paused plan looks whether it goes on."""
 
 MAX_ERROR = 2000

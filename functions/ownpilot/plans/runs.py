@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from functions.ownpilot.core.first_use import ORIGIN
@@ -118,24 +118,29 @@ async def resume(owner: str, plan_id: str, given: dict[str, Any], workflows: Wor
     found = await steps_of(plan_id)
     waiting = next((step for step in found if step.status is PlanStepStatus.WAITING), None)
     if waiting:
-        await _answer(plan, waiting.id, given)
-        found = await steps_of(plan_id)
-    with contextlib.suppress(tables.RecordNotFound):
-        await runs.update(PlanRun.id_of(plan.instance), lambda it: setattr(it, "look_at", None))
+        await _check_answer(plan, waiting.id, given)
+        waiting.status = PlanStepStatus.COMPLETED  # as it soon is: it counts for the progress
 
     def change(plan: Plan) -> None:
         _refuse_not_paused(plan)
         plan.status, plan.progress = PlanStatus.RUNNING, progress_of(found)
         plan.since = plan.moment()
 
+    # The plan first: of answers that come at the same moment, one changes it. When the host dies before the step has
+    # its result, the workflow asks again.
     plan = await plans.of(owner).update(plan, change)
-    await note(plan, "resumed", plan.latest or plan.updated_at)
+    at = plan.latest or plan.updated_at
+    if waiting:
+        at = await _answer(plan, waiting.id, given["input"]) + timedelta(milliseconds=1)
+    with contextlib.suppress(tables.RecordNotFound):
+        await runs.update(PlanRun.id_of(plan.instance), lambda it: setattr(it, "look_at", None))
+    await note(plan, "resumed", at)
     await tell(plan, workflows)
     return plan
 
 
-async def _answer(plan: Plan, step_id: str, given: dict[str, Any]) -> None:
-    """Give a waiting step its result."""
+async def _check_answer(plan: Plan, step_id: str, given: dict[str, Any]) -> None:
+    """Check what is given to a waiting step. `BadRequest`, `InvalidRequest`."""
     step = await steps.of(plan.id).get(step_id)
     question = str(step.config.get("question", ""))
     if "input" not in given:
@@ -147,13 +152,19 @@ async def _answer(plan: Plan, step_id: str, given: dict[str, Any]) -> None:
     if isinstance(options, list) and options and given["input"] not in options:
         raise BadRequest("input: must be one of the options of the step", code="INVALID_INPUT", details=options)
 
-    def change(step: PlanStep) -> None:
-        if step.status is not PlanStepStatus.WAITING:
-            raise _not_paused()
-        step.complete(given["input"], step.on_success)
 
-    step = await steps.of(plan.id).update(step, change)
-    await note(plan, "step_completed", step.completed_at or step.updated_at, of=plan.instance, step_id=step.id)
+async def _answer(plan: Plan, step_id: str, result: Any) -> datetime:
+    """Give a waiting step its result; return when."""
+
+    def change(step: PlanStep) -> None:
+        if step.status is not PlanStepStatus.WAITING:  # the plan was aborted meanwhile
+            raise _not_paused()
+        step.complete(result, step.on_success)
+
+    step = await steps.of(plan.id).update(step_id, change)
+    at = step.completed_at or step.updated_at
+    await note(plan, "step_completed", at, of=plan.instance, step_id=step.id)
+    return at
 
 
 async def abort(owner: str, plan_id: str, workflows: WorkflowClient | None) -> bool:

@@ -29,7 +29,7 @@ from functions.ownpilot.database import lines, steps
 from functions.ownpilot.database.bodies import name_of
 from functions.ownpilot.expenses import expenses
 from functions.ownpilot.notes import notes
-from functions.ownpilot.plans.records import plans
+from functions.ownpilot.plans.records import Plan, plans
 from functions.ownpilot.plans.restored import REASON
 from shared import blobs, tables
 from shared.sealing import sealed_fields
@@ -186,7 +186,13 @@ class TestBackups:
         async def executed(id_: str) -> str:
             result = (await me.post(f"/plans/{id_}/execute"))["result"]
             assert result["status"] == "paused", result
-            return (await plans.of(me.user).get(id_)).instance
+            return (await waiting(id_, 1)).instance
+
+        async def waiting(id_: str, turn: int) -> Plan:
+            """The plan, once its workflow waits for the event of this turn."""
+            return await eventually(
+                lambda: plans.of(me.user).get(id_), until=lambda it: (it.turns, it.awaits) == (turn, f"wake-{turn}")
+            )
 
         async def has_ended(instance: str) -> None:
             url = f"/runtime/webhooks/durabletask/instances/{instance}"
@@ -201,7 +207,8 @@ class TestBackups:
         then, now, gone = ids
         instances = [await executed(then), await executed(gone)]
         name = await saved(me)
-        await me.post(f"/plans/{then}/resume", input="x")  # its workflow waits for another event now
+        await me.post(f"/plans/{then}/resume", input="x")
+        await waiting(then, 2)  # its workflow waits for another event than at the time of the backup
         instances.append(await executed(now))
         await me.data("DELETE", f"/plans/{gone}")
         await has_ended(instances[1])
@@ -217,7 +224,8 @@ class TestBackups:
         for instance in instances:
             await has_ended(instance)
         for id_ in ids:
-            assert await executed(id_) not in instances
+            assert (await me.post(f"/plans/{id_}/execute"))["result"]["status"] == "paused"
+            assert (await plans.of(me.user).get(id_)).instance not in instances
 
     async def test_no_secret_is_in_a_file(self, me: OwnPilot):
         await settings_store.seal_key(me.user, "openai", "sk-a-secret")
