@@ -79,7 +79,8 @@ class Own:
                 return "unknown"
             return answer.json()["environment"]["status"] if answer.status_code == 200 else "gone"
 
-        return await eventually(status, until=lambda found: found not in (*IN_MOTION, "unknown"), seconds=120)
+        # An order whose host was killed before its workflow began is found by a timer after 90 to 150 seconds.
+        return await eventually(status, until=lambda found: found not in (*IN_MOTION, "unknown"), seconds=200)
 
     async def settled(self) -> list[DevEnvironment]:
         """The records once all rest, after what a crash has left was seen through."""
