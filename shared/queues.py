@@ -69,10 +69,27 @@ async def length(queue: str) -> int:
 
 async def _posted(queue: str, text: str, delay: int) -> bool:
     """Send a message in a single request; return whether the service has taken it."""
+    url = f"{settings().account.queues.rstrip('/')}/{queue}/messages"
+    body = f"<QueueMessage><MessageText>{escape(text)}</MessageText></QueueMessage>".encode()
+    address = f"{url}?visibilitytimeout={delay}" if delay else url
+    try:
+        async with asyncio.timeout(patience.seconds):
+            headers = await _signed(url)
+            async with outbound.request("POST", address, limit=10_000, headers=headers, body=body) as answer:
+                patience.answered()
+                await answer.read()
+                return answer.status == 201
+    except (TimeoutError, NoAnswer) as error:
+        patience.unanswered()
+        log.info("a message for the queue %s is sent again: %s", queue, error or "no answer in time")
+        return False
+
+
+async def _signed(url: str) -> dict[str, str]:
+    """Return the headers of a POST to this address: signed with the account key (SharedKeyLite), or with a token."""
     account = settings().account
     date = formatdate(time.time(), usegmt=True)
     headers = {"x-ms-date": date, "x-ms-version": API_VERSION, "Content-Type": "application/xml"}
-    url = f"{account.queues.rstrip('/')}/{queue}/messages"
     if account.key:
         signed = "\n".join(
             ["POST", "", "application/xml", "", f"x-ms-date:{date}", f"x-ms-version:{API_VERSION}",
@@ -82,20 +99,7 @@ async def _posted(queue: str, text: str, delay: int) -> bool:
         headers["Authorization"] = f"SharedKeyLite {account.name}:{base64.b64encode(digest).decode()}"
     else:
         headers["Authorization"] = f"Bearer {(await credential().get_token(SCOPE)).token}"
-    body = f"<QueueMessage><MessageText>{escape(text)}</MessageText></QueueMessage>".encode()
-    address = f"{url}?visibilitytimeout={delay}" if delay else url
-    try:
-        async with (
-            asyncio.timeout(patience.seconds),
-            outbound.request("POST", address, limit=10_000, headers=headers, body=body) as answer,
-        ):
-            patience.answered()
-            await answer.read()
-            return answer.status == 201
-    except (TimeoutError, NoAnswer) as error:
-        patience.unanswered()
-        log.info("a message for the queue %s is sent again: %s", queue, error or "no answer in time")
-        return False
+    return headers
 
 
 async def close() -> None:

@@ -66,7 +66,7 @@ async def current_caller(request: Request) -> Identity:
 
 
 def _named(request: Request) -> str | None:
-    """Return the user whom the request names; `InvalidRequest` for a text that could be nobody's."""
+    """Return the user whom the request names; `InvalidRequest` for a text that cannot be the id of a user."""
     named = request.headers.get(USER_HEADER) or request.query_params.get("userId") or None
     if named and (len(named) > MAX_USER or "\0" in named):
         raise InvalidRequest(f"userId must have at most {MAX_USER} characters, and no NUL character")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
 from functions.dev8 import layout, lifecycle
-from functions.dev8.access import Caller, Identity, existing
+from functions.dev8.access import MAX_USER, Caller, Identity, existing
 from functions.dev8.layout import Secret
 from functions.dev8.records import CloudProvider, DevEnvironment, EnvironmentStatus
 from functions.dev8.store import environments
@@ -86,7 +86,7 @@ class NewEnvironment(RequestBody):
         )["json_schema_extra"],  # pyright: ignore[reportTypedDictNotRequiredAccess]
     )
 
-    user_id: Annotated[str | None, Strict(), _at_most(MAX_TEXT)] = None
+    user_id: Annotated[str | None, Strict(), _at_most(MAX_USER)] = None
     name: Annotated[Text, AfterValidator(not_blank), _at_most(MAX_NAME)]
     cloud_provider: CloudProvider
     cloud_region: Annotated[Text, AfterValidator(_known_region)]

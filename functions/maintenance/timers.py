@@ -83,7 +83,7 @@ async def make_tables(workflows: WorkflowClient) -> None:
 
 
 async def look_at_failed_work(workflows: WorkflowClient) -> None:
-    """Every hour: report deferred work that was given up, also by the host, until somebody empties its queue."""
+    """Every hour: report that the queue of deferred work that was given up is not empty; the host fills it, too."""
     if count := await queues.length(deferred.POISON_QUEUE):
         await faults.report("failed deferred work", f"The queue {deferred.POISON_QUEUE} holds {count} messages")
 

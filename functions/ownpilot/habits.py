@@ -25,7 +25,7 @@ FIRST = "1970-01-01"
 
 
 async def _delete_logs(owner: str, habit_id: str) -> None:
-    if Habit.id_form.row_key(habit_id) is not None:  # with another id, it could be the partition of somebody else
+    if Habit.id_form.row_key(habit_id) is not None:  # another text could name a partition of another user
         await logs_of(owner, habit_id).clear()
 
 

@@ -277,10 +277,11 @@ class Api(FastAPI):
 
     async def description_json(self) -> bytes:
         """Return the OpenAPI document as JSON. It is built once, beside other requests, as that takes seconds."""
-        if self._description_json is None:
+        building = self._description_json
+        if building is None or (building.done() and (building.cancelled() or building.exception())):
             build = asyncio.to_thread(lambda: bytes(JSONResponse(self.openapi()).body))
-            self._description_json = asyncio.create_task(build)
-        return await asyncio.shield(self._description_json)
+            building = self._description_json = asyncio.create_task(build)
+        return await asyncio.shield(building)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of this API; it is built once."""

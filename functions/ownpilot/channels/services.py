@@ -70,7 +70,7 @@ async def connect(owner: Person, channel: Channel) -> Channel:
 
 
 async def disconnect_replaced(owner: Person, before: Channel, after: Channel) -> None:
-    """Have the bot that a channel had before a change send nothing more, if it has another one now and that agrees."""
+    """Disconnect the bot that a channel had before a change, if it has another one now; a failure is ignored."""
     with contextlib.suppress(SealBroken):
         if bot_of(before.secrets()) != bot_of(after.secrets()):
             await disconnect(owner, before)

@@ -13,7 +13,7 @@ from functions.ownpilot.channels.formatting import SLACK, formatted
 from shared.settings import settings
 
 WINDOW = 300
-"""Seconds that a request may be old: an older one may be the repeat of somebody who has seen it."""
+"""Seconds after which a request is refused: an older one may be a replay."""
 
 
 class Slack(Adapter[SlackConfig]):

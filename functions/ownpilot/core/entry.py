@@ -69,13 +69,18 @@ MAX_CONFIG = 10_000
 """Characters that an object of a client's own may have as JSON."""
 
 
-def _short(config: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(config)) > MAX_CONFIG:
-        raise ValueError(f"must be at most {MAX_CONFIG} characters of JSON")
-    return config
+def json_within(most: int) -> Any:
+    """Return the validator of a value that has at most so many characters as JSON."""
+
+    def check(value: Any) -> Any:
+        if len(json.dumps(value)) > most:
+            raise ValueError(f"must be at most {most} characters of JSON")
+        return value
+
+    return AfterValidator(check)
 
 
-Config = Annotated[dict[str, Any], AfterValidator(_short)]
+Config = Annotated[dict[str, Any], json_within(MAX_CONFIG)]
 """An object of a client's own, which many requests read."""
 
 BaseUrl = Annotated[str, AfterValidator(web_address)]

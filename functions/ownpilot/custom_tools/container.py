@@ -46,8 +46,8 @@ YOUNG = timedelta(seconds=2)
 
 _NODE = "node --max-old-space-size=50 --disallow-code-generation-from-strings main.js"
 COMMAND = ["sh", "-c", f"ulimit -St 6; ulimit -Ht 7; exec {_NODE}"]
-"""At most 6 seconds of processor time, of which the start of Node.js takes a part, and 50 MB. Outside of the tool's
-realm no text becomes code, or whoever finds a function of there would make one that sees the whole of Node.js."""
+"""At most 6 seconds of processor time, of which the start of Node.js takes a part, and 50 MB. Node.js
+makes no code of texts outside of the tool's realm: such code would have all permissions."""
 
 TOO_LONG, TOO_LARGE = "The tool used more than 5 seconds of processor time", "The tool needs more than 50 MB of memory"
 _BY_CODE = {152: TOO_LONG, 134: TOO_LARGE, 133: TOO_LARGE}

@@ -126,14 +126,14 @@ async def resume(owner: str, plan_id: str, given: dict[str, Any], workflows: Wor
         plan.status, plan.progress = PlanStatus.RUNNING, progress_of(found)
         plan.since = plan.moment()
 
-    # The plan first: of answers that come at the same moment, one changes it. When the host dies before the step has
-    # its result, the workflow asks again.
+    with contextlib.suppress(tables.RecordNotFound):  # from now on the upkeep looks at it, should the host die below
+        await runs.update(PlanRun.id_of(plan.instance), lambda it: setattr(it, "look_at", None))
+    # The plan before the step: of answers that come at the same moment, one changes it. When the host dies before the
+    # step has its result, the workflow asks again.
     plan = await plans.of(owner).update(plan, change)
     at = plan.latest or plan.updated_at
     if waiting:
         at = await _answer(plan, waiting.id, given["input"]) + timedelta(milliseconds=1)
-    with contextlib.suppress(tables.RecordNotFound):
-        await runs.update(PlanRun.id_of(plan.instance), lambda it: setattr(it, "look_at", None))
     await note(plan, "resumed", at)
     await tell(plan, workflows)
     return plan

@@ -1,14 +1,12 @@
 """Values by key, which clients choose."""
 
-import json
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import AfterValidator
 
 from functions.ownpilot.core import settings_store as store
 from functions.ownpilot.core.audit_log import record_change
-from functions.ownpilot.core.entry import Given, Shown
+from functions.ownpilot.core.entry import Given, Shown, json_within
 from functions.ownpilot.core.owner import Owner, routes_for
 from shared.http.bodies import example
 from shared.http.errors import Forbidden, NotFound
@@ -22,18 +20,12 @@ LONGEST = 100_000
 """Characters of a value as JSON."""
 
 
-def _short(value: Any) -> Any:
-    if len(json.dumps(value)) > LONGEST:
-        raise ValueError(f"must be at most {LONGEST} characters of JSON")
-    return value
-
-
 class NewValue(Given):
     """Any JSON value."""
 
     model_config = example(value={"theme": "dark"})
 
-    value: Annotated[Any, AfterValidator(_short)]
+    value: Annotated[Any, json_within(LONGEST)]
 
 
 class ValueShown(Shown):

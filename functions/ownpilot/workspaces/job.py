@@ -46,7 +46,7 @@ class OwnpilotExecution(JobKind):
     takes_turns = True
 
     async def prepare(self, job_id: str) -> JobSpec | None:
-        """Return the execution's code, and the files of its workspace; None when one of both is gone. `Unstartable`."""
+        """Return the execution's code, and the files of its workspace; None when either was deleted. `Unstartable`."""
         execution = await execution_of(job_id)
         if execution is None or execution.status.final:
             return None

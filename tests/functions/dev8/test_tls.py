@@ -145,7 +145,7 @@ async def test_a_websocket_passes_and_counts_as_one_connection_until_it_is_close
 
 
 async def test_it_listens_on_its_one_port_only(proxy: Proxy):
-    """Neither its administration nor a redirect from HTTP: both ports belong to nobody, and all would reach them."""
+    """Its administration and its redirect from HTTP are off: neither asks who calls."""
     files = [each.readlink().name for each in Path(f"/proc/{proxy.process.pid}/fd").iterdir()]
     sockets = {name for name in files if name.startswith("socket:")}
     listening: set[int] = set()
