@@ -35,7 +35,7 @@ MAX_INLINE = 48_000
 PAUSES = (1, 10, 60, 300, 1800)
 """Seconds before each further attempt; an item that fails once more goes to the poison queue."""
 
-OUTAGE = 60
+STORAGE_PAUSE = 10
 """Seconds before a message comes again for which storage did not answer."""
 
 KEPT = timedelta(days=1)
@@ -119,7 +119,7 @@ async def perform(body: bytes, workflows: "WorkflowClient | None" = None) -> Non
         await _perform(message, workflows)
     except tables.StorageUnavailable:
         log.warning("%s %s waits for storage that does not answer", message.handler, message.item_id)
-        await queues.send(QUEUE, message.encode(), OUTAGE)
+        await queues.send(QUEUE, message.encode(), STORAGE_PAUSE)
 
 
 async def _perform(message: DeferredMessage, workflows: "WorkflowClient | None") -> None:

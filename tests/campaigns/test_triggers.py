@@ -48,13 +48,16 @@ def test_a_year_of_schedules_in_every_zone_is_what_a_slow_reference_says(campaig
 
 
 class Started(WorkflowClient):
-    """Takes the place of workflows: counts the orders of firings."""
+    """Takes the place of workflows: counts the orders of firings, each of which ends at once."""
 
     def __init__(self) -> None:
         self.occasions: Counter[str] = Counter()
 
     async def start(self, name: str, instance_id: str, value: Any = None) -> None:
         self.occasions[value["occasion"]] += 1
+
+    async def status(self, instance_id: str) -> str | None:
+        return "COMPLETED"
 
 
 async def make(me: OwnPilot, cron: str) -> str:

@@ -161,7 +161,7 @@ async def test_work_waits_for_storage_as_long_as_that_does_not_answer(
     async def no_answer(*_: Any, **__: Any) -> None:
         raise tables.StorageUnavailable("no answer in time")
 
-    monkeypatch.setattr(deferred, "OUTAGE", 0)
+    monkeypatch.setattr(deferred, "STORAGE_PAUSE", 0)
     monkeypatch.setattr(deferred, "LEASE", timedelta(seconds=-1))
     await deferred.defer("test.work", 1)
     with monkeypatch.context() as patched:

@@ -124,10 +124,10 @@ async def _put(collection: tables.Collection[Any], record: Any, keep: Sequence[s
             await collection.replace(record, keep=keep)
             return True
         except RecordConflict as error:
-            with contextlib.suppress(RecordNotFound):
+            with contextlib.suppress(RecordNotFound, RecordChanged):  # it was put back meanwhile, with its own value
                 field = error.field or ""
                 holder = await collection.find(field, getattr(record, field))
                 if any(getattr(holder, name) for name in keep):
                     return False
-                await collection.delete(holder.id)
+                await collection.delete(holder.id, if_match=holder.etag)
     raise tables.StorageUnavailable(f"{collection.table} {record.id} changes all the time")

@@ -25,7 +25,7 @@ from functions.ownpilot.core.database_operations import (
     operations_of,
 )
 from functions.ownpilot.core.usage import Price, record_usage
-from functions.ownpilot.database import lines, steps
+from functions.ownpilot.database import lines, restoring, steps
 from functions.ownpilot.database.bodies import name_of
 from functions.ownpilot.expenses import expenses
 from functions.ownpilot.notes import notes
@@ -369,12 +369,39 @@ class TestSteps:
         assert {key[0] for key in new} <= {"OwnpilotAudit"}  # the event that tells of the restore
         assert {key: after.get(key) for key in before if after.get(key) != before[key]} == {}
 
+    async def test_of_two_records_whose_unique_values_were_swapped_none_removes_the_other_that_is_back(
+        self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch
+    ):
+        for content in ("one", "two"):
+            await me.post("/memories", type="fact", content=content)
+        kept = tables.collections["OwnpilotMemories"].of(me.user)
+        first, second = [each async for each in kept.all()]
+        await self._swap(me, first.id, second.id)
+        find = type(kept).find
+
+        async def find_late(collection: Any, field: str, value: object) -> Any:
+            monkeypatch.setattr(type(kept), "find", find)
+            holder = await find(collection, field, value)
+            await restoring._put(kept, second, ())  # pyright: ignore[reportPrivateUsage]
+            return holder
+
+        monkeypatch.setattr(type(kept), "find", find_late)
+        assert await restoring._put(kept, first, ())  # pyright: ignore[reportPrivateUsage]
+        assert {each.id: each.content async for each in kept.all()} == {
+            first.id: first.content, second.id: second.content
+        }  # fmt: skip
+
+    async def _swap(self, me: OwnPilot, first: str, second: str) -> None:
+        """Swap the contents of two memories, which must be unique."""
+        one, two = [(await me.get(f"/memories/{each}"))["content"] for each in (first, second)]
+        for memory, content in ((first, "swapping"), (second, one), (first, two)):
+            await me.data("PATCH", f"/memories/{memory}", json={"content": content})
+
     async def _damage(self, me: OwnPilot, ids: dict[str, str]) -> None:
         """Delete, change and add; swap values that must be unique."""
         await me.data("DELETE", f"/habits/{ids['habit']}")
         first, second, *_ = (await me.get("/memories"))["memories"]
-        for memory, content in ((first, "swapping"), (second, first["content"]), (first, second["content"])):
-            await me.data("PATCH", f"/memories/{memory['id']}", json={"content": content})
+        await self._swap(me, first["id"], second["id"])
         for note in (await me.get("/notes"))[:2]:
             await me.data("DELETE", f"/notes/{note['id']}")
         await me.data("DELETE", "/custom-data/tables/recipes")
