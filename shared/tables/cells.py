@@ -5,7 +5,7 @@ fourth five minutes of an hour). Rows are `c~.~` for the whole partition, `c~cli
 `h~<hour, inverted>~` for one hour of creation; what follows is the generation and the shard.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -54,6 +54,7 @@ class Group:
         self.closed = tuple(name for name in fields if name in known)
         self.open = tuple(name for name in fields if name not in known)
         self.prefix = f"c~{'.'.join(self.open)}~" if self.open else ROOT
+        self._cells: dict[tuple[Any, ...], str] = {}
 
     def row(self, record: Any) -> str:
         """The beginning of the key of the row that counts this record."""
@@ -65,9 +66,13 @@ class Group:
 
     def cell(self, record: Any) -> str:
         """The name of the cell that counts this record; "" when the row counts nothing else."""
-        return self.cell_of([getattr(record, name) for name in self.closed])
+        values = tuple([getattr(record, name) for name in self.closed])
+        cell = self._cells.get(values)  # of few values, and naming one takes longer than finding its name
+        if cell is None:
+            cell = self._cells[values] = self.cell_of(values)
+        return cell
 
-    def cell_of(self, values: list[Any]) -> str:
+    def cell_of(self, values: Sequence[Any]) -> str:
         """The name of the cell for these values of the closed fields."""
         return f"{','.join(self.closed)}={','.join(map(keys.encode, values))}" if values else ""
 
@@ -83,9 +88,13 @@ class Delta:
         """Add to one row of one generation; `values` are the values of the open fields for which the row counts."""
         if values:
             self.values[row] = values
-        add(self.rows.setdefault((generation, row), {}), cells)
-        if not self.rows[generation, row]:
-            del self.rows[generation, row]
+        place = generation, row
+        if not (known := self.rows.get(place)):
+            self.rows[place] = dict(cells)
+            return
+        add(known, cells)
+        if not known:
+            del self.rows[place]
 
     @classmethod
     def of(cls, deltas: Iterable["Delta"]) -> "Delta":

@@ -74,7 +74,7 @@ class Column:
         else:
             adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, info.annotation))
             self.encode = lambda value: adapter.dump_json(value).decode()
-            self.decode = orjson.loads if annotation in _TEXTS else adapter.validate_json
+            self.decode = orjson.loads if annotation in _TEXTS else adapter.validator.validate_json
             self.scalar, self.text = False, True
         self.default: Any = None
         """The field's value when the row does not have this column, if it is the same for every record."""

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 _TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGITS = re.compile(r"[0-9a-f]{32}")
-_VERSION_7 = re.compile(r"[0-9a-fA-F]{12}7[0-9a-fA-F]{19}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,14}")  # below 2**53: exact as a JSON number
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}[_-]")
 _ALL = (1 << 128) - 1
@@ -113,10 +112,11 @@ def _text(digits: str) -> str:
 def time_of(record_id: str) -> datetime | None:
     """The moment (UTC, to the millisecond) in a UUIDv7, with or without a prefix; None for any other text."""
     digits = record_id.replace("-", "")[-32:]
-    if not _VERSION_7.fullmatch(digits):
+    # Lists without a column of the time come here for each record: a regular expression takes three times as long.
+    if len(digits) != 32 or digits[12] != "7" or not (digits.isascii() and digits.isalnum()):
         return None
     try:
-        return datetime.fromtimestamp(int(digits[:12], 16) / 1000, UTC)
+        return datetime.fromtimestamp((int(digits, 16) >> 80) / 1000, UTC)
     except (OverflowError, ValueError):
         return None
 
@@ -136,6 +136,8 @@ def ids_of(keys: Sequence[str]) -> list[str]:
 
     All at once, a digit of every id at a time, which takes a quarter of the time of one id after the other.
     """
+    if len(keys) == 1:
+        return [_text(_inverse(keys[0][-32:]))]
     digits = "".join([key[-32:] for key in keys]).encode().translate(_INVERSE)
     text = bytearray(b"________-____-____-____-____________ " * len(keys))
     for source, place in enumerate(_PLACES):

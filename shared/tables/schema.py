@@ -149,7 +149,8 @@ class Schema(Generic[R]):
 
     def _count(self, delta: Delta, sign: int, record: R, row: Row) -> None:
         generation = int(row.get(GENERATION, 0))
-        sums = {f"+{name}": exact(amount) * sign for name in self.sums if (amount := getattr(record, name))}
+        amounts = {f"+{name}": amount for name in self.sums if (amount := exact(getattr(record, name)))}
+        sums = amounts if sign > 0 else {name: -amount for name, amount in amounts.items()}
         moment = self.columns.form.time_of(record.id) or record.created_at
         hour = hour_prefix(moment)
         closed: Cells = {}

@@ -93,18 +93,19 @@ STRICT = {
 """The settings of `StrictHost`: each is the subject of a test, and none changes what another test sees."""
 
 
-NO_TIMERS = {f"AzureWebJobs.maintenance_{often}.Disabled": "true" for often in ("minute", "hour")}
+ONLY_REQUESTS = {f"AzureWebJobs.maintenance_{what}.Disabled": "true" for what in ("minute", "hour", "deferred")}
 
 
 @contextlib.asynccontextmanager
 async def another_host(stack: Environment, state: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
     """A second instance of the app, on the same storage and services, and a client of it.
 
-    Its timers are off: they would take the jobs of the first instance for jobs without a workflow.
+    It has workflows of its own, as the local host keeps them in a file. So its timers and its deferred work are off:
+    they would take the jobs of the first instance for jobs without a workflow, and wake workflows that it does not have.
     """
     ports = {**stack.ports, "host": free_ports(1)[0]}
     second = dataclasses.replace(
-        stack, state=state, ports=ports, host=None, settings={**stack.settings, **NO_TIMERS, **settings}
+        stack, state=state, ports=ports, host=None, settings={**stack.settings, **ONLY_REQUESTS, **settings}
     )  # fmt: skip
     stack.allow(f"{second.url}/jobs/")
     await second.start_host()
