@@ -100,8 +100,8 @@ ONLY_REQUESTS = {f"AzureWebJobs.maintenance_{what}.Disabled": "true" for what in
 async def another_host(stack: Environment, state: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
     """A second instance of the app, on the same storage and services, and a client of it.
 
-    It has workflows of its own, as the local host keeps them in a file. So its timers and its deferred work are off:
-    they would take the jobs of the first instance for jobs without a workflow, and wake workflows that it does not have.
+    It has workflows of its own, since a local host keeps them in a file. So its timers and its deferred work are off:
+    they would take the jobs of the first instance for jobs without a workflow, and wake workflows that it lacks.
     """
     ports = {**stack.ports, "host": free_ports(1)[0]}
     second = dataclasses.replace(
