@@ -14,7 +14,7 @@ runs = Collection(
     sums=["tokens", "seconds", "cost"],
     sums_by=["client_id", "status", ("client_id", "status")],
     orders=["updated_at", ("status", "updated_at"), ("client_id", "updated_at")],
-    view=["status", "prompt", "model", "started_at", "completed_at", "artifact_count", "client_id"],
+    view=["created_at", "status", "prompt", "model", "started_at", "completed_at", "artifact_count", "client_id"],
 )
 artifacts = Collection(
     "GatewayArtifacts",

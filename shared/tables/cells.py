@@ -58,11 +58,11 @@ class Group:
 
     def row(self, record: Any) -> str:
         """The beginning of the key of the row that counts this record."""
-        return self.row_of(getattr(record, name) for name in self.open)
+        return self.row_of([getattr(record, name) for name in self.open])
 
     def row_of(self, values: Iterable[object]) -> str:
         """The beginning of the key of the row for these values of the open fields."""
-        return self.prefix + "".join(f"{keys.encode(value)}~" for value in values)
+        return self.prefix + "".join([f"{keys.encode(value)}~" for value in values])
 
     def cell(self, record: Any) -> str:
         """The name of the cell that counts this record; "" when the row counts nothing else."""

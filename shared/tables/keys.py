@@ -4,6 +4,7 @@ import hashlib
 import re
 import struct
 from datetime import UTC, datetime
+from functools import lru_cache
 
 LONGEST = 128
 """Characters of an encoded value. A longer one ends with its hash, so that a key of three values stays below 512."""
@@ -17,11 +18,18 @@ _escape = re.compile(r"[^A-Za-z0-9_-]").sub
 
 def encode(value: object) -> str:
     """A value for an exact match. `.` and two digits stand for each byte of another character, `.n` for None."""
+    if type(value) is str:
+        return _encoded(value)
     if value is None:
         return ".n"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return _encoded(value.isoformat() if isinstance(value, datetime) else str(value))
+
+
+@lru_cache(1024)
+def _encoded(text: str) -> str:
+    """A text for an exact match. Each index of a record repeats it, so the last ones are kept."""
     if len(text) <= LONGEST and _plain(text):
         return text
     escaped = _escape(lambda match: "".join(f".{byte:02x}" for byte in match[0].encode()), text)

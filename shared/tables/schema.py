@@ -41,11 +41,11 @@ class Index:
 
     def range(self, values: Iterable[object]) -> str:
         """The prefix of the rows with these values of its fields."""
-        return self.prefix + "".join(f"{keys.encode(value)}~" for value in values)
+        return self.prefix + "".join([f"{keys.encode(value)}~" for value in values])
 
     def key(self, record: Any, suffix: str) -> str:
         """The row key for one record."""
-        prefix = self.range(getattr(record, name) for name in self.fields)
+        prefix = self.range([getattr(record, name) for name in self.fields])
         return f"{prefix}{keys.descending(getattr(record, self.order))}~{suffix}" if self.order else prefix + suffix
 
 
@@ -155,14 +155,13 @@ class Schema(Generic[R]):
         hour = hour_prefix(moment)
         closed: Cells = {}
         for group in self.groups:
+            own: Cells = {} if group.open else closed
             cell = group.cell(record)
-            own: Cells = {cell or "n": sign}
-            if group.fields in self._summed:
+            own[cell or "n"] = sign
+            if sums and group.fields in self._summed:
                 own |= {f"{name}|{cell}" if cell else name: amount for name, amount in sums.items()}
             if group.open:
                 delta.add(generation, group.row(record), own, [getattr(record, name) for name in group.open])
-            else:
-                closed |= own
         delta.add(generation, ROOT, closed)
         delta.add(generation, hour, {**closed, f"m{moment.minute // 5}": sign})
 

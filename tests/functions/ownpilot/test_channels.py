@@ -494,7 +494,10 @@ class TestInbox:
                     continue
         assert told["type"] == "channel:message"
         assert (told["payload"]["channelId"], told["payload"]["direction"]) == (webchat.id, "incoming")
-        [event, *_] = (await me.get("/audit", types="channel.message_receive"))["events"]
+        found = await eventually(
+            lambda: me.get("/audit", types="channel.message_receive"), until=lambda it: it["events"]
+        )
+        event = found["events"][0]
         assert event["resource"]["id"] == webchat.id and event["actor"]["id"] == "v1"
 
     async def test_triggers_may_wait_for_a_message(self, services: list[Service]):
