@@ -68,7 +68,7 @@ class Column:
         elif annotation is float:
             self.edm, self.encode, self.decode = "Edm.Double", _double, float
         elif annotation is datetime:
-            self.encode, self.decode = _moment, datetime.fromisoformat
+            self.encode, self.decode = moment, datetime.fromisoformat
         elif annotation is str or self.values is not None:
             self.text = True
         else:
@@ -136,7 +136,8 @@ def _double(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _moment(value: datetime) -> str:
+def moment(value: datetime) -> str:
+    """The column of a moment."""
     return utc(value).isoformat(timespec="microseconds")
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from shared.tables import keys, spill
 from shared.tables.batch import MAX_OPERATIONS, Operation
 from shared.tables.client import client
-from shared.tables.columns import WITHOUT, R
+from shared.tables.columns import WITHOUT, R, moment
 from shared.tables.errors import (
     MissingIndex,
     RecordChanged,
@@ -130,7 +130,7 @@ class WritableRecords(Records[R]):
                     return stored.record
                 if touch:
                     new.updated_at = max(datetime.now(UTC), stored.record.updated_at)
-                    row["updated_at"] = self.columns.encode(new)["updated_at"]
+                    row["updated_at"] = moment(new.updated_at)
                 try:
                     etag = await self.commit(stored, (new, row))
                 except RefusedWrite as error:
