@@ -99,7 +99,7 @@ class TestEnvironment:
                     seen.append((folder / "environ").read_bytes())
             except OSError:  # it ended meanwhile
                 continue
-        assert len(seen) == 2 and not any(seen)  # bubblewrap and its init process
+        assert len(seen) >= 2 and not any(seen)  # bubblewrap, its init process, and copies of it that end soon
         await groups.delete(name)
 
     async def test_values_keep_every_character(self, groups: Groups):
