@@ -12,6 +12,7 @@ import pytest
 from functions.ownpilot.core.catalogue.sync import claims
 from functions.ownpilot.core.custom_records import CustomRecord, custom_records
 from infra.local.environment import Environment
+from shared import deferred
 from shared.tables import RecordNotFound
 from tests.support.campaign import Campaign
 from tests.support.environments import connected
@@ -71,6 +72,13 @@ async def test_a_sync_whose_host_is_killed_takes_effect_whole_or_not_at_all(stac
     await answer(stack, None)
 
 
+async def end_leases() -> None:
+    """Deferred work that a dead host had begun is begun anew when its message comes again, not after ten minutes."""
+    async for item in deferred.items.all():
+        with contextlib.suppress(RecordNotFound):  # it was put back meanwhile
+            await deferred.items.update(item, lambda it: setattr(it, "until", datetime.now(UTC)))
+
+
 async def test_a_table_whose_deletion_is_interrupted_by_kills_leaves_no_record(stack: Environment, campaign: Campaign):
     column = {"name": "n", "type": "number"}
     async with (
@@ -86,6 +94,7 @@ async def test_a_table_whose_deletion_is_interrupted_by_kills_leaves_no_record(s
             deletion = asyncio.create_task(me.send("DELETE", "/custom-data/tables/own"))
             await asyncio.sleep(campaign.chance.uniform(0, 1.5))  # the records go a second after the definition
             await kill(stack, "host")
+            await end_leases()
             with contextlib.suppress(httpx.TransportError):
                 await deletion
             answer = await me.send("DELETE", "/custom-data/tables/own")
