@@ -1,9 +1,11 @@
 """An execution as a job: what its container runs, and how the execution changes as output arrives."""
 
+import asyncio
 import posixpath
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import PurePosixPath
 
 from functions.stepflow import log_index, updates
@@ -22,6 +24,9 @@ INLINE_COMMAND = 16 * 1024
 """Bytes of the longest command that is passed as an argument; a longer one is passed as a file."""
 
 SCRIPT = ".stepflow-command.sh"
+
+READ_AT_ONCE = 64 * 1024
+"""Bytes of output that are read without a pause."""
 
 
 class StepflowExecution(JobKind):
@@ -87,7 +92,7 @@ class StepflowExecution(JobKind):
         async def change(execution: Execution) -> Sequence[Change]:
             if execution.status.final:
                 raise Stop
-            return execution.read(await _unread(execution, offset, data), _times(job, printed))
+            return await _read(execution, await _unread(execution, offset, data), _times(job, printed))
 
         execution = await _advance(job, change, end)
         if execution is None or execution.failure is not None:
@@ -104,7 +109,7 @@ class StepflowExecution(JobKind):
                 if end.started_at:
                     execution.start(end.started_at)
                 rest = await _unread(execution, job.size, b"")
-                read = execution.read(rest, _times(job, Printed(end.printed or [(0, end.at)])), end=True)
+                read = await _read(execution, rest, _times(job, Printed(end.printed or [(0, end.at)])), end=True)
                 status, code, message = outcome(end, job.timeout)
                 changes = read + execution.close(code, end.at, None if end.reason == "exited" else message)
                 if execution.failure is not None:
@@ -165,12 +170,27 @@ async def publish_end(execution: Execution) -> None:
 def _times(job: Job, printed: Printed) -> Callable[[int], datetime]:
     """Return a function from a byte offset to the moment at which that output was printed."""
 
+    # A step that begins before a line that names a file is not younger than the file.
+    files = sorted(job.captured, key=lambda captured: captured.line)
+    lines = [captured.line for captured in files]
+    oldest = [*accumulate((captured.at for captured in reversed(files)), min)][::-1]  # of each file and those after it
+
     def time_of(position: int) -> datetime:
-        # A step that begins before a line that names a file is not younger than the file.
-        kept = [captured.at for captured in job.captured if captured.line >= position]
-        return min([printed.at(position), *kept])
+        return min([printed.at(position), *oldest[bisect_left(lines, position) :][:1]])
 
     return time_of
+
+
+async def _read(
+    execution: Execution, data: bytes, times: Callable[[int], datetime], *, end: bool = False
+) -> list[Change]:
+    """Read output as `Execution.read` does, with pauses in which the event loop does other work."""
+    changes: list[Change] = []
+    start = execution.offset
+    for stop in range(READ_AT_ONCE, len(data), READ_AT_ONCE):
+        changes += execution.read(data[execution.offset - start : stop], times)
+        await asyncio.sleep(0)
+    return changes + execution.read(data[execution.offset - start :], times, end=end)
 
 
 async def _unread(execution: Execution, offset: int, data: bytes) -> bytes:

@@ -33,7 +33,12 @@ class Marker:
     @property
     def parameters(self) -> dict[str, Parameter]:
         """The values of all `[key=value]`, `{key:value}` and `--key=value` in the content."""
-        return {key: typed(value) for form in _PARAMETERS for key, value in form.findall(self.content)}
+        found: dict[str, Parameter] = {}
+        for form, closer in _PARAMETERS:
+            # Nothing behind the last bracket can match; to look for it there takes time that is quadratic.
+            text = self.content[: self.content.rfind(closer) + 1] if closer else self.content
+            found |= {key: typed(value) for key, value in form.findall(text)}
+        return found
 
     @property
     def pair(self) -> tuple[str, str | None]:
@@ -44,7 +49,11 @@ class Marker:
 
 _WORDS = {word: re.compile(f"{word}:", re.IGNORECASE | re.ASCII) for word in Word}
 _PARAMETERS_BEGIN = re.compile(r"[\[{]|\s--")
-_PARAMETERS = (re.compile(r"\[(\w+)=([^\]]*)\]"), re.compile(r"\{(\w+):([^}]*)\}"), re.compile(r"--(\w+)=(\S+)"))
+_PARAMETERS = (  # each form with its closing bracket
+    (re.compile(r"\[(\w+)=([^\]]*)\]"), "]"),
+    (re.compile(r"\{(\w+):([^}]*)\}"), "}"),
+    (re.compile(r"--(\w+)=(\S+)"), ""),
+)
 _INTEGER = re.compile(r"[0-9]{1,4000}")  # Python refuses to convert texts of more than 4,300 digits
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]*|\.[0-9]+")
 

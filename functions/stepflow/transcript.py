@@ -1,6 +1,6 @@
 """Reads an execution's output: a pure state machine that turns bytes into steps, log lines and artifacts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from math import isfinite
@@ -12,6 +12,20 @@ from functions.stepflow.markers import Marker, Parameter, Word, parse
 
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of the longest line; a longer one is read as several lines."""
+
+MAX_STEPS = 10_000
+MAX_ARTIFACTS = 10_000
+MAX_KEYS = 1000
+"""Keys that META may add to the metadata of one step, or of the execution."""
+
+MAX_CONTENT = 16 * 1024
+"""Characters of a marker's content."""
+
+MAX_STEP_TEXT = 2_000_000
+"""Characters of names, parameters, error messages and metadata of all steps together."""
+
+MAX_NOTED_TEXT = 64 * 1024
+"""Characters of keys and values that META adds to the execution's metadata, which lists show."""
 
 
 class StepStatus(StrEnum):
@@ -47,11 +61,15 @@ class Step(BaseModel):
 
     def describe(self, key: str, value: str) -> None:
         """Add metadata; the keys DESCRIPTION and ESTIMATED_DURATION also set the step's own fields."""
-        self.metadata = {**self.metadata, key: value}  # a new dict: copies of this step keep the old one
+        self.metadata[key] = value
         if key.upper() == "DESCRIPTION":
             self.description = value
         elif key.upper() == "ESTIMATED_DURATION":
             self.estimated_duration = _seconds(value)
+
+    def changed(self) -> "StepChange":
+        """Return the change that this step is now as it is."""
+        return StepChange(self.model_copy(update={"metadata": {**self.metadata}}))
 
 
 class StepChange(NamedTuple):
@@ -89,6 +107,7 @@ class Transcript(BaseModel):
     """The state: `offset` is the position of the first line that is not read yet, `lines` counts log lines.
 
     `failure` says which critical step has failed; markers after it are ignored. `noted` is the execution's metadata.
+    `step_text` and `noted_text` count the characters that markers have put into `steps` and `noted`.
     """
 
     steps: list[Step] = []
@@ -98,6 +117,8 @@ class Transcript(BaseModel):
     artifacts: int = 0
     failure: str | None = None
     noted: dict[str, str] = {}
+    step_text: int = 0
+    noted_text: int = 0
     read_until: datetime | None = None
     """When the newest line was printed; no later line has an earlier time."""
 
@@ -156,11 +177,31 @@ class Transcript(BaseModel):
         if not line:
             return
         marker, step = parse(line), self.open_step
-        if marker is None:
+        if marker is None or not self._fits(marker, step):
             self.lines += 1
             yield LogLine(step.index if step else None, self.offset, len(raw), line, at)
         elif self.failure is None:
             yield from self._follow(marker, step, at)
+
+    def _fits(self, marker: Marker, step: Step | None) -> bool:
+        """Return whether what a marker adds is within the bounds; if not, its line is a log line."""
+        size = len(marker.content)
+        match marker.word:
+            case Word.STEP_COMPLETE | Word.STEP_ERROR:
+                return True  # an open step can always end
+            case Word.STEP_START:
+                room = len(self.steps) < MAX_STEPS and self.step_text + size <= MAX_STEP_TEXT
+            case Word.ARTIFACT:
+                room = self.artifacts < MAX_ARTIFACTS
+            case Word.META:
+                held, text, most = (
+                    (step.metadata, self.step_text, MAX_STEP_TEXT)
+                    if step
+                    else (self.noted, self.noted_text, MAX_NOTED_TEXT)
+                )
+                key, value = marker.pair
+                room = (key in held or len(held) < MAX_KEYS) and text + _growth(held, key, value or "") <= most
+        return room and size <= MAX_CONTENT
 
     def _follow(self, marker: Marker, step: Step | None, at: datetime) -> Iterator[Change]:
         match marker.word:
@@ -173,8 +214,10 @@ class Transcript(BaseModel):
                     yield self._complete(step, at)
             case Word.STEP_ERROR:
                 if step:
-                    step.error_message = marker.content
-                    yield self._fail(step, 1, at, marker.content)
+                    message = marker.content[: min(MAX_CONTENT, MAX_STEP_TEXT - self.step_text)]
+                    self.step_text += len(message)
+                    step.error_message = message
+                    yield self._fail(step, 1, at, message)
             case Word.ARTIFACT:
                 path, description = marker.pair
                 self.artifacts += 1
@@ -183,8 +226,10 @@ class Transcript(BaseModel):
                 key, value = marker.pair
                 if value is not None:
                     if step:
+                        self.step_text += _growth(step.metadata, key, value)
                         step.describe(key, value)
                     else:
+                        self.noted_text += _growth(self.noted, key, value)
                         self.noted[key] = value
 
     def _start(self, marker: Marker, at: datetime) -> StepChange:
@@ -198,19 +243,20 @@ class Transcript(BaseModel):
             estimated_duration=_seconds(parameters.get("duration")),
             stop_on_error=parameters.get("stop_on_error") is True,
         )
+        self.step_text += len(marker.content)
         self.steps.append(step)
-        return StepChange(step.model_copy())
+        return step.changed()
 
     def _complete(self, step: Step, at: datetime) -> StepChange:
         step.end(StepStatus.COMPLETED, 0, at, self.lines)
         self.completed_steps += 1
-        return StepChange(step.model_copy())
+        return step.changed()
 
     def _fail(self, step: Step, code: int | None, at: datetime, reason: str) -> StepChange:
         step.end(StepStatus.FAILED, code, at, self.lines)
         if step.stop_on_error:
             self.failure = f"Critical step '{step.name}' failed: {reason}"
-        return StepChange(step.model_copy())
+        return step.changed()
 
 
 def text_of(raw: bytes) -> str:
@@ -227,6 +273,11 @@ def _whole_character(data: bytes, stop: int) -> int:
         if data[stop - back] & 0xC0 != 0x80:
             return stop - back
     return stop
+
+
+def _growth(held: Mapping[str, Parameter], key: str, value: str) -> int:
+    """Return how many characters more `held` has once `key` has this value."""
+    return len(value) - len(str(held[key])) if key in held else len(key) + len(value)
 
 
 def _seconds(value: Parameter | None) -> float | None:

@@ -109,6 +109,11 @@ def test_parameters_have_three_forms_and_four_types(content: str, parameters: di
     assert {key: type(value) for key, value in found.items()} == {k: type(v) for k, v in parameters.items()}
 
 
+@pytest.mark.parametrize("piece", ["[a=", "{a:", "--a", "--a=[b=", "[a=1] [", "["])
+def test_parameters_are_found_in_time_that_grows_with_the_line_alone(piece: str):
+    assert len(Marker(S, piece * 300_000).parameters) <= 1  # within seconds; quadratic, it would take minutes
+
+
 @pytest.mark.parametrize(
     ("content", "pair"),
     [

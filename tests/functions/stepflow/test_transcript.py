@@ -164,6 +164,54 @@ class TestLines:
         assert all(change.length <= module.MAX_LINE for change in changes)
 
 
+class TestBounds:
+    """Markers beyond the bounds are ordinary log lines, so that nothing is lost."""
+
+    def test_steps_beyond_the_bound_are_log_lines(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(module, "MAX_STEPS", 2)
+        transcript, changes = read("STEP_START: a", "STEP_START: b", "STEP_START: c", "STEP_COMPLETE: b")
+        assert [step.name for step in transcript.steps] == ["a", "b"]
+        assert changes[-2:] == [(1, "STEP_START: c"), ("b", "completed", 0)]
+
+    def test_artifacts_beyond_the_bound_are_log_lines(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(module, "MAX_ARTIFACTS", 1)
+        assert read("ARTIFACT: a", "ARTIFACT: b")[1] == [(None, "artifact", "a", ""), (None, "ARTIFACT: b")]
+
+    @pytest.mark.parametrize("before", [[], ["STEP_START: s"]])
+    def test_metadata_has_a_bounded_number_of_keys_whose_values_may_change(self, before: list[str]):
+        many = [f"META: k{number}: v" for number in range(module.MAX_KEYS)]
+        transcript, changes = read(*before, *many, "META: k7: new", "META: more: v")
+        held = transcript.steps[0].metadata if before else transcript.noted
+        assert (len(held), held["k7"]) == (module.MAX_KEYS, "new")
+        assert [change[1] for change in changes if change[1] == "META: more: v"] == ["META: more: v"]
+
+    def test_a_marker_that_is_too_long_is_a_log_line(self):
+        long = "x" * module.MAX_CONTENT
+        for line in (f"STEP_START: {long}y", f"ARTIFACT: {long}y", f"META: k: {long}"):
+            assert read(line)[1] == [(None, line)]
+
+    def test_the_texts_of_all_steps_are_bounded_together_and_a_step_can_still_fail(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(module, "MAX_STEP_TEXT", 36)
+        transcript, changes = read(
+            "STEP_START: a [stop_on_error=true]", f"META: k: {'v' * 10}", f"META: j: {'v' * 10}", "STEP_ERROR: broken"
+        )
+        assert changes[1] == (0, f"META: j: {'v' * 10}")
+        assert transcript.steps[0].error_message == "bro"
+        assert transcript.failure == "Critical step 'a' failed: bro"
+
+    def test_a_value_that_is_replaced_again_and_again_needs_no_more_room(self):
+        transcript, changes = read(*(f"META: progress: {number % 100} %" for number in range(20_000)))
+        assert (transcript.noted, changes) == ({"progress": "99 %"}, [])
+
+    def test_a_change_keeps_the_metadata_of_its_moment(self):
+        transcript = Transcript()
+        started, _ = transcript.read(b"STEP_START: s [a=1]\nMETA: b: 2\nSTEP_COMPLETE: s\n", lambda _: AT)
+        assert isinstance(started, StepChange)
+        assert started.step.metadata == {"a": 1}
+
+
 PIECES = st.sampled_from(
     [
         b"STEP_START: a", b"STEP_START: b [duration=3] --x=1", b"STEP_START: c {stop_on_error:true}",
