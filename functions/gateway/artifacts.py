@@ -1,8 +1,6 @@
 """Artifacts: the files of runs."""
 
 import json
-import mimetypes
-import re
 import uuid
 from datetime import datetime
 from typing import Annotated, Any
@@ -24,7 +22,6 @@ from shared.http.files import (
     FORM_ROOM,
     FileConditions,
     StoredFile,
-    Upload,
     deleted_on_error,
     read_upload,
     receive_upload,
@@ -35,8 +32,6 @@ from shared.http.paging import Paging, given, paging
 from shared.http.routes import options, router
 from shared.jobs import ARTIFACTS
 from shared.settings import settings
-
-CONTENT_TYPE = re.compile(r"[\w.+-]{1,127}/[\w.+-]{1,127}(;[ -~]{0,200})?", re.ASCII)
 
 FORM: dict[str, Any] = {
     "type": "object",
@@ -123,7 +118,7 @@ async def upload_artifact(run_id: str, client: CurrentClient, request: Request) 
             client_id=run.client_id,
             filename=name,
             size=upload.size,
-            content_type=_content_type(upload, name),
+            content_type=upload.type_as(name),
             metadata=_metadata(fields),
             container=ARTIFACTS,
             blob=blob,
@@ -138,13 +133,6 @@ async def upload_artifact(run_id: str, client: CurrentClient, request: Request) 
         await delete_artifact_and_file(artifact)
         raise
     return artifact
-
-
-def _content_type(upload: Upload, name: str) -> str:
-    """Return the content type that the client sent, else one by the file's extension."""
-    if upload.content_type and CONTENT_TYPE.fullmatch(upload.content_type):
-        return upload.content_type
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 def _metadata(fields: dict[str, list[str]]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Artifacts: the files of executions."""
 
 import json
-import mimetypes
 import uuid
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -12,12 +11,13 @@ from starlette.responses import Response
 
 from functions.stepflow import updates
 from functions.stepflow.access import routes_for
-from functions.stepflow.records import Artifact, ArtifactType
+from functions.stepflow.records import MAX_NAME, MAX_TAG, MAX_TAGS, Artifact, ArtifactType
 from functions.stepflow.store import artifacts, artifacts_of, delete_artifact_and_file, executions
 from shared import blobs, tables
 from shared.http.bodies import Done, ResponseBody
 from shared.http.errors import BadRequest, NotFound
 from shared.http.files import (
+    ANY_TYPE,
     DOWNLOAD,
     FILE,
     FORM_ROOM,
@@ -35,6 +35,8 @@ from shared.jobs import ARTIFACTS
 from shared.settings import settings
 
 routes = routes_for("/api/artifacts", "artifacts")
+
+MAX_DESCRIPTION = 10_000
 
 FORM: dict[str, Any] = {
     "type": "object",
@@ -174,7 +176,7 @@ async def download_artifact(artifact_id: str, conditions: FileConditions) -> Res
     artifact = await artifacts.get(artifact_id)
     if artifact.blob is None:
         raise NotFound(f"Artifact has no file: {artifact.metadata.get('message', '')}")
-    media_type = artifact.mime_type or "application/octet-stream"
+    media_type = artifact.mime_type or ANY_TYPE
     if media_type.startswith("text/") and "charset=" not in media_type:
         media_type += "; charset=utf-8"
     tag = artifact.sha256 or f"{artifact.id}-{artifact.file_size}"
@@ -201,11 +203,16 @@ async def _artifact_of(blob: str, fields: dict[str, list[str]], upload: Upload |
     for name in ("execution_id", "name"):
         if not field(name):
             raise BadRequest(f"{name}: Field required")
+    for name, most in (("name", MAX_NAME), ("description", MAX_DESCRIPTION)):
+        if len(field(name)) > most:
+            raise BadRequest(f"{name}: must not have more than {most} characters")
     if upload is None:
         raise BadRequest("file: Field required")
     file_name = _base_name(upload.name) or _base_name(field("name")) or "_"
     artifact_type = _type(field("artifact_type")) if field("artifact_type") else ArtifactType.of(file_name)
     tags = _tags(fields.get("tags", []))
+    if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG for tag in tags):
+        raise BadRequest(f"tags: must be at most {MAX_TAGS} texts of at most {MAX_TAG} characters")
     execution = await executions.get(field("execution_id"))
     if field("step_id") and execution.step_index(field("step_id")) is None:
         raise NotFound("Step not found")
@@ -216,7 +223,7 @@ async def _artifact_of(blob: str, fields: dict[str, list[str]], upload: Upload |
         description=field("description"),
         file_name=file_name,
         file_size=upload.size,
-        mime_type=upload.content_type or mimetypes.guess_type(file_name)[0] or "application/octet-stream",
+        mime_type=upload.type_as(file_name),
         artifact_type=artifact_type,
         tags=tags,
         blob=blob,

@@ -16,6 +16,10 @@ WORKSPACE = "/workspace"
 MAX_SECONDS = 86_400
 """The longest time that an execution may run, which is also the default."""
 
+MAX_NAME = 1000
+MAX_TAGS, MAX_TAG = 100, 200
+"""Bounds of what lists show of each record: characters of a name, number of tags, characters of each."""
+
 RETENTION_DAYS = 30
 ANONYMOUS = "anonymous"
 

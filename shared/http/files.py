@@ -1,6 +1,7 @@
 """Files over HTTP: uploads are streamed into a blob; downloads support ranges and conditions."""
 
 import contextlib
+import mimetypes
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ DOWNLOAD: dict[int | str, dict[str, Any]] = {
 }
 """The responses of a route that serves a file, for OpenAPI."""
 
+ANY_TYPE = "application/octet-stream"
+_TYPE = re.compile(r"[\w.+-]{1,127}/[\w.+-]{1,127}(;[ -~]{0,200})?", re.ASCII)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -40,6 +43,12 @@ class Upload:
     content_type: str | None
     size: int
     sha256: str
+
+    def type_as(self, name: str) -> str:
+        """Return the content type that the client gave; if it is none, the one of the extension of `name`."""
+        if self.content_type and _TYPE.fullmatch(self.content_type):
+            return self.content_type
+        return mimetypes.guess_type(name)[0] or ANY_TYPE
 
 
 async def receive_upload(
@@ -143,7 +152,9 @@ async def serve_file(file: StoredFile, conditions: Conditions) -> Response:
         return Response(status_code=304, headers={"ETag": tag})
     start, length, status = 0, file.size, 200
     headers = {
-        "Content-Type": file.content_type,  # not as `media_type`, to which Starlette may add a charset
+        # Not as `media_type`, to which Starlette may add a charset. What a container says of its files is not checked
+        # before, and a line break in it would end the header.
+        "Content-Type": file.content_type if _TYPE.fullmatch(file.content_type) else ANY_TYPE,
         "ETag": tag,
         "Accept-Ranges": "bytes",
         "Content-Disposition": disposition(file.name),

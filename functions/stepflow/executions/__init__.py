@@ -32,6 +32,9 @@ from shared.workflows import Workflows
 
 routes = routes_for("/api/executions", "executions")
 
+MAX_ACTIVE = 1000
+"""Executions in the list of active ones."""
+
 DETAIL_LINES, STEP_LINES = 1000, 200
 """Log lines in the details of an execution, and of each of its steps; the newest are shown."""
 
@@ -63,10 +66,9 @@ async def list_executions(
 
 @routes.get("/active")
 async def list_active_executions() -> ActiveExecutions:
-    """List pending and running executions, newest first."""
-    found = [execution async for execution in executions.all({"status": list(ACTIVE)})]
-    found.sort(key=lambda execution: execution.created_at, reverse=True)
-    return ActiveExecutions(executions=[ExecutionShown.model_validate(each) for each in found])
+    """List pending and running executions, newest first; the newest 1,000 when there are more."""
+    found = await executions.page({"status": list(ACTIVE)}, limit=MAX_ACTIVE, total=False)
+    return ActiveExecutions(executions=[ExecutionShown.model_validate(each) for each in found.items])
 
 
 @routes.get("/statistics")

@@ -1,5 +1,6 @@
 """Request and response bodies of the execution routes."""
 
+import json
 import shlex
 from datetime import datetime
 from typing import Annotated, Any
@@ -8,7 +9,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringCo
 
 from functions.stepflow.access import Identity
 from functions.stepflow.artifacts import ArtifactShown
-from functions.stepflow.records import MAX_SECONDS, WORKSPACE, Execution, ExecutionStatus, seconds_between
+from functions.stepflow.records import (
+    MAX_NAME,
+    MAX_SECONDS,
+    MAX_TAG,
+    MAX_TAGS,
+    WORKSPACE,
+    Execution,
+    ExecutionStatus,
+    seconds_between,
+)
 from functions.stepflow.transcript import Step, StepStatus
 from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.json import not_blank
@@ -16,6 +26,9 @@ from shared.http.json import not_blank
 MAX_COMMAND = 1_000_000
 MAX_ENVIRONMENT = 64 * 1024
 """Bytes of the names and values of all variables together."""
+
+MAX_METADATA = 64 * 1024
+"""Bytes of the metadata as JSON."""
 
 
 def _one_command(given: object) -> object:
@@ -43,6 +56,12 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
+def _metadata(given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(json.dumps(given, ensure_ascii=False).encode()) > MAX_METADATA:
+        raise ValueError(f"must not be larger than {MAX_METADATA} bytes as JSON")
+    return given
+
+
 Text = Annotated[str, StringConstraints(strict=True)]
 
 
@@ -65,18 +84,18 @@ class NewExecution(RequestBody):
         BeforeValidator(_one_command, json_schema_input_type=str | list[str]),
         AfterValidator(not_blank),
     ]
-    name: Text | None = None
+    name: Annotated[Text, Field(max_length=MAX_NAME)] | None = None
     working_directory: Annotated[Text, Field(max_length=4096), AfterValidator(_no_nul)] | None = None
     environment: Annotated[dict[str, Text], AfterValidator(_environment)] | None = None
-    tags: list[Text] | None = None
-    metadata: dict[str, JsonValue] | None = None
+    tags: Annotated[list[Annotated[Text, Field(max_length=MAX_TAG)]], Field(max_length=MAX_TAGS)] | None = None
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_metadata)] | None = None
     user: Annotated[str, StringConstraints(strict=True, max_length=200)] | None = None
     timeout: Annotated[int, Field(strict=True, ge=1, le=MAX_SECONDS)] | None = None
 
     def record(self, caller: Identity) -> Execution:
         """Return the record of the new execution; the caller's name is its user when the body names none."""
         return Execution(
-            name=self.name or self.command,
+            name=self.name or self.command[:MAX_NAME],
             command=self.command,
             working_directory=self.working_directory or WORKSPACE,
             environment=self.environment or {},
@@ -133,7 +152,7 @@ class ExecutionList(ResponseBody):
 
 
 class ActiveExecutions(ResponseBody):
-    """Pending and running executions, newest first."""
+    """Pending and running executions, newest first; the newest 1,000 when there are more."""
 
     executions: list[ExecutionShown]
 

@@ -190,12 +190,45 @@ class TestUploadArtifact:
         refused(await upload(stepflow, execution_id=UNKNOWN, name="x"), 404)
         refused(await upload(stepflow, execution_id=ended["execution"]["id"], step_id=UNKNOWN, name="x"), 404)
 
-    @pytest.mark.parametrize("fields", [{"artifact_type": "report"}, {"tags": "[1]"}, {"tags": "[broken"}])
+    @pytest.mark.parametrize("sent", ["text/html\nContent-Disposition: inline", "text", "text/\x7f"])
+    async def test_a_content_type_that_is_none_is_replaced_by_that_of_the_extension(
+        self, stepflow: StepFlow, ended: dict[str, Any], sent: str
+    ):
+        name = 'Content-Disposition: form-data; name="{}"'
+        fields = {"execution_id": ended["execution"]["id"], "name": "x"}
+        parts = [f"{name.format(field)}\r\n\r\n{value}" for field, value in fields.items()]
+        parts.append(f'{name.format("file")}; filename="a.csv"\r\nContent-Type: {sent}\r\n\r\n1,2')
+        form = "".join(f"--x\r\n{part}\r\n" for part in parts) + "--x--\r\n"
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = await stepflow.http.post("/api/artifacts", content=form, headers=headers)
+        assert answer.status_code == 201, answer.text
+        artifact = answer.json()["data"]["artifact"]
+        assert artifact["mime_type"] == "text/csv"
+
+    @pytest.mark.usefixtures("app")
+    async def test_a_content_type_that_a_container_made_up_is_not_sent(self, stepflow: StepFlow, ended: dict[str, Any]):
+        answer = await upload(stepflow, execution_id=ended["execution"]["id"], name="x")
+        artifact_id = answer.json()["data"]["artifact_id"]
+
+        def spoil(artifact: Artifact) -> None:
+            artifact.mime_type = "a/b\nContent-Disposition: inline"
+
+        await artifacts.update(artifact_id, spoil)
+        download = await stepflow.http.get(f"/api/artifacts/{artifact_id}/download")
+        assert (download.content, download.headers["content-type"]) == (b"hello", "application/octet-stream")
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"artifact_type": "report"}, {"tags": "[1]"}, {"tags": "[broken"}, {"name": "x" * 1001},
+            {"description": "x" * 10_001}, {"tags": ["x" * 201]}, {"tags": ",".join(["x"] * 101)},
+        ],
+    )  # fmt: skip
     async def test_an_upload_with_an_invalid_field_is_refused(
         self, stepflow: StepFlow, ended: dict[str, Any], fields: Any
     ):
-        refused(await upload(stepflow, execution_id=ended["execution"]["id"], name="x", **fields), 400)
-        refused(await upload(stepflow, execution_id=UNKNOWN, name="x", **fields), 400)
+        refused(await upload(stepflow, **{"execution_id": ended["execution"]["id"], "name": "x", **fields}), 400)
+        refused(await upload(stepflow, **{"execution_id": UNKNOWN, "name": "x", **fields}), 400)
 
     @pytest.mark.parametrize(
         ("sent", "stored"), [("..", "__"), (".", "x"), ("a/..", "__"), ("a\\b.txt", "b.txt"), ("../c.txt", "c.txt")]

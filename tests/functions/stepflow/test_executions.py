@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from functions.stepflow.executions import list_active_executions
+from functions.stepflow.records import Execution
+from functions.stepflow.store import executions as store
 from tests.support.stepflow import StepFlow, refused
 from tests.support.values import UNKNOWN
 from tests.support.waiting import eventually
@@ -77,6 +80,7 @@ class TestCreateExecution:
     async def test_a_command_of_forty_thousand_characters_is_stored_and_run_whole(self, stepflow: StepFlow):
         command = "echo " + "ä" * 39_990 + "ende"
         found = await stepflow.run(command)
+        assert found["execution"]["name"] == command[:1000]  # a list would show the command twice otherwise
         assert (found["execution"]["command"], found["execution"]["status"]) == (command, "completed")
         assert await stepflow.logs(found["execution"]["id"]) == [command[5:]]
         listed = (await stepflow.data("/api/executions", limit=1000))["executions"]
@@ -103,6 +107,10 @@ class TestCreateExecution:
             {"command": "true", "tags": [1]},
             {"command": "true", "metadata": []},
             {"command": "true", "metadata": "x"},
+            {"command": "true", "name": "x" * 1001},
+            {"command": "true", "tags": ["x"] * 101},
+            {"command": "true", "tags": ["x" * 201]},
+            {"command": "true", "metadata": {"x": "ä" * 33_000}},
             {"command": "true", "working_directory": 5},
             {"command": "true", "user": 5},
             {"command": "true", "timeout": 0},
@@ -239,6 +247,15 @@ class TestListExecutions:
         assert running in ids
         assert ended not in ids
         await stepflow.http.delete(f"/api/executions/{running}")
+
+    @pytest.mark.usefixtures("app")
+    async def test_the_list_of_active_executions_is_bounded(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("functions.stepflow.executions.MAX_ACTIVE", 1)
+        older, newer = [await store.insert(Execution(name="x", command="true")) for _ in range(2)]
+        found = await list_active_executions()
+        assert [execution.id for execution in found.executions] == [newer.id]
+        for each in (older, newer):
+            await store.delete(each.id)
 
     async def test_statistics_agree_with_the_lists(self, stepflow: StepFlow):
         await stepflow.run("sleep 0.3")
