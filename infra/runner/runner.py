@@ -99,7 +99,8 @@ def work(order: Order) -> int | None:
         sink: Pusher | Capture = pusher
         if order.capture:
             sink = Capture(order.capture, directory, root, JobApi(order.url, order.token), pusher)
-        variables = {**os.environ, HOME: str(Path(__file__).parent), **order.environment, "PYTHONUNBUFFERED": "1"}
+        defaults = {HOME: str(Path(__file__).parent), "PYTHONUNBUFFERED": "1"}
+        variables = {**os.environ, **defaults, **order.environment}
         killed = kills_for_memory()
         end |= run(order.command, directory, variables, order.timeout, redactor, pusher, sink, order.log_limit)
         if end["exit_code"] == 137 and kills_for_memory() > killed:

@@ -40,7 +40,7 @@ class TestCreateExecution:
         members = {
             "name": "My Script",
             "working_directory": "/workspace/deep/er",
-            "environment": {"MODEL_TYPE": "neural"},
+            "environment": {"MODEL_TYPE": "neural", "PYTHONUNBUFFERED": "mine"},
             "tags": ["ml", "training"],
             "metadata": {"project": "x", "nested": {"a": [1, None, True]}},
             "user": "developer",
@@ -51,13 +51,14 @@ class TestCreateExecution:
         assert {name: execution[name] for name in members} == members
         directory, variables = await stepflow.logs(execution["id"])
         assert directory.endswith("/workspace/deep/er")
-        assert variables == "neural 1"
+        assert variables == "neural mine"
 
     async def test_missing_fields_have_defaults(self, stepflow: StepFlow):
-        found = await stepflow.run("pwd", name=None, tags=None, timeout=None)
+        command = 'pwd; echo "$PYTHONUNBUFFERED"'
+        found = await stepflow.run(command, name=None, tags=None, timeout=None)
         execution = found["execution"]
         assert (execution["name"], execution["working_directory"], execution["user"]) == (
-            "pwd", "/workspace", "anonymous",
+            command, "/workspace", "anonymous",
         )  # fmt: skip
         assert (execution["environment"], execution["tags"], execution["metadata"]) == ({}, [], {})
         assert (execution["total_steps"], execution["current_step_index"], execution["progress_percentage"]) == (
@@ -65,7 +66,8 @@ class TestCreateExecution:
             -1,
             0.0,
         )
-        (directory,) = await stepflow.logs(execution["id"])
+        directory, unbuffered = await stepflow.logs(execution["id"])
+        assert unbuffered == "1"
         assert directory.endswith("/workspace")  # below the container's folder where there is no sandbox
 
     async def test_a_list_of_words_is_quoted_as_one_command(self, stepflow: StepFlow):
