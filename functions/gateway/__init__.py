@@ -17,6 +17,7 @@ from functions.gateway import (
     runs,
     system,
     timers,
+    updates,
     ws,
 )
 from functions.gateway.job import GatewayRun
@@ -67,5 +68,6 @@ SLICE = Slice(
     job_kinds=[GatewayRun()],
     dialogue=ws.handle_event,
     every_minute=[timers.watch_stores],
+    deferred=[updates.close_connections],
     on_fault=fault,
 )

@@ -1,5 +1,6 @@
 """Clients: the holders of API keys."""
 
+import contextlib
 from datetime import datetime
 from typing import Annotated
 
@@ -93,6 +94,7 @@ async def delete_client(client_id: str, caller: CurrentClient) -> Done:
     """Delete a client and revoke its API key; its runs continue and are kept."""
     require_administrator(caller, client_id)
     client = await clients.get(client_id)
+    await updates.close_later(client.key_hash)
     await clients.delete(client_id)
     await _revoke(client)
     return Done(message="Client deleted successfully")
@@ -109,6 +111,7 @@ async def rotate_key(client_id: str, caller: CurrentClient) -> NewKey:
         old.append(client.model_copy())
         client.key_hash = hashed
 
+    await updates.close_later((await clients.get(client_id)).key_hash)
     await clients.update(client_id, rotate)
     await _revoke(old[-1])
     return NewKey(api_key=key)
@@ -117,4 +120,5 @@ async def rotate_key(client_id: str, caller: CurrentClient) -> NewKey:
 async def _revoke(client: Client) -> None:
     """Remove a revoked key from this instance's cache and close the sockets that it opened."""
     forget_key(client.key_hash)
-    await updates.close_connections(client.id)
+    with contextlib.suppress(ConnectionError):  # then the deferred work closes them
+        await updates.close_connections(client.key_hash)

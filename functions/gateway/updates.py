@@ -4,6 +4,8 @@ import orjson
 
 from functions.gateway.records import Alert, Run, RunStatus
 from shared import realtime
+from shared.deferred import defer
+from shared.settings import settings
 
 HUB = "gateway"
 CLIENTS = "clients"
@@ -16,14 +18,26 @@ RESULT_FRAME = 900_000
 """Bytes of a result as JSON in one frame."""
 
 
-def client_group(client_id: str) -> str:
-    """Return the group of one client's connections; they are closed when its key is revoked."""
-    return f"client-{client_id}"
+CLOSED_AGAIN = 30
+"""Seconds after which the connections of a revoked key are closed once more, if need be again and again."""
 
 
-async def close_connections(client_id: str) -> None:
-    """Close the connections of a client whose key was revoked."""
-    await realtime.close_group(HUB, client_group(client_id), "The API key was revoked")
+def key_group(key_hash: str) -> str:
+    """Return the group of the connections that were opened with one key; they are closed when it is revoked."""
+    return f"key-{key_hash}"
+
+
+async def close_later(key_hash: str) -> None:
+    """Make sure that a key's connections are closed, whatever happens from now on; call it before revoking the key."""
+    await defer("gateway.close_connections", key_hash, delay=CLOSED_AGAIN)
+
+
+async def close_connections(key_hash: str) -> None:
+    """Close the connections that were opened with a revoked key. `ConnectionError` when that does not succeed."""
+    if not settings().webpubsub:
+        return
+    if not await realtime.close_group(HUB, key_group(key_hash), "The API key was revoked"):
+        raise ConnectionError("the connections of a revoked key could not be closed")
 
 
 async def publish_status(run: Run) -> None:

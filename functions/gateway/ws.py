@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import azure.durable_functions as df
 
-from functions.gateway.updates import CLIENTS, HUB, client_group
+from functions.gateway.updates import CLIENTS, HUB, key_group
 from shared import realtime
 from shared.api_keys import INVALID, Client, client_of
 from shared.http.sockets import socket_routes
@@ -22,7 +22,7 @@ bp = df.Blueprint()
 async def handle_event(event: Event, workflows: WorkflowClient) -> Reply:
     """Handle one event of a connection."""
     match event.type:
-        case "connected":
+        case "connect":  # not "connected": the service does not wait for that one before it sends the first message
             watch = [event.connection_id, settings().socket_silence]
             await workflows.start("gateway_await_auth", _watch_id(event.connection_id), watch)
         case "message":
@@ -39,7 +39,7 @@ async def _handle_message(event: Event, workflows: WorkflowClient) -> Reply:
     key = message.get("api_key") if message.get("type") == "auth" else None
     client = await _client_of(key) if isinstance(key, str) else None
     if client is not None and isinstance(key, str):
-        if not await realtime.add_to_group(HUB, client_group(client.id), event.connection_id):
+        if not await realtime.add_to_group(HUB, key_group(client.key_hash), event.connection_id):
             return await _close(event.connection_id)
         # A revocation since the first check closed the group before this connection was in it.
         client = await _client_of(key)

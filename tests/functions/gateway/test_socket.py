@@ -5,13 +5,17 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+import function_app  # noqa: F401 - registers the deferred work
+from functions.gateway import clients, updates, ws
 from infra.local.environment import Environment
+from shared.sockets import Event
 from tests.support.gateway import FINAL, Gateway, register
 from tests.support.values import SECRET
 
@@ -96,6 +100,13 @@ class TestDialogue:
             await socket.send('{"type":"ping"}')
             while (event := await receive(socket))["type"] != "pong":
                 assert event["type"] not in ("error", "auth_success")
+
+    async def test_the_watch_over_a_silent_client_is_set_before_its_first_message_can_arrive(self):
+        """Web PubSub waits for the reply to `connect`; `connected` may be handled after the first message."""
+        workflows = AsyncMock()
+        for kind, starts in (("connected", 0), ("connect", 1)):
+            await ws.handle_event(Event("gateway", kind, "c1", None, {}, b"{}", "application/json"), workflows)
+            assert workflows.start.await_count == starts
 
 
 class TestEvents:
@@ -225,6 +236,22 @@ class TestRevocation:
             await mine.send('{"type":"ping"}')
             while (await receive(mine))["type"] != "pong":
                 pass
+        await other.http.aclose()
+
+    @pytest.mark.usefixtures("app")
+    @pytest.mark.parametrize("change", [clients.rotate_key, clients.delete_client])
+    async def test_the_sockets_of_a_revoked_key_are_closed_though_web_pubsub_has_failed_meanwhile(
+        self, stack: Environment, change: Any, monkeypatch: pytest.MonkeyPatch
+    ):
+        other = await register(stack)
+        async with opened(stack) as socket:
+            await authenticate(socket, other)
+            monkeypatch.setattr(updates, "CLOSED_AGAIN", 0)
+            monkeypatch.setattr(updates.realtime, "close_group", AsyncMock(return_value=False))
+            await change(other.id, await clients.clients.get(other.id))
+            await closed(socket)
+        with pytest.raises(ConnectionError):  # so that deferred work is repeated
+            await updates.close_connections("any")
         await other.http.aclose()
 
     async def test_a_revoked_key_opens_no_socket(self, stack: Environment, gateway: Gateway):
