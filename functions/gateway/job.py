@@ -96,7 +96,8 @@ class GatewayRun(JobKind):
         except tables.RecordNotFound:  # the run was deleted
             return
         before = run.status
-        report = None if end.report is None else claude.parse_report(end.report)
+        # In a thread: masking a report of some megabytes takes a second.
+        report = None if end.report is None else await asyncio.to_thread(claude.parse_report, end.report)
         found = self._artifacts(run, job, end)
         await asyncio.gather(*map(artifacts.insert, found))
         error = report.error if report and report.error else failure(end, timeout_of(run))

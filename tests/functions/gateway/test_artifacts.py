@@ -125,6 +125,12 @@ class TestUpload:
         answer = await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/artifacts", files={"other": ("a", b"x")})
         assert (answer.status_code, answer.json()) == (400, {"error": "file: Field required"})
 
+    async def test_metadata_with_too_many_members_are_refused(self, gateway: Gateway, run: str):
+        form: dict[str, Any] = {"files": {"file": ("a", b"x")}, "data": {"metadata": json.dumps({"a": ["x"] * 20_001})}}
+        answer = await gateway.http.post(f"/gateway/api/runs/{run}/artifacts", **form)
+        assert answer.status_code == 400
+        assert "20000 members" in answer.json()["error"]
+
     async def test_wrong_metadata_come_before_an_unknown_run(self, gateway: Gateway):
         form: dict[str, Any] = {"files": {"file": ("a", b"x")}, "data": {"metadata": "[]"}}
         answer = await gateway.http.post(f"/gateway/api/runs/{UNKNOWN}/artifacts", **form)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from functions.gateway.claude import Report, parse_report
 from infra.emulator.processes import ROOT
 from infra.local.environment import Environment
 from tests.support.anthropic import INPUT_TOKENS, KEY, MODEL, OUTPUT_TOKENS, Anthropic
@@ -103,3 +104,14 @@ async def test_the_key_is_in_no_log_result_or_state_file(claude: Gateway, run: d
     written = [path for folder in ("host", "logs") for path in (stack.state / folder).rglob("*") if path.is_file()]
     assert written
     assert [path for path in written if KEY.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize(
+    "spoiled", [{"cost": 1e308}, {"cost": -1}, {"cost": "NaN"}, {"tokens": 10**11}, {"tokens": -1}]
+)
+def test_a_report_of_absurd_costs_counts_as_unreadable(spoiled: dict[str, Any]):
+    written = {"result": "done", "is_error": False, "tokens": 5, "cost": 0.5}
+    assert parse_report(json.dumps(written)) == Report("done", None, 5, 0.5)
+    report = parse_report(json.dumps({**written, **spoiled}))
+    assert (report.result, report.tokens, report.cost) == (None, 0, 0.0)
+    assert report.error
