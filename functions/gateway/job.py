@@ -13,6 +13,7 @@ from functions.gateway.store import artifacts, recount_artifacts, runs
 from shared import blobs, tables
 from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobKind, JobSpec, Printed, Stop, Unstartable, in_words
 from shared.tables.ids import derived_id
+from shared.turns import is_among_oldest
 
 KIND = "gateway.run"
 
@@ -60,10 +61,7 @@ class GatewayRun(JobKind):
         """Return a reason unless the run is among the `limit` oldest pending and running runs of its client."""
         run = await runs.get(job_id)
         active = {"client_id": run.client_id, "status": [RunStatus.PENDING, RunStatus.RUNNING]}
-        oldest = await runs.page(active, limit=limit, descending=False)
-        if any(each.id == job_id for each in oldest.items):
-            return None
-        return f"{len(oldest.items)} of your runs are running"
+        return None if await is_among_oldest(runs, active, run, limit) else f"{limit} of your runs are running"
 
     async def waiting(self, job_id: str, reason: str) -> None:
         """Store and publish why a pending run cannot start yet."""

@@ -17,6 +17,7 @@ from functions.stepflow.updates import Message
 from shared import blobs, tables
 from shared.jobs import LOGS, Captured, Exit, Job, JobKind, JobSpec, Printed, Stop, in_words
 from shared.tables.ids import derived_id
+from shared.turns import is_among_oldest
 
 KIND = "stepflow.execution"
 
@@ -58,10 +59,10 @@ class StepflowExecution(JobKind):
     async def held(self, job_id: str, limit: int) -> str | None:
         """Return a reason unless it is among the `limit` oldest pending and running executions of its user."""
         execution = await executions.get(job_id)
-        oldest = await executions.page({"user": execution.user, "status": list(ACTIVE)}, limit=limit, descending=False)
-        if any(each.id == job_id for each in oldest.items):
+        active = {"user": execution.user, "status": list(ACTIVE)}
+        if await is_among_oldest(executions, active, execution, limit):
             return None
-        return f"{len(oldest.items)} of your executions are running"
+        return f"{limit} of your executions are running"
 
     async def waiting(self, job_id: str, reason: str) -> None:
         """Store and publish why a pending execution cannot start yet."""

@@ -16,6 +16,9 @@ from shared.workflows import WorkflowClient
 MAX_SUBSCRIPTIONS = 100
 """Executions that one connection may subscribe to; Web PubSub sends their ids with each event of the connection."""
 
+MAX_ID = 64
+"""Characters of an execution's id in a message: names of groups are limited."""
+
 STATUS_STEPS = 500
 """Steps in an `execution_status` message; the newest are shown."""
 
@@ -73,6 +76,8 @@ async def _handle_message(event: Event) -> Reply:
     data = given.get("data")
     data = data if isinstance(data, dict) else given  # the original StepFlow's web page sends the id beside the type
     execution_id = data.get("execution_id")
+    if isinstance(execution_id, str) and len(execution_id) > MAX_ID:
+        return Reply(_error("INVALID_MESSAGE", f"An execution_id has at most {MAX_ID} characters"))
     match given.get("type"):
         case "ping":
             return Reply(message("pong", {}))
@@ -95,15 +100,16 @@ async def _subscribe(event: Event, execution_id: str) -> Reply:
             text = f"A connection can subscribe to at most {MAX_SUBSCRIPTIONS} executions"
             return Reply(_error("TOO_MANY_SUBSCRIPTIONS", text, execution_id))
         subscriptions.append(execution_id)
-    await realtime.add_to_group(HUB, group_of(execution_id), event.connection_id)
+    if not await realtime.add_to_group(HUB, group_of(execution_id), event.connection_id):
+        return Reply(_error("SUBSCRIPTION_FAILED", "The subscription failed; try again", execution_id))
     await realtime.remove_from_group(HUB, EVERYTHING, event.connection_id)
     return Reply(message("subscribed", {"execution_id": execution_id}), {"subscriptions": subscriptions})
 
 
 async def _unsubscribe(event: Event, execution_id: str) -> Reply:
     subscriptions = [each for each in _subscriptions(event) if each != execution_id]
-    if not subscriptions:
-        await realtime.add_to_group(HUB, EVERYTHING, event.connection_id)
+    if not subscriptions and not await realtime.add_to_group(HUB, EVERYTHING, event.connection_id):
+        return Reply(_error("SUBSCRIPTION_FAILED", "The subscription could not be ended; try again", execution_id))
     await realtime.remove_from_group(HUB, group_of(execution_id), event.connection_id)
     return Reply(message("unsubscribed", {"execution_id": execution_id}), {"subscriptions": subscriptions})
 

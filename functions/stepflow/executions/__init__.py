@@ -38,8 +38,11 @@ MAX_ACTIVE = 1000
 DETAIL_LINES, STEP_LINES = 1000, 200
 """Log lines in the details of an execution, and of each of its steps; the newest are shown."""
 
+NEAR, MAX_SPAN, MAX_READS = 1000, 20_000, 16
+"""Lines between two steps' lines that are read too, lines of one read, and such reads for one answer."""
+
 DETAIL_BYTES = 1024 * 1024
-"""Bytes of output that neighbouring lines among these may span."""
+"""Bytes of output of one read; of more, the newest are shown."""
 
 
 @routes.post("", status_code=201)
@@ -112,17 +115,26 @@ async def delete_execution(execution_id: str, workflows: Workflows) -> Done:
 
 
 async def _newest_lines(execution: Execution) -> dict[int, log_index.Entry]:
-    """Return the lines to show by their numbers; at most five steps have more, so at most six ranges are read."""
+    """Return the lines to show by their numbers, and lines between them that are not shown.
+
+    When they are too far apart for `MAX_READS` reads, those of the oldest steps are left out.
+    """
     ranges: list[range] = []
     left = DETAIL_LINES
     for step in reversed(execution.steps):
         numbers = log_index.lines_of(execution, step)
         newest = numbers[len(numbers) - min(len(numbers), STEP_LINES, left) :]
         left -= len(newest)
-        if ranges and newest and newest.stop == ranges[-1].start:
+        if not newest:
+            continue
+        if ranges and ranges[-1].start - newest.stop <= NEAR and ranges[-1].stop - newest.start <= MAX_SPAN:
             ranges[-1] = range(newest.start, ranges[-1].stop)
-        elif newest:
+        elif len(ranges) == MAX_READS:
+            break
+        else:
             ranges.append(newest)
+        if not left:
+            break
     found = await asyncio.gather(
         *(log_index.read(execution, r.start, len(r), page_bytes=DETAIL_BYTES, newest=True) for r in ranges)
     )

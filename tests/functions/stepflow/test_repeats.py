@@ -6,6 +6,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.jobs.ending import settle
 from functions.stepflow import log_index
+from functions.stepflow.executions import get_execution
 from functions.stepflow.job import KIND, StepflowExecution
 from functions.stepflow.records import Execution
 from functions.stepflow.store import executions
@@ -145,6 +147,24 @@ async def test_a_page_of_a_long_log_costs_two_reads_at_any_offset(stepflow: Step
         with caplog.at_level(logging.INFO, logger="azure.core.pipeline.policies.http_logging_policy"):
             assert len(await log_index.read(execution, first, 1000)) == 1000
         assert len([r for r in caplog.records if r.getMessage().startswith("Request URL")]) == 2
+
+
+@pytest.mark.parametrize(("between", "reads", "shown"), [(1, 1, 40), (30, 16, 16)])
+async def test_the_details_of_many_steps_cost_few_reads(
+    stack: Environment, stepflow: StepFlow, monkeypatch: pytest.MonkeyPatch, between: int, reads: int, shown: int
+):
+    monkeypatch.setattr("functions.stepflow.executions.NEAR", 20)
+    read = AsyncMock(side_effect=log_index.read)
+    monkeypatch.setattr(log_index, "read", read)
+    pusher = await runner(stack)
+    output = ("STEP_START: s\nof it\nSTEP_COMPLETE: s\n" + "other\n" * between) * 40
+    assert await pusher.push(0, b"") == 200
+    assert await pusher.push(0, output.encode()) == 200
+    await pusher.end()
+    found = await get_execution(pusher.id)
+    assert [[line.content for line in step.logs] for step in found.steps[-shown:]] == [["of it"]] * shown
+    assert (read.await_count, {step.log_count for step in found.steps}) == (reads, {1})
+    await pusher.http.aclose()
 
 
 async def test_an_artifact_is_never_older_than_its_step(stack: Environment, stepflow: StepFlow):

@@ -2,10 +2,14 @@
 
 import json
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from websockets.asyncio.client import connect
 
+from functions.stepflow import ws
+from shared import realtime
+from shared.sockets import Event
 from tests.support.stepflow import StepFlow, Watcher
 from tests.support.values import UNKNOWN
 from tests.support.waiting import eventually
@@ -190,7 +194,7 @@ class TestCommands:
         "frame",
         ["", "no json", "[1]", "5", '{"type": "dance"}', '{"type": 5}', "{}", '{"type": "subscribe"}',
          '{"type": "subscribe", "data": {"execution_id": 5}}', '{"type": "get_status", "data": {"execution_id": []}}',
-         "[" * 20_000, b"\xff\x00"],
+         "[" * 20_000, b"\xff\x00", json.dumps({"type": "subscribe", "data": {"execution_id": "x" * 65}})],
     )  # fmt: skip
     async def test_an_invalid_frame_gets_an_error_and_the_connection_stays_open(
         self, stepflow: StepFlow, frame: str | bytes
@@ -201,6 +205,22 @@ class TestCommands:
             await watcher.receives(lambda m: m["type"] == "pong")
             errors = [m for m in watcher.received if m["type"] == "error"]
             assert [error["data"]["error_code"] for error in errors] == ["INVALID_MESSAGE"]
+
+    async def test_a_subscription_that_fails_is_not_confirmed_and_the_client_still_gets_everything(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        removed = AsyncMock()
+        monkeypatch.setattr(realtime, "add_to_group", AsyncMock(return_value=False))
+        monkeypatch.setattr(realtime, "remove_from_group", removed)
+        for kind in ("subscribe", "unsubscribe"):
+            data = json.dumps({"type": kind, "data": {"execution_id": UNKNOWN}}).encode()
+            event = Event(
+                "stepflow", "message", "c1", None, {"subscriptions": [UNKNOWN][: kind != "subscribe"]}, data, ""
+            )
+            reply = await ws.handle_event(event, AsyncMock())
+            assert reply.message and reply.message["data"]["error_code"] == "SUBSCRIPTION_FAILED"
+            assert reply.state is None
+        removed.assert_not_awaited()
 
     async def test_the_101st_subscription_of_a_connection_is_refused(self, stepflow: StepFlow):
         async with stepflow.watch() as watcher:
