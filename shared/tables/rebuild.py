@@ -115,7 +115,7 @@ class Rebuild(Generic[R]):
             for attempt in range(_ATTEMPTS):
                 try:
                     stored = self._records.listed(row) if not attempt else None
-                    stored = stored or await self._records.read(record_id)
+                    stored = stored or await self._records.read(record_id, damaged=True)
                 except RecordNotFound:
                     return
                 if self._current(stored.row):
@@ -147,7 +147,8 @@ class Rebuild(Generic[R]):
 
     async def _owns(self, record_id: str, unique_key: str) -> bool:
         try:
-            return unique_key in self._records.schema.unique_rows(*(await self._records.read(record_id)).state)
+            owner = await self._records.read(record_id, damaged=True)
+            return unique_key in self._records.schema.unique_rows(*owner.state)
         except RecordNotFound:
             return False
 

@@ -143,14 +143,16 @@ class WritableRecords(Records[R]):
         raise StorageUnavailable(f"{self.table} {record_id} changes all the time")
 
     async def delete(self, record_id: str, *, if_match: str | None = None) -> None:
-        """Delete a record with all that belongs to it; `RecordNotFound`; `RecordChanged` as in `update`.
+        """Delete a record, even a damaged one, with all that belongs to it.
+
+        `RecordNotFound`; `RecordChanged` as in `update`.
 
         Cost, counted: 1 point read and 1 transaction of the rows of `insert`. Cost, plain: 1 point read and 1 delete
         of 1 row; with unique fields 1 transaction.
         """
         async with client().lock(self.table, self.partition, record_id.lower()):
             for _ in range(_ATTEMPTS):
-                stored = await self.read(record_id)
+                stored = await self.read(record_id, damaged=True)
                 self._match(stored, if_match)
                 try:
                     await self.commit(stored, None)
@@ -220,7 +222,8 @@ class WritableRecords(Records[R]):
     async def _clear(self, ids: list[str], where: Filter | None) -> int:
         removed = 0
         for _ in range(_ATTEMPTS):
-            read = await asyncio.gather(*map(self.read, ids), return_exceptions=True)
+            reads = (self.read(record_id, damaged=True) for record_id in ids)
+            read = await asyncio.gather(*reads, return_exceptions=True)
             stored = [found for found in read if isinstance(found, Stored) and matching([found.record], where)]
             for found in read:
                 if isinstance(found, BaseException) and not isinstance(found, RecordNotFound):
