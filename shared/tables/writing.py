@@ -1,6 +1,7 @@
 """Writing one record: what both kinds of collection share."""
 
 import asyncio
+import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from shared.tables.page import Filter
 from shared.tables.schema import RECORDS
 from shared.tables.stored import Records, Stored
 from shared.tables.wire import Row
+
+log = logging.getLogger(__name__)
 
 _ATTEMPTS = 50
 
@@ -104,7 +107,7 @@ class WritableRecords(Records[R]):
         """Read a record, let `change` alter it (or return another one), write it. A conflict starts all over.
 
         `record` is its id, or the record as `get`, `insert` or `update` has returned it: then the first attempt needs
-        no read.
+        no read. It may be out of date, so a `change` that raises or changes nothing is decided by a second attempt.
 
         What `change` raises passes through, and nothing is written; neither is a record that `change` leaves as it
         was. With `touch=False` the record's `updated_at` stays as it is. `if_match` is the version that the record must
@@ -113,21 +116,29 @@ class WritableRecords(Records[R]):
 
         Cost, counted: 1 point read and 1 transaction of those rows of `insert` that change; a changed value of an
         indexed field changes two. Cost, plain: 1 point read and 1 write of 1 row; with a changed value of a unique
-        field 1 transaction of three rows. Given a record: the same without the point read.
+        field 1 transaction of three rows. Given a record: the same without the point read, if anything is written.
         """
         record_id, known = (record, None) if isinstance(record, str) else (record.id, self.known(record))
         async with client().lock(self.table, self.partition, record_id.lower()):
             for _ in range(_ATTEMPTS):
+                fresh = known is None
                 stored, known = known or await self.read(record_id), None
-                self._match(stored, if_match)
                 new = self.columns.decode([{**stored.row, **stored.texts}])[0]
-                result = change(new)
+                try:
+                    self._match(stored, if_match)
+                    result = change(new)
+                except Exception:
+                    if fresh:
+                        raise
+                    continue
                 new = new if result is None else result
                 new.id, new.created_at = stored.record.id, stored.record.created_at
                 new.updated_at = stored.record.updated_at
                 row, written = await self._encode(new, stored.row["RowKey"][len(RECORDS.prefix) :], stored)
                 if row == stored.columns:
-                    return stored.record
+                    if fresh:
+                        return stored.record
+                    continue
                 if touch:
                     new.updated_at = max(datetime.now(UTC), stored.record.updated_at)
                     row["updated_at"] = moment(new.updated_at)
@@ -275,5 +286,9 @@ class WritableRecords(Records[R]):
         return record
 
     async def _discard(self, names: set[str] | list[str]) -> None:
+        """Delete blobs that no row names any more; `sweep` deletes later what cannot be deleted now."""
         for name in names:
-            await client().blobs.delete(name)
+            try:
+                await client().blobs.delete(name)
+            except Exception as error:  # the write itself has its outcome
+                log.warning("the blob %s is left to the sweep: %s", name, error)
