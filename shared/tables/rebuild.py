@@ -52,11 +52,13 @@ class Rebuild(Generic[R]):
         self._target = 0
 
     async def run(self) -> Rebuilt:
-        """Rebuild, or continue a rebuild that was interrupted."""
+        """Rebuild, or continue a rebuild that was interrupted, if it was for this declaration."""
         marker = await self._get(_MARKER)
         done, generation, after = True, 0, ""
         if marker is not None:
-            done, generation, after = bool(marker[0]["done"]), int(marker[0][GENERATION]), str(marker[0]["after"])
+            row = marker[0]
+            done = row["done"] or row.get("for") != self._records.schema.fingerprint
+            generation, after = int(row[GENERATION]), str(row["after"])
         self._target = generation + 1 if done else generation
         after = "" if done else after
         await self._mark(after)
@@ -97,7 +99,9 @@ class Rebuild(Generic[R]):
 
     async def _mark(self, after: str, *, done: bool = False) -> None:
         """Store how far this rebuild is."""
-        await self._write([Operation("PUT", _MARKER, {GENERATION: str(self._target), "after": after, "done": done})])
+        columns = {GENERATION: str(self._target), "after": after, "done": done}
+        columns["for"] = self._records.schema.fingerprint
+        await self._write([Operation("PUT", _MARKER, columns)])
 
     async def _open(self) -> None:
         """Make every shard count in the new generation, including shards that have not been written yet.
