@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
 from typing import Any, Generic, Self
 
 from shared.tables import keys, spill
@@ -93,9 +93,31 @@ class Records(Generic[R]):
 
     def of(self, tenant: str) -> Self:
         """The same collection in another partition."""
+        return self.at(keys.encode(tenant))
+
+    def at(self, partition: str) -> Self:
+        """The same collection in the partition that `partition` names there."""
         other = self._copy()
-        other.partition = keys.encode(tenant)
+        other.partition = partition
         return other
+
+    async def partitions(self) -> AsyncIterator[Self]:
+        """The same collection in each of its partitions that has any row.
+
+        Cost (both kinds): a query of 1 row for each partition, and one that finds no more.
+        """
+        last = token = ""
+        while True:
+            condition = f"PartitionKey gt '{last}'"
+            rows, token = await client().wire.query(self.table, condition, select="PartitionKey", top=1, after=token)
+            if rows:
+                partition, token = rows[0]["PartitionKey"], ""
+                if self.spread > 1:  # `partition_of` names the partitions of a tenant
+                    partition = partition.partition("~")[0]
+                yield self.at(partition)
+                last = f"{partition}~{keys.END}" if self.spread > 1 else partition
+            elif not token:
+                return
 
     def _copy(self) -> Self:
         other = object.__new__(type(self))
