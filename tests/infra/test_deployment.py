@@ -15,6 +15,7 @@ from functions.anymind import tokens
 from functions.gateway.updates import HUB as GATEWAY_HUB
 from functions.stepflow.updates import HUB as STEPFLOW_HUB
 from infra.emulator.processes import ROOT
+from shared import deferred
 from shared.http.api import Api
 from shared.jobs import INPUTS
 from shared.settings import Settings
@@ -174,10 +175,10 @@ class TestWebPubSub:
 
 
 class TestStorage:
-    def test_deletes_the_inputs_of_jobs(self):
+    def test_deletes_the_inputs_of_jobs_and_the_values_of_deferred_work(self):
         storage = module_file("modules/storage.bicep")
-        assert values(storage, "prefixMatch") == [f"['{INPUTS}/']"]
-        assert values(storage, "daysAfterModificationGreaterThan") == ["3"]
+        assert values(storage, "prefixMatch") == [f"['{INPUTS}/']", f"['{deferred.CONTAINER}/']"]
+        assert values(storage, "daysAfterModificationGreaterThan") == ["3", "30"]
 
 
 class TestAzd:
