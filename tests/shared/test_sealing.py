@@ -26,6 +26,14 @@ class Provider(Record):
     token: str | None = None
 
 
+class OlderProvider(Provider):
+    limits: dict[str, int] = {}
+
+
+class NewerProvider(Provider):
+    limits: dict[str, int | None] = {}
+
+
 listed = Collection("SealedListed", Provider, plain=True)
 unlisted = Collection("SealedUnlisted", Provider, view=["name"])
 sealing.declare(listed, "api_key", "token")
@@ -195,6 +203,17 @@ class TestReseal:
                 await sealing.reseal(collection)
         assert calls == 4
         assert await sealing.reseal(collection) == sealing.Resealed(1, 0)
+
+    async def test_a_record_that_cannot_be_read_is_a_failure_and_not_passed_over(self, account: None, use: Use):
+        use(key("a"))
+        newer = Collection("SealedVersions", NewerProvider, plain=True)
+        await newer.insert(NewerProvider(name="n", limits={"day": None}, api_key=seal(SECRET, PLACE)))
+        older = Collection("SealedVersions", OlderProvider, plain=True)
+        sealing.declare(older, "api_key")
+        use(f"{key('b')},{key('a')}")
+        assert [each async for each in older.all()] == []
+        with pytest.raises(RuntimeError, match="1 records of SealedVersions could not be sealed anew"):
+            await sealing.reseal(older)
 
     async def test_one_that_does_not_open_stays_and_stops_no_other(
         self, account: None, use: Use, caplog: pytest.LogCaptureFixture
