@@ -10,7 +10,7 @@ from shared.tables import keys, spill
 from shared.tables.cells import GENERATION
 from shared.tables.client import client
 from shared.tables.columns import WITHOUT, Columns, R
-from shared.tables.errors import MissingIndex, RecordNotFound, TextLost, Unreadable
+from shared.tables.errors import MissingIndex, RecordNotFound, StorageUnavailable, TextLost, Unreadable
 from shared.tables.schema import ORIGIN, RECORDS, Names, Schema
 from shared.tables.wire import Row
 
@@ -150,6 +150,9 @@ class Records(Generic[R]):
             record = self.columns.decode([{**row, **texts}], damaged=damaged)[0]
             record._etag, record._row = etag, (row, texts)  # pyright: ignore[reportPrivateUsage]
             return Stored(record, row, texts, etag)
+        else:
+            if key:
+                raise StorageUnavailable(f"{self.table} {record_id} changes all the time")
         raise RecordNotFound(self.model.__name__, record_id)
 
     def known(self, record: R) -> Stored[R] | None:
