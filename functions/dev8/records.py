@@ -74,9 +74,12 @@ class DevEnvironment(Record, prefix="env-"):
         return f"workspace-{self.id}"
 
     def enter(self, status: EnvironmentStatus, failure: str = "") -> None:
-        """Change the status now. Only a running environment has an address, and is idle."""
+        """Change the status now. Only a group that runs has an address, and is idle.
+
+        One that is stopping still runs, and stays as it is when the service refuses to stop it.
+        """
         self.status, self.failure, self.moved_at = status, failure[:MAX_FAILURE], datetime.now(UTC)
-        if status is not RUNNING:
+        if status not in (RUNNING, STOPPING):
             self.ip = self.fqdn = ""
             self.idle_since = None
 
@@ -112,7 +115,7 @@ class DevEnvironment(Record, prefix="env-"):
             return
         self.reported_at = at
         self.last_accessed_at = max(self.last_accessed_at, at)
-        if self.status in (CREATING, STARTING, RUNNING):
+        if self.status in (CREATING, STARTING, RUNNING, STOPPING):
             self.idle_since = None if connections else now
 
 

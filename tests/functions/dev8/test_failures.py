@@ -74,7 +74,10 @@ async def test_a_refused_start_leaves_it_stopped_and_a_refused_stop_running(stri
         with strict_host.arm.failing("409", "POST", f"/{what}"):
             answer = await faulty.http.post(f"{PATH}/{made['id']}/{what}")
         assert refused(answer, 500, "ENVIRONMENT_ERROR").endswith("refused with 409")
-        assert (await faulty.get(made["id"]))["status"] == back
+        found = await faulty.get(made["id"])
+        assert found["status"] == back
+        if back == "RUNNING":
+            assert found["vsCodeUrl"] == made["vsCodeUrl"]
         await faulty.order(made["id"], what)
         await faulty.reach(made["id"], towards)
     await faulty.drop(made["id"])

@@ -123,6 +123,7 @@ class TestIdle:
             (containers.ContainersUnavailable("no answer"), 8),
             (TimeoutError(), 8),
             (containers.ContainerRefused("no"), 20),
+            (containers.ContainersBusy("a conflict of one group"), 20),
         ],
     )
     async def test_several_are_stopped_at_once_until_the_container_service_does_not_answer(
