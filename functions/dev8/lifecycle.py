@@ -7,6 +7,7 @@ import asyncio
 import logging
 import secrets as random_values
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 
 from functions.dev8 import layout, places
 from functions.dev8.layout import Secret
@@ -134,7 +135,7 @@ async def state(environment_id: str) -> GroupStatus | None:
 
 
 def _expect(record: DevEnvironment, token_hash: str) -> None:
-    record.token_hash, record.in_creation = token_hash, True
+    record.token_hash, record.in_creation, record.moved_at = token_hash, True, datetime.now(UTC)
 
 
 def _abandon(record: DevEnvironment) -> None:

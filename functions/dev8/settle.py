@@ -111,6 +111,7 @@ async def rest(
 
     def change(record: DevEnvironment) -> None:
         record.enter(status, failure)
+        record.in_creation = False  # its request may have ended without saying so
         if group is not None:
             record.ip, record.fqdn = group.ip or "", group.fqdn or ""
 
@@ -144,9 +145,9 @@ def _creation_failure(environment: DevEnvironment, group: GroupStatus | None) ->
 
 def _start_failure(environment: DevEnvironment, group: GroupStatus) -> str:
     """Return why a group that was ordered to run will not, "" while it may."""
-    if group.provisioning == "Failed":
-        return group.failure or "the container service could not start its containers"
     age = _age(environment)
+    if group.provisioning == "Failed" and (environment.status is CREATING or age > GRACE):
+        return group.failure or "the container service could not start its containers"
     if group.state in STILL and group.provisioning == "Succeeded" and age > GRACE:
         return "its containers have ended"
     if age > timedelta(seconds=settings().dev8_start_deadline):

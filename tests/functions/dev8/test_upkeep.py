@@ -1,13 +1,13 @@
 """The timers: idle environments, interrupted orders, and records that do not agree with what exists."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from functions.dev8 import layout, lifecycle, timers
+from functions.dev8 import layout, lifecycle, settle, timers
 from functions.dev8.lifecycle import OrderFailed
 from functions.dev8.reconciliation import reconcile
 from functions.dev8.records import (
@@ -24,7 +24,7 @@ from functions.dev8.store import environments, orphans
 from functions.dev8.timers import settle_interrupted, stop_idle
 from infra.local.environment import Environment
 from shared import containers, shares, tables
-from shared.container_groups import ContainerSpec, GroupSpec
+from shared.container_groups import ContainerPhase, ContainerSpec, ContainerStatus, GroupSpec, GroupStatus
 from shared.workflows import WorkflowClient
 from tests.support.dev8 import Dev8, share_folder
 from tests.support.environments import connected
@@ -84,12 +84,26 @@ async def change(environment_id: str, **members: Any) -> None:
     await environments.update(environment_id, apply)
 
 
-async def inserted(status: EnvironmentStatus, **members: Any) -> DevEnvironment:
+def new(**members: Any) -> DevEnvironment:
     given: dict[str, Any] = {"cpu_cores": 1, "memory_gb": 1, "storage_gb": 10, "base_image": "x", "name": "x"}
-    record = DevEnvironment(
-        **given, cloud_provider=CloudProvider.AZURE, cloud_region="eastus", status=status, moved_at=LONG_AGO, **members
-    )
-    return await environments.insert(record)
+    return DevEnvironment(**given, cloud_provider=CloudProvider.AZURE, cloud_region="eastus", **members)
+
+
+async def inserted(status: EnvironmentStatus, **members: Any) -> DevEnvironment:
+    return await environments.insert(new(status=status, moved_at=LONG_AGO, **members))
+
+
+def shows(state: str, provisioning: str = "Succeeded", **codes: int | None) -> Callable[[str], Awaitable[GroupStatus]]:
+    """A service with a group in this state; `codes` are the exit codes of its containers, None for one that runs."""
+    containers = {
+        name: ContainerStatus(ContainerPhase.RUNNING if code is None else ContainerPhase.TERMINATED, code)
+        for name, code in codes.items()
+    }
+
+    async def asked(name: str) -> GroupStatus:
+        return GroupStatus(provisioning, state, containers, ip="127.8.0.1")
+
+    return asked
 
 
 class Twenty:
@@ -177,12 +191,46 @@ class TestInterrupted:
         assert not await look(made.id, made.order)
         await environments.delete(made.id)
 
+    async def test_a_creation_that_is_repeated_late_is_left_to_its_request_too(self, monkeypatch: pytest.MonkeyPatch):
+        with tables.repeatable(LONG_AGO, lambda: "a key"):
+            repeated = new()
+        assert repeated.created_at <= LONG_AGO < repeated.moved_at
+        made, workflows, during = await inserted(CREATING), Inline(), Inline()
+
+        async def place(*given: Any) -> None:
+            await settle_interrupted(during)
+
+        monkeypatch.setattr(lifecycle, "_place", place)
+        await lifecycle.create(made.model_copy(), {}, workflows)
+        assert made.id not in during.started and workflows.started == [made.id]
+        await workflows.ended()
+
     async def test_an_order_whose_workflow_has_ended_is_seen_through_by_the_timer(self, dev8: Dev8):
         made = await dev8.running()
         await change(made["id"], status=DELETING, moved_at=LONG_AGO)  # the order whose workflow has just ended
         answer = await dev8.http.post(dev8.http.base_url.join("/admin/functions/maintenance_minute"), json={})
         assert answer.status_code == 202
         await dev8.reach(made["id"], "gone")
+
+    async def test_one_whose_creating_request_died_is_stopped_without_waiting_for_that(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        made = await inserted(CREATING)
+        monkeypatch.setattr(settle, "state", shows("Running"))
+        assert await look(made.id, made.order)
+        stopping = await environments.update(made.id, DevEnvironment.begin_stop)
+        monkeypatch.setattr(settle, "state", shows("Stopped"))
+        assert await look(made.id, stopping.order)
+        assert (await environments.get(made.id)).status == "STOPPED"
+
+    async def test_a_start_is_not_judged_by_the_failure_of_the_one_before(self, monkeypatch: pytest.MonkeyPatch):
+        made = await inserted(STARTING, in_creation=False)
+        await change(made.id, moved_at=datetime.now(UTC))
+        monkeypatch.setattr(settle, "state", shows("Stopped", provisioning="Failed"))
+        assert not await look(made.id, made.order)
+        await change(made.id, moved_at=LONG_AGO)
+        assert await look(made.id, made.order)
+        assert (await environments.get(made.id)).status == "STOPPED"
 
     async def test_a_start_that_leads_to_nothing_leaves_it_stopped(self, dev8: Dev8, alerts: list[str]):
         made = await dev8.stopped()
