@@ -161,12 +161,13 @@ def _with_password(secrets: Mapping[Secret, str]) -> dict[Secret, str]:
 
 
 async def _place(environment: DevEnvironment, secrets: Mapping[Secret, str], token: str) -> None:
-    """Create its share and its group; return when the service has accepted both."""
+    """Create its share and its group; return when the service has accepted both.
+
+    One call after the other: a share that is made while another call fails could come after its removal.
+    """
     account = settings().dev8_storage_account
-    metadata = layout.share_metadata(environment)
-    _, key = await asyncio.gather(
-        shares.create(account, environment.share, environment.storage_gb, metadata), shares.key(account)
-    )
+    key = await shares.key(account)
+    await shares.create(account, environment.share, environment.storage_gb, layout.share_metadata(environment))
     spec = layout.group_of(environment, secrets, token, key)
     await _ask(lambda: containers.create(spec), environment.id, lambda group: group is not None)
 

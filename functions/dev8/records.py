@@ -42,10 +42,11 @@ class DevEnvironment(Record, prefix="env-"):
     """One development environment; its id is also the name of its container group and its DNS label.
 
     `order` counts the creation, starts, stops and the deletion; each has a workflow of its own. `moved_at` is when the
-    status was last changed; in a repeated request `created_at` is that of the first one. `in_creation` is true while the creating request may still call the container service.
-    `failure` is why the last order failed. `reported_at` is the timestamp of the newest activity report. `idle_since`
-    is when a report of no connections arrived, None while somebody is connected or nothing was reported.
-    `token_hash` is the SHA-256 of the token with which the environment reports its activity.
+    status was last changed; unlike `created_at`, it is the present time in a repeat of a request too. `in_creation` is
+    true while the creating request may still call the container service. `failure` is why the last order failed.
+    `reported_at` is the timestamp of the newest activity report. `idle_since` is when a report of no connections
+    arrived, None while somebody is connected or nothing was reported. `token_hash` is the SHA-256 of the token with
+    which the environment reports its activity.
     """
 
     user_id: str = DEFAULT_USER
