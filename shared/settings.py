@@ -2,10 +2,10 @@
 
 import os
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 # The published account of the storage emulator; not a secret.
 EMULATOR = (
@@ -139,6 +139,12 @@ class Settings(BaseModel):
     discord_api_base: str = Field("https://discord.com/api/v10", alias="DISCORD_API_BASE")
     ownpilot_code_subnet: str = Field("", alias="OWNPILOT_CODE_SUBNET")
     ownpilot_tools_in_container: bool = Field(False, alias="OWNPILOT_TOOLS_IN_CONTAINER")
+
+    @field_validator("*")
+    @classmethod
+    def _without_unresolved_reference(cls, value: Any) -> Any:
+        """Return "" for a reference to Key Vault that the platform could not resolve: it is public, and no secret."""
+        return "" if isinstance(value, str) and value.startswith("@Microsoft.KeyVault(") else value
 
     @property
     def account(self) -> StorageAccount:

@@ -51,3 +51,10 @@ def test_endpoints_follow_from_a_connection_string():
 def test_pauses_that_no_timer_can_wait_are_refused(text: str):
     with pytest.raises(ValidationError, match="RUNYARD_PROBE_PAUSES"):
         Settings.model_validate({"RUNYARD_PROBE_PAUSES": text})
+
+
+def test_a_reference_to_a_secret_that_was_not_resolved_is_no_secret():
+    reference = "@Microsoft.KeyVault(SecretUri=https://kv-token.vault.azure.net/secrets/anymind-secret-keys)"
+    secrets = {str(field.alias): name for name, field in Settings.model_fields.items() if not field.repr}
+    settings = Settings.model_validate(dict.fromkeys(secrets, reference))
+    assert {getattr(settings, name) for name in secrets.values()} == {""}

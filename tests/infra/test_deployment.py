@@ -260,6 +260,11 @@ class TestKeysMadeOnce:
         assert not [call for call in calls if "put" in call.split()]
         assert calls[-1].startswith("acr build")
 
+    def test_are_read_anew_in_each_run(self, tmp_path: Path):
+        # An earlier run may have made them and then failed.
+        _, calls = self.run_hook(tmp_path, "1")
+        assert [call for call in calls if "/config/configreferences/appsettings/refresh?" in call]
+
     @pytest.mark.parametrize(
         ("image", "images"), [("vendor/image:1", ["runner:1"]), ("own", ["runner:1", "workspace:1"])]
     )
