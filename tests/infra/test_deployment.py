@@ -180,6 +180,18 @@ class TestStorage:
         assert values(storage, "daysAfterModificationGreaterThan") == ["3"]
 
 
+class TestCodeNetwork:
+    def test_has_a_way_out_to_what_the_runner_needs_and_no_other(self):
+        network = module_file("modules/network.bicep")
+        assert values(network, "natGateway") == ["{ id: gateway.id }"]
+        assert values(network, "publicIpAddresses") == ["[{ id: outgoing.id }]"]
+        assert values(network, "serviceEndpoints") == ["[{ service: 'Microsoft.Storage' }]"]
+        reached = set(re.findall(r"'(\w+)'", text(network.variables["reached"])))
+        pulled_from = {"AzureContainerRegistry", "AzureActiveDirectory"}
+        assert reached == {"AppService", "Storage", "AzureWebPubSub", *pulled_from}
+        assert values(network, "access") == ["'Allow'", "'Deny'"]
+
+
 class TestAzd:
     def test_finds_the_app_by_its_tag(self):
         service = re.search(r"^services:\n  (\w+):", AZURE_YAML, re.MULTILINE)
