@@ -231,6 +231,22 @@ esac
 """
 
 
+class TestWorkflow:
+    def test_deploys_with_every_variable_that_the_parameters_read(self, main: Template):
+        # A variable that is missing here would take its default at the next deployment: no administrator, for example.
+        given: dict[str, Any] = json.loads((MAIN.parent / "main.parameters.json").read_text())["parameters"]
+        read = {name: re.match(r"\$\{(\w+)", str(entry["value"])) for name, entry in given.items()}
+        of_azd = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID"}
+        variables = {match[1]: main.parameters[name].secure for name, match in read.items() if match}
+        own = {name: "secrets" if secure else "variables" for name, secure in variables.items() if name not in of_azd}
+        pipeline = yaml.safe_load(AZURE_YAML)["pipeline"]
+        assert {name: kind for kind, names in pipeline.items() for name in names} == own
+        workflow = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text())
+        environment = workflow["jobs"]["deploy"]["env"]
+        for name, kind in own.items():
+            assert environment[name] == f"${{{{ {kind.replace('variables', 'vars')}.{name} }}}}"
+
+
 class TestKeysMadeOnce:
     """The hook makes the keys that seal and sign once: new ones would lose what the old ones sealed and signed."""
 
