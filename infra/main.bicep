@@ -196,8 +196,8 @@ module app 'modules/app.bicep' = {
         RUNYARD_LOCATION: location
         RUNYARD_RUNNER_IMAGE: '${registry.outputs.loginServer}/runner:1'
         RUNYARD_RUNNER_IDENTITY: identities.outputs.runnerId
-        // The platform handles CORS. Not empty, because a host may drop empty values, and the app's default is loopback origins.
-        RUNYARD_CORS_ORIGINS: 'none'
+        RUNYARD_CORS_ORIGINS: corsOrigins
+        RUNYARD_PLATFORM_CORS: 'true'
         RUNYARD_ARTIFACT_LIMIT: '50000000'
         RUNYARD_EVENTS_CODE: vault.outputs.eventsCodeReference
         STEPFLOW_AUTH_ENABLED: 'true'
@@ -224,7 +224,7 @@ module app 'modules/app.bicep' = {
         RUNYARD_HISTORY_DAYS: '30'
         RUNYARD_KEY_CACHE: '5'
         ANYMIND_SECRET_KEYS: vault.outputs.anymindSecretKeysReference
-        ANYMIND_CORS_ORIGINS: 'none' // the platform handles CORS
+        ANYMIND_CORS_ORIGINS: 'http://localhost:3000,http://localhost:8000'
         ANYMIND_RATE_MINUTE: '600'
         ANYMIND_UPLOAD_LIMIT: '104857600'
         ANYMIND_INSTALL: 'on'

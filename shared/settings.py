@@ -68,6 +68,7 @@ class Settings(BaseModel):
     runner_image: str = Field("runyard/runner:1", alias="RUNYARD_RUNNER_IMAGE")
     runner_identity: str = Field("", alias="RUNYARD_RUNNER_IDENTITY")
     cors_origins: str = Field("", alias="RUNYARD_CORS_ORIGINS")
+    platform_cors: bool = Field(False, alias="RUNYARD_PLATFORM_CORS")
     artifact_limit: int = Field(50_000_000, alias="RUNYARD_ARTIFACT_LIMIT")
     events_code: str = Field("", alias="RUNYARD_EVENTS_CODE", repr=False)
     stepflow_auth_enabled: bool = Field(False, alias="STEPFLOW_AUTH_ENABLED")

@@ -86,7 +86,8 @@ class TestAppSettings:
     def test_are_values_that_the_app_can_read(self, app_settings: dict[str, str]):
         settings = Settings.model_validate(app_settings)
         assert settings.account.key is None
-        assert settings.stepflow_auth_enabled
+        assert settings.stepflow_auth_enabled and settings.platform_cors
+        assert settings.cors_origins == "*"
 
     def test_secrets_are_references(self, app_settings: dict[str, str]):
         vault = module_file("modules/vault.bicep")

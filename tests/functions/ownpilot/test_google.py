@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 
+from functions.ownpilot import auth
 from functions.ownpilot.core import google
 from functions.ownpilot.core.google import GoogleTokens
 from functions.ownpilot.core.integration_store import (
@@ -24,6 +25,8 @@ from functions.ownpilot.core.integration_store import (
 from functions.ownpilot.core.settings_store import stored_settings
 from infra.emulator.providers.google import EMAIL, SECRET
 from infra.local.environment import Environment
+from shared.http.errors import BadRequest
+from shared.settings import Settings
 from tests.support.environments import ROOT_KEY, StrictHost
 from tests.support.gateway import Gateway
 from tests.support.ownpilot import BASE, OwnPilot, data_of, refused
@@ -137,6 +140,18 @@ class TestConsent:
     async def test_an_address_of_this_server_is_taken(self, user: OwnPilot, stack: Environment):
         answer = await user.http.get(await agree(user, returnUrl=f"{stack.url}/x"))
         assert answer.headers["location"] == f"{stack.url}/x?oauth_success=gmail"
+
+    def test_in_azure_addresses_of_named_origins_and_of_the_app_are_taken(self, monkeypatch: pytest.MonkeyPatch):
+        deployed = Settings.model_validate({
+            "WEBSITE_HOSTNAME": "func.example", "RUNYARD_PLATFORM_CORS": "true",
+            "RUNYARD_CORS_ORIGINS": "https://app.example, *",
+        })  # fmt: skip
+        monkeypatch.setattr(auth, "settings", lambda: deployed)
+        for address in ("https://app.example/x?y", "https://func.example/x"):
+            auth._check_return(address)
+        for address in ("https://evil.example/", "https://*/"):
+            with pytest.raises(BadRequest):
+                auth._check_return(address)
 
     async def test_of_two_callbacks_at_once_one_connects(self, user: OwnPilot):
         address = await agree(user)
