@@ -169,8 +169,16 @@ class Settings(BaseModel):
         if self.public_url:
             return self.public_url.rstrip("/")
         host = self.website_hostname
-        local = urlsplit(f"//{host}").hostname in ("127.0.0.1", "localhost")
-        return f"{'http' if local else 'https'}://{host}"
+        return f"{'http' if _is_loopback(f'//{host}') else 'https'}://{host}"
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether others than this machine may reach the app or its records: then no published key is good enough."""
+        return bool(self.storage_account_name) or not _is_loopback(self.base_url)
+
+
+def _is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 @cache

@@ -41,6 +41,18 @@ def test_an_account_named_by_a_setting_has_no_key():
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "deployed"),
+    [
+        ({}, False), ({"WEBSITE_HOSTNAME": "localhost:7071"}, False), ({"WEBSITE_HOSTNAME": "[::1]:7071"}, False),
+        ({"WEBSITE_HOSTNAME": "acme.azurewebsites.net"}, True), ({"RUNYARD_PUBLIC_URL": "https://acme.example"}, True),
+        ({"AzureWebJobsStorage__accountName": "acme"}, True),
+    ],
+)  # fmt: skip
+def test_an_app_or_records_that_others_may_reach_are_deployed(values: dict[str, str], deployed: bool):
+    assert Settings.model_validate(values).is_deployed == deployed
+
+
 def test_endpoints_follow_from_a_connection_string():
     text = "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a2V5;EndpointSuffix=core.windows.net"
     account = Settings.model_validate({"AzureWebJobsStorage": text}).account

@@ -265,7 +265,7 @@ class TestTokens:
                 tokens.user_of("x")
 
     async def test_the_published_key_signs_nothing_in_azure(self):
-        async with connected(AzureWebJobsStorage__accountName="acme"):
+        async with connected(RUNYARD_PUBLIC_URL="https://acme.example"):
             with pytest.raises(tokens.SigningNotConfigured, match="published"):
                 tokens.issue("7")
 
