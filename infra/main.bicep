@@ -76,8 +76,8 @@ param extraSettings object = {}
 
 var tags = { 'azd-env-name': environmentName }
 var token = uniqueString(subscription().id, environmentName, location)
-var hubs = map(split(apis, ','), api => trim(api))
-var origins = empty(corsOrigins) ? [] : map(split(corsOrigins, ','), origin => trim(origin))
+var hubs = filter(map(split(apis, ','), api => trim(api)), api => !empty(api))
+var origins = filter(map(split(corsOrigins, ','), origin => trim(origin)), origin => !empty(origin))
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: 'rg-${environmentName}'
@@ -242,7 +242,7 @@ module app 'modules/app.bicep' = {
         DEV8_IMAGE: dev8Image == 'own' ? '${registry.outputs.loginServer}/workspace:1' : dev8Image
         DEV8_REGISTRY_USER: dev8RegistryUser
         DEV8_REGISTRY_PASSWORD: vault.outputs.dev8RegistryLoginReference
-        DEV8_TLS_IMAGE: 'caddy:2'
+        DEV8_TLS_IMAGE: '${registry.outputs.loginServer}/caddy:2'
         DEV8_TLS_CERTIFICATE: vault.outputs.dev8TlsCertificateReference
         DEV8_STORAGE_ACCOUNT: shares.outputs.name
         DEV8_IDLE_MINUTES: '30'

@@ -53,6 +53,19 @@ def test_an_app_or_records_that_others_may_reach_are_deployed(values: dict[str, 
     assert Settings.model_validate(values).is_deployed == deployed
 
 
+def test_the_apis_are_those_of_the_list_without_empty_and_repeated_names():
+    assert Settings.model_validate({"RUNYARD_APIS": " stepflow,gateway,, stepflow,"}).api_names == [
+        "stepflow",
+        "gateway",
+    ]
+    assert Settings.model_validate({"RUNYARD_APIS": ""}).api_names == []
+
+
+def test_an_unknown_api_is_refused_with_the_names_that_there_are():
+    with pytest.raises(ValidationError, match="no API gatewey; there are gateway,stepflow,anymind,dev8,ownpilot"):
+        Settings.model_validate({"RUNYARD_APIS": "gatewey,stepflow"})
+
+
 def test_endpoints_follow_from_a_connection_string():
     text = "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a2V5;EndpointSuffix=core.windows.net"
     account = Settings.model_validate({"AzureWebJobsStorage": text}).account

@@ -39,8 +39,8 @@ CHILDREN = {
 
 FUNCTIONS = {
     "description", "metadata", "allowed", "secure", "minLength", "maxLength", "minValue", "maxValue",
-    "base64ToString", "empty", "environment", "guid", "map", "newGuid", "resourceGroup", "split", "subscription",
-    "subscriptionResourceId", "tenant", "trim", "union", "uniqueString", "uriComponent",
+    "base64ToString", "empty", "environment", "filter", "guid", "map", "newGuid", "resourceGroup", "split",
+    "subscription", "subscriptionResourceId", "tenant", "trim", "union", "uniqueString", "uriComponent",
 }  # fmt: skip
 """What these files may call. No `list...`: those read keys."""
 
