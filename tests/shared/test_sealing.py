@@ -44,8 +44,8 @@ Use = Callable[..., None]
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Use:
-    def use(keys: str = LOCAL_SEALING_KEYS, account: str = "") -> None:
-        values = {"RUNYARD_SEALING_KEYS": keys, "AzureWebJobsStorage__accountName": account}
+    def use(keys: str = LOCAL_SEALING_KEYS, url: str = "") -> None:
+        values = {"RUNYARD_SEALING_KEYS": keys, "RUNYARD_PUBLIC_URL": url}
         given = Settings.model_validate(values)
         monkeypatch.setattr(sealing, "settings", lambda: given)
 
@@ -118,10 +118,10 @@ class TestSettings:
     def test_the_published_key_is_refused_in_azure(self, use: Use):
         published = LOCAL_SEALING_KEYS.partition(":")[2]
         for keys in (LOCAL_SEALING_KEYS, f"renamed:{published}", f"{key('a')},{LOCAL_SEALING_KEYS}"):
-            use(keys, account="acme")
+            use(keys, url="https://acme.example")
             with pytest.raises(SealingNotConfigured, match="published key"):
                 seal(SECRET, PLACE)
-        use(key("a"), account="acme")
+        use(key("a"), url="https://acme.example")
         assert unseal(seal(SECRET, PLACE), PLACE) == SECRET
 
     def test_no_representation_shows_the_keys(self):
