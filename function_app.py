@@ -14,7 +14,7 @@ app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 connect()
 
 gc.disable()  # what is imported stays, so a search for garbage in it would only make the start longer
-for name in ("home", "jobs", "realtime", "maintenance", *settings().apis.split(",")):
-    add_slice(app, name.strip(), import_module(f"functions.{name.strip()}").SLICE)
+for name in ("home", "jobs", "realtime", "maintenance", *settings().api_names):
+    add_slice(app, name, import_module(f"functions.{name}").SLICE)
 gc.freeze()
 gc.enable()

@@ -31,6 +31,17 @@ param anthropicApiKey string = ''
 @description('Image of the workspaces of Dev8; own: the image of infra/workspace, which the hook of azure.yaml builds.')
 param dev8Image string = 'vaibhavsing/dev8-workspace:latest'
 
+@description('User with which that image is pulled from a private registry; empty: without a login.')
+param dev8RegistryUser string = ''
+
+@secure()
+@description('Password of that user.')
+param dev8RegistryPassword string = ''
+
+@secure()
+@description('Certificate chain and private key (PEM) of the proxies of Dev8, in base64; empty: each proxy issues its own.')
+param dev8TlsCertificateBase64 string = ''
+
 @secure()
 @description('Secret of at least 32 characters that signs the tokens of OwnPilot when OWNPILOT_AUTH is jwt; empty: there is none.')
 param ownpilotJwtSecret string = ''
@@ -59,13 +70,14 @@ param warm string = ''
 @description('Whether code of workspaces that must not reach other machines runs in a network without a way out; such containers never wait warm.')
 param codeNetwork bool = false
 
+@secure()
 @description('Additional app settings by name; they override the settings that this file sets.')
 param extraSettings object = {}
 
 var tags = { 'azd-env-name': environmentName }
 var token = uniqueString(subscription().id, environmentName, location)
-var hubs = map(split(apis, ','), api => trim(api))
-var origins = empty(corsOrigins) ? [] : map(split(corsOrigins, ','), origin => trim(origin))
+var hubs = filter(map(split(apis, ','), api => trim(api)), api => !empty(api))
+var origins = filter(map(split(corsOrigins, ','), origin => trim(origin)), origin => !empty(origin))
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: 'rg-${environmentName}'
@@ -131,6 +143,8 @@ module vault 'modules/vault.bicep' = {
     eventsCode: eventsCode
     adminKey: adminKey
     anthropicApiKey: anthropicApiKey
+    dev8RegistryPassword: dev8RegistryPassword
+    dev8TlsCertificateBase64: dev8TlsCertificateBase64
     ownpilotJwtSecret: ownpilotJwtSecret
   }
 }
@@ -182,8 +196,8 @@ module app 'modules/app.bicep' = {
         RUNYARD_LOCATION: location
         RUNYARD_RUNNER_IMAGE: '${registry.outputs.loginServer}/runner:1'
         RUNYARD_RUNNER_IDENTITY: identities.outputs.runnerId
-        // The platform handles CORS. Not empty, because a host may drop empty values, and the app's default is loopback origins.
-        RUNYARD_CORS_ORIGINS: 'none'
+        RUNYARD_CORS_ORIGINS: corsOrigins
+        RUNYARD_PLATFORM_CORS: 'true'
         RUNYARD_ARTIFACT_LIMIT: '50000000'
         RUNYARD_EVENTS_CODE: vault.outputs.eventsCodeReference
         STEPFLOW_AUTH_ENABLED: 'true'
@@ -210,7 +224,7 @@ module app 'modules/app.bicep' = {
         RUNYARD_HISTORY_DAYS: '30'
         RUNYARD_KEY_CACHE: '5'
         ANYMIND_SECRET_KEYS: vault.outputs.anymindSecretKeysReference
-        ANYMIND_CORS_ORIGINS: 'none' // the platform handles CORS
+        ANYMIND_CORS_ORIGINS: 'http://localhost:3000,http://localhost:8000'
         ANYMIND_RATE_MINUTE: '600'
         ANYMIND_UPLOAD_LIMIT: '104857600'
         ANYMIND_INSTALL: 'on'
@@ -226,10 +240,10 @@ module app 'modules/app.bicep' = {
         DEV8_ENVIRONMENTS: '50'
         DEV8_USER_ENVIRONMENTS: '10'
         DEV8_IMAGE: dev8Image == 'own' ? '${registry.outputs.loginServer}/workspace:1' : dev8Image
-        DEV8_REGISTRY_USER: ''
-        DEV8_REGISTRY_PASSWORD: ''
-        DEV8_TLS_IMAGE: 'caddy:2'
-        DEV8_TLS_CERTIFICATE: ''
+        DEV8_REGISTRY_USER: dev8RegistryUser
+        DEV8_REGISTRY_PASSWORD: vault.outputs.dev8RegistryLoginReference
+        DEV8_TLS_IMAGE: '${registry.outputs.loginServer}/caddy:2'
+        DEV8_TLS_CERTIFICATE: vault.outputs.dev8TlsCertificateReference
         DEV8_STORAGE_ACCOUNT: shares.outputs.name
         DEV8_IDLE_MINUTES: '30'
         DEV8_REPORT_SECONDS: '30'

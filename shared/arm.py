@@ -104,6 +104,22 @@ def refusals() -> Generator[None]:
         raise ContainersUnavailable(f"The container service does not answer: {type(error).__name__}") from error
 
 
+@contextlib.contextmanager
+def absent_is_fine() -> Generator[None]:
+    """Pass over the answer that a resource does not exist; use it inside `refusals`.
+
+    `ContainersUnavailable` when the whole resource group or subscription does not exist: then a setting is wrong, and
+    the answer says nothing about the resource.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        yield
+    except ResourceNotFoundError as error:
+        if error.error is not None and error.error.code in ("ResourceGroupNotFound", "SubscriptionNotFound"):
+            raise ContainersUnavailable(error.error.message or error.message) from error
+
+
 def _is_full(error: "HttpResponseError") -> bool:
     return error.error is not None and error.error.code == "ServiceUnavailable"
 

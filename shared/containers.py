@@ -3,12 +3,18 @@
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from shared.arm import ContainerRefused, ContainersBusy, ContainersUnavailable, client_arguments, refusals
+from shared.arm import (
+    ContainerRefused,
+    ContainersBusy,
+    ContainersUnavailable,
+    absent_is_fine,
+    client_arguments,
+    refusals,
+)
 from shared.container_groups import GroupSpec, GroupStatus
 from shared.container_models import group_of, status_of
 from shared.settings import settings
@@ -69,13 +75,9 @@ async def state(name: str) -> GroupStatus | None:
 
     `ContainerRefused` and `ContainersBusy` as in `create`.
     """
-    from azure.core.exceptions import ResourceNotFoundError
-
-    with refusals():
-        try:
-            return status_of(await _client().container_groups.get(settings().resource_group, name))
-        except ResourceNotFoundError:
-            return None
+    with refusals(), absent_is_fine():
+        return status_of(await _client().container_groups.get(settings().resource_group, name))
+    return None
 
 
 async def start(name: str) -> None:
@@ -98,9 +100,7 @@ async def restart(name: str) -> None:
 
 async def remove(name: str) -> None:
     """Stop and delete a group; one that does not exist is no error. Errors as in `create`."""
-    from azure.core.exceptions import ResourceNotFoundError
-
-    with refusals(), contextlib.suppress(ResourceNotFoundError):
+    with refusals(), absent_is_fine():
         await _client().container_groups.begin_delete(settings().resource_group, name, polling=False)
 
 

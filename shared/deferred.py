@@ -11,7 +11,7 @@ import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,10 @@ log = logging.getLogger(__name__)
 QUEUE = "deferred-work"
 POISON_QUEUE = "deferred-work-poison"
 CONTAINER = "deferred"
-"""The blob container of values that are too large for a message."""
+"""The blob container of values that are too large for a message.
+
+One whose message could not be sent is deleted by a rule of the storage account (infra/modules/storage.bicep).
+"""
 
 MAX_INLINE = 48_000
 """Bytes of a value that travels in the message; a queue message holds 64 KiB, and base64 adds a third."""
@@ -60,10 +63,14 @@ workflow_handlers: dict[str, WorkflowHandler] = {}
 
 
 class DeferredItem(Record):
-    """An item that has been started: `done` once its handler has returned, else being worked on until `until`."""
+    """An item that has been started: `done` once its handler has returned, else being worked on until `until`.
+
+    `claim` is that of the message by which it is worked on.
+    """
 
     done: bool = False
     until: datetime
+    claim: str = ""
 
 
 items = Collection("DeferredItems", DeferredItem, plain=True, spread=16)
@@ -71,17 +78,24 @@ items = Collection("DeferredItems", DeferredItem, plain=True, spread=16)
 
 @dataclass(frozen=True)
 class DeferredMessage:
-    """What the queue carries; `blob` is where the value is, when it is not in the message. `attempt` counts from 0."""
+    """What the queue carries; `blob` is where the value is, when it is not in the message. `attempt` counts from 0.
+
+    In a message that comes again because storage did not answer, `claim` tells that the item is taken for this message
+    itself, and `done` that the handler has returned.
+    """
 
     handler: str
     item_id: str
     value: Any = None
     blob: str | None = None
     attempt: int = 0
+    claim: str = ""
+    done: bool = False
 
     def encode(self) -> str:
-        """The message as the Functions host expects it."""
-        return base64.b64encode(json.dumps(asdict(self)).encode()).decode()
+        """The message as the Functions host expects it, without the fields that have their defaults."""
+        body = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
+        return base64.b64encode(json.dumps(body).encode()).decode()
 
 
 async def defer(handler: str, value: Any, *, item_id: str | None = None, delay: int = 0) -> str:
@@ -115,32 +129,46 @@ async def perform(body: bytes, workflows: "WorkflowClient | None" = None) -> Non
     except (ValueError, TypeError):
         log.exception("a message of the queue %s cannot be read", QUEUE)
         return
+    if not message.claim:
+        message = replace(message, claim=uuid.uuid4().hex)
     try:
-        await _perform(message, workflows)
+        item = await _start(message)  # None: done before, or being worked on
+        if item is None:
+            return
+        if not message.done:
+            if not await _worked(message, item, workflows):
+                return
+            message = replace(message, done=True)
+        await _finish(message, item)
     except tables.StorageUnavailable:
         log.warning("%s %s waits for storage that does not answer", message.handler, message.item_id)
         await queues.send(QUEUE, message.encode(), STORAGE_PAUSE)
 
 
-async def _perform(message: DeferredMessage, workflows: "WorkflowClient | None") -> None:
-    started = await _start(message)  # None: done before, or being worked on
-    if started is None:
-        return
+async def _worked(message: DeferredMessage, item: DeferredItem, workflows: "WorkflowClient | None") -> bool:
+    """Call the handler; False when it has failed, and the item is sent again. `StorageUnavailable` before the call."""
+    called = False
     try:
         value = await _value(message)
+        called = True
         if workflows is not None and message.handler in workflow_handlers:
             await workflow_handlers[message.handler](value, workflows)
         else:
             await handlers[message.handler](value)
     except Exception as error:
+        if isinstance(error, tables.StorageUnavailable) and not called:
+            raise
         log.exception("%s %s failed, attempt %d", message.handler, message.item_id, message.attempt + 1)
-        await _failed(message, started, error)
-        return
+        await _failed(message, item, error)
+        return False
+    return True
 
-    def finish(item: DeferredItem) -> None:
-        item.done = True
 
-    await items.update(started.id, finish)
+async def _finish(message: DeferredMessage, item: DeferredItem) -> None:
+    def finish(record: DeferredItem) -> None:
+        record.done = True
+
+    await items.update(item.id, finish)
     if message.blob:
         await blobs.delete(CONTAINER, message.blob)
 
@@ -162,7 +190,7 @@ async def _start(message: DeferredMessage) -> DeferredItem | None:
     now = datetime.now(UTC)
     item_id = derived_id(_ID_TIME, f"{message.handler} {message.item_id}")
     try:
-        return await items.insert(DeferredItem(id=item_id, created_at=now, until=now + LEASE))
+        return await items.insert(DeferredItem(id=item_id, created_at=now, until=now + LEASE, claim=message.claim))
     except tables.RecordConflict:
         pass
     try:
@@ -174,12 +202,13 @@ async def _start(message: DeferredMessage) -> DeferredItem | None:
         if message.blob:
             await blobs.delete(CONTAINER, message.blob)
         return None
-    if item.until > now:  # a second message for it; it comes again, in case the first one is lost with its host
+    if item.until > now and item.claim != message.claim:
+        # A second message for it comes again, in case the first one is lost with its host.
         await queues.send(QUEUE, message.encode(), int((item.until - now).total_seconds()) + 1)
         return None
 
     def take(record: DeferredItem) -> None:
-        record.until = now + LEASE
+        record.until, record.claim = now + LEASE, message.claim
 
     try:
         return await items.update(item_id, take, if_match=item.etag)
@@ -203,7 +232,7 @@ async def _failed(message: DeferredMessage, item: DeferredItem, error: Exception
         await items.delete(item.id)
     except tables.RecordNotFound:
         pass
-    again = replace(message, attempt=message.attempt + 1)
+    again = replace(message, attempt=message.attempt + 1, claim="")
     if message.attempt < len(PAUSES):
         await queues.send(QUEUE, again.encode(), PAUSES[message.attempt])
     else:

@@ -2,10 +2,10 @@
 
 import os
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 # The published account of the storage emulator; not a secret.
 EMULATOR = (
@@ -22,6 +22,9 @@ LOCAL_SEALING_KEYS = "local:UnVueWFyZCBzZWFscyBsb2NhbGx5IHdpdGggdGhpcyE="
 
 # Published too.
 LOCAL_SECRET_KEYS = "this key is published: it signs tokens on laptops only"  # noqa: S105
+
+
+_APIS = "gateway,stepflow,anymind,dev8,ownpilot"
 
 
 _SERVICES = ("blob", "table", "queue")
@@ -55,7 +58,7 @@ class Settings(BaseModel):
     storage: str = Field("UseDevelopmentStorage=true", alias="AzureWebJobsStorage")
     storage_account_name: str = Field("", alias="AzureWebJobsStorage__accountName")
     client_id: str = Field("", alias="AZURE_CLIENT_ID")
-    apis: str = Field("gateway,stepflow,anymind,dev8,ownpilot", alias="RUNYARD_APIS")
+    apis: str = Field(_APIS, alias="RUNYARD_APIS")
     public_url: str = Field("", alias="RUNYARD_PUBLIC_URL")
     website_hostname: str = Field("127.0.0.1:7071", alias="WEBSITE_HOSTNAME")
     webpubsub: str = Field("", alias="RUNYARD_WEBPUBSUB")
@@ -68,6 +71,7 @@ class Settings(BaseModel):
     runner_image: str = Field("runyard/runner:1", alias="RUNYARD_RUNNER_IMAGE")
     runner_identity: str = Field("", alias="RUNYARD_RUNNER_IDENTITY")
     cors_origins: str = Field("", alias="RUNYARD_CORS_ORIGINS")
+    platform_cors: bool = Field(False, alias="RUNYARD_PLATFORM_CORS")
     artifact_limit: int = Field(50_000_000, alias="RUNYARD_ARTIFACT_LIMIT")
     events_code: str = Field("", alias="RUNYARD_EVENTS_CODE", repr=False)
     stepflow_auth_enabled: bool = Field(False, alias="STEPFLOW_AUTH_ENABLED")
@@ -140,6 +144,26 @@ class Settings(BaseModel):
     ownpilot_code_subnet: str = Field("", alias="OWNPILOT_CODE_SUBNET")
     ownpilot_tools_in_container: bool = Field(False, alias="OWNPILOT_TOOLS_IN_CONTAINER")
 
+    @field_validator("apis")
+    @classmethod
+    def _of_known_apis(cls, value: str) -> str:
+        """Return the names without white space, empty ones and repetitions."""
+        names = list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+        if unknown := set(names) - {*_APIS.split(",")}:
+            raise ValueError(f"there is no API {', '.join(sorted(unknown))}; there are {_APIS}")
+        return ",".join(names)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_unresolved_references(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Replace references to Key Vault that the platform could not resolve by "": they are public, no secrets."""
+        return {name: "" if str(value).startswith("@Microsoft.KeyVault(") else value for name, value in values.items()}
+
+    @property
+    def api_names(self) -> list[str]:
+        """The APIs to serve, in their order."""
+        return [name for name in self.apis.split(",") if name]
+
     @property
     def account(self) -> StorageAccount:
         """The storage account: by name (identity), or by connection string (key)."""
@@ -162,8 +186,16 @@ class Settings(BaseModel):
         if self.public_url:
             return self.public_url.rstrip("/")
         host = self.website_hostname
-        local = urlsplit(f"//{host}").hostname in ("127.0.0.1", "localhost")
-        return f"{'http' if local else 'https'}://{host}"
+        return f"{'http' if _is_loopback(f'//{host}') else 'https'}://{host}"
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether others than this machine may reach the app or its records: then no published key is good enough."""
+        return bool(self.storage_account_name) or not _is_loopback(self.base_url)
+
+
+def _is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 @cache

@@ -3,12 +3,11 @@
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from shared.arm import ContainerRefused, client_arguments, refusals
+from shared.arm import ContainerRefused, absent_is_fine, client_arguments, refusals
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -52,23 +51,17 @@ async def create(account: str, name: str, quota_gb: int, metadata: Mapping[str, 
 
 async def delete(account: str, name: str) -> None:
     """Delete a share with all its files; one that does not exist is no error. Errors as in `create`."""
-    from azure.core.exceptions import ResourceNotFoundError
-
-    with refusals(), contextlib.suppress(ResourceNotFoundError):
+    with refusals(), absent_is_fine():
         await _client().file_shares.delete(settings().resource_group, account, name)
 
 
 async def metadata(account: str, name: str) -> dict[str, str] | None:
     """Return the metadata of a share, None when it does not exist. Errors as in `create`."""
-    from azure.core.exceptions import ResourceNotFoundError
-
-    with refusals():
-        try:
-            share = await _client().file_shares.get(settings().resource_group, account, name)
-        except ResourceNotFoundError:
-            return None
-    properties = share.file_share_properties
-    return dict(properties.metadata or {}) if properties else {}
+    with refusals(), absent_is_fine():
+        share = await _client().file_shares.get(settings().resource_group, account, name)
+        properties = share.file_share_properties
+        return dict(properties.metadata or {}) if properties else {}
+    return None
 
 
 async def names(account: str) -> AsyncIterator[str]:

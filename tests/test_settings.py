@@ -41,6 +41,31 @@ def test_an_account_named_by_a_setting_has_no_key():
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "deployed"),
+    [
+        ({}, False), ({"WEBSITE_HOSTNAME": "localhost:7071"}, False), ({"WEBSITE_HOSTNAME": "[::1]:7071"}, False),
+        ({"WEBSITE_HOSTNAME": "acme.azurewebsites.net"}, True), ({"RUNYARD_PUBLIC_URL": "https://acme.example"}, True),
+        ({"AzureWebJobsStorage__accountName": "acme"}, True),
+    ],
+)  # fmt: skip
+def test_an_app_or_records_that_others_may_reach_are_deployed(values: dict[str, str], deployed: bool):
+    assert Settings.model_validate(values).is_deployed == deployed
+
+
+def test_the_apis_are_those_of_the_list_without_empty_and_repeated_names():
+    assert Settings.model_validate({"RUNYARD_APIS": " stepflow,gateway,, stepflow,"}).api_names == [
+        "stepflow",
+        "gateway",
+    ]
+    assert Settings.model_validate({"RUNYARD_APIS": ""}).api_names == []
+
+
+def test_an_unknown_api_is_refused_with_the_names_that_there_are():
+    with pytest.raises(ValidationError, match="no API gatewey; there are gateway,stepflow,anymind,dev8,ownpilot"):
+        Settings.model_validate({"RUNYARD_APIS": "gatewey,stepflow"})
+
+
 def test_endpoints_follow_from_a_connection_string():
     text = "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a2V5;EndpointSuffix=core.windows.net"
     account = Settings.model_validate({"AzureWebJobsStorage": text}).account
@@ -51,3 +76,10 @@ def test_endpoints_follow_from_a_connection_string():
 def test_pauses_that_no_timer_can_wait_are_refused(text: str):
     with pytest.raises(ValidationError, match="RUNYARD_PROBE_PAUSES"):
         Settings.model_validate({"RUNYARD_PROBE_PAUSES": text})
+
+
+def test_a_reference_to_a_secret_that_was_not_resolved_is_no_secret():
+    reference = "@Microsoft.KeyVault(SecretUri=https://kv-token.vault.azure.net/secrets/anymind-secret-keys)"
+    secrets = {str(field.alias): name for name, field in Settings.model_fields.items() if not field.repr}
+    settings = Settings.model_validate(dict.fromkeys(secrets, reference))
+    assert {getattr(settings, name) for name in secrets.values()} == {""}

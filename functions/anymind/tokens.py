@@ -40,6 +40,6 @@ def _keys() -> list[str]:
     keys = [key.strip() for key in config.anymind_secret_keys.split(",")]
     if min(map(len, keys)) < MIN_KEY:
         raise SigningNotConfigured(f"each key of ANYMIND_SECRET_KEYS needs {MIN_KEY} characters")
-    if config.storage_account_name and LOCAL_SECRET_KEYS in keys:
-        raise SigningNotConfigured("ANYMIND_SECRET_KEYS holds the published key, which protects nothing in Azure")
+    if config.is_deployed and LOCAL_SECRET_KEYS in keys:
+        raise SigningNotConfigured("ANYMIND_SECRET_KEYS holds the published key, which is good for laptops only")
     return keys

@@ -44,19 +44,6 @@ def _message(error: ApiError) -> str:
     return "; ".join(wrong)
 
 
-def _cors() -> Cors | None:
-    """Return what browsers may do; None when the platform handles preflight requests."""
-    if settings().cors_origins == "none":
-        return None
-    return Cors(
-        [origin.strip() for origin in settings().dev8_cors_origins.split(",") if origin.strip()],
-        credentials=True,
-        methods=("GET", "POST", "PUT", "DELETE", "OPTIONS"),
-        headers=("Content-Type", "Authorization"),
-        max_age=3600,
-    )
-
-
 api = Api(
     "dev8",
     "Dev8 Agent",
@@ -65,7 +52,13 @@ api = Api(
     description="Creates, watches and stops development environments that run in containers.",
     render=error_body,
     guards=[REPORTERS, CALLERS],
-    cors=_cors(),
+    cors=Cors(
+        [origin.strip() for origin in settings().dev8_cors_origins.split(",") if origin.strip()],
+        credentials=True,
+        methods=("GET", "POST", "PUT", "DELETE", "OPTIONS"),
+        headers=("Content-Type", "Authorization"),
+        max_age=3600,
+    ),
     method_not_allowed=True,
 )
 SLICE = Slice(

@@ -93,7 +93,7 @@ def group_of(environment: DevEnvironment, secrets: Mapping[Secret, str], token: 
         restart_policy="OnFailure",
         public_ports=[TLS_PORT, *ports],
         dns_label=environment.id,
-        registries=_registries(config.dev8_image),
+        registries=_registries(),
         tags=tags(environment),
         location=environment.cloud_region,
     )
@@ -137,13 +137,23 @@ def _proxy(environment: DevEnvironment) -> ContainerSpec:
     )
 
 
-def _registries(image: str) -> list[RegistryLogin]:
-    """Return how the workspace's image is pulled: by password, by the runner's identity, or without a login."""
+def _registries() -> list[RegistryLogin]:
+    """Return how the images are pulled: by password from the workspace's registry, by the runner's identity from ours.
+
+    A registry without a login here is a public one.
+    """
     config = settings()
-    server = image.split("/")[0]
-    if config.dev8_registry_user:
-        docker_hub = "." not in server
-        user, password = config.dev8_registry_user, config.dev8_registry_password
-        return [RegistryLogin("index.docker.io" if docker_hub else server, user=user, password=password)]
-    ours = config.runner_identity and server == config.runner_image.split("/")[0]
-    return [RegistryLogin(server, identity=config.runner_identity)] if ours else []
+    workspace, ours = _server(config.dev8_image), _server(config.runner_image)
+    logins: list[RegistryLogin] = []
+    for server in dict.fromkeys([workspace, _server(config.dev8_tls_image)]):
+        if config.dev8_registry_user and server == workspace:
+            logins.append(RegistryLogin(server, user=config.dev8_registry_user, password=config.dev8_registry_password))
+        elif config.runner_identity and server == ours:
+            logins.append(RegistryLogin(server, identity=config.runner_identity))
+    return logins
+
+
+def _server(image: str) -> str:
+    """Return the registry of an image; a name that begins with no host is one of Docker Hub."""
+    first, rest, _ = image.partition("/")
+    return first if rest and ("." in first or ":" in first) else "index.docker.io"

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import secrets as random_values
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 
 from functions.dev8 import layout, places
 from functions.dev8.layout import Secret
@@ -134,7 +135,7 @@ async def state(environment_id: str) -> GroupStatus | None:
 
 
 def _expect(record: DevEnvironment, token_hash: str) -> None:
-    record.token_hash, record.in_creation = token_hash, True
+    record.token_hash, record.in_creation, record.moved_at = token_hash, True, datetime.now(UTC)
 
 
 def _abandon(record: DevEnvironment) -> None:
@@ -160,12 +161,13 @@ def _with_password(secrets: Mapping[Secret, str]) -> dict[Secret, str]:
 
 
 async def _place(environment: DevEnvironment, secrets: Mapping[Secret, str], token: str) -> None:
-    """Create its share and its group; return when the service has accepted both."""
+    """Create its share and its group; return when the service has accepted both.
+
+    One call after the other: a share that is made while another call fails could come after its removal.
+    """
     account = settings().dev8_storage_account
-    metadata = layout.share_metadata(environment)
-    _, key = await asyncio.gather(
-        shares.create(account, environment.share, environment.storage_gb, metadata), shares.key(account)
-    )
+    key = await shares.key(account)
+    await shares.create(account, environment.share, environment.storage_gb, layout.share_metadata(environment))
     spec = layout.group_of(environment, secrets, token, key)
     await _ask(lambda: containers.create(spec), environment.id, lambda group: group is not None)
 

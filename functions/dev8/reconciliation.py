@@ -1,7 +1,9 @@
 """Comparing records with the container groups and file shares of this deployment; others are never touched."""
 
 import asyncio
-from collections.abc import Collection
+import random
+import time
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 from functions.dev8 import layout, places
@@ -10,6 +12,8 @@ from functions.dev8.records import ERROR, RUNNING, STOPPED, DevEnvironment, Orph
 from functions.dev8.settle import STILL, rest
 from functions.dev8.store import environments, orphans
 from shared import containers, faults, shares, tables
+from shared.container_groups import ContainerPhase, GroupStatus
+from shared.containers import ContainersUnavailable
 from shared.faults import Sweep
 from shared.settings import settings
 from shared.tables.ids import derived_id
@@ -17,6 +21,12 @@ from shared.workflows import WorkflowClient
 
 AT_ONCE = 8
 """Container groups that are looked at side by side."""
+
+SECONDS = 40.0
+"""How long further ones are begun with: all work of a minute is waited for."""
+
+LIST_SECONDS = 20.0
+"""How long each of the two lists may take, with the removals that it leads to."""
 
 GROUP_AGE = timedelta(hours=1)
 """How long a group may be without a record before it is removed; a share may for `DEV8_SHARE_DAYS`."""
@@ -27,26 +37,23 @@ _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 async def reconcile(workflows: WorkflowClient) -> str | None:
     """Correct the records of resting environments, and remove what has had no record for long.
 
-    Each correction raises an alert. Cost: two lists, a query for each 250 records, and two
-    calls for each environment that runs or is stopped.
+    Each correction raises an alert. What is left after `SECONDS`, or when the container service does not answer, waits
+    for the next run. Cost: two lists, a query for each 250 records, and two calls for each environment that runs or is
+    stopped.
     """
     done: list[str] = []
     async with Sweep("comparing environments with their container groups") as sweep:
         known = {each.id: each async for each in environments.all()}
         resting = [each for each in known.values() if each.status in (RUNNING, STOPPED)]
-        for first in range(0, len(resting), AT_ONCE):
-            part = resting[first : first + AT_ONCE]
-            results = await asyncio.gather(*map(_correct, part), return_exceptions=True)
-            for environment, result in zip(part, results, strict=True):
-                with sweep.item(environment.id):
-                    if isinstance(result, BaseException):
-                        raise result
-                    done += [result] if result else []
+        is_answered = await _correct_all(sweep, resting, done)
         orphaned = _Orphaned(known)
-        with sweep.item("container groups"):
-            await _sweep_groups(sweep, orphaned, done)
-        with sweep.item("file shares"):
-            await _sweep_shares(sweep, orphaned, done)
+        if is_answered:
+            with sweep.item("container groups"):
+                async with asyncio.timeout(LIST_SECONDS):
+                    await _sweep_groups(sweep, orphaned, known, done)
+            with sweep.item("file shares"):
+                async with asyncio.timeout(LIST_SECONDS):
+                    await _sweep_shares(sweep, orphaned, done)
         with sweep.item("places"):
             for place in await places.stale(places.EVERYONE, known):
                 if not await _has_record(place.environment_id):
@@ -56,11 +63,32 @@ async def reconcile(workflows: WorkflowClient) -> str | None:
     return "; ".join(done) or None
 
 
+async def _correct_all(sweep: Sweep, resting: list[DevEnvironment], done: list[str]) -> bool:
+    """Correct these records, some at once; return False when the container service does not answer."""
+    end = time.monotonic() + SECONDS
+    random.shuffle(resting)  # so that a run that ends early leaves other ones each time
+    for first in range(0, len(resting), AT_ONCE):
+        part = resting[first : first + AT_ONCE]
+        results = await asyncio.gather(*map(_correct, part), return_exceptions=True)
+        for environment, result in zip(part, results, strict=True):
+            with sweep.item(environment.id):
+                if isinstance(result, BaseException):
+                    raise result
+                done += [result] if result else []
+        if any(isinstance(result, ContainersUnavailable) for result in results):
+            return False
+        if time.monotonic() > end:
+            break
+    return True
+
+
 async def _correct(listed: DevEnvironment) -> str | None:
-    """Make a resting record agree with its group; return what was done."""
+    """Make a resting record, or one in ERROR that has a group, agree with its group; return what was done."""
     try:
         environment = await environments.get(listed.id)
         group = await state(listed.id)
+        if environment.status is ERROR and group is not None:
+            return await _recover(environment, group)
         if environment.status not in (RUNNING, STOPPED):
             return None
         if group is None:
@@ -69,6 +97,10 @@ async def _correct(listed: DevEnvironment) -> str | None:
         if environment.status is RUNNING and group.state in STILL:
             await rest(environment, STOPPED, "its containers were stopped by the platform or by somebody else")
             return f"{environment.id} was stopped"
+        if environment.status is RUNNING and _has_ended(group):
+            await containers.stop(environment.id)
+            await rest(environment, STOPPED, "one of its containers has ended")
+            return f"{environment.id} has ended and was stopped"
         if environment.status is STOPPED and group.running:
             await faults.report(f"environment {environment.id}", f"Environment {environment.id} ran although stopped")
             await containers.stop(environment.id)
@@ -85,11 +117,40 @@ async def _correct(listed: DevEnvironment) -> str | None:
     return None
 
 
-async def _sweep_groups(sweep: Sweep, orphaned: "_Orphaned", done: list[str]) -> None:
+def _has_ended(group: GroupStatus) -> bool:
+    """Whether one of its containers has ended without an error: the service restarts it only after one."""
+    ended = ContainerPhase.TERMINATED
+    return any(each.phase is ended and each.exit_code == 0 for each in group.containers.values())
+
+
+async def _recover(environment: DevEnvironment, group: GroupStatus) -> str:
+    """See to the group of an environment in ERROR, which has none as far as its record knows; return what was done.
+
+    With its files, it was not to be found for a while: it becomes a stopped one. Without them, its creation has failed,
+    and the service has made the group all the same.
+    """
+    if await shares.metadata(settings().dev8_storage_account, environment.share) is None:
+        message = f"Container group {environment.id} was made after its creation had failed, and was removed"
+        await faults.report(f"environment {environment.id}", message)
+        await containers.remove(environment.id)
+        return f"removed the group of {environment.id}"
+    if group.state not in STILL:
+        await containers.stop(environment.id)
+    await rest(environment, STOPPED, "its container group was not to be found for a while")
+    return f"{environment.id} has its group again"
+
+
+async def _sweep_groups(
+    sweep: Sweep, orphaned: "_Orphaned", known: Mapping[str, DevEnvironment], done: list[str]
+) -> None:
     async for name, tags in containers.groups():
         if tags.get("managed-by") != layout.MANAGER or tags.get("deployment") != layout.deployment():
             continue
         with sweep.item(f"container group {name}"):
+            if name in known and known[name].status is ERROR:
+                corrected = await _correct(known[name])
+                done += [corrected] if corrected else []
+                continue
             if await orphaned.age(name, name) < GROUP_AGE:
                 continue
             await faults.report(f"group {name}", f"Container group {name} had no record and was removed")

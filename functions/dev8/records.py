@@ -42,10 +42,11 @@ class DevEnvironment(Record, prefix="env-"):
     """One development environment; its id is also the name of its container group and its DNS label.
 
     `order` counts the creation, starts, stops and the deletion; each has a workflow of its own. `moved_at` is when the
-    status was last changed. `in_creation` is true while the creating request may still call the container service.
-    `failure` is why the last order failed. `reported_at` is the timestamp of the newest activity report. `idle_since`
-    is when a report of no connections arrived, None while somebody is connected or nothing was reported.
-    `token_hash` is the SHA-256 of the token with which the environment reports its activity.
+    status was last changed; unlike `created_at`, it is the present time in a repeat of a request too. `in_creation` is
+    true while the creating request may still call the container service. `failure` is why the last order failed.
+    `reported_at` is the timestamp of the newest activity report. `idle_since` is when a report of no connections
+    arrived, None while somebody is connected or nothing was reported. `token_hash` is the SHA-256 of the token with
+    which the environment reports its activity.
     """
 
     user_id: str = DEFAULT_USER
@@ -63,7 +64,7 @@ class DevEnvironment(Record, prefix="env-"):
     reported_at: datetime | None = None
     idle_since: datetime | None = None
     order: int = 1
-    moved_at: datetime = Field(default_factory=lambda values: values["created_at"])
+    moved_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     in_creation: bool = True
     failure: str = ""
     token_hash: str = ""
@@ -74,9 +75,12 @@ class DevEnvironment(Record, prefix="env-"):
         return f"workspace-{self.id}"
 
     def enter(self, status: EnvironmentStatus, failure: str = "") -> None:
-        """Change the status now. Only a running environment has an address, and is idle."""
+        """Change the status now. Only a group that runs has an address, and is idle.
+
+        One that is stopping still runs, and stays as it is when the service refuses to stop it.
+        """
         self.status, self.failure, self.moved_at = status, failure[:MAX_FAILURE], datetime.now(UTC)
-        if status is not RUNNING:
+        if status not in (RUNNING, STOPPING):
             self.ip = self.fqdn = ""
             self.idle_since = None
 
@@ -112,7 +116,7 @@ class DevEnvironment(Record, prefix="env-"):
             return
         self.reported_at = at
         self.last_accessed_at = max(self.last_accessed_at, at)
-        if self.status in (CREATING, STARTING, RUNNING):
+        if self.status in (CREATING, STARTING, RUNNING, STOPPING):
             self.idle_since = None if connections else now
 
 

@@ -42,6 +42,12 @@ ABANDONED = timedelta(minutes=2)
 GRACE = timedelta(seconds=15)
 """How long a group may show the state of before an order that was given."""
 
+STUCK = timedelta(minutes=15)
+"""How long the service may refuse what an order needs, or not answer, before an alert is raised."""
+
+MANY, LONG_PAUSE = 100, 60.0
+"""After so many looks, the pauses have at least so many seconds: the service may refuse the order for ever."""
+
 STILL = ("Stopped", "Succeeded", "Failed")
 """The states of a group in which nothing runs."""
 
@@ -68,8 +74,14 @@ async def dev8_look(order: dict) -> float | None:
     """Look once; return the seconds until the next look, None when the order is seen through or outdated."""
     if await look(order["id"], order["order"]):
         return None
+    return pause_after(order["looks"])
+
+
+def pause_after(looks: int) -> float:
+    """Return the seconds between this look, counted from 0, and the next one."""
     pauses = [float(pause) for pause in settings().dev8_look_pauses.split(",")]
-    return pauses[min(order["looks"], len(pauses) - 1)]
+    pause = pauses[min(looks, len(pauses) - 1)]
+    return pause if looks < MANY else max(pause, LONG_PAUSE)
 
 
 async def look(environment_id: str, order: int) -> bool:
@@ -93,6 +105,10 @@ async def look(environment_id: str, order: int) -> bool:
         return await _stop(environment, group)
     except (ContainersBusy, ContainerRefused) as error:
         log.warning("%s is %s: %s", environment.id, environment.status, error)
+        if (age := _age(environment)) > STUCK:
+            cause, minutes = f"environment {environment.id}: {environment.status}", age // timedelta(minutes=1)
+            message = f"Environment {environment.id} has been {environment.status} for {minutes} minutes: {error}"
+            await faults.report(cause, message)
         return False
     except tables.RecordChanged:
         return False
@@ -111,6 +127,7 @@ async def rest(
 
     def change(record: DevEnvironment) -> None:
         record.enter(status, failure)
+        record.in_creation = False  # its request may have ended without saying so
         if group is not None:
             record.ip, record.fqdn = group.ip or "", group.fqdn or ""
 
@@ -144,9 +161,9 @@ def _creation_failure(environment: DevEnvironment, group: GroupStatus | None) ->
 
 def _start_failure(environment: DevEnvironment, group: GroupStatus) -> str:
     """Return why a group that was ordered to run will not, "" while it may."""
-    if group.provisioning == "Failed":
-        return group.failure or "the container service could not start its containers"
     age = _age(environment)
+    if group.provisioning == "Failed" and (environment.status is CREATING or age > GRACE):
+        return group.failure or "the container service could not start its containers"
     if group.state in STILL and group.provisioning == "Succeeded" and age > GRACE:
         return "its containers have ended"
     if age > timedelta(seconds=settings().dev8_start_deadline):

@@ -11,7 +11,7 @@ from functions.dev8.reconciliation import reconcile
 from functions.dev8.records import IN_MOTION, DevEnvironment
 from functions.dev8.store import environments
 from shared import tables
-from shared.containers import ContainerRefused
+from shared.containers import ContainersUnavailable
 from shared.faults import Sweep
 from shared.http.errors import BadRequest
 from shared.settings import settings
@@ -60,7 +60,7 @@ async def stop_idle(workflows: WorkflowClient) -> str | None:
                     pass
                 except OrderFailed as error:
                     log.warning("%s could not be stopped: %s", environment_id, error)
-                    is_answered = is_answered and isinstance(error.__cause__, ContainerRefused)
+                    is_answered = is_answered and not isinstance(error.__cause__, ContainersUnavailable | TimeoutError)
 
         for first in range(0, len(idle), AT_ONCE):
             await asyncio.gather(*map(stop, idle[first : first + AT_ONCE]))

@@ -73,7 +73,7 @@ async def login(body: Login, registrar: Registrar) -> Registered:
     if body.scope is not Scope.CLIENT or body.apis is not None:
         if registrar is None or not registrar.is_administrator:
             raise Forbidden("Only an administrator gives a scope or APIs")
-        if unknown := sorted({*(body.apis or [])} - {name.strip() for name in settings().apis.split(",")}):
+        if unknown := sorted({*(body.apis or [])} - {*settings().api_names}):
             raise BadRequest(f"apis: there is no API {unknown[0]}")
     key, hashed = new_key()
     try:

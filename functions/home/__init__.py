@@ -47,7 +47,7 @@ bp = df.Blueprint()
 @bp.route(route=ROOT, methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 async def home(req: HttpV2Request) -> Response:
     """Show the APIs that this app serves."""
-    served = [slices[name.strip()].api for name in settings().apis.split(",")]
+    served = [slices[name].api for name in settings().api_names]
     page = PAGE.format(apis="\n".join(_section(api) for api in served if api))
     return await LiveResponse(HTMLResponse(page), req.scope, req.receive).ready()
 

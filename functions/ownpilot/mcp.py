@@ -22,6 +22,7 @@ from shared.http.api import Cors
 from shared.http.errors import HANDLED, BadRequest, Forbidden, MethodNotAllowed, api_error
 from shared.http.json import plain
 from shared.http.routes import options, router
+from shared.settings import settings
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26")
 """The versions of the protocol that are spoken, the newest first; the oldest one has batches."""
@@ -49,8 +50,7 @@ class _Refused(Exception):
 
 async def _check_origin(origin: Annotated[str | None, Header()] = None) -> None:
     """`Forbidden` for a page of a site that is not allowed: its address may have been made to lead to this server."""
-    cors = Cors.of_settings()
-    if origin is not None and (cors is None or not cors.allows(origin)):
+    if origin is not None and origin != settings().base_url and not Cors.of_settings().allows(origin):
         raise Forbidden("Pages of this origin may not call: add it to RUNYARD_CORS_ORIGINS")
 
 

@@ -7,6 +7,8 @@ param packages string
 param origins string[]
 param maximumInstanceCount int
 param alwaysReadyInstances int
+
+@secure()
 param appSettings object
 
 resource plan 'Microsoft.Web/serverfarms@2025-05-01' = {

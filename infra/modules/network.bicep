@@ -8,8 +8,9 @@ param appPrincipalId string
 param codeNetwork bool
 
 var networkContributor = '4d97b98b-1d4f-4787-a291-c67834d212e7'
-// The app, its files, and the hub of warm containers. Names of the same services elsewhere are among these addresses.
-var reached = ['AppService', 'Storage', 'AzureWebPubSub']
+// The app, its files, the hub of warm containers, and what the image is pulled from, by an identity. Names of the same
+// services elsewhere are among these addresses.
+var reached = ['AppService', 'Storage', 'AzureWebPubSub', 'AzureContainerRegistry', 'AzureActiveDirectory']
 
 resource rules 'Microsoft.Network/networkSecurityGroups@2024-05-01' = if (codeNetwork) {
   name: 'nsg-${token}'
@@ -17,12 +18,12 @@ resource rules 'Microsoft.Network/networkSecurityGroups@2024-05-01' = if (codeNe
   tags: tags
   properties: {
     securityRules: union(
-      map(reached, service => {
+      map(reached, (service, index) => {
         name: 'allow-${service}'
         properties: {
           direction: 'Outbound'
           access: 'Allow'
-          priority: service == reached[0] ? 100 : service == reached[1] ? 110 : 120
+          priority: 100 + index
           protocol: 'Tcp'
           sourceAddressPrefix: '*'
           sourcePortRange: '*'
@@ -49,6 +50,27 @@ resource rules 'Microsoft.Network/networkSecurityGroups@2024-05-01' = if (codeNe
   }
 }
 
+// Containers of a network have no other way to addresses outside of it.
+resource outgoing 'Microsoft.Network/publicIPAddresses@2024-05-01' = if (codeNetwork) {
+  name: 'pip-${token}'
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: {
+    publicIPAllocationMethod: 'Static'
+  }
+}
+
+resource gateway 'Microsoft.Network/natGateways@2024-05-01' = if (codeNetwork) {
+  name: 'ng-${token}'
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: {
+    publicIpAddresses: [{ id: outgoing.id }]
+  }
+}
+
 resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = if (codeNetwork) {
   name: 'vnet-${token}'
   location: location
@@ -61,6 +83,8 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = if (codeNetwor
         properties: {
           addressPrefix: '10.64.0.0/22'
           networkSecurityGroup: { id: rules.id }
+          natGateway: { id: gateway.id }
+          serviceEndpoints: [{ service: 'Microsoft.Storage' }]
           delegations: [
             {
               name: 'containers'

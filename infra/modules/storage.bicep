@@ -26,7 +26,8 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
     }
   }
 
-  // The app deletes the input files of a job when it ends; this rule deletes those of jobs that were never ended.
+  // The app deletes the input files of a job when it ends, and a large value of deferred work when that is done; these
+  // rules delete those of jobs that were never ended, and of work whose message could not be sent or was given up.
   resource lifecycle 'managementPolicies' = {
     name: 'default'
     properties: {
@@ -38,6 +39,14 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
             definition: {
               filters: { blobTypes: ['blockBlob'], prefixMatch: ['inputs/'] }
               actions: { baseBlob: { delete: { daysAfterModificationGreaterThan: 3 } } }
+            }
+          }
+          {
+            name: 'forgotten-deferred-values'
+            type: 'Lifecycle'
+            definition: {
+              filters: { blobTypes: ['blockBlob'], prefixMatch: ['deferred/'] }
+              actions: { baseBlob: { delete: { daysAfterModificationGreaterThan: 30 } } }
             }
           }
         ]

@@ -13,10 +13,18 @@ param adminKey string
 param anthropicApiKey string
 
 @secure()
+param dev8RegistryPassword string
+
+@secure()
+param dev8TlsCertificateBase64 string
+
+@secure()
 param ownpilotJwtSecret string
 
 var hasAdminKey = !empty(adminKey)
 var hasAnthropicKey = !empty(anthropicApiKey)
+var hasRegistryPassword = !empty(dev8RegistryPassword)
+var hasTlsCertificate = !empty(dev8TlsCertificateBase64)
 var hasJwtSecret = !empty(ownpilotJwtSecret)
 
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
@@ -49,6 +57,18 @@ resource anthropic 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasAnthr
   properties: { value: anthropicApiKey }
 }
 
+resource registryPassword 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasRegistryPassword) {
+  parent: vault
+  name: 'dev8-registry-password'
+  properties: { value: dev8RegistryPassword }
+}
+
+resource tlsCertificate 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasTlsCertificate) {
+  parent: vault
+  name: 'dev8-tls-certificate'
+  properties: { value: base64ToString(dev8TlsCertificateBase64) }
+}
+
 resource jwt 'Microsoft.KeyVault/vaults/secrets@2026-02-01' = if (hasJwtSecret) {
   parent: vault
   name: 'ownpilot-jwt-secret'
@@ -65,6 +85,12 @@ output adminKeyReference string = hasAdminKey
   : ''
 output anthropicApiKeyReference string = hasAnthropicKey
   ? '@Microsoft.KeyVault(SecretUri=${anthropic!.properties.secretUriWithVersion})'
+  : ''
+output dev8RegistryLoginReference string = hasRegistryPassword
+  ? '@Microsoft.KeyVault(SecretUri=${registryPassword!.properties.secretUriWithVersion})'
+  : ''
+output dev8TlsCertificateReference string = hasTlsCertificate
+  ? '@Microsoft.KeyVault(SecretUri=${tlsCertificate!.properties.secretUriWithVersion})'
   : ''
 output ownpilotJwtSecretReference string = hasJwtSecret
   ? '@Microsoft.KeyVault(SecretUri=${jwt!.properties.secretUriWithVersion})'

@@ -22,6 +22,7 @@ SESSION = secrets.token_urlsafe(32)
 """The value of the cookie of everyone who has given the password since the start."""
 LARGEST = 2 * 1024 * 1024  # bytes of a file that can be opened or saved
 PAUSE, GUARD = 1.0, threading.Lock()  # seconds until the answer to a wrong password; one is answered at a time
+ANY = "surrogateescape"  # how texts keep the bytes of a name that is not UTF-8
 PASSWORD_FIELD = '<input type="password" name="password" autofocus required>'
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -51,7 +52,7 @@ def inside(name: str) -> Path:
 
 
 def address(path: Path) -> str:
-    return "/?" + urllib.parse.urlencode({"path": "" if path == ROOT else str(path.relative_to(ROOT))})
+    return "/?" + urllib.parse.urlencode({"path": "" if path == ROOT else str(path.relative_to(ROOT))}, errors=ANY)
 
 
 def link(path: Path, text: str) -> str:
@@ -59,7 +60,8 @@ def link(path: Path, text: str) -> str:
 
 
 def form(action: str, path: Path, field: str, button: str) -> str:
-    hidden = f'<input type="hidden" name="path" value="{html.escape(str(path.relative_to(ROOT)))}">'
+    name = urllib.parse.quote(str(path.relative_to(ROOT)), errors=ANY)  # a page can hold only text that is UTF-8
+    hidden = f'<input type="hidden" name="path" value="{name}">'
     return f'<form method="post" action="{action}">{hidden}{field} <button>{button}</button></form>'
 
 
@@ -131,13 +133,14 @@ class PageRequest(BaseHTTPRequestHandler):
         if not self.known():
             self.page(200, "Workspace", form("/login", ROOT, PASSWORD_FIELD, "Open"))
             return
-        path = inside(urllib.parse.parse_qs(query).get("path", [""])[0])
+        path = inside(urllib.parse.parse_qs(query, errors=ANY).get("path", [""])[0])
         body = folder_page(path) if path.is_dir() else file_page(path)
         up = "" if path == ROOT else f"<p>{link(path.parent, 'Up')}</p>"
         self.page(200, path.name, up + body)
 
     def change(self) -> None:
         fields, origin = self.fields(), self.headers.get("Origin")
+        path = urllib.parse.unquote(fields.get("path", ""), errors=ANY)
         if origin is not None and origin.partition("://")[2] != self.headers.get("Host"):
             raise NotPossible(403, "Another site has sent this.")
         if self.path == "/login":
@@ -149,10 +152,10 @@ class PageRequest(BaseHTTPRequestHandler):
         elif not self.known():
             raise NotPossible(401, "Log in first.")
         elif self.path == "/save":
-            save(file := inside(fields.get("path", "")), fields.get("text", ""))
+            save(file := inside(path), fields.get("text", ""))
             self.redirect(address(file))
         elif self.path == "/new":
-            self.redirect(address(create(inside(fields.get("path", "")), fields.get("name", ""))))
+            self.redirect(address(create(inside(path), fields.get("name", ""))))
         else:
             raise NotPossible(404, "There is no such page.")
 

@@ -8,6 +8,7 @@ Variables: ENVIRONMENT_ID (required), SUPERVISOR_AGENT_BASE_URL (without it, not
 SUPERVISOR_MONITOR_INTERVAL (30s), and LOCAL_ADDRESS: count only connections to this address of a shared machine.
 """
 
+import http.client
 import json
 import os
 import re
@@ -97,14 +98,14 @@ def moment() -> str:
 def send(url: str, key: str, report: dict[str, object]) -> str:
     """Send a report; returns what went wrong, empty when it was accepted."""
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-    request = urllib.request.Request(url, json.dumps(report).encode(), headers)
     try:
+        request = urllib.request.Request(url, json.dumps(report).encode(), headers)
         with urllib.request.urlopen(request, timeout=PATIENCE):
             return ""
     except urllib.error.HTTPError as refused:
         return f"the answer is {refused.code}"
-    except OSError as error:
-        return str(error)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return repr(error)  # no answer, one that is not HTTP, or a wrong address
 
 
 def main() -> None:

@@ -72,13 +72,12 @@ class Cors:
     max_age: int = 600
 
     @classmethod
-    def of(cls, origins: str, *, origin_regex: str | None = None, credentials: bool = False) -> "Cors | None":
-        """Return what a setting allows: origins separated by commas; None for `none`: the platform handles them."""
-        listed = [origin.strip() for origin in origins.split(",") if origin.strip()]
-        return None if listed == ["none"] else cls(listed, origin_regex, credentials)
+    def of(cls, origins: str, *, origin_regex: str | None = None, credentials: bool = False) -> "Cors":
+        """Return what a setting allows: origins separated by commas."""
+        return cls([origin.strip() for origin in origins.split(",") if origin.strip()], origin_regex, credentials)
 
     @classmethod
-    def of_settings(cls, *, credentials: bool = False) -> "Cors | None":
+    def of_settings(cls, *, credentials: bool = False) -> "Cors":
         """Return what `RUNYARD_CORS_ORIGINS` allows, and pages of this machine."""
         return cls.of(settings().cors_origins, origin_regex=_LOOPBACK, credentials=credentials)
 
@@ -195,7 +194,7 @@ class Api(FastAPI):
             root_path_in_servers=False,
             telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
             middleware=[
-                *([cors.middleware()] if cors else []),
+                *([] if settings().platform_cors else [cors.middleware()]),
                 Middleware(_Unhandled, error=self.error, response_counts=self.response_counts, headers=headers),
             ],
         )

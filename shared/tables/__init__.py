@@ -15,6 +15,7 @@ from shared.tables.errors import (
     TextLost,
     TooDeep,
     TooManyRecords,
+    Unreadable,
     Unstorable,
 )
 from shared.tables.ids import repeatable
@@ -47,6 +48,7 @@ __all__ = [
     "TooDeep",
     "TooManyRecords",
     "Totals",
+    "Unreadable",
     "Unstorable",
     "close",
     "collections",

@@ -32,7 +32,7 @@ class TableSession:
         committer = self._committers.get((table, partition))
         if committer is None:
             committer = self._committers[table, partition] = Committer(self.wire, table, partition, shards)
-            for key in list(self._committers)[: len(self._committers) - _PARTITIONS]:
+            for key in list(self._committers)[: max(len(self._committers) - _PARTITIONS, 0)]:
                 if self._committers[key].idle:
                     del self._committers[key]
         self._committers.move_to_end((table, partition))

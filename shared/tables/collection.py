@@ -1,23 +1,18 @@
 """Collections of records in Table Storage: one table each, one partition for each tenant."""
 
-import asyncio
-import contextlib
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self, Unpack, cast, overload
 
-from shared.tables.columns import WITHOUT, Columns, R
+from shared.tables.columns import Columns, R
 from shared.tables.copying import CopiedRecords
-from shared.tables.errors import MissingIndex, RecordNotFound
+from shared.tables.errors import MissingIndex
 from shared.tables.page import Asked, Filter, Page, PageOptions, PageWithoutTotal
 from shared.tables.ranges import Between
 from shared.tables.rebuild import Rebuilt
 from shared.tables.totals import History, Totals
 from shared.tables.wire import Row
-
-_AT_ONCE = 16
-"""Records with a long text that a list reads whole side by side."""
 
 
 class Collection(CopiedRecords[R]):
@@ -236,17 +231,7 @@ class Collection(CopiedRecords[R]):
 
     async def items(self, rows: list[Row]) -> list[R]:
         """The records of these rows, which are used up. A record with a long text in the list view is read whole."""
-        short = [place for place, row in enumerate(rows) if row.get(WITHOUT) and self.columns.partial(row)]
-        items = self.columns.decode(rows)
-        await self.complete(items, short)
+        partial = self.columns.partial(rows)
+        items = self.columns.readable(rows)
+        await self.complete(items, partial)
         return items
-
-    async def complete(self, items: list[R], places: list[int]) -> None:
-        """Read the records at these places whole, 16 at a time, and put them in the places of those from the list."""
-
-        async def read(place: int) -> None:
-            with contextlib.suppress(RecordNotFound):  # deleted since: the list's record stays
-                items[place] = await self.get(items[place].id)
-
-        for first in range(0, len(places), _AT_ONCE):
-            await asyncio.gather(*map(read, places[first : first + _AT_ONCE]))

@@ -1,6 +1,7 @@
 """The fields of a model as the columns of a row, and back without the cost of validation."""
 
 import copy
+import logging
 import math
 import types
 from collections import deque
@@ -14,11 +15,13 @@ import orjson
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from shared.tables.errors import Unstorable
+from shared.tables.errors import Unreadable, Unstorable
 from shared.tables.ids import NumberForm
 from shared.tables.keys import utc
 from shared.tables.record import Record
 from shared.tables.wire import Row
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
 
@@ -199,17 +202,42 @@ class Columns(Generic[R]):
         packed = {f"{name}@odata.type": "Edm.Binary" for name in row if "__z" in name} if WITHOUT in row else {}
         return {**row, **types_, **packed}
 
-    def partial(self, row: Row) -> bool:
-        """Whether this row of a list lacks a field of the list view because its text is long."""
+    def partial(self, rows: Sequence[Row]) -> dict[str, list[str]]:
+        """The ids of those rows of a list that lack a field of the list view, and all their fields with long texts."""
         # The service returns null for a selected column that the row does not have.
-        return bool(row.get(WITHOUT)) and not set(self.view).isdisjoint(row[WITHOUT].split(","))
+        long = {row["RowKey"]: row[WITHOUT].split(",") for row in rows if row.get(WITHOUT)}
+        ids = self.form.texts([*long])
+        return {id_: names for id_, names in zip(ids, long.values(), strict=True) if not {*self.view}.isdisjoint(names)}
 
-    def decode(self, rows: Sequence[Row]) -> list[R]:
+    def decode(self, rows: Sequence[Row], *, damaged: bool = False) -> list[R]:
         """The records of these rows. The rows are used up: they become the records' fields.
 
-        Fields without a column have their defaults. The work goes column by column and sets the parts of the instances
-        by `map`: a loop in Python would take longer than the work in it, and pydantic's validation twice as long.
+        Fields without a column have their defaults. An unknown value of an Enum stays a text; `Unreadable` for any
+        other value that cannot be read. If `damaged`, the field is None instead.
         """
+        records, unread = self._decode(rows)
+        for record_id, name in [] if damaged else unread:
+            if self.all[name].values is None:
+                raise Unreadable(self.model.__name__, record_id, name)
+        return records
+
+    def readable(self, rows: Sequence[Row]) -> list[R]:
+        """`decode` for a list, without the records of which a value cannot be read or is unknown. Those are logged."""
+        records, unread = self._decode(rows)
+        if not unread:
+            return records
+        for record_id, name in unread:
+            log.error("left out of a list: %s", Unreadable(self.model.__name__, record_id, name))
+        left_out = {record_id for record_id, _ in unread}
+        return [record for record in records if record.id not in left_out]
+
+    def _decode(self, rows: Sequence[Row]) -> tuple[list[R], list[tuple[str, str]]]:
+        """The records, and the id and the field of each value that could not be read.
+
+        The work goes column by column and sets the parts of the instances by `map`: a loop in Python would take longer
+        than the work in it, and pydantic's validation twice as long.
+        """
+        unread: list[tuple[Any, str]] = []
         for row, record_id in zip(rows, self.form.texts([row.pop("RowKey") for row in rows]), strict=True):
             row["id"] = record_id
             row.pop(WITHOUT, None)  # null in most rows of a list
@@ -230,11 +258,16 @@ class Columns(Generic[R]):
                     if value is None:
                         row[name] = make(row) if make else default
                     elif decode:
-                        row[name] = decode(value)
+                        try:
+                            row[name] = decode(value)
+                        except (KeyError, ValueError, TypeError):
+                            unread.append((row["id"], name))
+                            if self.all[name].values is None:
+                                row[name] = None
         for name in present - self._names:  # columns of this library, or of a field that the model had before
             for row in rows:
                 del row[name]
         records = list(map(object.__new__, repeat(self.model, len(rows))))
         for put, values in zip(_SLOTS, (rows, repeat(self._names), repeat(None), repeat(None)), strict=True):
             deque(map(put, records, values), maxlen=0)
-        return records
+        return records, unread

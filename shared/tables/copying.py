@@ -43,12 +43,14 @@ class CopiedRecords(WritableRecords[R]):
     async def whole(self, row: Row) -> Row | None:
         """The columns of the record of a row of `rows`, its long texts too; None when it was deleted since.
 
+        A text that is lost is left out.
+
         Cost (both kinds): a blob read for each text that is kept as a blob.
         """
         texts = await spill.load(row) if row.get(WITHOUT) else {}
         if texts is None:  # an update has replaced the blob since the row was read
             try:
-                stored = await self.read(self.id_of(row))
+                stored = await self.read(self.id_of(row), damaged=True)
             except RecordNotFound:
                 return None
             row, texts = stored.row, stored.texts
@@ -67,7 +69,7 @@ class CopiedRecords(WritableRecords[R]):
             raise ValueError(f"{record.id} is not an id of {self.model.__name__}")
         async with client().lock(self.table, self.partition, record.id.lower()):
             for _ in range(_ATTEMPTS):
-                stored = await self._stored(record.id)
+                stored = await self._stored(record.id, damaged=not keep)
                 if stored:
                     for name in keep:
                         setattr(record, name, getattr(stored.record, name))
@@ -86,8 +88,8 @@ class CopiedRecords(WritableRecords[R]):
                 return
         raise StorageUnavailable(f"{self.table} {record.id} changes all the time")
 
-    async def _stored(self, record_id: str) -> Stored[R] | None:
+    async def _stored(self, record_id: str, *, damaged: bool) -> Stored[R] | None:
         try:
-            return await self.read(record_id)
+            return await self.read(record_id, damaged=damaged)
         except RecordNotFound:
             return None

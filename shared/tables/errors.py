@@ -45,6 +45,14 @@ class TextLost(Exception):
     """A record's row names a blob that does not exist, because something other than this library deleted the blob."""
 
 
+class Unreadable(Exception):
+    """A record's row holds a value of `field` that the model does not read: another version of the model wrote it."""
+
+    def __init__(self, model: str, record_id: str, field: str):
+        super().__init__(f"{model} {record_id}: {field} is stored in a form that cannot be read")
+        self.field = field
+
+
 class BadCursor(Exception):
     """The cursor is malformed, or comes from another list or from the other direction of this list."""
 

@@ -144,7 +144,7 @@ class PlainCollection(Collection[R]):
         offset, limit = Place.offset_of(asked.cursor) if asked.cursor else asked.offset, asked.limit
         memory.sort(found, fields)
         items = found[offset : offset + limit]
-        await self.complete(items, [place for place, record in enumerate(items) if record.id in partial])
+        await self.complete(items, partial)
         end = offset + len(items)
         return Page(items, str(Place(offset=end)) if items and end < len(found) else None, total=len(found))
 
@@ -164,7 +164,7 @@ class PlainCollection(Collection[R]):
                 yield record
             return
         async for found, partial in self._chunks(where, [], order, between):
-            await self.complete(found, [place for place, record in enumerate(found) if record.id in partial])
+            await self.complete(found, partial)
             for record in found:
                 yield record
 
@@ -196,11 +196,11 @@ class PlainCollection(Collection[R]):
         elif between:
             inside = within(self.columns, order, between)
         async for rows in self._pages(select or self.columns.select, bounded, start, end):
-            long = {place: row[WITHOUT].split(",") for place, row in enumerate(rows) if self.columns.partial(row)}
-            records = self.columns.decode(rows)
-            read = [place for place, names in long.items() if not needed.isdisjoint(names)]
+            long = self.columns.partial(rows)
+            records = self.columns.readable(rows)
+            read = {record_id for record_id, names in long.items() if not needed.isdisjoint(names)}
             await self.complete(records, read)
-            partial = {records[place].id for place in long.keys() - set(read)}
+            partial = long.keys() - read
             found = memory.matching(records, where)
             yield [*filter(inside, found)] if inside else found, partial
 
@@ -243,7 +243,7 @@ class PlainCollection(Collection[R]):
         async for rows in self._pages("", bounded, most=most):
             long = {row["RowKey"]: {**row} for row in rows if row.get(WITHOUT)}
             long = dict(zip(self.columns.form.texts([*long]), long.values(), strict=True))
-            records = self.columns.decode(rows)
+            records = self.columns.readable(rows)
             await self.fill(records, long, {*(where or {})})
             found = memory.matching(records, where)
             await self.fill(found, long, fields)

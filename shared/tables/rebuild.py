@@ -52,11 +52,13 @@ class Rebuild(Generic[R]):
         self._target = 0
 
     async def run(self) -> Rebuilt:
-        """Rebuild, or continue a rebuild that was interrupted."""
+        """Rebuild, or continue a rebuild that was interrupted, if it was for this declaration."""
         marker = await self._get(_MARKER)
         done, generation, after = True, 0, ""
         if marker is not None:
-            done, generation, after = bool(marker[0]["done"]), int(marker[0][GENERATION]), str(marker[0]["after"])
+            row = marker[0]
+            done = row["done"] or row.get("for") != self._records.schema.fingerprint
+            generation, after = int(row[GENERATION]), str(row["after"])
         self._target = generation + 1 if done else generation
         after = "" if done else after
         await self._mark(after)
@@ -97,7 +99,9 @@ class Rebuild(Generic[R]):
 
     async def _mark(self, after: str, *, done: bool = False) -> None:
         """Store how far this rebuild is."""
-        await self._write([Operation("PUT", _MARKER, {GENERATION: str(self._target), "after": after, "done": done})])
+        columns = {GENERATION: str(self._target), "after": after, "done": done}
+        columns["for"] = self._records.schema.fingerprint
+        await self._write([Operation("PUT", _MARKER, columns)])
 
     async def _open(self) -> None:
         """Make every shard count in the new generation, including shards that have not been written yet.
@@ -115,7 +119,7 @@ class Rebuild(Generic[R]):
             for attempt in range(_ATTEMPTS):
                 try:
                     stored = self._records.listed(row) if not attempt else None
-                    stored = stored or await self._records.read(record_id)
+                    stored = stored or await self._records.read(record_id, damaged=True)
                 except RecordNotFound:
                     return
                 if self._current(stored.row):
@@ -147,7 +151,8 @@ class Rebuild(Generic[R]):
 
     async def _owns(self, record_id: str, unique_key: str) -> bool:
         try:
-            return unique_key in self._records.schema.unique_rows(*(await self._records.read(record_id)).state)
+            owner = await self._records.read(record_id, damaged=True)
+            return unique_key in self._records.schema.unique_rows(*owner.state)
         except RecordNotFound:
             return False
 

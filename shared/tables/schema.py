@@ -1,5 +1,6 @@
 """The rows that follow from a record: index rows, unique rows, and its share in the counters."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -92,6 +93,13 @@ class Schema(Generic[R]):
         most = 1 + 2 * (len(self.indexes) + len(self.unique) + len(counted) + len(summed)) + 4
         if most > MAX_OPERATIONS:
             raise ValueError(f"{self.table}: a write takes up to {most} rows; a transaction has {MAX_OPERATIONS}")
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that is another one for a declaration of which other rows follow from a record."""
+        groups = [(group.fields, group.open) for group in self.groups]
+        parts = (self.indexes, self.unique, groups, sorted(self.sums), sorted(self._summed), self.columns.view)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def counts(self, fields: Iterable[str]) -> Group | None:
         """The group that counts by exactly these fields; None when it is not declared."""

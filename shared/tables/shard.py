@@ -34,6 +34,7 @@ class Change:
     root: Operation
     rows: list[Operation]
     cells: dict[str, Cells]
+    old: Cells
     writers: dict[str, str]
 
 
@@ -82,6 +83,10 @@ class Shard:
             self._cells[self.root_key] = cells
         self._known = True
 
+    def _is_old(self, generation: int, row: str) -> bool:
+        """Whether this row of a delta stands for the root row's cells of older generations."""
+        return row == ROOT and generation < self.generation
+
     def _key(self, generation: int, row: str) -> str:
         if row == ROOT and generation == self.generation:
             return self.root_key
@@ -90,7 +95,8 @@ class Shard:
     async def load_rows(self, delta: Delta) -> None:
         """Read the rows that this delta changes and that are not known. The root row must be read before them."""
         await self.load()
-        missing = [key for key in (self._key(*place) for place in delta.rows) if key not in self._cells]
+        keys = (self._key(*place) for place in delta.rows if not self._is_old(*place))
+        missing = [key for key in keys if key not in self._cells]
         if not missing:
             return
         if self._etag is None:  # this shard has never been written: it has no rows
@@ -105,8 +111,12 @@ class Shard:
         self._sequence += 1
         mark = f"{self._sequence:x}"
         cells: dict[str, Cells] = {}
+        old = dict(self._old)
         rows: list[Operation] = []
         for (generation, row), more in delta.rows.items():
+            if self._is_old(generation, row):
+                add(old, more)
+                continue
             key = self._key(generation, row)
             before = self._cells[key]
             self._cells.move_to_end(key)
@@ -123,23 +133,20 @@ class Shard:
                 rows.append(Operation("DELETE", key, etag="*"))
         own = {self._process: mark} | {name: last for name, last in self._writers.items() if name != self._process}
         writers = dict(list(own.items())[:_WRITERS])
-        root = self._root(cells.get(self.root_key, self._cells[self.root_key]), writers)
-        return Change(mark, root, rows, cells, writers)
+        root = self._root(cells.get(self.root_key, self._cells[self.root_key]), old, writers)
+        return Change(mark, root, rows, cells, old, writers)
 
     def total(self, name: str, change: Change) -> int:
-        """What a cell of the whole partition is after a change, where this is its only shard.
-
-        While a rebuild moves records to a new generation, those that it has not reached are missing.
-        """
+        """What a cell of the whole partition is after a change, where this is its only shard."""
         cells = change.cells.get(self.root_key, self._cells[self.root_key])
-        return int(cells.get(name, 0) + self._old.get(name, 0))
+        return int(cells.get(name, 0) + change.old.get(name, 0))
 
-    def _root(self, cells: Cells, writers: dict[str, str]) -> Operation:
+    def _root(self, cells: Cells, old: Cells, writers: dict[str, str]) -> Operation:
         columns: dict[str, Any] = {"v": dump(cells), "w": orjson.dumps(writers).decode()}
         if self.generation:
             columns[GENERATION] = columns[COUNTED] = str(self.generation)
-        if self._old:
-            columns[OLD] = dump(self._old)
+        if old:
+            columns[OLD] = dump(old)
         return Operation("PUT" if self._etag else "POST", self.root_key, columns, self._etag)
 
     def accept(self, change: Change, etag: str | None) -> None:
@@ -147,7 +154,7 @@ class Shard:
         if etag is None:  # its response was lost
             self.forget()
             return
-        self._etag, self._writers = etag, change.writers
+        self._etag, self._writers, self._old = etag, change.writers, change.old
         self._cells |= change.cells
         self._cells.move_to_end(self.root_key)
         while len(self._cells) > _CACHED:

@@ -71,13 +71,18 @@ async def store(folder: str, texts: dict[str, str], old: Row, old_texts: dict[st
     return columns, written
 
 
-async def load(row: Row) -> dict[str, str] | None:
-    """The texts that a row holds packed, or in blobs that it names; None when one of these blobs does not exist."""
+async def load(row: Row, *, damaged: bool = False) -> dict[str, str] | None:
+    """The texts that a row holds packed, or in blobs that it names; None when one of these blobs does not exist.
+
+    If `damaged`, the texts of the others.
+    """
     texts: dict[str, str] = {}
     for name in filter(None, str(row.get(WITHOUT, "")).split(",")):
         if blob := row.get(blob_column(name)):
             packed = await client().blobs.get(blob)
             if packed is None:
+                if damaged:
+                    continue
                 return None
         else:
             packed = b"".join(base64.b64decode(row[f"{name}__z{number}"]) for number in range(_count(row, name)))

@@ -1,23 +1,27 @@
 """The declaration of a collection and the reading of one record: what both kinds of collection share."""
 
 import asyncio
+import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
 from typing import Any, Generic, Self
 
 from shared.tables import keys, spill
 from shared.tables.cells import GENERATION
 from shared.tables.client import client
 from shared.tables.columns import WITHOUT, Columns, R
-from shared.tables.errors import MissingIndex, RecordNotFound, TextLost
+from shared.tables.errors import MissingIndex, RecordNotFound, StorageUnavailable, TextLost, Unreadable
 from shared.tables.schema import ORIGIN, RECORDS, Names, Schema
 from shared.tables.wire import Row
+
+log = logging.getLogger(__name__)
 
 WRITES = "_writes"
 """The column of a plain record that names its last writes, newest first."""
 
 _ATTEMPTS = 50
 _AT_ONCE = 16
+"""Records with a long text that a list reads whole side by side."""
 
 collections: dict[str, Any] = {}
 """All collections that have been declared, by table, for maintenance."""
@@ -89,9 +93,31 @@ class Records(Generic[R]):
 
     def of(self, tenant: str) -> Self:
         """The same collection in another partition."""
+        return self.at(keys.encode(tenant))
+
+    def at(self, partition: str) -> Self:
+        """The same collection in the partition that `partition` names there."""
         other = self._copy()
-        other.partition = keys.encode(tenant)
+        other.partition = partition
         return other
+
+    async def partitions(self) -> AsyncIterator[Self]:
+        """The same collection in each of its partitions that has any row.
+
+        Cost (both kinds): a query of 1 row for each partition, and one that finds no more.
+        """
+        last = token = ""
+        while True:
+            condition = f"PartitionKey gt '{last}'"
+            rows, token = await client().wire.query(self.table, condition, select="PartitionKey", top=1, after=token)
+            if rows:
+                partition, token = rows[0]["PartitionKey"], ""
+                if self.spread > 1:  # `partition_of` names the partitions of a tenant
+                    partition = partition.partition("~")[0]
+                yield self.at(partition)
+                last = f"{partition}~{keys.END}" if self.spread > 1 else partition
+            elif not token:
+                return
 
     def _copy(self) -> Self:
         other = object.__new__(type(self))
@@ -100,9 +126,13 @@ class Records(Generic[R]):
 
     # Reading one record
 
-    async def read(self, record_id: str) -> Stored[R]:
-        """A record with its row; `RecordNotFound`. One point read, and one of each text that is kept as a blob."""
-        key = self.columns.form.row_key(record_id)
+    async def read(self, record_id: str, *, damaged: bool = False) -> Stored[R]:
+        """A record with its row; `RecordNotFound`, `Unreadable`, `TextLost`.
+
+        If `damaged`, so is one of which a value cannot be read or a text is lost: these fields are None.
+        One point read, and one of each text that is kept as a blob.
+        """
+        key, before = self.columns.form.row_key(record_id), ""
         for _ in range(_ATTEMPTS if key else 0):
             found = await client().wire.get(self.table, self.partition_of(key or ""), f"{RECORDS.prefix}{key}")
             if found is None:
@@ -110,14 +140,19 @@ class Records(Generic[R]):
             row, etag = found
             del row["PartitionKey"], row["Timestamp"]
             texts = await spill.load(row)
+            if texts is None and etag != before:
+                before = etag
+                continue  # an update may have replaced the blob since the row was read; then it has replaced the row
+            if texts is None and damaged:
+                texts = await spill.load(row, damaged=True)
             if texts is None:
-                continue  # an update has replaced the blob since the row was read
-            record = self.columns.decode([{**row, **texts}])[0]
+                raise TextLost(f"{self.table}: the long texts of {record_id} are missing")
+            record = self.columns.decode([{**row, **texts}], damaged=damaged)[0]
             record._etag, record._row = etag, (row, texts)  # pyright: ignore[reportPrivateUsage]
             return Stored(record, row, texts, etag)
         else:
             if key:
-                raise TextLost(f"{self.table}: the long texts of {record_id} are missing")
+                raise StorageUnavailable(f"{self.table} {record_id} changes all the time")
         raise RecordNotFound(self.model.__name__, record_id)
 
     def known(self, record: R) -> Stored[R] | None:
@@ -129,12 +164,12 @@ class Records(Generic[R]):
         return Stored(self.columns.decode([{**row, **texts}])[0], row, texts, record.etag)
 
     def listed(self, row: Row) -> Stored[R] | None:
-        """A record from a row that was listed with its ETag; None when a long text is not in the columns."""
+        """A record, perhaps damaged, from a row listed with its ETag; None when a long text is not in the columns."""
         if row.get(WITHOUT):
             return None
         own = {name: value for name, value in row.items() if "@" not in name and "." not in name and value is not None}
         del own["PartitionKey"], own["Timestamp"]
-        return Stored(self.columns.decode([dict(own)])[0], own, {}, row["odata.etag"])
+        return Stored(self.columns.decode([dict(own)], damaged=True)[0], own, {}, row["odata.etag"])
 
     async def fill(self, records: list[R], long: dict[str, Row], fields: set[str]) -> None:
         """Put whole records in the places of those that lack a long text of these fields.
@@ -142,26 +177,41 @@ class Records(Generic[R]):
         `long` are their rows by id; those that are done are taken out. Texts in blobs are read 16 records at a time.
         """
 
-        async def read(place: int) -> None:
-            row = long.pop(records[place].id)
+        async def whole(record: R) -> R:
+            row = long.pop(record.id)
             texts = await spill.load(row)
             if texts is not None:
-                records[place] = self.columns.decode([{**row, **texts}])[0]
-                return
-            try:  # an update has replaced the blob since the row was read
-                records[place] = await self.get(records[place].id)
-            except RecordNotFound:
-                pass
+                return self.columns.decode([{**row, **texts}])[0]
+            return await self.get(record.id)  # an update has replaced the blob since the row was read
 
         def lacks(record: R) -> bool:
             return record.id in long and not fields.isdisjoint(long[record.id][WITHOUT].split(","))
 
-        places = [place for place, record in enumerate(records) if lacks(record)]
+        await self._replace(records, [place for place, record in enumerate(records) if lacks(record)], whole)
+
+    async def complete(self, records: list[R], ids: Container[str]) -> None:
+        """Put whole records in the places of those with these ids, reading 16 at a time."""
+        places = [place for place, record in enumerate(records) if record.id in ids]
+        await self._replace(records, places, lambda record: self.get(record.id))
+
+    async def _replace(self, records: list[R], places: list[int], whole: Callable[[R], Awaitable[R]]) -> None:
+        """Replace the records at these places; the list's record stays where it was deleted since, or is damaged."""
+
+        async def replace(place: int) -> None:
+            try:
+                records[place] = await whole(records[place])
+            except RecordNotFound:
+                pass
+            except (TextLost, Unreadable) as error:
+                log.error("listed without its long texts: %s", error)
+
         for first in range(0, len(places), _AT_ONCE):
-            await asyncio.gather(*map(read, places[first : first + _AT_ONCE]))
+            await asyncio.gather(*map(replace, places[first : first + _AT_ONCE]))
 
     async def get(self, record_id: str) -> R:
         """The record with this id; `RecordNotFound`, without a call when the text is not an id of this model.
+
+        `Unreadable` and `TextLost` when it is damaged.
 
         Cost (both kinds): 1 point read, and 1 blob read for each text that is kept as a blob.
         """

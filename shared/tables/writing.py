@@ -1,6 +1,7 @@
 """Writing one record: what both kinds of collection share."""
 
 import asyncio
+import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from shared.tables.page import Filter
 from shared.tables.schema import RECORDS
 from shared.tables.stored import Records, Stored
 from shared.tables.wire import Row
+
+log = logging.getLogger(__name__)
 
 _ATTEMPTS = 50
 
@@ -104,7 +107,7 @@ class WritableRecords(Records[R]):
         """Read a record, let `change` alter it (or return another one), write it. A conflict starts all over.
 
         `record` is its id, or the record as `get`, `insert` or `update` has returned it: then the first attempt needs
-        no read.
+        no read. It may be out of date, so a `change` that raises or changes nothing is decided by a second attempt.
 
         What `change` raises passes through, and nothing is written; neither is a record that `change` leaves as it
         was. With `touch=False` the record's `updated_at` stays as it is. `if_match` is the version that the record must
@@ -113,21 +116,29 @@ class WritableRecords(Records[R]):
 
         Cost, counted: 1 point read and 1 transaction of those rows of `insert` that change; a changed value of an
         indexed field changes two. Cost, plain: 1 point read and 1 write of 1 row; with a changed value of a unique
-        field 1 transaction of three rows. Given a record: the same without the point read.
+        field 1 transaction of three rows. Given a record: the same without the point read, if anything is written.
         """
         record_id, known = (record, None) if isinstance(record, str) else (record.id, self.known(record))
         async with client().lock(self.table, self.partition, record_id.lower()):
             for _ in range(_ATTEMPTS):
+                fresh = known is None
                 stored, known = known or await self.read(record_id), None
-                self._match(stored, if_match)
                 new = self.columns.decode([{**stored.row, **stored.texts}])[0]
-                result = change(new)
+                try:
+                    self._match(stored, if_match)
+                    result = change(new)
+                except Exception:
+                    if fresh:
+                        raise
+                    continue
                 new = new if result is None else result
                 new.id, new.created_at = stored.record.id, stored.record.created_at
                 new.updated_at = stored.record.updated_at
                 row, written = await self._encode(new, stored.row["RowKey"][len(RECORDS.prefix) :], stored)
                 if row == stored.columns:
-                    return stored.record
+                    if fresh:
+                        return stored.record
+                    continue
                 if touch:
                     new.updated_at = max(datetime.now(UTC), stored.record.updated_at)
                     row["updated_at"] = moment(new.updated_at)
@@ -143,14 +154,16 @@ class WritableRecords(Records[R]):
         raise StorageUnavailable(f"{self.table} {record_id} changes all the time")
 
     async def delete(self, record_id: str, *, if_match: str | None = None) -> None:
-        """Delete a record with all that belongs to it; `RecordNotFound`; `RecordChanged` as in `update`.
+        """Delete a record, even a damaged one, with all that belongs to it.
+
+        `RecordNotFound`; `RecordChanged` as in `update`.
 
         Cost, counted: 1 point read and 1 transaction of the rows of `insert`. Cost, plain: 1 point read and 1 delete
         of 1 row; with unique fields 1 transaction.
         """
         async with client().lock(self.table, self.partition, record_id.lower()):
             for _ in range(_ATTEMPTS):
-                stored = await self.read(record_id)
+                stored = await self.read(record_id, damaged=True)
                 self._match(stored, if_match)
                 try:
                     await self.commit(stored, None)
@@ -220,7 +233,8 @@ class WritableRecords(Records[R]):
     async def _clear(self, ids: list[str], where: Filter | None) -> int:
         removed = 0
         for _ in range(_ATTEMPTS):
-            read = await asyncio.gather(*map(self.read, ids), return_exceptions=True)
+            reads = (self.read(record_id, damaged=True) for record_id in ids)
+            read = await asyncio.gather(*reads, return_exceptions=True)
             stored = [found for found in read if isinstance(found, Stored) and matching([found.record], where)]
             for found in read:
                 if isinstance(found, BaseException) and not isinstance(found, RecordNotFound):
@@ -272,5 +286,9 @@ class WritableRecords(Records[R]):
         return record
 
     async def _discard(self, names: set[str] | list[str]) -> None:
+        """Delete blobs that no row names any more; `sweep` deletes later what cannot be deleted now."""
         for name in names:
-            await client().blobs.delete(name)
+            try:
+                await client().blobs.delete(name)
+            except Exception as error:  # the write itself has its outcome
+                log.warning("the blob %s is left to the sweep: %s", name, error)

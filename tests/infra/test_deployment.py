@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from functions.anymind import tokens
 from functions.gateway.updates import HUB as GATEWAY_HUB
 from functions.stepflow.updates import HUB as STEPFLOW_HUB
 from infra.emulator.processes import ROOT
+from shared import deferred
 from shared.http.api import Api
 from shared.jobs import INPUTS
 from shared.settings import Settings
@@ -86,11 +88,13 @@ class TestAppSettings:
     def test_are_values_that_the_app_can_read(self, app_settings: dict[str, str]):
         settings = Settings.model_validate(app_settings)
         assert settings.account.key is None
-        assert settings.stepflow_auth_enabled
+        assert settings.stepflow_auth_enabled and settings.platform_cors
+        assert settings.cors_origins == "*"
 
     def test_secrets_are_references(self, app_settings: dict[str, str]):
         vault = module_file("modules/vault.bicep")
-        for name in ("RUNYARD_EVENTS_CODE", "ANTHROPIC_API_KEY", "RUNYARD_SEALING_KEYS", "ANYMIND_SECRET_KEYS"):
+        secrets = {str(field.alias) for field in Settings.model_fields.values() if not field.repr} - NOT_IN_AZURE
+        for name in secrets:
             output = app_settings[name].removeprefix("vault.outputs.")
             assert "'@Microsoft.KeyVault(SecretUri=${" in text(vault.outputs[output])
 
@@ -174,10 +178,22 @@ class TestWebPubSub:
 
 
 class TestStorage:
-    def test_deletes_the_inputs_of_jobs(self):
+    def test_deletes_the_inputs_of_jobs_and_the_values_of_deferred_work(self):
         storage = module_file("modules/storage.bicep")
-        assert values(storage, "prefixMatch") == [f"['{INPUTS}/']"]
-        assert values(storage, "daysAfterModificationGreaterThan") == ["3"]
+        assert values(storage, "prefixMatch") == [f"['{INPUTS}/']", f"['{deferred.CONTAINER}/']"]
+        assert values(storage, "daysAfterModificationGreaterThan") == ["3", "30"]
+
+
+class TestCodeNetwork:
+    def test_has_a_way_out_to_what_the_runner_needs_and_no_other(self):
+        network = module_file("modules/network.bicep")
+        assert values(network, "natGateway") == ["{ id: gateway.id }"]
+        assert values(network, "publicIpAddresses") == ["[{ id: outgoing.id }]"]
+        assert values(network, "serviceEndpoints") == ["[{ service: 'Microsoft.Storage' }]"]
+        reached = set(re.findall(r"'(\w+)'", text(network.variables["reached"])))
+        pulled_from = {"AzureContainerRegistry", "AzureActiveDirectory"}
+        assert reached == {"AppService", "Storage", "AzureWebPubSub", *pulled_from}
+        assert values(network, "access") == ["'Allow'", "'Deny'"]
 
 
 class TestAzd:
@@ -186,15 +202,20 @@ class TestAzd:
         assert service and values(module_file("modules/app.bicep"), "azd-service-name") == [f"'{service[1]}'"]
 
     def test_hooks_read_existing_outputs(self, main: Template):
-        read = set(re.findall(r"\$\{?(?:env:)?([A-Z0-9_]+)", AZURE_YAML))
+        read = set(re.findall(r"\$\{?(?:env:)?([A-Z][A-Z0-9_]+)", AZURE_YAML))
         assert read - {"AZURE_SUBSCRIPTION_ID"} <= set(main.outputs)
 
     def test_builds_the_image_that_the_app_starts(self, app_settings: dict[str, str]):
-        built = set(re.findall(r"--image (\S+) --file (\S+) \.", AZURE_YAML))
+        built = set(re.findall(r"^ +build (\S+:\d+) (\S+)$", AZURE_YAML, re.MULTILINE))
         image = app_settings["RUNYARD_RUNNER_IMAGE"].rpartition("/")[2]
         own = re.search(r"/(workspace:\d+)'", app_settings["DEV8_IMAGE"])
         assert own
         assert built == {(image, "infra/runner/Dockerfile"), (own[1], "infra/workspace/Dockerfile")}
+
+    def test_copies_the_image_of_the_proxy_that_the_app_starts(self, app_settings: dict[str, str]):
+        copied = set(re.findall(r"--source docker.io/library/(\S+) --image (\S+)", AZURE_YAML))
+        registry, _, image = app_settings["DEV8_TLS_IMAGE"].rpartition("/")
+        assert (registry, copied) == ("${registry.outputs.loginServer}", {(image, image)})
 
     @pytest.mark.parametrize("image", ["runner", "workspace"])
     def test_the_image_can_be_built_from_what_is_sent(self, image: str):
@@ -209,39 +230,98 @@ class TestAzd:
 
 
 AZ = """#!/bin/sh
-# Stands in for the Azure CLI: notes each call and what it reads, and answers the list of secrets.
+# Stands in for the Azure CLI: notes each call and what it reads, answers the list of secrets, fails where it is told.
 echo "$*" >> "$CALLS/calls"
 case "$*" in
+  $REFUSED) exit 1 ;;
   *"--method get"*) echo "$FOUND"; exit "$LIST_STATUS" ;;
   *"--method put"*) cat >> "$CALLS/bodies"; echo >> "$CALLS/bodies" ;;
 esac
 """
 
 
+def run_hook(
+    folder: Path,
+    found: str = "1",
+    list_status: int = 0,
+    image: str = "vendor/image:1",
+    refused: str = "nothing",
+    docker: bool = False,
+) -> tuple[int, list[str]]:
+    """The exit status of the hook and the calls it made, with this answer to its list; `refused` is a pattern."""
+    (folder / "az").write_text(AZ)
+    (folder / "az").chmod(0o755)
+    if docker:
+        (folder / "docker").write_text('#!/bin/sh\necho "docker $*" >> "$CALLS/calls"\n')
+        (folder / "docker").chmod(0o755)
+    for tool in ("sh", "cat", "head", "base64"):  # no others, as the machine may have the real ones of these names
+        (folder / tool).symlink_to(shutil.which(tool) or tool)
+    hook = yaml.safe_load(AZURE_YAML)["hooks"]["postprovision"]["posix"]
+    environment = {
+        "PATH": str(folder), "CALLS": str(folder), "FOUND": found, "LIST_STATUS": str(list_status),
+        "RUNYARD_VAULT_ID": "/vaults/kv", "RUNYARD_APP_ID": "/sites/func", "AZURE_SUBSCRIPTION_ID": "s",
+        "AZURE_CONTAINER_REGISTRY_NAME": "r", "DEV8_IMAGE": image, "REFUSED": refused,
+    }  # fmt: skip
+    done = subprocess.run([hook["shell"], "-c", hook["run"]], env=environment, cwd=folder, check=False)
+    return done.returncode, (folder / "calls").read_text().splitlines()
+
+
+class TestWorkflow:
+    def test_deploys_with_every_variable_that_the_parameters_read(self, main: Template):
+        # A variable that is missing here would take its default at the next deployment: no administrator, for example.
+        given: dict[str, Any] = json.loads((MAIN.parent / "main.parameters.json").read_text())["parameters"]
+        read = {name: re.match(r"\$\{(\w+)", str(entry["value"])) for name, entry in given.items()}
+        of_azd = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID"}
+        variables = {match[1]: main.parameters[name].secure for name, match in read.items() if match}
+        own = {name: "secrets" if secure else "variables" for name, secure in variables.items() if name not in of_azd}
+        pipeline = yaml.safe_load(AZURE_YAML)["pipeline"]
+        assert {name: kind for kind, names in pipeline.items() for name in names} == own
+        workflow = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text())
+        environment = workflow["jobs"]["deploy"]["env"]
+        for name, kind in own.items():
+            assert environment[name] == f"${{{{ {kind.replace('variables', 'vars')}.{name} }}}}"
+
+
+class TestImages:
+    """The hook puts the images of containers into the registry."""
+
+    @pytest.mark.parametrize(
+        ("image", "images"), [("vendor/image:1", ["runner:1"]), ("own", ["runner:1", "workspace:1"])]
+    )
+    def test_the_workspace_is_built_when_it_is_chosen(self, tmp_path: Path, image: str, images: list[str]):
+        status, calls = run_hook(tmp_path, "1", image=image)
+        assert status == 0
+        assert re.findall(r"--image (\S+)", "".join(call for call in calls if "build" in call)) == images
+
+    def test_docker_builds_the_image_where_the_registry_may_not(self, tmp_path: Path):
+        status, calls = run_hook(tmp_path, refused="*acr?build*", docker=True)
+        assert status == 0
+        assert calls[-3:] == [
+            "acr login --subscription s --name r",
+            "docker build --platform linux/amd64 --tag r.azurecr.io/runner:1 --file infra/runner/Dockerfile .",
+            "docker push r.azurecr.io/runner:1",
+        ]
+
+    def test_without_docker_it_ends_and_says_why(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+        status, calls = run_hook(tmp_path, refused="*acr?build*")
+        assert status != 0 and calls[-1].startswith("acr build")
+        assert "did not build runner:1" in capfd.readouterr().err
+
+    @pytest.mark.parametrize(("refused", "passes"), [("*acr?import*", True), ("*caddy*", False)])
+    def test_the_copy_of_an_earlier_run_will_do(self, tmp_path: Path, refused: str, passes: bool):
+        status, _ = run_hook(tmp_path, refused=refused)
+        assert (status == 0) == passes
+
+
 class TestKeysMadeOnce:
     """The hook makes the keys that seal and sign once: new ones would lose what the old ones sealed and signed."""
 
-    def run_hook(
-        self, folder: Path, found: str, list_status: int = 0, image: str = "vendor/image:1"
-    ) -> tuple[int, list[str]]:
-        """The exit status of the hook and the calls it made, with this answer to its list."""
-        (folder / "az").write_text(AZ)
-        (folder / "az").chmod(0o755)
-        hook = yaml.safe_load(AZURE_YAML)["hooks"]["postprovision"]["posix"]
-        environment = {
-            "PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(folder), "FOUND": found, "LIST_STATUS": str(list_status),
-            "RUNYARD_VAULT_ID": "/vaults/kv", "RUNYARD_APP_ID": "/sites/func", "AZURE_SUBSCRIPTION_ID": "s",
-            "AZURE_CONTAINER_REGISTRY_NAME": "r", "DEV8_IMAGE": image,
-        }  # fmt: skip
-        done = subprocess.run([hook["shell"], "-c", hook["run"]], env=environment, cwd=folder, check=False)
-        return done.returncode, (folder / "calls").read_text().splitlines()
-
     def test_are_made_when_there_are_none_and_then_read_by_the_app(self, tmp_path: Path):
-        status, calls = self.run_hook(tmp_path, "0")
+        status, calls = run_hook(tmp_path, "0")
         assert status == 0
         assert [" ".join(call.split()[:3]) for call in calls] == [
             "rest --method get", "rest --method put", "rest --method get", "rest --method put", "rest --method post",
-            "provider register --subscription", "acr build --subscription",
+            "provider register --subscription", "acr import --subscription", "acr build --subscription",
         ]  # fmt: skip
         assert "--url /vaults/kv/secrets/sealing-keys?" in calls[1]
         assert "--url /vaults/kv/secrets/anymind-secret-keys?" in calls[3]
@@ -255,22 +335,19 @@ class TestKeysMadeOnce:
         assert key not in "".join(calls) and signing not in "".join(calls)
 
     def test_are_left_alone_when_they_exist(self, tmp_path: Path):
-        status, calls = self.run_hook(tmp_path, "1")
+        status, calls = run_hook(tmp_path, "1")
         assert status == 0
         assert not [call for call in calls if "put" in call.split()]
         assert calls[-1].startswith("acr build")
 
-    @pytest.mark.parametrize(
-        ("image", "images"), [("vendor/image:1", ["runner:1"]), ("own", ["runner:1", "workspace:1"])]
-    )
-    def test_the_workspace_is_built_when_it_is_chosen(self, tmp_path: Path, image: str, images: list[str]):
-        status, calls = self.run_hook(tmp_path, "1", image=image)
-        assert status == 0
-        assert re.findall(r"--image (\S+)", "".join(calls)) == images
+    def test_are_read_anew_in_each_run(self, tmp_path: Path):
+        # An earlier run may have made them and then failed.
+        _, calls = run_hook(tmp_path, "1")
+        assert [call for call in calls if "/config/configreferences/appsettings/refresh?" in call]
 
     @pytest.mark.parametrize(("found", "list_status"), [("", 1), ("0", 3), ("", 0), ("2", 0)])
     def test_are_not_made_when_it_is_unknown_whether_they_exist(self, tmp_path: Path, found: str, list_status: int):
-        status, calls = self.run_hook(tmp_path, found, list_status)
+        status, calls = run_hook(tmp_path, found, list_status)
         assert status != 0
         assert [call.split()[2] for call in calls] == ["get"]
 
@@ -291,5 +368,10 @@ class TestKeysMadeOnce:
             r"name=='\$\w+'",
             r"api-version=[\d-]+",
             r"/config/\S+\?",
+            r"\baz acr \w+",
+            r"\bdocker (?:build|push) [-\w/ ]+",
+            r"^ +build \S+ \S+$",
+            r"Install Docker [^\"]+",
         ):
-            assert re.findall(pattern, posix) == re.findall(pattern, windows), pattern
+            both = [re.findall(pattern, shell, re.MULTILINE) for shell in (posix, windows)]
+            assert both[0] == both[1], pattern

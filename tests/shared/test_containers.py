@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from infra.emulator.processes import free_ports
 from infra.local.environment import Environment
-from shared import containers
+from shared import containers, shares
 from shared.container_groups import (
     ContainerPhase,
     ContainerSpec,
@@ -230,6 +230,21 @@ class TestCreate:
             with pytest.raises(containers.ContainersBusy) as raised:
                 await containers.state("some")
         assert (len(made), raised.value.retry_after) == (calls, retry_after)
+
+    @pytest.mark.parametrize("missing", ["ResourceGroupNotFound", "SubscriptionNotFound"])
+    async def test_a_missing_resource_group_does_not_mean_that_its_resources_were_deleted(self, missing: str):
+        async def refuse(request: web.Request) -> web.Response:
+            return web.json_response({"error": {"code": missing, "message": "could not be found"}}, status=404)
+
+        served = web.Application()
+        served.router.add_route("*", "/{path:.*}", refuse)
+        async with TestServer(served) as server, connected(RUNYARD_ARM_ENDPOINT=str(server.make_url(""))):
+            for call in (
+                containers.state("some"), containers.remove("some"), shares.metadata("account", "some"),
+                shares.delete("account", "some"),
+            ):  # fmt: skip
+                with pytest.raises(containers.ContainersUnavailable, match="could not be found"):
+                    await call
 
     async def test_a_group_may_be_in_another_region_and_have_small_secret_files(
         self, arm: httpx.AsyncClient, name: str

@@ -56,6 +56,10 @@ async def take(queue: str) -> list[bytes]:
         return found
 
 
+async def no_answer(*_: Any, **__: Any) -> None:
+    raise tables.StorageUnavailable("no answer in time")
+
+
 async def perform_all() -> int:
     """Do what the queue holds until it is empty; returns how many messages there were."""
     count = 0
@@ -158,9 +162,6 @@ async def test_what_always_fails_is_set_aside_and_reported(work: Work, monkeypat
 async def test_work_waits_for_storage_as_long_as_that_does_not_answer(
     work: Work, monkeypatch: pytest.MonkeyPatch, call: str
 ):
-    async def no_answer(*_: Any, **__: Any) -> None:
-        raise tables.StorageUnavailable("no answer in time")
-
     monkeypatch.setattr(deferred, "STORAGE_PAUSE", 0)
     monkeypatch.setattr(deferred, "LEASE", timedelta(seconds=-1))
     await deferred.defer("test.work", 1)
@@ -169,9 +170,46 @@ async def test_work_waits_for_storage_as_long_as_that_does_not_answer(
         for _ in range(12):
             (body,) = await take(deferred.QUEUE)
             await deferred.perform(body)
-            assert json.loads(body)["attempt"] == 0
+            assert "attempt" not in json.loads(body)
     assert await perform_all() == 1
     assert 1 in work.done
+
+
+@pytest.mark.parametrize(("call", "failures", "calls"), [("delete", 1, 2), ("update", 0, 1)])
+async def test_an_item_whose_end_could_not_be_stored_is_continued_and_done_work_is_not_done_again(
+    work: Work, monkeypatch: pytest.MonkeyPatch, call: str, failures: int, calls: int
+):
+    called: list[Any] = []
+
+    async def handler(value: Any) -> None:
+        called.append(value)
+        await work(value)
+
+    monkeypatch.setitem(deferred.handlers, "test.work", handler)
+    monkeypatch.setattr(deferred, "STORAGE_PAUSE", 0)
+    work.failures = failures
+    await deferred.defer("test.work", "x" * 50_000)
+    (body,) = await take(deferred.QUEUE)
+    with monkeypatch.context() as patched:
+        patched.setattr(deferred.items, call, no_answer)
+        await deferred.perform(body)
+    assert await perform_all() == 1
+    assert work.done == ["x" * 50_000]
+    assert len(called) == calls
+    with pytest.raises(blobs.BlobNotFound):
+        await blobs.get(deferred.CONTAINER, json.loads(body)["blob"])
+
+
+async def test_a_value_that_storage_does_not_give_is_no_failed_attempt(work: Work, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(deferred, "STORAGE_PAUSE", 0)
+    await deferred.defer("test.work", "x" * 50_000)
+    with monkeypatch.context() as patched:
+        patched.setattr(blobs, "get", no_answer)
+        for _ in range(5):
+            (body,) = await take(deferred.QUEUE)
+            await deferred.perform(body)
+    assert await perform_all() == 1
+    assert work.done == ["x" * 50_000]
 
 
 async def test_one_message_that_cannot_be_read_stops_none_of_the_others(work: Work):
@@ -187,7 +225,7 @@ async def test_work_that_no_slice_declares_is_refused_by_its_sender_and_kept_by_
         await deferred.defer("other.work", 1)
     await deferred.perform(json.dumps({"handler": "other.work", "item_id": "x"}).encode())
     (body,) = await take(deferred.QUEUE)
-    assert json.loads(body) == {"handler": "other.work", "item_id": "x", "value": None, "blob": None, "attempt": 1}
+    assert json.loads(body) == {"handler": "other.work", "item_id": "x", "attempt": 1}
 
 
 async def test_finished_items_are_forgotten_after_a_day(work: Work, monkeypatch: pytest.MonkeyPatch):

@@ -26,6 +26,14 @@ class Provider(Record):
     token: str | None = None
 
 
+class OlderProvider(Provider):
+    limits: dict[str, int] = {}
+
+
+class NewerProvider(Provider):
+    limits: dict[str, int | None] = {}
+
+
 listed = Collection("SealedListed", Provider, plain=True)
 unlisted = Collection("SealedUnlisted", Provider, view=["name"])
 sealing.declare(listed, "api_key", "token")
@@ -36,8 +44,8 @@ Use = Callable[..., None]
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Use:
-    def use(keys: str = LOCAL_SEALING_KEYS, account: str = "") -> None:
-        values = {"RUNYARD_SEALING_KEYS": keys, "AzureWebJobsStorage__accountName": account}
+    def use(keys: str = LOCAL_SEALING_KEYS, url: str = "") -> None:
+        values = {"RUNYARD_SEALING_KEYS": keys, "RUNYARD_PUBLIC_URL": url}
         given = Settings.model_validate(values)
         monkeypatch.setattr(sealing, "settings", lambda: given)
 
@@ -110,10 +118,10 @@ class TestSettings:
     def test_the_published_key_is_refused_in_azure(self, use: Use):
         published = LOCAL_SEALING_KEYS.partition(":")[2]
         for keys in (LOCAL_SEALING_KEYS, f"renamed:{published}", f"{key('a')},{LOCAL_SEALING_KEYS}"):
-            use(keys, account="acme")
+            use(keys, url="https://acme.example")
             with pytest.raises(SealingNotConfigured, match="published key"):
                 seal(SECRET, PLACE)
-        use(key("a"), account="acme")
+        use(key("a"), url="https://acme.example")
         assert unseal(seal(SECRET, PLACE), PLACE) == SECRET
 
     def test_no_representation_shows_the_keys(self):
@@ -195,6 +203,17 @@ class TestReseal:
                 await sealing.reseal(collection)
         assert calls == 4
         assert await sealing.reseal(collection) == sealing.Resealed(1, 0)
+
+    async def test_a_record_that_cannot_be_read_is_a_failure_and_not_passed_over(self, account: None, use: Use):
+        use(key("a"))
+        newer = Collection("SealedVersions", NewerProvider, plain=True)
+        await newer.insert(NewerProvider(name="n", limits={"day": None}, api_key=seal(SECRET, PLACE)))
+        older = Collection("SealedVersions", OlderProvider, plain=True)
+        sealing.declare(older, "api_key")
+        use(f"{key('b')},{key('a')}")
+        assert [each async for each in older.all()] == []
+        with pytest.raises(RuntimeError, match="1 records of SealedVersions could not be sealed anew"):
+            await sealing.reseal(older)
 
     async def test_one_that_does_not_open_stays_and_stops_no_other(
         self, account: None, use: Use, caplog: pytest.LogCaptureFixture

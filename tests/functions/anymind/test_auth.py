@@ -256,7 +256,7 @@ class TestTokens:
         async with connected(ANYMIND_SECRET_KEYS=new):
             assert tokens.user_of(token) is None
 
-    @pytest.mark.parametrize("keys", ["", "k" * 31, f"{'k' * 32},"])
+    @pytest.mark.parametrize("keys", ["", "k" * 31, f"{'k' * 32},", f"@Microsoft.KeyVault(SecretUri={'k' * 32})"])
     async def test_a_short_key_signs_nothing(self, keys: str):
         async with connected(ANYMIND_SECRET_KEYS=keys):
             with pytest.raises(tokens.SigningNotConfigured, match="32 characters"):
@@ -265,7 +265,7 @@ class TestTokens:
                 tokens.user_of("x")
 
     async def test_the_published_key_signs_nothing_in_azure(self):
-        async with connected(AzureWebJobsStorage__accountName="acme"):
+        async with connected(RUNYARD_PUBLIC_URL="https://acme.example"):
             with pytest.raises(tokens.SigningNotConfigured, match="published"):
                 tokens.issue("7")
 

@@ -145,10 +145,21 @@ class TestIdleness:
         found = environment()
         found.report(NOW, 0)
         found.begin_stop()
-        assert found.idle_since is None
         found.enter(STOPPED)
+        assert found.idle_since is None
         found.begin_start()
         found.enter(RUNNING)
+        assert found.idle_since is None
+
+    def test_one_whose_stop_is_refused_stays_idle_with_its_address_or_in_use(self):
+        found = environment(ip="127.8.0.1", fqdn="its.name")
+        found.report(NOW, 0)
+        found.begin_stop()
+        found.enter(RUNNING, "refused")
+        assert (found.ip, found.fqdn, found.idle_since is None) == ("127.8.0.1", "its.name", False)
+        found.begin_stop()
+        found.report(NOW + timedelta(seconds=1), 1)
+        found.enter(RUNNING, "refused")
         assert found.idle_since is None
 
 

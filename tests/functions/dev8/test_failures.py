@@ -40,6 +40,8 @@ async def test_a_service_that_does_not_answer_is_500_and_leaves_nothing(
     stack: Environment, strict_host: StrictHost, faulty: Dev8, fault: Fault, ending: str
 ):
     user, method = new_user(), "POST" if ending == "/listKeys" else "PUT"
+    folder = stack.state / "containers/shares/dev8shares"
+    before, earlier = set(folder.glob("*")), len(strict_host.arm.calls)
     with strict_host.arm.failing(fault, method, ending):
         answer = await faulty.http.post(PATH, json={**NEW, "userId": user})
     assert refused(answer, 500, "ENVIRONMENT_ERROR").startswith("failed to create the container group: ")
@@ -51,7 +53,11 @@ async def test_a_service_that_does_not_answer_is_500_and_leaves_nothing(
     await eventually(total, until=lambda total: total == 0)
     created = {path.rpartition("/")[2] for method, path, _ in strict_host.arm.calls if GROUP in path}
     assert not created & set(await groups(stack))
-    assert not list((stack.state / "containers/shares/dev8shares").glob(f"*{user}*"))
+    assert set(folder.glob("*")) <= before
+    shares = [
+        path for method, path, _ in strict_host.arm.calls[earlier:] if (method, "/shares/" in path) == ("PUT", True)
+    ]
+    assert bool(shares) == (ending != "/listKeys")  # one that is being made could come after its removal
 
 
 async def test_orders_whose_answer_is_lost_are_given_once(strict_host: StrictHost, faulty: Dev8):
@@ -74,7 +80,10 @@ async def test_a_refused_start_leaves_it_stopped_and_a_refused_stop_running(stri
         with strict_host.arm.failing("409", "POST", f"/{what}"):
             answer = await faulty.http.post(f"{PATH}/{made['id']}/{what}")
         assert refused(answer, 500, "ENVIRONMENT_ERROR").endswith("refused with 409")
-        assert (await faulty.get(made["id"]))["status"] == back
+        found = await faulty.get(made["id"])
+        assert found["status"] == back
+        if back == "RUNNING":
+            assert found["vsCodeUrl"] == made["vsCodeUrl"]
         await faulty.order(made["id"], what)
         await faulty.reach(made["id"], towards)
     await faulty.drop(made["id"])

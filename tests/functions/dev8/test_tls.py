@@ -93,11 +93,12 @@ async def proxied(folder: Path, monkeypatch: pytest.MonkeyPatch, certificate: st
         )  # fmt: skip
     authority = folder / ("tls.pem" if certificate else "caddy/pki/authorities/local/root.crt")
     found = Proxy(environment, port, process, authority, editor)
+    names = ("",) if certificate else ("", environment.id, found.fqdn)  # each has its own certificate
 
     async def answers() -> bool:
         assert process.returncode is None, (folder / "log").read_text()
         try:
-            return bool(await found.get(""))
+            return all([await found.get(name) for name in names])
         except (OSError, ssl.SSLError):
             return False
 

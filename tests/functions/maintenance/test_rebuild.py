@@ -3,14 +3,23 @@
 import base64
 import json
 
+import azure.functions as func
 import httpx
+import pytest
 from azure.data.tables.aio import TableServiceClient
+from azure.functions.decorators.function_app import FunctionBuilder
 from azure.storage.queue.aio import QueueClient
 
+from functions.maintenance import rebuild
 from functions.maintenance.rebuild import REBUILD_QUEUE
 from infra.local.environment import Environment
+from shared import queues, tables
 from tests.support.gateway import Gateway
 from tests.support.waiting import eventually
+
+
+class Tenanted(tables.Record):
+    word: str
 
 
 async def total(gateway: Gateway, query: str) -> int:
@@ -34,6 +43,31 @@ async def test_lost_index_rows_and_counts_are_restored(stack: Environment, gatew
         await queue.send_message(base64.b64encode(json.dumps({"table": "GatewayRuns"}).encode()).decode())
     await eventually(lambda: listed(gateway, mine, run["id"]), seconds=90)
     assert await total(gateway, mine) == before
+
+
+async def test_each_tenant_of_a_table_is_rebuilt_by_a_message_of_its_own(
+    account: None, monkeypatch: pytest.MonkeyPatch
+):
+    sent: list[bytes] = []
+
+    async def send(queue: str, text: str) -> None:
+        assert queue == REBUILD_QUEUE
+        sent.append(base64.b64decode(text))
+
+    monkeypatch.setattr(queues, "send", send)
+    old = tables.Collection("RebuiltTenants", Tenanted)
+    for name in ("ann", "bob@example.org"):
+        await old.of(name).insert(Tenanted(word=name))
+    new = tables.Collection("RebuiltTenants", Tenanted, indexes=["word"])
+    builder = rebuild.maintenance_rebuild
+    assert isinstance(builder, FunctionBuilder)
+    handle = builder._function.get_user_function()
+    await handle(func.QueueMessage(body=json.dumps({"table": "RebuiltTenants"}).encode()))
+    assert len(sent) == 2
+    for body in sent:
+        await handle(func.QueueMessage(body=body))
+    for name in ("ann", "bob@example.org"):
+        assert [each.word for each in (await new.of(name).page({"word": name})).items] == [name]
 
 
 async def test_the_functions_of_maintenance_can_be_started_by_hand(http: httpx.AsyncClient):

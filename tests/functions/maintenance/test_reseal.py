@@ -17,6 +17,7 @@ class Vault(tables.Record):
 
 vaults = tables.Collection("ResealVaults", Vault, plain=True)
 sealing.declare(vaults, "secret")
+spread_vaults = tables.Collection("ResealSpread", Vault, plain=True, spread=4)
 
 
 async def handle(order: dict[str, str]) -> None:
@@ -26,19 +27,34 @@ async def handle(order: dict[str, str]) -> None:
     await builder._function.get_user_function()(func.QueueMessage(body=json.dumps(order).encode()))
 
 
-@pytest.mark.parametrize("tenant", [None, "ann"])
-async def test_the_message_names_the_collection_and_its_tenant(
-    account: None, caplog: pytest.LogCaptureFixture, tenant: str | None
-):
-    collection = vaults if tenant is None else vaults.of(tenant)
-    record = await collection.insert(Vault(secret="unknown:AAAA"))
-    with caplog.at_level(logging.INFO):
-        await handle({"table": "ResealVaults"} | ({"tenant": tenant} if tenant else {}))
-    lines = [entry.getMessage() for entry in caplog.records if entry.name.startswith(("shared.", "functions."))]
-    assert lines == [
-        f"not sealed anew: secret of {record.id} in ResealVaults is not sealed with a key of RUNYARD_SEALING_KEYS",
-        "sealed ResealVaults anew: 0 records, 1 do not open",
-    ]
+async def test_a_message_without_a_tenant_is_for_all_of_them(account: None, caplog: pytest.LogCaptureFixture):
+    ids = [(await vaults.of(name).insert(Vault(secret="unknown:AAAA"))).id for name in ("ann", "bob@example.org")]
+    await vaults.insert(Vault(secret=sealing.seal("s", sealing.Context("ResealVaults", "other", "secret"))))
+    for order, opened, partitions in (({}, ids, 3), ({"tenant": "ann"}, ids[:1], 1)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            await handle({"table": "ResealVaults"} | order)
+        lines = [entry.getMessage() for entry in caplog.records if entry.name.startswith(("shared.", "functions."))]
+        reason = "is not sealed with a key of RUNYARD_SEALING_KEYS"
+        assert lines[:-1] == [f"not sealed anew: secret of {id_} in ResealVaults {reason}" for id_ in opened]
+        counts = f"0 records of {partitions} partitions, {len(opened)} do not open; 0 partitions failed"
+        assert lines[-1] == f"sealed anew by the order {json.dumps({'table': 'ResealVaults'} | order)}: {counts}"
+
+
+async def test_one_partition_that_fails_does_not_stop_the_others(account: None, monkeypatch: pytest.MonkeyPatch):
+    done: list[str] = []
+
+    async def reseal(collection: tables.Collection[Vault]) -> sealing.Resealed:
+        done.append(collection.partition)
+        raise RuntimeError
+
+    for name in ("ann", "bob"):
+        await spread_vaults.of(name).insert(Vault())
+        await spread_vaults.of(name).insert(Vault())
+    monkeypatch.setattr(sealing, "reseal", reseal)
+    with pytest.raises(RuntimeError, match="2 partitions could not be sealed anew"):
+        await handle({"table": "ResealSpread"})
+    assert done == ["ann", "bob"]
 
 
 async def test_an_unknown_collection_is_an_error(account: None):

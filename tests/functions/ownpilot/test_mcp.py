@@ -16,6 +16,8 @@ from functions.ownpilot import mcp as room
 from functions.ownpilot.core.owner import Person
 from functions.ownpilot.tools.registry import built_in
 from infra.local.environment import Environment
+from shared.http.errors import Forbidden
+from shared.settings import Settings
 from shared.tables import StorageUnavailable
 from tests.support.environments import StrictHost
 from tests.support.gateway import Gateway
@@ -158,6 +160,19 @@ async def test_pages_of_other_sites_may_not_call(me: OwnPilot):
         answer = await send(me, ping, Origin=origin)
         assert answer.status_code == 403, answer.text
     assert (await send(me, ping, Origin="http://localhost:5173")).status_code == 200
+
+
+async def test_in_azure_pages_of_allowed_origins_and_of_the_app_may_call(monkeypatch: pytest.MonkeyPatch):
+    deployed = Settings.model_validate({
+        "WEBSITE_HOSTNAME": "func.example", "RUNYARD_PLATFORM_CORS": "true",
+        "RUNYARD_CORS_ORIGINS": "https://app.example",
+    })  # fmt: skip
+    monkeypatch.setattr("shared.http.api.settings", lambda: deployed)
+    monkeypatch.setattr(room, "settings", lambda: deployed)
+    for origin in (None, "https://app.example", "https://func.example", "http://localhost:3000"):
+        await room._check_origin(origin)
+    with pytest.raises(Forbidden):
+        await room._check_origin("https://evil.example")
 
 
 async def test_a_key_is_needed_where_the_api_needs_one(strict_host: StrictHost, gateway: Gateway):

@@ -1,5 +1,6 @@
 """The page that takes the place of code-server."""
 
+import os
 import re
 import socket
 import time
@@ -105,6 +106,16 @@ class TestFiles:
             ("/?path=listed%2Fz", "z/"), ("/?path=listed%2F%3Cb%3E.txt", "&lt;b&gt;.txt"),
         ]  # fmt: skip
         assert '<a href="/?path=">Up</a>' in shown
+
+    async def test_names_that_are_not_utf8_are_opened_and_saved_like_others(self, page: Page):
+        folder = page.root / os.fsdecode(b"old\xff%41")
+        folder.mkdir()
+        (folder / os.fsdecode(b"na\xefve")).write_text("before")
+        assert "/?path=old%FF%2541" in (await page.user.get("/")).text
+        [link] = re.findall(r"<li><a href=\"([^\"]*)\"", (await page.user.get("/?path=old%FF%2541")).text)
+        [path] = re.findall(r'name="path" value="([^"]*)"', (await page.user.get(link)).text)
+        assert (await page.save(path, "after")).headers["Location"] == link
+        assert text_of(folder / os.fsdecode(b"na\xefve")) == "after"
 
     async def test_the_mode_of_a_file_stays(self, page: Page):
         (page.root / "script").touch()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from infra.workspace.supervisor import NEVER, count, seconds
+from infra.workspace.supervisor import NEVER, count, seconds, send
 from tests.infra.workspace.harness import Reports, an_address, ended, needs_loopback_addresses, program
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -110,6 +110,18 @@ class TestReports:
             await reports.until((1, 0), (0, 0))
             await asyncio.sleep(0.2)
         assert (await ended(supervisor)).count("was not accepted: the answer is 404\n") == 2
+
+
+async def test_an_answer_that_is_not_http_is_no_report_and_no_end():
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(b"SSH-2.0-x\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert "SSH-2.0-x" in await asyncio.to_thread(send, url, "", {})
+    assert "unknown url type" in send("no address", "", {})
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,6 @@ class TestPages:
         ("", ["http://localhost:3000", "http://127.0.0.1", "https://[::1]:1"], ["https://page.example", "null"]),
         ("https://a.example, https://b.example", ["https://b.example", "http://localhost"], ["https://c.example"]),
         ("*", ["https://page.example", "null"], []),
-        ("none", [], ["http://localhost:3000", "https://page.example"]),
         ("", [], ["http://localhost.page.example", "http://127.0.0.1@page.example", "http://page.example/http://localhost"]),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.tables import Collection, RecordConflict, Unstorable
+from shared.tables.client import TableSession
 from shared.tables.counted import CountedCollection
 from tests.shared.tables.faults import audit
 from tests.support.records import Counting, Run, Status, collection
@@ -130,3 +131,15 @@ class TestDeclaration:
     def test_too_many_rows_of_one_write_are_refused(self):
         with pytest.raises(ValueError, match="transaction"):
             collection(indexes=["status"] * 60)
+
+
+async def test_the_writers_of_the_last_2000_partitions_are_kept(account: None):
+    session = TableSession()
+    first = session.committer("Kept", "0")
+    for number in range(1_999):
+        session.committer("Kept", str(number))
+    assert session.committer("Kept", "0") is first
+    for number in range(2_001):
+        session.committer("Kept", f"other{number}")
+    assert session.committer("Kept", "0") is not first
+    await session.close()

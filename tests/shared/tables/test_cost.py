@@ -95,6 +95,30 @@ async def test_a_record_that_was_read_is_updated_without_a_read_unless_it_has_ch
 
 
 @pytest.mark.parametrize("kind", [collection, plain_collection])
+async def test_a_change_that_changes_nothing_or_refuses_is_decided_on_what_is_stored(
+    counting: Counting, kind: Callable[[], Collection[Run]]
+):
+    runs = kind()
+    stale = await runs.insert(Run(tokens=1))
+    await runs.update(stale.id, lambda run: setattr(run, "tokens", 2))
+
+    def refuse_one(run: Run) -> None:
+        if run.tokens == 1:
+            raise ValueError
+        run.tokens += 1
+
+    with pytest.raises(RecordChanged):
+        await runs.update(stale, lambda run: setattr(run, "tokens", 1), if_match=stale.etag)
+    assert (await runs.update(stale, refuse_one)).tokens == 3
+    assert (await runs.update(stale, lambda run: setattr(run, "tokens", 1))).tokens == 1
+    latest = await runs.get(stale.id)
+    assert latest.tokens == 1
+    counting.reset()
+    await runs.update(latest, lambda run: setattr(run, "tokens", 1))
+    assert dict(counting.calls) == {"get": 1}
+
+
+@pytest.mark.parametrize("kind", [collection, plain_collection])
 async def test_a_record_that_was_written_is_updated_without_a_read(
     counting: Counting, kind: Callable[[], Collection[Run]]
 ):

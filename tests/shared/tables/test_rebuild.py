@@ -1,11 +1,14 @@
 """A rebuild repairs damage and fulfils a new declaration while others write, and continues when interrupted."""
 
 import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from shared.tables import Collection, RecordConflict
+from shared.tables import BoundPassed, Collection, RecordConflict
 from shared.tables.batch import Operation
 from shared.tables.client import client
 from shared.tables.counted import CountedCollection
@@ -107,26 +110,64 @@ async def test_beside_live_writers_totals_stay_exact(rate: float):
     assert len(records) == 40 + sum(step for step in steps if step)
 
 
-async def test_an_interrupted_rebuild_goes_on(monkeypatch: pytest.MonkeyPatch):
-    runs = await filled(30)
-    move, moved = Rebuild._move, []
+@asynccontextmanager
+async def interrupted(after: int) -> AsyncIterator[None]:
+    """Rebuilds in this block end by an error once they have moved so many records."""
+    move, moves, moved = Rebuild._move, itertools.count(), asyncio.Barrier(after + 1)
 
     async def dying(self: Rebuild[Run], row: Row) -> None:
-        if len(moved) >= 12:
+        number = next(moves)
+        if number < after:
+            await move(self, row)
+        if number <= after:
+            await moved.wait()
             raise RuntimeError("interrupted")
-        moved.append(row)
-        await move(self, row)
+        await asyncio.Event().wait()
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rebuild, "_move", dying)
-        with pytest.raises(RuntimeError):
-            await Rebuild(runs).run()
+        with pytest.raises(RuntimeError, match="interrupted"):
+            yield
+
+
+async def test_an_interrupted_rebuild_goes_on():
+    runs = await filled(30)
+    async with interrupted(12):
+        await Rebuild(runs).run()
     assert (await runs.totals()).count == 30
     result = await runs.rebuild()
-    assert result.records <= 30 - len(moved) + 12
+    assert result.records <= 30
     assert (await rows_of(runs))["g~"]["done"] is True
     assert len(await audit(runs)) == 30
     assert {row.get("g") for key, row in (await rows_of(runs)).items() if key[0] == "r"} == {"1"}
+
+
+async def test_an_interrupted_rebuild_begins_again_for_another_declaration():
+    old = await filled(15, indexes=[], unique=[], counters=[], sums=[], sums_by=[], orders=[])
+    async with interrupted(8):
+        await old.rebuild()
+    new = collection()
+    new.table = new.schema.table = old.table
+    client().committer(old.table, "all").shard.forget()
+    assert (await new.rebuild()).records == 15
+    assert len(await audit(new)) == 15
+    assert len((await new.page({"status": "done"})).items) == 5
+
+
+async def test_while_records_move_a_bounded_partition_counts_each_of_them_once(monkeypatch: pytest.MonkeyPatch):
+    runs = await filled(6, bounded=True)
+    async with interrupted(4):
+        await runs.rebuild()
+    narrow = runs.within(8, tokens=100)
+    await narrow.insert(Run(tokens=10))
+    await narrow.insert(Run(tokens=75))
+    for refused in (Run(), Run(tokens=100)):
+        with pytest.raises(BoundPassed) as caught:
+            await narrow.insert(refused)
+    assert (caught.value.name, caught.value.amount) == ("n", 9)
+    assert not [key for key in await rows_of(runs) if key.startswith("c~.~") and not key.startswith("c~.~r.")]
+    await runs.rebuild()
+    assert len(await audit(runs)) == 8
 
 
 async def test_a_plain_collection_becomes_counted_and_plain_again():

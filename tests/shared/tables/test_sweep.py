@@ -52,6 +52,21 @@ async def test_a_crash_between_blob_and_row_is_swept(runs: Collection[Run], monk
         await runs.get(lost.id)
 
 
+async def test_a_write_succeeds_although_its_old_blob_cannot_be_deleted(
+    runs: Collection[Run], monkeypatch: pytest.MonkeyPatch
+):
+    first, second = [await runs.insert(Run(prompt=text)) for text in TEXTS]
+
+    async def no_answer(name: str) -> None:
+        raise tables.StorageUnavailable("no answer in time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client().blobs, "delete", no_answer)
+        assert (await runs.update(first.id, lambda r: setattr(r, "prompt", "short"))).prompt == "short"
+        await runs.delete(second.id)
+    assert await tables.sweep(timedelta(hours=-1), prefix=f"{runs.table}/") == 2
+
+
 async def test_a_text_that_is_replaced_while_it_is_read_is_read_again(
     runs: Collection[Run], monkeypatch: pytest.MonkeyPatch
 ):
