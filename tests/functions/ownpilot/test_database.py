@@ -382,11 +382,11 @@ class TestSteps:
         async def find_late(collection: Any, field: str, value: object) -> Any:
             monkeypatch.setattr(type(kept), "find", find)
             holder = await find(collection, field, value)
-            await restoring._put(kept, second, ())  # pyright: ignore[reportPrivateUsage]
+            await restoring._put(kept, second, ())
             return holder
 
         monkeypatch.setattr(type(kept), "find", find_late)
-        assert await restoring._put(kept, first, ())  # pyright: ignore[reportPrivateUsage]
+        assert await restoring._put(kept, first, ())
         assert {each.id: each.content async for each in kept.all()} == {
             first.id: first.content, second.id: second.content
         }  # fmt: skip
