@@ -185,6 +185,6 @@ def _line(owner: str, text: bytes, order: Sequence[str]) -> Line:
             raise ValueError("another person's record")
         if not place.parent and partition not in place.of(owner, ()):
             raise ValueError("another person's partition")
-    except (KeyError, ValueError, TypeError, AttributeError, ValidationError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, ValidationError, tables.Unreadable) as error:
         raise BadBackup(f"A line of the backup is not a record: {type(error).__name__}") from error
     return Line(Position(number, own.partition, key), own, partition, record, values)
