@@ -45,7 +45,7 @@ class Upload:
     sha256: str
 
     def type_as(self, name: str) -> str:
-        """Return the content type that the client gave; if it is none, the one of the extension of `name`."""
+        """Return the content type that the client gave; if that is not valid, the one of the extension of `name`."""
         if self.content_type and _TYPE.fullmatch(self.content_type):
             return self.content_type
         return mimetypes.guess_type(name)[0] or ANY_TYPE
