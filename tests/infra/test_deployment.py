@@ -230,7 +230,7 @@ class TestAzd:
 
 
 AZ = """#!/bin/sh
-# Stands in for the Azure CLI: notes each call and what it reads, answers the list of secrets, fails where it is told.
+# A stand-in of the Azure CLI: it writes down its calls, lists secrets, and fails in those that the test names.
 echo "$*" >> "$CALLS/calls"
 case "$*" in
   $REFUSED) exit 1 ;;
