@@ -69,7 +69,7 @@ class Bare:
         """Write these rows in one transaction, whether they are stored already or not."""
         url = f"{self.account.tables}/{table}"
         operations = [batch.Operation("PUT", row["RowKey"], row) for row in rows]
-        body = batch.request([operation.encode(url, partition) for operation in operations])
+        body = batch.request(batch.encode(operations, url, partition))
         if (await self.call("POST", "$batch", body)).count(b"HTTP/1.1 204") != len(operations):
             raise RuntimeError("a bare transaction was refused")
 

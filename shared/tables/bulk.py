@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.tables.batch import MAX_OPERATIONS, ROOM, Operation
+from shared.tables.batch import MAX_OPERATIONS, ROOM, Operation, encode
 from shared.tables.client import client
 from shared.tables.errors import ServiceRefused
 from shared.tables.wire import Unanswered
@@ -21,7 +21,7 @@ async def write(table: str, partition: str, operations: Sequence[Operation]) -> 
         parts: list[bytes] = []
         size = 0
         for operation in left[:MAX_OPERATIONS]:
-            part = operation.encode(url, partition)
+            (part,) = encode([operation], url, partition)
             size += len(part)
             if parts and size > ROOM:
                 break

@@ -47,11 +47,15 @@ class Member:
         if (generation, number) == self._built:
             return
         self.operations, self.delta = self._build(generation, number)
-        self.parts = [operation.encode(url, partition) for operation in self.operations]
+        self.parts = batch.encode(self.operations, url, partition)
         self.size = sum(map(len, self.parts))
         self._built = generation, number
         if self.size > batch.ROOM - _RESERVED or len(self.parts) + len(self.counters) >= batch.MAX_OPERATIONS:
             raise Unstorable(f"{len(self.parts)} rows of {self.size} bytes are over one transaction", "id")
+
+    def is_for(self, generation: int) -> bool:
+        """Whether its operations are right for this generation, whatever the next number is."""
+        return self._built == (generation, 0)
 
     def adds(self, name: str) -> bool:
         """Whether it makes a cell of the whole partition larger."""
@@ -177,7 +181,8 @@ class Committer:
                 await self.shard.load()
                 if any(member.numbered for member in members):
                     await self.sequence.load()
-                members = self._built(members)
+                if not all(member.is_for(self.shard.generation) for member in members):
+                    members = self._built(members)
                 if not members:
                     return
                 delta = members[0].delta if len(members) == 1 else Delta.of(member.delta for member in members)
@@ -190,9 +195,7 @@ class Committer:
                 # The numbers come before the records: when they are taken already, the service must say that first.
                 heads = [change.root, *self.sequence.take(taken)]
                 operations = [*heads, *(o for member in members for o in member.operations), *change.rows]
-                head, tail = (
-                    [operation.encode(self._url, self._partition) for operation in own] for own in (heads, change.rows)
-                )
+                head, tail = (batch.encode(own, self._url, self._partition) for own in (heads, change.rows))
                 try:
                     etags = await self._send(
                         [*head, *(p for member in members for p in member.parts), *tail], change.mark

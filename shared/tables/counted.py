@@ -17,7 +17,7 @@ from shared.tables.errors import BadCursor, MissingIndex, RecordConflict, Refuse
 from shared.tables.ids import derived_id, next_derived
 from shared.tables.page import Asked, Filter, Page, PageWithoutTotal, Place, directions, values_of
 from shared.tables.ranges import Between, moments
-from shared.tables.reading import Reader, ReadPlan, plan
+from shared.tables.reading import Reader, ReadPlan, plan, side_by_side
 from shared.tables.rebuild import Rebuild, Rebuilt
 from shared.tables.schema import ORIGIN, RECORDS
 from shared.tables.stored import Stored
@@ -125,8 +125,8 @@ class CountedCollection(Collection[R]):
             row[GENERATION] = str(generation)
         if stored and ORIGIN in stored.row:
             row[ORIGIN] = stored.row[ORIGIN]
-        record = self.record_operation(stored, row)
         columns = {name: value for name, value in row.items() if name != "RowKey"}
+        record = self.record_operation(stored, row["RowKey"], columns)
         old = stored.state if stored else None
         return [record, *self.schema.changes(old, (new, columns))], self.schema.delta(old, (new, columns))
 
@@ -214,7 +214,7 @@ class CountedCollection(Collection[R]):
             return await self._reader.count(how)
         prefixes = [group.row_of(values) for values in product(*(how.where[name] for name in group.open))]
         totals = Totals(self.table, self.schema.groups, self.columns.all)
-        await asyncio.gather(*(self._add(totals, prefix) for prefix in prefixes))
+        await side_by_side([self._add(totals, prefix) for prefix in prefixes])
         return totals.matching(how.where)
 
     async def _add(self, totals: Totals, prefix: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Never, Unpack
 
 from shared.tables import bulk, memory
-from shared.tables.batch import MAX_OPERATIONS, Operation
+from shared.tables.batch import MAX_OPERATIONS, Operation, encode
 from shared.tables.client import client
 from shared.tables.collection import Collection
 from shared.tables.columns import WITHOUT, R
@@ -51,7 +51,8 @@ class PlainCollection(Collection[R]):
         if new is not None:
             earlier = str(stored.row.get(WRITES, "")).split(",") if stored else []
             new[1][WRITES] = ",".join(filter(None, [mark, *earlier[: _REMEMBERED - 1]]))
-            record = self.record_operation(stored, new[1])
+            columns = {name: value for name, value in new[1].items() if name != "RowKey"}
+            record = self.record_operation(stored, new[1]["RowKey"], columns)
         else:
             assert stored is not None
             record = Operation("DELETE", stored.row["RowKey"], etag=stored.etag)
@@ -64,7 +65,7 @@ class PlainCollection(Collection[R]):
                 if len(operations) == 1:
                     return await wire.write(self.table, partition, record)
                 url = f"{wire.url}/{self.table}"
-                return (await wire.transact(self.table, [part.encode(url, partition) for part in operations]))[0]
+                return (await wire.transact(self.table, encode(operations, url, partition)))[0]
             except Unanswered as error:
                 await attempts.again(error)
             except ServiceRefused as error:

@@ -3,12 +3,12 @@
 import asyncio
 import heapq
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import product
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.tables import keys
 from shared.tables.cells import HOURS, Group, hour_of, load
@@ -19,6 +19,8 @@ from shared.tables.page import Place
 from shared.tables.ranges import Between, bounds
 from shared.tables.schema import RECORDS, Index, Schema
 from shared.tables.wire import PAGE, Row, Wire
+
+T = TypeVar("T")
 
 DEEP = 250
 """Rows that an offset passes over one by one; a larger offset passes over whole hours."""
@@ -134,6 +136,11 @@ def _literal(value: object, edm: str) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
+async def side_by_side(reads: Sequence[Awaitable[T]]) -> list[T]:
+    """What these reads return. Most lists have one range, and a task for it would cost as much as its query."""
+    return [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
+
+
 class Reader:
     """Reads ranges of row keys of one partition; `select` names the columns of a list.
 
@@ -179,7 +186,7 @@ class Reader:
             pages = self.pages(prefix, start=how.start, end=how.end, residue=how.residue, select="RowKey")
             return sum([len(rows) async for rows in pages])
 
-        return sum(await asyncio.gather(*(range_(prefix) for prefixes in how.groups for prefix in prefixes)))
+        return sum(await side_by_side([range_(prefix) for prefixes in how.groups for prefix in prefixes]))
 
     async def rows(self, how: ReadPlan, place: Place, limit: int) -> list[Row]:
         """Up to `limit` rows of a list, from a place on."""
@@ -208,7 +215,7 @@ class Reader:
             if passed >= how.max_passed:
                 raise TooDeep(MAX_PASSED)
         most = int(min(skip - passed, how.max_passed)) + limit
-        found = await asyncio.gather(*(self._range(prefix, how, start, most, self._select) for prefix in prefixes))
+        found = await side_by_side([self._range(prefix, how, start, most, self._select) for prefix in prefixes])
         rows = found[0] if len(found) == 1 else _merge(prefixes, found)
         if skip - passed > how.max_passed and len(rows) > how.max_passed:
             raise TooDeep(MAX_PASSED)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Generic
 
-from shared.tables.batch import MAX_OPERATIONS, Operation
+from shared.tables.batch import MAX_OPERATIONS, Operation, encode
 from shared.tables.cells import COUNTED, GENERATION, HOURS, OLD, ROOT, add, dump, load
 from shared.tables.client import client
 from shared.tables.columns import R
@@ -88,7 +88,7 @@ class Rebuild(Generic[R]):
 
     async def _write(self, operations: list[Operation]) -> None:
         """Send a transaction that may be repeated without harm."""
-        parts = [operation.encode(self._url, self._partition) for operation in operations]
+        parts = encode(operations, self._url, self._partition)
         attempts = self._wire.attempts()
         while True:
             try:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.tables.batch import Operation
+from shared.tables.batch import Operation, encode
 from shared.tables.client import client
 from shared.tables.columns import R
 from shared.tables.errors import ServiceRefused
@@ -22,7 +22,7 @@ async def remove(schema: Schema[R], partition: str, stored: list[Stored[R]]) -> 
         operations += [operation for key in left for operation in uniques[key]]
         try:
             url = f"{wire.url}/{schema.table}"
-            await wire.transact(schema.table, [operation.encode(url, partition) for operation in operations])
+            await wire.transact(schema.table, encode(operations, url, partition))
             return {own.record.id for own in left.values()}
         except Unanswered as error:
             await attempts.again(error)

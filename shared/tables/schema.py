@@ -4,14 +4,12 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from math import isfinite
 from typing import Any, Generic
 
 from shared.tables import keys
 from shared.tables.batch import MAX_OPERATIONS, Operation
-from shared.tables.cells import GENERATION, ROOT, Cells, Delta, Group, hour_prefix
+from shared.tables.cells import GENERATION, ROOT, Cells, Delta, Group, exact, hour_prefix
 from shared.tables.columns import Columns, R
 from shared.tables.wire import Row
 
@@ -157,8 +155,7 @@ class Schema(Generic[R]):
 
     def _count(self, delta: Delta, sign: int, record: R, row: Row) -> None:
         generation = int(row.get(GENERATION, 0))
-        amounts = {f"+{name}": amount for name in self.sums if (amount := exact(getattr(record, name)))}
-        sums = amounts if sign > 0 else {name: -amount for name, amount in amounts.items()}
+        sums = {f"+{name}": amount for name in self.sums if (amount := exact(getattr(record, name), sign))}
         moment = self.columns.form.time_of(record.id) or record.created_at
         hour = hour_prefix(moment)
         closed: Cells = {}
@@ -172,10 +169,3 @@ class Schema(Generic[R]):
                 delta.add(generation, group.row(record), own, [getattr(record, name) for name in group.open])
         delta.add(generation, ROOT, closed)
         delta.add(generation, hour, {**closed, f"m{moment.minute // 5}": sign})
-
-
-def exact(value: float | None) -> int | Fraction:
-    """A number that adds up without rounding; 0 for None, NaN and the infinities."""
-    if value is None or not isfinite(value):
-        return 0
-    return int(value) if isinstance(value, int) or value.is_integer() else Fraction(value)

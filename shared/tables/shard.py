@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from shared.tables.batch import Operation
-from shared.tables.cells import COUNTED, GENERATION, OLD, ROOT, Cells, Delta, add, dump, load
+from shared.tables.batch import Operation, encode
+from shared.tables.cells import COUNTED, GENERATION, OLD, ROOT, Cells, Delta, add, dump, load, plus
 from shared.tables.errors import ServiceRefused
 from shared.tables.wire import Row, Unanswered, Wire
 
@@ -139,7 +139,7 @@ class Shard:
     def total(self, name: str, change: Change) -> int:
         """What a cell of the whole partition is after a change, where this is its only shard."""
         cells = change.cells.get(self.root_key, self._cells[self.root_key])
-        return int(cells.get(name, 0) + change.old.get(name, 0))
+        return int(plus(cells.get(name, 0), change.old.get(name, 0)))
 
     def _root(self, cells: Cells, old: Cells, writers: dict[str, str]) -> Operation:
         columns: dict[str, Any] = {"v": dump(cells), "w": orjson.dumps(writers).decode()}
@@ -179,8 +179,8 @@ class Shard:
                 return True
             change = self.change(Delta())
             try:
-                part = change.root.encode(f"{self._wire.url}/{self._table}", self._partition)
-                self.accept(change, (await self._wire.transact(self._table, [part]))[0])
+                parts = encode([change.root], f"{self._wire.url}/{self._table}", self._partition)
+                self.accept(change, (await self._wire.transact(self._table, parts))[0])
                 return False
             except ServiceRefused as error:
                 if error.status not in (404, 409, 412):

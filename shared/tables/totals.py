@@ -2,13 +2,14 @@
 
 from collections import Counter
 from datetime import datetime
+from functools import reduce
 from itertools import product
 from typing import Any
 
 import orjson
 
 from shared.tables import keys
-from shared.tables.cells import OLD, ROOT, Cells, Group, Number, add, hour_of, load
+from shared.tables.cells import OLD, ROOT, Cells, Group, Number, add, hour_of, load, plus
 from shared.tables.columns import Column
 from shared.tables.errors import MissingIndex
 from shared.tables.wire import Row
@@ -78,7 +79,8 @@ class Totals:
         cell = group.cell_of([where[name] for name in group.closed])
         prefix = group.row_of(where[name] for name in group.open)
         rows = [prefix] if group.open else [key for key, (values, _) in self._rows.items() if not values]
-        return self._plain(field, sum(self._cell(key, f"+{field}|{cell}" if cell else f"+{field}") for key in rows))
+        amounts = (self._cell(key, f"+{field}|{cell}" if cell else f"+{field}") for key in rows)
+        return self._plain(field, reduce(plus, amounts, 0))
 
     def matching(self, where: dict[str, list[object]]) -> int:
         """The number of records that have one of these values in each of these fields, by which a counter counts."""

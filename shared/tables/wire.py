@@ -205,7 +205,7 @@ class Wire:
         if partition is None:
             return rows, ""
         row = response.headers.get("x-ms-continuation-NextRowKey", "")
-        return rows, f"&NextPartitionKey={quote(partition, safe='')}&NextRowKey={quote(row, safe='')}"
+        return rows, f"&NextPartitionKey={_quoted(partition)}&NextRowKey={_quoted(row)}"
 
     async def write(self, table: str, partition: str, operation: batch.Operation) -> str | None:
         """One operation on its own: the new ETag, None after a DELETE; `ServiceRefused`, or `Unanswered`.
@@ -260,9 +260,9 @@ class Wire:
             raise batch.refusal(response.status, response.body)
 
 
-def _quoted(condition: str) -> str:
-    """The text of a filter in a URL. Most compare keys only, which takes a tenth of the time of `quote`."""
-    return condition.replace(" ", "%20").replace("'", "%27") if _of_keys(condition) else quote(condition)
+def _quoted(text: str) -> str:
+    """A value in a query. Most are keys, or compare keys, which takes a tenth of the time of `quote`."""
+    return text.replace(" ", "%20").replace("'", "%27") if _of_keys(text) else quote(text, safe="")
 
 
 def _checked(response: WireResponse) -> bytes:

@@ -266,17 +266,16 @@ class WritableRecords(Records[R]):
         row["RowKey"] = RECORDS.prefix + key
         return row, written
 
-    def record_operation(self, stored: Stored[R] | None, row: Row) -> Operation:
+    def record_operation(self, stored: Stored[R] | None, key: str, columns: Row) -> Operation:
         """The operation that brings the record's own row from what is stored to these columns."""
-        columns = {name: value for name, value in row.items() if name != "RowKey"}
         typed = self.columns.typed(columns)
         if stored is None:
-            return Operation("POST", row["RowKey"], typed)
-        if stored.row.keys() <= row.keys():
+            return Operation("POST", key, typed)
+        if stored.row.keys() <= {*columns, "RowKey"}:
             changed = {name for name, value in columns.items() if stored.row.get(name) != value}
             kept = {name: value for name, value in typed.items() if name.partition("@")[0] in changed}
-            return Operation("PATCH", row["RowKey"], kept, stored.etag)
-        return Operation("PUT", row["RowKey"], typed, stored.etag)  # a merge cannot remove a column
+            return Operation("PATCH", key, kept, stored.etag)
+        return Operation("PUT", key, typed, stored.etag)  # a merge cannot remove a column
 
     async def _stamped(self, record: R, etag: str | None, row: Row) -> R:
         if etag is None:  # it is stored, but the response was lost

@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from shared.tables import Collection, MissingIndex, RecordChanged, RecordNotFound
+from shared.tables import Collection, MissingIndex, RecordChanged, RecordNotFound, bulk
 from shared.tables.batch import Operation
-from shared.tables.client import client
 from shared.tables.ids import new_id, row_key
 from tests.support.records import Counting, Run, Status, collection
 from tests.support.records import plain as plain_collection
@@ -213,16 +212,14 @@ NOISE = random.Random(1).randbytes(30_000).hex()
 async def plain(request: pytest.FixtureRequest, account: None) -> AsyncIterator[Collection[Run]]:
     """1,050 plain records."""
     notes = Collection(f"Costs{request.param}", Run, plain=True, spread=request.param)
-    parts = defaultdict[str, list[bytes]](list)
+    operations = defaultdict[str, list[Operation]](list)
     for number in range(1_050):
         run = Run(tokens=number, status=list(Status)[number % 3])
         key = row_key(run.id) or ""
-        operation = Operation("POST", f"r~{key}", notes.columns.typed(notes.columns.encode(run)))
-        partition = notes.partition_of(key)
-        parts[partition].append(operation.encode(f"{client().wire.url}/{notes.table}", partition))
-    for own in parts.values():
-        for first in range(0, len(own), 100):
-            await client().wire.transact(notes.table, own[first : first + 100])
+        columns = notes.columns.typed(notes.columns.encode(run))
+        operations[notes.partition_of(key)].append(Operation("PUT", f"r~{key}", columns))
+    for partition, own in operations.items():
+        await bulk.write(notes.table, partition, own)
     yield notes
 
 

@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from shared import tables
-from shared.tables import RecordConflict, RecordNotFound, StorageUnavailable, shard
+from shared.tables import RecordConflict, RecordNotFound, StorageUnavailable, bulk, shard
+from shared.tables.batch import Operation
 from shared.tables.client import client
 from shared.tables.counted import CountedCollection
 from shared.tables.ids import new_id
@@ -174,8 +175,7 @@ async def test_a_service_that_does_not_respond(runs: CountedCollection[Run], mon
 async def test_a_lost_index_row_does_not_stop_the_record(runs: CountedCollection[Run]):
     run = await runs.insert(Run())
     key = next(key for key in runs.schema.rows(*(await runs.read(run.id)).state)[0] if key.startswith("i~status~"))
-    part = shard.Operation("DELETE", key, etag="*").encode(f"{client().wire.url}/{runs.table}", "all")
-    await client().wire.transact(runs.table, [part])
+    await bulk.write(runs.table, "all", [Operation("DELETE", key, etag="*")])
     await runs.update(run.id, lambda r: setattr(r, "status", Status.DONE))
     assert (await audit(runs))[run.id].status is Status.DONE
 

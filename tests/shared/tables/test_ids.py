@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.tables import Collection, Record, RecordNotFound, ids, sweep
-from shared.tables.cells import Cells, add, dump, load
+from shared.tables.cells import Cells, add, dump, exact, load
 from shared.tables.client import client
 from shared.tables.ids import derived_id, first_key, ids_of, new_id, row_key, time_of
 from shared.tables.keys import descending, encode
-from shared.tables.schema import exact
 from tests.support.records import Counting
 
 moments = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
@@ -95,8 +95,21 @@ def test_sums_of_floats_are_exact_and_undone_exactly(values: list[float]):
         add(cells, {"+seconds": exact(value)})
         cells = load({"v": dump(cells)})
     for value in reversed(values):
-        add(cells, {"+seconds": -exact(value)})
+        add(cells, {"+seconds": exact(value, -1)})
     assert cells == {"n": 1}
+
+
+def test_sums_that_earlier_versions_wrote_as_fractions_go_on_exactly():
+    cells = load({"v": '{"n":2,"+seconds":"3602879701896397/18014398509481984"}'})
+    add(cells, {"+seconds": exact(0.2, -1)})
+    assert cells == {"n": 2}
+
+
+def test_whole_sums_over_53_bits_are_exact():
+    cells: Cells = {"+tokens": (1 << 53) - 1, "+cost": exact(0.5)}
+    add(cells, {"+tokens": 2})
+    assert orjson.loads(dump(cells)) == {"+tokens": "9007199254740993", "+cost": "0.5"}
+    assert int(load({"v": dump(cells)})["+tokens"]) == (1 << 53) + 1
 
 
 class Goal(Record, prefix="goal_"):

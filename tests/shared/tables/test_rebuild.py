@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.tables import BoundPassed, Collection, RecordConflict
-from shared.tables.batch import Operation
+from shared.tables.batch import Operation, encode
 from shared.tables.client import client
 from shared.tables.counted import CountedCollection
 from shared.tables.rebuild import Rebuild
@@ -19,7 +19,7 @@ from tests.support.records import Run, Status, collection
 
 
 async def write(runs: CountedCollection[Run], *operations: Operation) -> None:
-    parts = [operation.encode(f"{client().wire.url}/{runs.table}", runs.partition) for operation in operations]
+    parts = encode(operations, f"{client().wire.url}/{runs.table}", runs.partition)
     await client().wire.transact(runs.table, parts)
 
 
