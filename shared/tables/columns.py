@@ -242,7 +242,7 @@ class Columns(Generic[R]):
             row["id"] = record_id
             row.pop(WITHOUT, None)  # null in most rows of a list
         present = set[str]().union(*rows)
-        if any(len(row) < len(present) for row in rows):
+        if min(map(len, rows), default=0) < len(present):
             rows = [dict.fromkeys(present) | row for row in rows]
         absent = {name: default for name, _, default, make in self._decoders if not make and name not in present}
         for row in rows:
