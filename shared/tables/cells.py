@@ -19,8 +19,8 @@ from shared.tables.wire import Row
 Number = int | Decimal
 Cells = dict[str, Number]
 
-# Each float is a decimal fraction of 767 digits at most, 309 of them before the point and 1,074 behind it. So sums of
-# floats are exact, and one that were not would raise `Inexact`.
+# A float has at most 309 digits before the decimal point and 1,074 behind it. So 2,000 digits hold every sum of floats;
+# if they did not, `Inexact` would be raised.
 _EXACT = Context(prec=2_000, Emax=9_999, Emin=-9_999, traps=[Inexact, InvalidOperation, DivisionByZero])
 
 GENERATION = "g"
