@@ -69,6 +69,11 @@ class Record(BaseModel):
         """The version of this record as it was read or written; None in a list, or before it is stored."""
         return getattr(self, "_etag", None)
 
+    def stamp(self, etag: str | None, row: tuple[dict[str, Any], dict[str, str]] | None) -> None:
+        """Note the version that is stored, with its columns and long texts where these are known."""
+        object.__setattr__(self, "_etag", etag)  # pydantic's own `__setattr__` takes ten times as long
+        object.__setattr__(self, "_row", row)
+
     @model_validator(mode="before")
     @classmethod
     def _id_of_its_moment(cls, data: object) -> object:

@@ -148,7 +148,7 @@ class Records(Generic[R]):
             if texts is None:
                 raise TextLost(f"{self.table}: the long texts of {record_id} are missing")
             record = self.columns.decode([{**row, **texts}], damaged=damaged)[0]
-            record._etag, record._row = etag, (row, texts)  # pyright: ignore[reportPrivateUsage]
+            record.stamp(etag, (row, texts))
             return Stored(record, row, texts, etag)
         else:
             if key:

@@ -123,7 +123,8 @@ class WritableRecords(Records[R]):
             for _ in range(_ATTEMPTS):
                 fresh = known is None
                 stored, known = known or await self.read(record_id), None
-                new = self.columns.decode([{**stored.row, **stored.texts}])[0]
+                # Of the stored record only plain values are used below, which a change of the copy leaves as they are.
+                new = stored.record.model_copy()
                 try:
                     self._match(stored, if_match)
                     result = change(new)
@@ -281,7 +282,7 @@ class WritableRecords(Records[R]):
         if etag is None:  # it is stored, but the response was lost
             return await self.get(record.id)
         known: tuple[Row, dict[str, str]] | None = None if row.get(WITHOUT) else (row, {})
-        record._etag, record._row = etag, known  # pyright: ignore[reportPrivateUsage]
+        record.stamp(etag, known)
         return record
 
     async def _discard(self, names: set[str] | list[str]) -> None:
