@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from functions.stepflow import log_index, updates
 from functions.stepflow.markers import ARTIFACT_PATH
 from functions.stepflow.records import ACTIVE, WORKSPACE, Artifact, ArtifactType, Execution, ExecutionStatus
-from functions.stepflow.store import artifacts, executions
+from functions.stepflow.store import artifacts, executions, outlines
 from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepChange
 from functions.stepflow.updates import Message
 from shared import blobs, tables
@@ -60,7 +60,7 @@ class StepflowExecution(JobKind):
         """Return a reason unless it is among the `limit` oldest pending and running executions of its user."""
         execution = await executions.get(job_id)
         active = {"user": execution.user, "status": list(ACTIVE)}
-        if await is_among_oldest(executions, active, execution, limit):
+        if await is_among_oldest(outlines, active, execution, limit):
             return None
         return f"{limit} of your executions are running"
 
@@ -134,7 +134,7 @@ class StepflowExecution(JobKind):
     async def unfinished(self) -> AsyncIterator[str]:
         """Yield the ids of pending and running executions."""
         for status in ACTIVE:
-            async for execution in executions.all({"status": status}):
+            async for execution in outlines.all({"status": status}):
                 yield execution.id
 
 

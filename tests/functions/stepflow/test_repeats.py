@@ -1,5 +1,6 @@
 """Batches of output that repeat, overlap or arrive early, and hosts that die between an effect and its response."""
 
+import asyncio
 import logging
 import random
 from base64 import b64encode
@@ -14,7 +15,7 @@ import pytest
 import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.jobs.ending import settle
 from functions.stepflow import log_index
-from functions.stepflow.executions import get_execution
+from functions.stepflow.executions import _steps, get_execution
 from functions.stepflow.job import KIND, StepflowExecution
 from functions.stepflow.records import Execution
 from functions.stepflow.store import executions
@@ -165,6 +166,17 @@ async def test_the_details_of_many_steps_cost_few_reads(
     assert [[line.content for line in step.logs] for step in found.steps[-shown:]] == [["of it"]] * shown
     assert (read.await_count, {step.log_count for step in found.steps}) == (reads, {1})
     await pusher.http.aclose()
+
+
+async def test_the_event_loop_does_other_work_while_the_details_of_many_steps_are_built():
+    execution = Execution(name="x", command="true")
+    execution.read(b"STEP_START: s\n" * 5000, lambda _: datetime.now(UTC))
+    building, turns = asyncio.create_task(_steps(execution, {})), 0
+    while not building.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len(building.result()) == 5000
+    assert turns > 40, "building all at once leaves it two or three turns"
 
 
 async def test_an_artifact_is_never_older_than_its_step(stack: Environment, stepflow: StepFlow):
