@@ -188,6 +188,8 @@ async def _read(
     """Read output as `Execution.read` does, with pauses in which the event loop does other work."""
     changes: list[Change] = []
     start = execution.offset
+    if data and start == 0:
+        execution.started_by(times(0))
     for stop in range(READ_AT_ONCE, len(data), READ_AT_ONCE):
         changes += execution.read(data[execution.offset - start : stop], times)
         await asyncio.sleep(0)
@@ -215,9 +217,9 @@ async def _advance(
             execution = await executions.get(job.id)
         except tables.RecordNotFound:
             return None
-        version, first, before = execution.etag, execution.lines, execution.started_at
+        version, first, waited = execution.etag, execution.lines, execution.started_at is None
         changes = await change(execution)
-        messages = [updates.execution_started(execution)] if execution.started_at != before else []
+        messages = [updates.execution_started(execution)] if waited and execution.started_at else []
         messages += await _store(job, execution, first, changes)
         execution.summarise()
         execution.log_bytes = max(execution.log_bytes, log_bytes)

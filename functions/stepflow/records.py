@@ -137,6 +137,11 @@ class Execution(Transcript, Record):
             self.started_at = max(at or datetime.now(UTC), self.created_at)
             self.waiting_reason = None
 
+    def started_by(self, at: datetime) -> None:
+        """Correct the start of an execution that printed at `at`: output may arrive before anything else is heard."""
+        if self.started_at is not None:
+            self.started_at = max(min(self.started_at, at), self.created_at)
+
     def cancel(self) -> None:
         """Cancel a pending or running execution; `BadRequest` when it has ended.
 

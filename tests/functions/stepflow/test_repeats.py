@@ -23,6 +23,7 @@ from functions.stepflow.transcript import ArtifactMark, LogLine, Transcript
 from infra.local.environment import Environment
 from shared import tables
 from shared.jobs import Exit, Job, Printed, jobs, new_token
+from shared.order import AGES
 from tests.support.stepflow import StepFlow
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -197,6 +198,22 @@ async def test_an_artifact_is_never_older_than_its_step(stack: Environment, step
         assert artifact["created_at"] >= began[artifact["step_id"]]
     assert [*began.values()] == sorted(began.values())
     await pusher.http.aclose()
+
+
+async def test_no_step_is_older_than_its_execution(stack: Environment, stepflow: StepFlow):
+    """What a command prints at its start is printed before the push that says that the command runs."""
+    own = await runner(stack, created_at=datetime.now(UTC) - timedelta(seconds=30))
+    async with own.http, stepflow.watch() as watcher:
+        own.http.headers[AGES] = "0:5.000"
+        assert await own.push(0, b"STEP_START: a\n") == 200
+        await watcher.receives(lambda m: m["type"] == "step_update" and m["data"]["execution_id"] == own.id)
+        found = await stepflow.data(f"/api/executions/{own.id}")
+        assert found["execution"]["started_at"] == found["steps"][0]["started_at"]
+        assert found["execution"]["duration_seconds"] >= 5
+        await own.end()
+        await watcher.completed(own.id)
+    starts = [message for message in watcher.of(own.id) if message["type"] == "execution_started"]
+    assert len(starts) == 1
 
 
 async def test_steps_of_a_command_with_a_single_push_have_the_times_at_which_they_were_printed(
