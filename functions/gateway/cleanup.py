@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import azure.durable_functions as df
 
 from functions.gateway.records import Run, RunStatus
-from functions.gateway.store import alerts, artifacts, delete_artifact_and_file, runs
+from functions.gateway.store import alerts, artifacts, delete_artifact_and_file, outlines, runs
 from shared import blobs, tables
 from shared.faults import Sweep
 from shared.jobs import LOGS, jobs
@@ -80,7 +80,7 @@ async def gateway_cleanup_find_runs(place: dict) -> dict:
     """Return the ids of the next old runs, the counts of all that is deleted with them, and where to continue."""
     cleanup = await cleanups.get(place["id"])
     limit = cleanup.limit
-    found, before = await _batch(runs.all({"status": FINAL}, before=_moment(place["before"]) or limit), BATCH)
+    found, before = await _batch(outlines.all({"status": FINAL}, before=_moment(place["before"]) or limit), BATCH)
     due = [run for run in found if isinstance(run, Run) and run.completed_at and run.completed_at < limit]
     counts = {"runs": len(due), "artifacts": 0, "alerts": 0, "bytes": 0}
     for run in due:

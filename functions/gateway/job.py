@@ -9,7 +9,7 @@ from functions.gateway.models import Provider, catalogue
 from functions.gateway.raise_alert import fault, run_failed
 from functions.gateway.records import Artifact, Run, RunStatus
 from functions.gateway.redaction import redacted
-from functions.gateway.store import artifacts, recount_artifacts, runs
+from functions.gateway.store import artifacts, outlines, recount_artifacts, runs
 from shared import blobs, tables
 from shared.jobs import ARTIFACTS, LOGS, Exit, Job, JobKind, JobSpec, Printed, Stop, Unstartable, in_words
 from shared.tables.ids import derived_id
@@ -61,7 +61,7 @@ class GatewayRun(JobKind):
         """Return a reason unless the run is among the `limit` oldest pending and running runs of its client."""
         run = await runs.get(job_id)
         active = {"client_id": run.client_id, "status": [RunStatus.PENDING, RunStatus.RUNNING]}
-        return None if await is_among_oldest(runs, active, run, limit) else f"{limit} of your runs are running"
+        return None if await is_among_oldest(outlines, active, run, limit) else f"{limit} of your runs are running"
 
     async def waiting(self, job_id: str, reason: str) -> None:
         """Store and publish why a pending run cannot start yet."""
@@ -138,7 +138,7 @@ class GatewayRun(JobKind):
     async def unfinished(self) -> AsyncIterator[str]:
         """Yield the ids of pending and running runs."""
         for status in (RunStatus.PENDING, RunStatus.RUNNING):
-            async for run in runs.all({"status": status}):
+            async for run in outlines.all({"status": status}):
                 yield run.id
 
     def _artifacts(self, run: Run, job: Job, end: Exit) -> list[Artifact]:

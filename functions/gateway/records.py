@@ -1,8 +1,11 @@
 """Records of the gateway API, with the rules for a run's status."""
 
+import json
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+from pydantic import Field
 
 from shared.http.errors import BadRequest
 from shared.tables import Record
@@ -34,13 +37,14 @@ class AlertType(StrEnum):
 class Run(Record):
     """One prompt, or program, run in a container.
 
-    `seconds` is its execution time; `tokens` is what its model used, `cost` in USD. `waiting_reason` says why a pending
-    run cannot start yet.
+    `prompt_size` is the bytes of the prompt as JSON, which bound what a list shows. `seconds` is its execution time;
+    `tokens` is what its model used, `cost` in USD. `waiting_reason` says why a pending run cannot start yet.
     """
 
     client_id: str
     status: RunStatus = RunStatus.PENDING
     prompt: str
+    prompt_size: int = Field(default_factory=lambda values: _size(values["prompt"]))
     model: str
     options: dict[str, Any]
     metadata: dict[str, Any] = {}
@@ -83,6 +87,10 @@ class Run(Record):
         if self.status is RunStatus.RUNNING:
             self.seconds = max(0.0, (at - self.started_at).total_seconds())
         self.status, self.completed_at, self.waiting_reason = status, at, None
+
+
+def _size(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 class Artifact(Record):

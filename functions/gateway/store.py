@@ -1,10 +1,17 @@
 """The gateway's collections, and the artifact count that each run keeps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from functions.gateway.records import Alert, Artifact, Run
 from shared import blobs, tables
+from shared.http.errors import TooLarge
 from shared.tables import Collection
+
+MAX_PROMPTS = 32_000_000
+"""Bytes of prompts in one list."""
+
+FITTING = 50
+"""Runs whose prompts have at most `MAX_PROMPTS` in any case: six bytes for each of 100,000 characters."""
 
 runs = Collection(
     "GatewayRuns",
@@ -14,8 +21,20 @@ runs = Collection(
     sums=["tokens", "seconds", "cost"],
     sums_by=["client_id", "status", ("client_id", "status")],
     orders=["updated_at", ("status", "updated_at"), ("client_id", "updated_at")],
-    view=["created_at", "status", "prompt", "model", "started_at", "completed_at", "artifact_count", "client_id"],
+    view=[
+        "created_at",
+        "status",
+        "prompt",
+        "prompt_size",
+        "model",
+        "started_at",
+        "completed_at",
+        "artifact_count",
+        "client_id",
+    ],
 )
+outlines = runs.without("prompt")
+"""The runs for what does not need their prompts, each of which may have half a megabyte."""
 artifacts = Collection(
     "GatewayArtifacts",
     Artifact,
@@ -36,6 +55,12 @@ alerts = Collection(
     ],
     view=["type", "message", "run_id", "client_id", "read", "metadata", "created_at"],
 )  # fmt: skip
+
+
+def check_prompts(listed: Sequence[Run]) -> None:
+    """`TooLarge` when the prompts of these runs are too long for one list."""
+    if sum(run.prompt_size for run in listed) > MAX_PROMPTS:
+        raise TooLarge("The prompts of these runs have more than 32 MB: use a smaller limit")
 
 
 async def delete_artifact_and_file(artifact: Artifact) -> None:

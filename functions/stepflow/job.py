@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from functions.stepflow import log_index, updates
 from functions.stepflow.markers import ARTIFACT_PATH
 from functions.stepflow.records import ACTIVE, WORKSPACE, Artifact, ArtifactType, Execution, ExecutionStatus
-from functions.stepflow.store import artifacts, executions
+from functions.stepflow.store import artifacts, executions, outlines
 from functions.stepflow.transcript import ArtifactMark, Change, LogLine, StepChange
 from functions.stepflow.updates import Message
 from shared import blobs, tables
@@ -60,7 +60,7 @@ class StepflowExecution(JobKind):
         """Return a reason unless it is among the `limit` oldest pending and running executions of its user."""
         execution = await executions.get(job_id)
         active = {"user": execution.user, "status": list(ACTIVE)}
-        if await is_among_oldest(executions, active, execution, limit):
+        if await is_among_oldest(outlines, active, execution, limit):
             return None
         return f"{limit} of your executions are running"
 
@@ -134,7 +134,7 @@ class StepflowExecution(JobKind):
     async def unfinished(self) -> AsyncIterator[str]:
         """Yield the ids of pending and running executions."""
         for status in ACTIVE:
-            async for execution in executions.all({"status": status}):
+            async for execution in outlines.all({"status": status}):
                 yield execution.id
 
 
@@ -188,6 +188,8 @@ async def _read(
     """Read output as `Execution.read` does, with pauses in which the event loop does other work."""
     changes: list[Change] = []
     start = execution.offset
+    if data and start == 0:
+        execution.started_by(times(0))
     for stop in range(READ_AT_ONCE, len(data), READ_AT_ONCE):
         changes += execution.read(data[execution.offset - start : stop], times)
         await asyncio.sleep(0)
@@ -215,9 +217,9 @@ async def _advance(
             execution = await executions.get(job.id)
         except tables.RecordNotFound:
             return None
-        version, first, before = execution.etag, execution.lines, execution.started_at
+        version, first, waited = execution.etag, execution.lines, execution.started_at is None
         changes = await change(execution)
-        messages = [updates.execution_started(execution)] if execution.started_at != before else []
+        messages = [updates.execution_started(execution)] if waited and execution.started_at else []
         messages += await _store(job, execution, first, changes)
         execution.summarise()
         execution.log_bytes = max(execution.log_bytes, log_bytes)

@@ -77,6 +77,7 @@ class Execution(Transcript, Record):
     `user` is whom the request names, `client_id` the client whose key it had, "" without keys.
     `messages` counts the WebSocket messages about it. `waiting_reason` says why a pending one cannot start yet.
     `settled` is true once its end is recorded completely: its output is read and no step is open.
+    `size` is about the bytes, as JSON, of what its request gave.
     """
 
     name: str
@@ -99,6 +100,12 @@ class Execution(Transcript, Record):
     log_bytes: int = 0
     messages: int = 0
     settled: bool = False
+    size: int = 0
+
+    @property
+    def listed_size(self) -> int:
+        """About the bytes of what a list shows of it."""
+        return self.size + self.noted_text
 
     @property
     def current_step_index(self) -> int:
@@ -129,6 +136,11 @@ class Execution(Transcript, Record):
             self.status = ExecutionStatus.RUNNING
             self.started_at = max(at or datetime.now(UTC), self.created_at)
             self.waiting_reason = None
+
+    def started_by(self, at: datetime) -> None:
+        """Correct the start of an execution that printed at `at`: output may arrive before anything else is heard."""
+        if self.started_at is not None:
+            self.started_at = max(min(self.started_at, at), self.created_at)
 
     def cancel(self) -> None:
         """Cancel a pending or running execution; `BadRequest` when it has ended.

@@ -13,9 +13,14 @@ executions = Collection(
     sums=["total_steps", "seconds", "log_bytes", "messages"],
     view=[
         "created_at", "name", "command", "working_directory", "status", "exit_code", "error_message", "started_at",
-        "completed_at", "environment", "user", "tags", "metadata", "total_steps", "completed_steps",
+        "completed_at", "environment", "user", "tags", "metadata", "total_steps", "completed_steps", "size",
+        "noted_text",
     ],
 )  # fmt: skip
+outlines = executions.without(
+    "name", "command", "working_directory", "error_message", "environment", "tags", "metadata"
+)
+"""The executions for what needs none of these, of which a command alone may have a megabyte."""
 artifacts = Collection(
     "StepflowArtifacts",
     Artifact,

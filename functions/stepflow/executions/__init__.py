@@ -1,6 +1,7 @@
 """Executions: commands whose output is followed step by step."""
 
 import asyncio
+from itertools import accumulate
 from typing import Annotated
 
 from fastapi import Query
@@ -23,9 +24,9 @@ from functions.stepflow.executions.bodies import (
 )
 from functions.stepflow.job import KIND, publish_end
 from functions.stepflow.records import ACTIVE, Execution, ExecutionStatus
-from functions.stepflow.store import artifacts_of, executions
+from functions.stepflow.store import artifacts_of, executions, outlines
 from shared.http.bodies import Done
-from shared.http.errors import BadRequest
+from shared.http.errors import BadRequest, TooLarge
 from shared.http.paging import Paging, given, paging
 from shared.jobs import CANCEL, WORKFLOW
 from shared.workflows import Workflows
@@ -35,11 +36,17 @@ routes = routes_for("/api/executions", "executions")
 MAX_ACTIVE = 1000
 """Executions in the list of active ones."""
 
+MAX_LIST = 32_000_000
+"""Bytes of what executions in one list were created with."""
+
 DETAIL_LINES, STEP_LINES = 1000, 200
 """Log lines in the details of an execution, and of each of its steps; the newest are shown."""
 
 NEAR, MAX_SPAN, MAX_READS = 1000, 20_000, 16
 """Lines between two steps' lines that are read too, lines of one read, and such reads for one answer."""
+
+STEPS_AT_ONCE = 100
+"""Steps that are built without a pause."""
 
 DETAIL_BYTES = 1024 * 1024
 """Bytes of output of one read; of more, the newest are shown."""
@@ -59,18 +66,25 @@ async def list_executions(
     status: Annotated[str | None, Query(json_schema_extra={"enum": [*ExecutionStatus]})] = None,
     user: Annotated[str | None, Query()] = None,
 ) -> ExecutionList:
-    """List executions, newest first; filter by status or user."""
+    """List executions, newest first; filter by status or user. At most 32 MB of commands, environments and metadata."""
     if status is not None and status not in [*ExecutionStatus]:
         raise BadRequest(f"Unknown status: {status}")
-    page = await paging.page(executions, given(status=ExecutionStatus(status) if status else None, user=user))
+    where = given(status=ExecutionStatus(status) if status else None, user=user)
+    listed = await outlines.page(where, limit=paging.limit, offset=paging.offset, cursor=paging.cursor, total=False)
+    if sum(each.listed_size for each in listed.items) > MAX_LIST:
+        raise TooLarge("These executions have more than 32 MB of commands and other texts: use a smaller limit")
+    page = await paging.page(executions, where)
     shown = [ExecutionShown.model_validate(execution) for execution in page.items]
     return ExecutionList(executions=shown, total_count=page.total, has_more=page.cursor is not None)
 
 
 @routes.get("/active")
 async def list_active_executions() -> ActiveExecutions:
-    """List pending and running executions, newest first; the newest 1,000 when there are more."""
-    found = await executions.page({"status": list(ACTIVE)}, limit=MAX_ACTIVE, total=False)
+    """List pending and running executions, newest first; of more than 1,000, or more than 32 MB, only the newest."""
+    where = {"status": list(ACTIVE)}
+    newest = await outlines.page(where, limit=MAX_ACTIVE, total=False)
+    fitting = sum(size <= MAX_LIST for size in accumulate(each.listed_size for each in newest.items))
+    found = await executions.page(where, limit=max(fitting, 1), total=False)
     return ActiveExecutions(executions=[ExecutionShown.model_validate(each) for each in found.items])
 
 
@@ -93,7 +107,7 @@ async def get_execution(execution_id: str) -> ExecutionDetail:
     found, entries = await asyncio.gather(artifacts_of(execution.id), _newest_lines(execution))
     return ExecutionDetail(
         execution=ExecutionShown.model_validate(execution),
-        steps=_steps(execution, entries),
+        steps=await _steps(execution, entries),
         artifacts=[ArtifactShown.model_validate(artifact) for artifact in found],
     )
 
@@ -141,10 +155,13 @@ async def _newest_lines(execution: Execution) -> dict[int, log_index.Entry]:
     return {entry.number: entry for entries in found for entry in entries}
 
 
-def _steps(execution: Execution, entries: dict[int, log_index.Entry]) -> list[StepShown]:
+async def _steps(execution: Execution, entries: dict[int, log_index.Entry]) -> list[StepShown]:
+    """Return all steps, with pauses in which the event loop does other work: 10,000 of them take half a second."""
     shown: list[StepShown] = []
     for step in execution.steps:
         numbers = log_index.lines_of(execution, step)
         own = [StepLog.model_validate(entries[n]) for n in numbers[-STEP_LINES:] if n in entries]
         shown.append(step_shown(execution, step, own, len(numbers)))
+        if len(shown) % STEPS_AT_ONCE == 0:
+            await asyncio.sleep(0)
     return shown

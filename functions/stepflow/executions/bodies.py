@@ -104,6 +104,7 @@ class NewExecution(RequestBody):
             user=self.user or caller.name,
             client_id=caller.id,
             timeout=self.timeout or MAX_SECONDS,
+            size=len(self.model_dump_json().encode()),
         )
 
 
@@ -152,7 +153,7 @@ class ExecutionList(ResponseBody):
 
 
 class ActiveExecutions(ResponseBody):
-    """Pending and running executions, newest first; the newest 1,000 when there are more."""
+    """Pending and running executions, newest first; of more than 1,000, or more than 32 MB, only the newest."""
 
     executions: list[ExecutionShown]
 

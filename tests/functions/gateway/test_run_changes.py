@@ -3,10 +3,14 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
 
+from functions.gateway.records import Run, RunStatus
+from functions.gateway.store import FITTING, MAX_PROMPTS, outlines, runs
 from infra.local.environment import Environment
 from tests.support.gateway import Gateway, register
 from tests.support.values import SECRET, UNKNOWN
@@ -96,6 +100,26 @@ class TestListRuns:
         by_link += [run["id"] for run in answer.json()["runs"]]
         assert (by_offset, by_link) == (whole, whole)
         assert "next" not in answer.links
+
+    @pytest.mark.usefixtures("app")
+    async def test_a_list_with_too_long_prompts_is_refused_and_a_shorter_one_is_not(self, newcomer: Gateway):
+        long: dict[str, Any] = {"prompt": "x", "prompt_size": MAX_PROMPTS // 2 + 1, "model": "bash", "options": {}}
+        long |= {"client_id": newcomer.id, "status": RunStatus.COMPLETED, "started_at": datetime.now(UTC)}
+        made = [await runs.insert(Run(**long)) for _ in range(2)]
+        for path in (f"runs?client_id={newcomer.id}&", "dashboard/recent?"):
+            refused = await newcomer.http.get(f"/gateway/api/{path}limit={FITTING + 1}")
+            assert (refused.status_code, list(refused.json())) == (413, ["error"])
+            assert "smaller limit" in refused.json()["error"]
+            shown = (await newcomer.http.get(f"/gateway/api/{path}limit=2")).json()["runs"]
+            assert [run["id"] for run in shown] == [made[1].id, made[0].id]
+        for run in made:
+            await runs.delete(run.id)
+
+    @pytest.mark.usefixtures("app")
+    async def test_the_size_of_a_prompt_is_known_without_the_prompt(self, newcomer: Gateway):
+        await newcomer.run("true # " + "ä\n" * 2000)
+        (listed,) = (await outlines.page({"client_id": newcomer.id})).items
+        assert (listed.prompt, listed.prompt_size) == (None, 7 + 2000 * 4 + 2)
 
 
 class TestUpdateRun:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from functions.stepflow.executions import list_active_executions
-from functions.stepflow.records import Execution
+from functions.stepflow.executions import MAX_LIST, list_active_executions
+from functions.stepflow.records import Execution, ExecutionStatus
 from functions.stepflow.store import executions as store
 from tests.support.stepflow import StepFlow, refused
 from tests.support.values import UNKNOWN
@@ -258,6 +258,33 @@ class TestListExecutions:
         assert [execution.id for execution in found.executions] == [newer.id]
         for each in (older, newer):
             await store.delete(each.id)
+
+    @pytest.mark.usefixtures("app")
+    async def test_a_list_with_too_long_commands_is_refused_and_a_shorter_one_is_not(self, stepflow: StepFlow):
+        user = f"writer {time.time_ns()}"
+        long: dict[str, Any] = {"status": ExecutionStatus.COMPLETED, "user": user, "size": MAX_LIST // 2 + 1}
+        made = [await store.insert(Execution(name="x", command="true", **long)) for _ in range(2)]
+        assert "smaller limit" in refused(await stepflow.http.get("/api/executions", params={"user": user}), 413)
+        for offset in (0, 1):
+            page = await stepflow.data("/api/executions", user=user, limit=1, offset=offset)
+            assert ([each["id"] for each in page["executions"]], page["total_count"]) == ([made[1 - offset].id], 2)
+        for each in made:
+            await store.delete(each.id)
+
+    @pytest.mark.usefixtures("app")
+    async def test_of_active_executions_with_long_commands_the_newest_are_listed(self):
+        long: dict[str, Any] = {"name": "x", "command": "true", "size": MAX_LIST // 2 + 1}
+        made = [await store.insert(Execution(**long)) for _ in range(2)]
+        assert [execution.id for execution in (await list_active_executions()).executions] == [made[1].id]
+        for each in made:
+            await store.delete(each.id)
+
+    @pytest.mark.usefixtures("app")
+    async def test_the_size_of_what_a_list_shows_is_kept(self, stepflow: StepFlow):
+        command = "echo 'META: key: 12345' #" + "x" * 1000
+        found = await stepflow.run(command, environment={"A": "ä" * 500}, metadata={"a": ["b" * 500]})
+        stored = await store.get(found["execution"]["id"])
+        assert 2500 < stored.listed_size < 2900
 
     async def test_statistics_agree_with_the_lists(self, stepflow: StepFlow):
         await stepflow.run("sleep 0.3")

@@ -1,5 +1,6 @@
 """Batches of output that repeat, overlap or arrive early, and hosts that die between an effect and its response."""
 
+import asyncio
 import logging
 import random
 from base64 import b64encode
@@ -14,7 +15,7 @@ import pytest
 import function_app  # noqa: F401 - registers the kinds of jobs
 from functions.jobs.ending import settle
 from functions.stepflow import log_index
-from functions.stepflow.executions import get_execution
+from functions.stepflow.executions import _steps, get_execution
 from functions.stepflow.job import KIND, StepflowExecution
 from functions.stepflow.records import Execution
 from functions.stepflow.store import executions
@@ -22,6 +23,7 @@ from functions.stepflow.transcript import ArtifactMark, LogLine, Transcript
 from infra.local.environment import Environment
 from shared import tables
 from shared.jobs import Exit, Job, Printed, jobs, new_token
+from shared.order import AGES
 from tests.support.stepflow import StepFlow
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -167,6 +169,17 @@ async def test_the_details_of_many_steps_cost_few_reads(
     await pusher.http.aclose()
 
 
+async def test_the_event_loop_does_other_work_while_the_details_of_many_steps_are_built():
+    execution = Execution(name="x", command="true")
+    execution.read(b"STEP_START: s\n" * 5000, lambda _: datetime.now(UTC))
+    building, turns = asyncio.create_task(_steps(execution, {})), 0
+    while not building.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len(building.result()) == 5000
+    assert turns > 40, "building all at once leaves it two or three turns"
+
+
 async def test_an_artifact_is_never_older_than_its_step(stack: Environment, stepflow: StepFlow):
     """The files are stored before the push of the lines that name them; that push says only how old its lines are."""
     pusher = await runner(stack)
@@ -185,6 +198,22 @@ async def test_an_artifact_is_never_older_than_its_step(stack: Environment, step
         assert artifact["created_at"] >= began[artifact["step_id"]]
     assert [*began.values()] == sorted(began.values())
     await pusher.http.aclose()
+
+
+async def test_no_step_is_older_than_its_execution(stack: Environment, stepflow: StepFlow):
+    """What a command prints at its start is printed before the push that says that the command runs."""
+    own = await runner(stack, created_at=datetime.now(UTC) - timedelta(seconds=30))
+    async with own.http, stepflow.watch() as watcher:
+        own.http.headers[AGES] = "0:5.000"
+        assert await own.push(0, b"STEP_START: a\n") == 200
+        await watcher.receives(lambda m: m["type"] == "step_update" and m["data"]["execution_id"] == own.id)
+        found = await stepflow.data(f"/api/executions/{own.id}")
+        assert found["execution"]["started_at"] == found["steps"][0]["started_at"]
+        assert found["execution"]["duration_seconds"] >= 5
+        await own.end()
+        await watcher.completed(own.id)
+    starts = [message for message in watcher.of(own.id) if message["type"] == "execution_started"]
+    assert len(starts) == 1
 
 
 async def test_steps_of_a_command_with_a_single_push_have_the_times_at_which_they_were_printed(
