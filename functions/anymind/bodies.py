@@ -1,6 +1,6 @@
 """What the bodies and lists of this API share: names, moments without a zone, lists by `skip` and `limit`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeVar
@@ -42,12 +42,17 @@ class SkipLimit:
     skip: int
     limit: int
 
-    async def of(self, collection: Collection[R], where: Mapping[str, object]) -> list[R]:
-        """Return that part of the records that match `where`."""
+    async def of(
+        self,
+        collection: Collection[R],
+        where: Mapping[str, object],
+        check: Callable[[Sequence[R]], None] | None = None,
+    ) -> list[R]:
+        """Return that part of the records that match `where`; `check` may refuse it before its long texts are read."""
         if not self.limit:
             return []
         page = await collection.page(
-            where, order="id", descending=False, limit=self.limit, offset=self.skip, total=False
+            where, order="id", descending=False, limit=self.limit, offset=self.skip, total=False, check=check
         )
         return page.items
 

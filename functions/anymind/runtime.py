@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from functions.anymind.access import CurrentUser, RecordId, owned_agent, owned_e
 from functions.anymind.bodies import ListPart, Moment
 from functions.anymind.execution_job import KIND, spec_of
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus, VersionStatus
-from functions.anymind.store import awaited, executions, note_job, outlines, versions
+from functions.anymind.store import awaited, executions, note_job, versions
 from shared import tables, warm
 from shared.http.bodies import RequestBody, ResponseBody, example
 from shared.http.errors import BadRequest, TooLarge
@@ -116,11 +117,12 @@ async def list_executions(
 ) -> list[Execution]:
     """The caller's executions by id, all or those of one version; at most 32 MB of inputs and outputs."""
     version = None if agent_version_id is None else str(agent_version_id)
-    where = given(user_id=user.id, agent_version_id=version)
-    listed = await part.of(outlines, where)
+    return await part.of(executions, given(user_id=user.id, agent_version_id=version), _check_size)
+
+
+def _check_size(listed: Sequence[Execution]) -> None:
     if sum(each.input_size + each.output_size for each in listed) > MAX_LIST:
         raise TooLarge("These executions have more than 32 MB of inputs and outputs: use a smaller limit")
-    return await part.of(executions, where)
 
 
 @routes.get("/executions/{execution_id}", response_model=ExecutionShown)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 
 from functions.gateway.records import AlertType, RunStatus
-from functions.gateway.store import FITTING, alerts, artifacts, check_prompts, outlines, runs
+from functions.gateway.store import alerts, artifacts, check_prompts, runs
 from shared.api_keys import CurrentClient, clients
 from shared.http.bodies import ResponseBody
 from shared.http.errors import BadRequest
@@ -127,9 +127,7 @@ async def get_recent(
     client: CurrentClient, limit: Limit = 10, type: Literal["runs", "alerts", "all"] = "all"
 ) -> Recent:
     """The latest runs and alerts, newest first. At most 32 MB of prompts."""
-    if type != "alerts" and limit > FITTING:
-        check_prompts((await outlines.page(limit=limit, total=False)).items)
-    found_runs = (await runs.page(limit=limit)).items if type != "alerts" else []
+    found_runs = (await runs.page(limit=limit, check=check_prompts)).items if type != "alerts" else []
     found_alerts = (await alerts.page(limit=limit)).items if type != "runs" else []
     return Recent(
         runs=[RecentRun.model_validate(run) for run in found_runs],

@@ -10,9 +10,6 @@ from shared.tables import Collection
 MAX_PROMPTS = 32_000_000
 """Bytes of prompts in one list."""
 
-FITTING = 50
-"""Runs whose prompts have at most `MAX_PROMPTS` in any case: six bytes for each of 100,000 characters."""
-
 runs = Collection(
     "GatewayRuns",
     Run,

@@ -1,6 +1,6 @@
 """Paging: which part of a list a request asks for, and the page that it gets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -56,8 +56,16 @@ class Paging:
     request: Request
     response: Response
 
-    async def page(self, collection: Collection[R], where: Mapping[str, object] | None = None) -> Page[R]:
-        """Return that part of the records that match `where`, and set the `Link` header to the next part."""
+    async def page(
+        self,
+        collection: Collection[R],
+        where: Mapping[str, object] | None = None,
+        check: Callable[[Sequence[R]], None] | None = None,
+    ) -> Page[R]:
+        """Return that part of the records that match `where`, and set the `Link` header to the next part.
+
+        `check` may refuse the items before their long texts are read.
+        """
         page = await collection.page(
             where,
             limit=self.limit,
@@ -65,6 +73,7 @@ class Paging:
             order=self.order,
             descending=self.descending,
             cursor=self.cursor,
+            check=check,
         )
         self.link(page)
         return page

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, Unpack, cast, overload
 from shared.tables.columns import Columns, R
 from shared.tables.copying import CopiedRecords
 from shared.tables.errors import MissingIndex
-from shared.tables.page import Asked, Filter, Page, PageOptions, PageWithoutTotal
+from shared.tables.page import Asked, Check, Filter, Page, PageOptions, PageWithoutTotal
 from shared.tables.ranges import Between
 from shared.tables.rebuild import Rebuilt
 from shared.tables.totals import History, Totals
@@ -119,7 +119,8 @@ class Collection(CopiedRecords[R]):
 
         `between=(low, high)` leaves those whose value of the (first) field of `order` is `low` or more and below
         `high`; None leaves a side open. Moments of `created_at` are taken in whole milliseconds; texts are compared by
-        60 bytes, without regard to case. With `total=False` the number is not asked for.
+        60 bytes, without regard to case. With `total=False` the number is not asked for. `check` is given the items
+        before their long texts are read (until then these are None), and may refuse the page by an error.
 
         Cost, counted: 2 queries at once, for `limit` rows and for the counter rows of the filter: one for each process
         that has written, 16 at most. An offset over 250 adds the counter rows of the hours passed over, a thousand a
@@ -229,9 +230,11 @@ class Collection(CopiedRecords[R]):
         their index rows; a record with a long text or unique fields costs point reads too. Plain: `MissingIndex`.
         """
 
-    async def items(self, rows: list[Row]) -> list[R]:
+    async def items(self, rows: list[Row], check: Check | None = None) -> list[R]:
         """The records of these rows, which are used up. A record with a long text in the list view is read whole."""
         partial = self.columns.partial(rows)
         items = self.columns.readable(rows)
+        if check:
+            check(items)
         await self.complete(items, partial)
         return items

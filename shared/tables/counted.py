@@ -178,7 +178,7 @@ class CountedCollection(Collection[R]):
             rows = (await self._reader.rows(how, Place(offset=skip), end - skip))[::-1]
             more = skip > 0
         following = how.place(rows[-1]) if along and rows else Place(offset=start.offset + len(rows))
-        items, behind = await self.items(rows), str(following) if more and rows else None
+        items, behind = await self.items(rows, asked.check), str(following) if more and rows else None
         return PageWithoutTotal(items, behind) if total is None else Page(items, behind, total=total)
 
     async def all(

@@ -1,9 +1,9 @@
 """What a list is asked for and what it returns: filter, order, cursor, page."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypedDict, cast
+from typing import Any, Generic, NamedTuple, TypedDict, cast
 
 from shared.tables.columns import R
 from shared.tables.errors import BadCursor
@@ -11,6 +11,9 @@ from shared.tables.ranges import Between
 
 Filter = Mapping[str, object]
 """Fields with the value that a record must have, or with a list of values of which it must have one."""
+
+Check = Callable[[Sequence[Any]], None]
+"""Is given the items of a page before their long texts are read; what it raises passes through."""
 
 Order = str | Sequence[str]
 """A field to sort by, or several; `-` before a field's name sorts it from high to low."""
@@ -44,6 +47,7 @@ class PageOptions(TypedDict, total=False):
     order: Order
     descending: bool
     cursor: str | None
+    check: Check | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Asked:
     order: Order = "created_at"
     descending: bool = True
     cursor: str | None = None
+    check: Check | None = None
 
 
 class Place(NamedTuple):

@@ -145,6 +145,8 @@ class PlainCollection(Collection[R]):
         offset, limit = Place.offset_of(asked.cursor) if asked.cursor else asked.offset, asked.limit
         memory.sort(found, fields)
         items = found[offset : offset + limit]
+        if asked.check:
+            asked.check(items)
         await self.complete(items, partial)
         end = offset + len(items)
         return Page(items, str(Place(offset=end)) if items and end < len(found) else None, total=len(found))

@@ -24,7 +24,7 @@ from functions.gateway.runs.bodies import (
     RunState,
     RunSummary,
 )
-from functions.gateway.store import FITTING, check_prompts, outlines, runs
+from functions.gateway.store import check_prompts, runs
 from shared import blobs
 from shared.api_keys import CurrentClient
 from shared.http.conditions import IfMatch, show_version
@@ -75,10 +75,7 @@ async def list_runs(
     client_id: str | None = None,
 ) -> RunList:
     """All runs, or those with a status or of a client; newest first. At most 32 MB of prompts."""
-    where = given(status=status, client_id=client_id)
-    if paging.limit > FITTING:
-        check_prompts((await paging.page(outlines, where)).items)
-    page = await paging.page(runs, where)
+    page = await paging.page(runs, given(status=status, client_id=client_id), check_prompts)
     return RunList(runs=[RunSummary.model_validate(run) for run in page.items], total=page.total)
 
 

@@ -1,6 +1,7 @@
 """Executions: commands whose output is followed step by step."""
 
 import asyncio
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Annotated
 
@@ -70,12 +71,14 @@ async def list_executions(
     if status is not None and status not in [*ExecutionStatus]:
         raise BadRequest(f"Unknown status: {status}")
     where = given(status=ExecutionStatus(status) if status else None, user=user)
-    listed = await outlines.page(where, limit=paging.limit, offset=paging.offset, cursor=paging.cursor, total=False)
-    if sum(each.listed_size for each in listed.items) > MAX_LIST:
-        raise TooLarge("These executions have more than 32 MB of commands and other texts: use a smaller limit")
-    page = await paging.page(executions, where)
+    page = await paging.page(executions, where, _check_size)
     shown = [ExecutionShown.model_validate(execution) for execution in page.items]
     return ExecutionList(executions=shown, total_count=page.total, has_more=page.cursor is not None)
+
+
+def _check_size(listed: Sequence[Execution]) -> None:
+    if sum(each.listed_size for each in listed) > MAX_LIST:
+        raise TooLarge("These executions have more than 32 MB of commands and other texts: use a smaller limit")
 
 
 @routes.get("/active")
