@@ -174,6 +174,29 @@ class TestModels:
         assert await me.data("DELETE", at) == {"deleted": True}
         refused(await me.send("DELETE", at), 404, "NOT_FOUND")
 
+    async def test_it_has_one_switch_whichever_address_turns_it(self, me: OwnPilot):
+        path = await add(me)
+        id_ = path.rpartition("/")[2]
+        await me.post(f"{path}/models", modelId="on")
+        await me.post(f"{path}/models", modelId="off", isEnabled=False)
+
+        async def usable() -> list[str]:
+            """The models that can be called, which are also those that the provider shows as enabled."""
+            found = [model["id"] for model in (await me.get("/models"))["models"]]
+            assert found == [each["modelId"] for each in await me.get(f"{path}/models") if each["isEnabled"]]
+            return found
+
+        renamed = await me.data("PUT", f"/model-configs/{id_}/off", json={"displayName": "Off"})
+        assert (renamed["isEnabled"], await usable()) == (False, ["on"])
+        await me.data("PATCH", f"/model-configs/{id_}/on/toggle", json={"enabled": False})
+        assert await usable() == []
+        await me.data("PATCH", f"{path}/models/off/toggle", json={"enabled": True})
+        assert await usable() == ["off"]
+        changed = await me.data("PUT", f"/model-configs/{id_}/off", json={"isEnabled": False})
+        assert (changed["isEnabled"], await usable()) == (False, [])
+        await me.post("/model-configs", providerId=id_, modelId="on", isEnabled=True)
+        assert await usable() == ["on"]
+
     @pytest.mark.parametrize(
         "members",
         [{"modelId": ""}, {"modelId": "m" * 201}, {"contextWindow": 0}, {"maxOutput": "x"}, {"capabilities": "chat"},
