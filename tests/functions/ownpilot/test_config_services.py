@@ -136,6 +136,18 @@ class TestEntries:
         entry = await me.post(path, data={"key": SECRET, "kind": "a", "more": [1]})
         refused(await me.send("PUT", f"{path}/{entry['id']}", json={"data": {"key": None}}), 400, "INVALID_REQUEST")
 
+    async def test_an_entry_without_a_value_that_is_not_empty_configures_nothing(self, me: OwnPilot):
+        schema = [{"name": "key", "type": "secret"}, {"name": "place", "type": "string"}]
+        path = await service(me, configSchema=schema)
+        entry = await me.post(path, data={"key": "", "place": ""})
+        assert (entry["hasSecrets"], entry["secretFields"]) == (False, [])
+        assert (await me.get("/config-services/mine"))["isConfigured"] is False
+        await me.data("PUT", f"{path}/{entry['id']}", json={"data": {"key": SECRET}})
+        assert (await me.get("/config-services/mine"))["isConfigured"] is True
+        emptied = await me.data("PUT", f"{path}/{entry['id']}", json={"data": {"key": ""}})
+        assert (emptied["data"], emptied["hasSecrets"]) == ({"place": ""}, False)
+        assert (await me.get("/config-services/mine"))["isConfigured"] is False
+
     async def test_a_field_that_becomes_secret_is_sealed(self, me: OwnPilot, app: None):
         path = await service(me, configSchema=[{"name": "a", "type": "string"}])
         entry = await me.post(path, data={"a": SECRET})
