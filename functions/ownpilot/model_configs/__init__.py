@@ -4,6 +4,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import Query, Request, Response
+from pydantic import BeforeValidator
 
 from functions.ownpilot.core.catalogue import rows
 from functions.ownpilot.core.catalogue.facts import CAPABILITIES, Capability
@@ -24,7 +25,7 @@ from functions.ownpilot.model_configs.bodies import (
     model_row,
     switched,
 )
-from shared.http.errors import BadRequest
+from shared.http.errors import BadRequest, NotFound
 from shared.http.paging import Limit, Offset
 
 routes = routes_for("model-configs")
@@ -35,8 +36,8 @@ async def list_model_configs(
     request: Request,
     owner: Owner,
     provider: str | None = None,
-    capability: Annotated[Capability | None, Query()] = None,
-    enabled: bool = False,
+    capability: Annotated[Capability | None, BeforeValidator(lambda given: given or None), Query()] = None,
+    enabled: Annotated[bool, BeforeValidator(lambda given: given or False), Query()] = False,
     limit: Limit = ALL,
     offset: Offset = 0,
 ) -> Response:
@@ -95,6 +96,8 @@ async def delete_model_config(request: Request, provider: str, model: str, owner
     """Delete a model of your own, or what you have changed of another one."""
     found = (await model_of(owner.id, provider, model))[1]
     if not await rows.delete_model(owner.id, provider, model):
+        if found["source"] == "custom":  # another request has just deleted it
+            raise NotFound(f"There is no model {model[:100]}", code="MODEL_NOT_FOUND")
         raise BadRequest(f"{found['displayName']} is not yours, and you have changed nothing of it", code="NO_OVERRIDE")
     what = "The model" if found["source"] == "custom" else "What was changed of the model"
     shown = DeletedConfig(message=f"{what} was deleted")

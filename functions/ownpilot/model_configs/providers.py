@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Query, Request
+from pydantic import BeforeValidator
 
 from functions.ownpilot.core.audit_log import record_change
 from functions.ownpilot.core.catalogue import rows
@@ -42,7 +43,7 @@ DISCOVERED = {"context_window": 32_768, "max_output": 4096, "pricing_input": 0, 
 async def list_merged_providers(
     request: Request,
     owner: Owner,
-    type_: Annotated[Source | None, Query(alias="type")] = None,
+    type_: Annotated[Source | None, BeforeValidator(lambda given: given or None), Query(alias="type")] = None,
     limit: Limit = ALL,
     offset: Offset = 0,
 ) -> list[ListedProvider]:
