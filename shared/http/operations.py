@@ -12,7 +12,7 @@ from shared.http.errors import BadRequest, Conflict, invalid_request
 from shared.http.shapes import Settle, Shapes
 from shared.recent import RecentValues
 from shared.settings import settings
-from shared.tables import Page, Record, RecordConflict
+from shared.tables import Collection, Page, Record, RecordConflict
 from shared.tables.page import Order
 from shared.tables.plain import PlainCollection
 from shared.tables.ranges import Between
@@ -168,7 +168,7 @@ class Resource(Generic[R]):
         return KeptCount(await self.collection.of(owner).count())
 
 
-def check_size(collection: PlainCollection[R], record: R, names: Iterable[str]) -> None:
+def check_size(collection: Collection[R], record: R, names: Iterable[str]) -> None:
     """`BadRequest` LIMIT_REACHED when these fields of a record have more than `MAX_CHARACTERS` characters together."""
     row = collection.columns.encode(record)
     size = sum(len(row[name]) for name in names if isinstance(row.get(name), str))
