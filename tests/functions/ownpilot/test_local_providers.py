@@ -80,7 +80,11 @@ class TestProviders:
         assert SECRET not in stored.model_dump_json() and SECRET not in (stored.sealed_key or "")
         assert stored.api_key == SECRET
 
-    @pytest.mark.parametrize("none", [None, ""])
+    async def test_white_space_around_its_key_is_not_part_of_it(self, me: OwnPilot, app: None):
+        id_ = (await add(me, apiKey=f" {SECRET}\r\n")).rpartition("/")[2]
+        assert (await local_providers.of(me.user).get(id_)).api_key == SECRET
+
+    @pytest.mark.parametrize("none", [None, "", " "])
     async def test_its_members_change_one_by_one_and_its_key_is_removed(self, me: OwnPilot, none: str | None):
         path = await add(me, apiKey=SECRET, discoveryEndpoint="/list")
         changed = await me.data("PUT", path, json={"baseUrl": "https://models.example/", "unknown": 1})
