@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Query, Request
 from pydantic import BeforeValidator
 
+from functions.ownpilot.core import settings_store
 from functions.ownpilot.core.audit_log import record_change
 from functions.ownpilot.core.catalogue import rows
 from functions.ownpilot.core.catalogue.resolve import api_key_of, provider_of, view_of
@@ -97,11 +98,13 @@ async def update_merged_provider(provider_id: str, body: OwnProviderChange, owne
 
 @routes.delete("/{provider_id}")
 async def delete_own_provider(request: Request, provider_id: str, owner: Owner) -> DeletedConfig:
-    """Delete a provider of your own with its models, or disable an aggregator."""
+    """Delete a provider of your own with its models and its API key, or disable an aggregator."""
     found = await provider_of(owner.id, provider_id)
     _check_not_local(found)
     if found.source == "builtin":
         raise BadRequest(f"{found.name} is built in: it can be disabled, but not deleted")
+    if found.source == "custom":  # the next one of this id may have another address, to which the key must not go
+        await settings_store.remove(owner.id, settings_store.API_KEY + provider_id)
     await rows.delete_provider(owner.id, provider_id, with_models=True)
     await record_change(owner, "provider", provider_id, "delete")
     shown = DeletedConfig(message="The provider was deleted")

@@ -266,6 +266,19 @@ class TestProviders:
         await me.post("/model-configs/providers", **body)
         assert await me.get("/model-configs/own") == [], "its models went with it"
 
+    async def test_the_key_of_one_of_your_own_goes_with_it(self, me: OwnPilot):
+        body = {"providerId": "own", "displayName": "Own", "apiBaseUrl": "https://own.example/v1"}
+        await me.post("/model-configs/providers", **body)
+        await me.post("/settings/api-key/own", apiKey=KEY)
+        await me.data("DELETE", "/model-configs/providers/own")
+        settings = await me.get("/settings")
+        assert (settings["configuredProviders"], settings["demoMode"]) == ([], True)
+        await me.post("/model-configs/providers", **body | {"apiBaseUrl": "https://other.example/v1"})
+        assert (await me.get("/model-configs/providers/own"))["isConfigured"] is False
+        await me.post("/settings/api-key/together", apiKey=KEY)
+        await me.data("DELETE", "/model-configs/providers/together")
+        assert (await me.get("/settings"))["configuredProviders"] == ["together"], "an aggregator is there still"
+
     async def test_one_that_is_built_in_can_be_changed_but_not_deleted(self, me: OwnPilot):
         refused(await me.send("DELETE", "/model-configs/providers/openai"), 400, "BAD_REQUEST")
         await me.post("/model-configs/providers", providerId="openai", displayName="Mine")
