@@ -136,9 +136,11 @@ async def choose_media_provider(capability: MediaCapability, body: NewChoice, ow
         )
 
     def choose(choice: MediaChoice) -> None:
-        choice.provider, choice.model = provider.id, model
         if body.config is not None:
             choice.config = body.config
+        elif choice.provider != provider.id:  # its options are not those of this one
+            choice.config = {}
+        choice.provider, choice.model = provider.id, model
 
     def make() -> MediaChoice:
         return MediaChoice(user_id=owner.id, capability=capability, provider=provider.id)

@@ -4,6 +4,7 @@ from typing import Annotated, NotRequired
 
 import orjson
 from fastapi import Query, Response
+from pydantic import BeforeValidator
 from typing_extensions import TypedDict
 
 from functions.ownpilot.core.audit_log import record_change
@@ -114,7 +115,7 @@ def models_shown(provider: MergedProvider) -> list[ModelShown]:
 @routes.get("", response_model=ModelsShown)
 async def list_models(
     owner: Owner,
-    enabled_only: Annotated[bool, Query(alias="enabledOnly")] = True,
+    enabled_only: Annotated[bool, BeforeValidator(lambda given: given or True), Query(alias="enabledOnly")] = True,
     limit: Limit = ALL,
     offset: Offset = 0,
 ) -> Response:

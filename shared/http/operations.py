@@ -1,6 +1,6 @@
 """The operations on what a person keeps, under the rules that requests have: for routes, and for other code."""
 
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -12,7 +12,7 @@ from shared.http.errors import BadRequest, Conflict, invalid_request
 from shared.http.shapes import Settle, Shapes
 from shared.recent import RecentValues
 from shared.settings import settings
-from shared.tables import Page, Record, RecordConflict
+from shared.tables import Collection, Page, Record, RecordConflict
 from shared.tables.page import Order
 from shared.tables.plain import PlainCollection
 from shared.tables.ranges import Between
@@ -162,13 +162,18 @@ class Resource(Generic[R]):
             raise Conflict(self._taken) from error
 
     def _check_size(self, record: R) -> None:
-        row = self.collection.columns.encode(record)
-        size = sum(len(row[name]) for name in self.shapes.new.model_fields if isinstance(row.get(name), str))
-        if size > MAX_CHARACTERS:
-            raise BadRequest(f"A record has at most {MAX_CHARACTERS} characters, not {size}", code="LIMIT_REACHED")
+        check_size(self.collection, record, self.shapes.new.model_fields)
 
     async def _count(self, owner: str) -> KeptCount:
         return KeptCount(await self.collection.of(owner).count())
+
+
+def check_size(collection: Collection[R], record: R, names: Iterable[str]) -> None:
+    """`BadRequest` LIMIT_REACHED when these fields of a record have more than `MAX_CHARACTERS` characters together."""
+    row = collection.columns.encode(record)
+    size = sum(len(row[name]) for name in names if isinstance(row.get(name), str))
+    if size > MAX_CHARACTERS:
+        raise BadRequest(f"A record has at most {MAX_CHARACTERS} characters, not {size}", code="LIMIT_REACHED")
 
 
 def checked(model: type[B], values: Mapping[str, Any] | B) -> B:

@@ -27,6 +27,7 @@ from functions.ownpilot.core.config_store import (
 from functions.ownpilot.core.owner import Owner, Person, routes_for
 from shared import tables
 from shared.http.errors import BadRequest, Conflict
+from shared.http.operations import check_size
 from shared.http.shapes import Deleted
 
 routes = routes_for("config-services")
@@ -87,6 +88,7 @@ async def create_config_service(body: NewService, owner: Owner) -> ServiceShown:
     taken = Conflict(f"The config service {body.name} exists already")
     own = config_services.of(owner.id)
     new = ConfigService(user_id=owner.id, **values)
+    check_size(own, new, NewService.model_fields)
 
     def revive(stored: ConfigService) -> ConfigService:
         if not stored.is_deleted:
@@ -123,6 +125,7 @@ async def update_config_service(name: str, body: ServiceChange, owner: Owner) ->
     def change(service: ConfigService) -> None:
         for member in body.model_fields_set:
             setattr(service, member, getattr(body, member))
+        check_size(config_services, service, NewService.model_fields)
 
     if "config_schema" in body.model_fields_set:  # first, so that a failure in between leaves nothing secret in clear
         planned = (await service_of(owner.id, name)).model_copy()

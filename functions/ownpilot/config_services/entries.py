@@ -7,12 +7,16 @@ from functions.ownpilot.core.config_store import change_service, default_of, ent
 from functions.ownpilot.core.owner import Owner, routes_for
 from shared import tables
 from shared.http.errors import BadRequest, Conflict, NotFound
+from shared.http.operations import check_size
 from shared.http.shapes import Deleted
 
 routes = routes_for("config-services/{name}/entries")
 
 MAX_ENTRIES = 100
 """Entries of one service."""
+
+_VALUES = ("data", "sealed")
+"""The fields that hold the values of an entry."""
 
 
 @routes.get("")
@@ -37,6 +41,7 @@ async def create_config_entry(name: str, body: EntryChange, owner: Owner) -> Ent
         only_of=None if service.multi_entry else name,
     )  # fmt: skip
     entry.fill(service, checked(service, body.data))
+    check_size(config_entries, entry, _VALUES)
     try:
         entry = await config_entries.of(owner.id).insert(entry)
     except tables.RecordConflict as error:
@@ -69,6 +74,7 @@ async def update_config_entry(name: str, entry_id: str, body: EntryChange, owner
             setattr(entry, member, getattr(body, member))
         if "data" in body.model_fields_set:
             entry.fill(service, values)
+            check_size(config_entries, entry, _VALUES)
 
     entry = await config_entries.of(owner.id).update(entry_id, change)
     if body.is_default:

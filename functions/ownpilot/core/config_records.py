@@ -126,7 +126,8 @@ class ConfigEntry(Entry):
         self._store({**self.data, **secrets}, service.secret_names | secrets.keys())
 
     def _store(self, values: Mapping[str, Any], secret: set[str]) -> None:
-        secrets = {name: value for name, value in values.items() if name in secret}
+        # An empty secret is none: sealed, it would count as a value.
+        secrets = {name: value for name, value in values.items() if name in secret and value != ""}
         self.data = {name: value for name, value in values.items() if name not in secret}
         if secrets:
             self.sealed = sealing.seal(json.dumps(secrets), self._context)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
@@ -148,6 +149,15 @@ async def find_model(owner: str, provider_id: str, model: str) -> LocalModel:
     if found.local_provider_id != provider.id:
         raise RecordNotFound("LocalModel", model)
     return found
+
+
+async def switch_model(owner: str, provider_id: str, model: str, change: Callable[[bool], bool]) -> LocalModel:
+    """Enable or disable a model as `change` says of its state; `model` as in `find_model`. `RecordNotFound`."""
+
+    def switch(record: LocalModel) -> None:
+        record.is_enabled = change(record.is_enabled)
+
+    return await local_models.of(owner).update(await find_model(owner, provider_id, model), switch)
 
 
 async def add_model(provider: LocalProvider, *, model_id: str, **members: Any) -> LocalModel:

@@ -13,6 +13,7 @@ from functions.ownpilot.core.entry import Entry, Given, Moment
 from functions.ownpilot.core.profile_words import MAX_NAME, Path, place_of_key
 from shared.http.bodies import example
 from shared.http.errors import BadRequest, InvalidRequest
+from shared.http.operations import check_size
 from shared.settings import settings
 from shared.tables.plain import PlainCollection
 
@@ -212,6 +213,8 @@ async def _store(profile: Profile, new: dict[str, ProfileEntry], gone: set[str])
     after = {entry_id: entry for entry_id, entry in profile.entries.items() if entry_id not in gone} | new
     if len(after) > max(settings().max_records, len(profile.entries)):
         raise BadRequest(f"A profile has at most {settings().max_records} entries", code="LIMIT_REACHED")
+    for entry in new.values():
+        check_size(entries, entry, ("value", "data"))
     await entries.of(profile.owner).store(new.values(), gone)
     profile.entries = after
 

@@ -15,7 +15,8 @@ Tokens = Annotated[int, Field(ge=1, le=10**9)]
 class ProviderMembers(Given):
     """The members of a provider that need not be given; without a discovery endpoint the usual ones are asked."""
 
-    api_key: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+    # A line end that was copied along would make the header of each call invalid.
+    api_key: Annotated[str, StringConstraints(max_length=10_000, strip_whitespace=True)] | None = None
     discovery_endpoint: Path | None = None
     is_enabled: bool = True
     metadata: Config = {}

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from functions.ownpilot.core import local_store as store
-from functions.ownpilot.core.local_store import LocalModel
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.local_providers.bodies import (
     LocalModelShown,
@@ -51,12 +50,7 @@ async def create_local_model(local_provider_id: str, body: NewLocalModel, owner:
 @routes.patch("/{model_id}/toggle")
 async def toggle_local_model(local_provider_id: str, model_id: str, body: LocalSwitch, owner: Owner) -> ModelSwitched:
     """Enable or disable a model, which `model_id` names by its id at the provider or by that of its record."""
-
-    def switch(model: LocalModel) -> None:
-        model.is_enabled = body.of(model.is_enabled)
-
-    found = await store.find_model(owner.id, local_provider_id, model_id)
-    model = await store.local_models.of(owner.id).update(found, switch)
+    model = await store.switch_model(owner.id, local_provider_id, model_id, body.of)
     word = "enabled" if model.is_enabled else "disabled"
     return ModelSwitched(enabled=model.is_enabled, message=f"{model.display_name} is {word}")
 

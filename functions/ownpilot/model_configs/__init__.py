@@ -4,14 +4,16 @@ from typing import Annotated
 
 import orjson
 from fastapi import Query, Request, Response
+from pydantic import BeforeValidator
 
 from functions.ownpilot.core.catalogue import rows
 from functions.ownpilot.core.catalogue.facts import CAPABILITIES, Capability
 from functions.ownpilot.core.catalogue.resolve import model_of, provider_of, view_of
 from functions.ownpilot.core.catalogue.rows import ModelRow
 from functions.ownpilot.core.catalogue.shapes import ALL, Switch
-from functions.ownpilot.core.catalogue.view import MergedModel
+from functions.ownpilot.core.catalogue.view import MergedModel, MergedProvider
 from functions.ownpilot.core.envelope import beside_data, encoded
+from functions.ownpilot.core.local_store import switch_model
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.model_configs.bodies import (
     CapabilityShown,
@@ -23,7 +25,7 @@ from functions.ownpilot.model_configs.bodies import (
     model_row,
     switched,
 )
-from shared.http.errors import BadRequest
+from shared.http.errors import BadRequest, NotFound
 from shared.http.paging import Limit, Offset
 
 routes = routes_for("model-configs")
@@ -34,8 +36,8 @@ async def list_model_configs(
     request: Request,
     owner: Owner,
     provider: str | None = None,
-    capability: Annotated[Capability | None, Query()] = None,
-    enabled: bool = False,
+    capability: Annotated[Capability | None, BeforeValidator(lambda given: given or None), Query()] = None,
+    enabled: Annotated[bool, BeforeValidator(lambda given: given or False), Query()] = False,
     limit: Limit = ALL,
     offset: Offset = 0,
 ) -> Response:
@@ -57,8 +59,8 @@ async def list_model_configs(
 @routes.post("", status_code=201, response_model_exclude_none=True)
 async def create_model_config(body: NewModel, owner: Owner) -> ModelRowShown:
     """Add a model of your own, or change one that exists."""
-    await provider_of(owner.id, body.provider_id)
-    return await _change(owner.id, body.provider_id, body.model_id, body, is_custom=True)
+    provider = await provider_of(owner.id, body.provider_id)
+    return await _change(owner.id, provider, body.model_id, body, is_custom=True)
 
 
 @routes.get("/capabilities/list")
@@ -86,8 +88,7 @@ async def get_model_config(provider: str, model: str, owner: Owner) -> MergedMod
 @routes.put("/{provider}/{model}", response_model_exclude_none=True)
 async def update_model_config(provider: str, model: str, body: ModelChange, owner: Owner) -> ModelRowShown:
     """Change the given members of a model."""
-    await model_of(owner.id, provider, model)
-    return await _change(owner.id, provider, model, body)
+    return await _change(owner.id, (await model_of(owner.id, provider, model))[0], model, body)
 
 
 @routes.delete("/{provider}/{model}")
@@ -95,6 +96,8 @@ async def delete_model_config(request: Request, provider: str, model: str, owner
     """Delete a model of your own, or what you have changed of another one."""
     found = (await model_of(owner.id, provider, model))[1]
     if not await rows.delete_model(owner.id, provider, model):
+        if found["source"] == "custom":  # another request has just deleted it
+            raise NotFound(f"There is no model {model[:100]}", code="MODEL_NOT_FOUND")
         raise BadRequest(f"{found['displayName']} is not yours, and you have changed nothing of it", code="NO_OVERRIDE")
     what = "The model" if found["source"] == "custom" else "What was changed of the model"
     shown = DeletedConfig(message=f"{what} was deleted")
@@ -107,15 +110,17 @@ async def toggle_model_config(
     request: Request, provider: str, model: str, body: Switch, owner: Owner
 ) -> SwitchedConfig:
     """Use a model, or do not."""
-    await model_of(owner.id, provider, model)
-    await rows.change_model(owner.id, provider, model, lambda row: setattr(row, "is_enabled", body.enabled))
+    if (await model_of(owner.id, provider, model))[1]["source"] == "local":
+        await switch_model(owner.id, provider, model, lambda _: body.enabled)
+    else:
+        await rows.change_model(owner.id, provider, model, lambda row: setattr(row, "is_enabled", body.enabled))
     shown = switched("model", body.enabled)
     beside_data(request, enabled=shown.enabled, message=shown.message)
     return shown
 
 
 async def _change(
-    owner: str, provider: str, model: str, body: ModelChange, *, is_custom: bool = False
+    owner: str, provider: MergedProvider, model: str, body: ModelChange, *, is_custom: bool = False
 ) -> ModelRowShown:
     members = {name: getattr(body, name) for name in body.model_fields_set & ModelChange.model_fields.keys()}
 
@@ -124,5 +129,8 @@ async def _change(
             setattr(row, name, value)
         row.is_custom = row.is_custom or is_custom
 
-    row = await rows.change_model(owner, provider, model, change)
-    return model_row(row, (await model_of(owner, provider, model))[1])
+    row = await rows.change_model(owner, provider.id, model, change)
+    known = provider.models.get(model)
+    if known and known["source"] == "local" and "is_enabled" in members:
+        await switch_model(owner, provider.id, model, lambda _: body.is_enabled)
+    return model_row(row, (await model_of(owner, provider.id, model))[1])

@@ -183,8 +183,10 @@ def switched(what: str, enabled: bool) -> SwitchedConfig:
 
 
 def model_row(row: ModelRow, model: MergedModel) -> ModelRowShown:
-    """Return what a person says of a model, with the capabilities that result."""
-    return ModelRowShown.model_validate({**row.model_dump(), "capabilities": model["capabilities"]})
+    """Return what a person says of a model, with the capabilities and the switch that result."""
+    return ModelRowShown.model_validate(
+        {**row.model_dump(), "capabilities": model["capabilities"], "is_enabled": model["isEnabled"]}
+    )
 
 
 def provider_row(row: ProviderRow, provider: MergedProvider) -> ProviderRowShown:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Query, Request
+from pydantic import BeforeValidator
 
+from functions.ownpilot.core import settings_store
 from functions.ownpilot.core.audit_log import record_change
 from functions.ownpilot.core.catalogue import rows
 from functions.ownpilot.core.catalogue.resolve import api_key_of, provider_of, view_of
@@ -42,7 +44,7 @@ DISCOVERED = {"context_window": 32_768, "max_output": 4096, "pricing_input": 0, 
 async def list_merged_providers(
     request: Request,
     owner: Owner,
-    type_: Annotated[Source | None, Query(alias="type")] = None,
+    type_: Annotated[Source | None, BeforeValidator(lambda given: given or None), Query(alias="type")] = None,
     limit: Limit = ALL,
     offset: Offset = 0,
 ) -> list[ListedProvider]:
@@ -96,11 +98,13 @@ async def update_merged_provider(provider_id: str, body: OwnProviderChange, owne
 
 @routes.delete("/{provider_id}")
 async def delete_own_provider(request: Request, provider_id: str, owner: Owner) -> DeletedConfig:
-    """Delete a provider of your own with its models, or disable an aggregator."""
+    """Delete a provider of your own with its models and its API key, or disable an aggregator."""
     found = await provider_of(owner.id, provider_id)
     _check_not_local(found)
     if found.source == "builtin":
         raise BadRequest(f"{found.name} is built in: it can be disabled, but not deleted")
+    if found.source == "custom":  # the next one of this id may have another address, to which the key must not go
+        await settings_store.remove(owner.id, settings_store.API_KEY + provider_id)
     await rows.delete_provider(owner.id, provider_id, with_models=True)
     await record_change(owner, "provider", provider_id, "delete")
     shown = DeletedConfig(message="The provider was deleted")

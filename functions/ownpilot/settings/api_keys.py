@@ -13,7 +13,8 @@ from shared.http.bodies import example
 
 routes = routes_for("settings")
 
-Secret = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+# A line end that was copied along would make the header of each call invalid.
+Secret = Annotated[str, StringConstraints(min_length=1, max_length=10_000, strip_whitespace=True)]
 
 
 class ApiKey(Given):

@@ -221,7 +221,8 @@ def reference(catalogue: Catalogue, own: OwnRows) -> list[tuple[Any, ...]]:
             mine = about.pop(model_id, None)
             if mine:
                 label, price = mine.display_name or label, price if mine.pricing_input is None else mine.pricing_input
-                can, on = can if mine.capabilities is None else [*mine.capabilities], mine.is_enabled
+                can = can if mine.capabilities is None else [*mine.capabilities]
+                on = on if source == "local" else mine.is_enabled
             shown.append((model_id, label, price, can, on, mine is not None, source, configured))
         for model_id, mine in about.items():
             if mine.is_custom:

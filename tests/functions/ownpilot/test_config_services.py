@@ -11,6 +11,7 @@ from functions.ownpilot.config_services.bodies import EntryChange, NewService, S
 from functions.ownpilot.core.config_records import config_entries, config_services, mask
 from functions.ownpilot.core.owner import Person
 from shared.http.errors import BadRequest
+from shared.http.operations import MAX_CHARACTERS
 from shared.tables.client import client
 from tests.support.failing import Failing, Killed
 from tests.support.ownpilot import OwnPilot, refused
@@ -136,6 +137,18 @@ class TestEntries:
         entry = await me.post(path, data={"key": SECRET, "kind": "a", "more": [1]})
         refused(await me.send("PUT", f"{path}/{entry['id']}", json={"data": {"key": None}}), 400, "INVALID_REQUEST")
 
+    async def test_an_entry_without_a_value_that_is_not_empty_configures_nothing(self, me: OwnPilot):
+        schema = [{"name": "key", "type": "secret"}, {"name": "place", "type": "string"}]
+        path = await service(me, configSchema=schema)
+        entry = await me.post(path, data={"key": "", "place": ""})
+        assert (entry["hasSecrets"], entry["secretFields"]) == (False, [])
+        assert (await me.get("/config-services/mine"))["isConfigured"] is False
+        await me.data("PUT", f"{path}/{entry['id']}", json={"data": {"key": SECRET}})
+        assert (await me.get("/config-services/mine"))["isConfigured"] is True
+        emptied = await me.data("PUT", f"{path}/{entry['id']}", json={"data": {"key": ""}})
+        assert (emptied["data"], emptied["hasSecrets"]) == ({"place": ""}, False)
+        assert (await me.get("/config-services/mine"))["isConfigured"] is False
+
     async def test_a_field_that_becomes_secret_is_sealed(self, me: OwnPilot, app: None):
         path = await service(me, configSchema=[{"name": "a", "type": "string"}])
         entry = await me.post(path, data={"a": SECRET})
@@ -184,6 +197,19 @@ class TestEntries:
         with pytest.raises(BadRequest, match="delete some first") as refusal:
             await entries.create_config_entry("mine", EntryChange(data={"key": SECRET}), person)
         assert refusal.value.code == "LIMIT_REACHED"
+
+    async def test_a_service_and_an_entry_have_as_many_characters_as_any_record(self, me: OwnPilot):
+        long = "x" * (MAX_CHARACTERS + 1)
+        body = {"name": "mine", "displayName": "Mine", "category": "c"}
+        for members in ({"description": long}, {"configSchema": [{"name": "a", "type": "string", "label": long}]}):
+            refused(await me.send("POST", "/config-services", json=body | members), 400, "LIMIT_REACHED")
+            refused(await me.send("PUT", "/config-services/deepl", json=members), 400, "LIMIT_REACHED")
+        path = await service(me)
+        refused(await me.send("POST", path, json={"data": {"key": long}}), 400, "LIMIT_REACHED")
+        entry = await me.post(path, data={"key": SECRET, "more": "x" * (MAX_CHARACTERS // 2)})
+        target = f"{path}/{entry['id']}"
+        refused(await me.send("PUT", target, json={"data": {"place": long}}), 400, "LIMIT_REACHED")
+        assert await me.get(target) == entry
 
     async def test_a_service_with_one_entry_refuses_a_second_one_also_at_the_same_moment(self, me: OwnPilot):
         path = await service(me, multiEntry=False)

@@ -80,7 +80,11 @@ class TestProviders:
         assert SECRET not in stored.model_dump_json() and SECRET not in (stored.sealed_key or "")
         assert stored.api_key == SECRET
 
-    @pytest.mark.parametrize("none", [None, ""])
+    async def test_white_space_around_its_key_is_not_part_of_it(self, me: OwnPilot, app: None):
+        id_ = (await add(me, apiKey=f" {SECRET}\r\n")).rpartition("/")[2]
+        assert (await local_providers.of(me.user).get(id_)).api_key == SECRET
+
+    @pytest.mark.parametrize("none", [None, "", " "])
     async def test_its_members_change_one_by_one_and_its_key_is_removed(self, me: OwnPilot, none: str | None):
         path = await add(me, apiKey=SECRET, discoveryEndpoint="/list")
         changed = await me.data("PUT", path, json={"baseUrl": "https://models.example/", "unknown": 1})
@@ -173,6 +177,29 @@ class TestModels:
         refused(await me.send("DELETE", wrong), 404, "NOT_FOUND")
         assert await me.data("DELETE", at) == {"deleted": True}
         refused(await me.send("DELETE", at), 404, "NOT_FOUND")
+
+    async def test_it_has_one_switch_whichever_address_turns_it(self, me: OwnPilot):
+        path = await add(me)
+        id_ = path.rpartition("/")[2]
+        await me.post(f"{path}/models", modelId="on")
+        await me.post(f"{path}/models", modelId="off", isEnabled=False)
+
+        async def usable() -> list[str]:
+            """The models that can be called, which are also those that the provider shows as enabled."""
+            found = [model["id"] for model in (await me.get("/models"))["models"]]
+            assert found == [each["modelId"] for each in await me.get(f"{path}/models") if each["isEnabled"]]
+            return found
+
+        renamed = await me.data("PUT", f"/model-configs/{id_}/off", json={"displayName": "Off"})
+        assert (renamed["isEnabled"], await usable()) == (False, ["on"])
+        await me.data("PATCH", f"/model-configs/{id_}/on/toggle", json={"enabled": False})
+        assert await usable() == []
+        await me.data("PATCH", f"{path}/models/off/toggle", json={"enabled": True})
+        assert await usable() == ["off"]
+        changed = await me.data("PUT", f"/model-configs/{id_}/off", json={"isEnabled": False})
+        assert (changed["isEnabled"], await usable()) == (False, [])
+        await me.post("/model-configs", providerId=id_, modelId="on", isEnabled=True)
+        assert await usable() == ["on"]
 
     @pytest.mark.parametrize(
         "members",

@@ -65,6 +65,8 @@ async def test_a_choice_is_kept_until_it_is_removed(me: OwnPilot):
     found = await me.get("/media-settings/stt")
     assert (found["currentProvider"], found["currentModel"]) == ("groq", "whisper-large-v3")
     assert found["config"] == {"language": "en"}
+    await me.post("/media-settings/stt", provider="openai")
+    assert (await me.get("/media-settings/stt"))["config"] == {}, "these were options of the other provider"
     for _ in range(2):
         removed = await me.data("DELETE", "/media-settings/stt")
         assert removed["capability"] == "stt" and removed["message"]

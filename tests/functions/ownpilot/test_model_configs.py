@@ -63,6 +63,14 @@ class TestList:
         assert await me.get("/model-configs", provider="nobody") == []
         refused(await me.send("GET", "/model-configs", params={"capability": "flying"}), 400, "INVALID_REQUEST")
 
+    async def test_an_empty_filter_is_none(self, me: OwnPilot):
+        every = await envelope(me, "/model-configs", params={"limit": 2})
+        unset = {"provider": "", "capability": "", "enabled": "", "limit": 2}
+        found = await envelope(me, "/model-configs", params=unset)
+        assert (found["data"], found["count"]) == (every["data"], every["count"])
+        listed = await me.get("/model-configs/providers/list", type="")
+        assert listed == await me.get("/model-configs/providers/list")
+
     async def test_one_provider_and_one_model(self, me: OwnPilot):
         found = await envelope(me, "/model-configs/openai")
         assert found["count"] == len(found["data"])
@@ -124,6 +132,11 @@ class TestModels:
         assert len({each["id"] for each in made}) == 1
         shown = await me.get("/model-configs/openai/mine")
         assert [shown[name] for body in bodies for name in body] == [1, 2, 3, 4]
+
+    async def test_of_several_who_delete_one_at_once_the_others_find_none(self, me: OwnPilot):
+        await me.post("/model-configs", providerId="openai", modelId="mine")
+        all_ = await asyncio.gather(*(me.send("DELETE", "/model-configs/openai/mine") for _ in range(4)))
+        assert sorted(answer.status_code for answer in all_) == [200, 404, 404, 404]
 
     async def test_an_override_is_laid_over_the_catalogue_and_a_delete_takes_it_away(self, me: OwnPilot):
         path = "/model-configs/openai/gpt-4o"
@@ -252,6 +265,19 @@ class TestProviders:
             refused(await me.send(method, f"/model-configs/providers/{path}", **json), 404, "PROVIDER_NOT_FOUND")
         await me.post("/model-configs/providers", **body)
         assert await me.get("/model-configs/own") == [], "its models went with it"
+
+    async def test_the_key_of_one_of_your_own_goes_with_it(self, me: OwnPilot):
+        body = {"providerId": "own", "displayName": "Own", "apiBaseUrl": "https://own.example/v1"}
+        await me.post("/model-configs/providers", **body)
+        await me.post("/settings/api-key/own", apiKey=KEY)
+        await me.data("DELETE", "/model-configs/providers/own")
+        settings = await me.get("/settings")
+        assert (settings["configuredProviders"], settings["demoMode"]) == ([], True)
+        await me.post("/model-configs/providers", **body | {"apiBaseUrl": "https://other.example/v1"})
+        assert (await me.get("/model-configs/providers/own"))["isConfigured"] is False
+        await me.post("/settings/api-key/together", apiKey=KEY)
+        await me.data("DELETE", "/model-configs/providers/together")
+        assert (await me.get("/settings"))["configuredProviders"] == ["together"], "an aggregator is there still"
 
     async def test_one_that_is_built_in_can_be_changed_but_not_deleted(self, me: OwnPilot):
         refused(await me.send("DELETE", "/model-configs/providers/openai"), 400, "BAD_REQUEST")

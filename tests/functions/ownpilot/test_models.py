@@ -45,6 +45,7 @@ class TestList:
         found = await me.get("/models")
         assert "groq" in found["configuredProviders"] and "groq" not in {each["provider"] for each in found["models"]}
         assert (await me.get("/models", enabledOnly="false"))["total"] == every
+        assert await me.get("/models", enabledOnly="") == found, "an empty filter is none"
 
     async def test_a_page_and_the_exact_total(self, me: OwnPilot):
         await configured(me, "openai")

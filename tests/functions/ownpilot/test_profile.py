@@ -24,6 +24,7 @@ from functions.ownpilot.core.profile_words import (
 )
 from functions.ownpilot.profile import get_profile
 from shared.http.errors import BadRequest, InvalidRequest
+from shared.http.operations import MAX_CHARACTERS
 from shared.tables.client import client
 from tests.support.environments import connected
 from tests.support.failing import Failing, Killed
@@ -195,6 +196,21 @@ class TestEntries:
     )  # fmt: skip
     async def test_what_is_wrong_is_refused(self, me: OwnPilot, body: dict[str, Any]):
         refused(await me.send("POST", "/profile/data", json=body), 400, "INVALID_REQUEST")
+
+    async def test_a_value_has_as_many_characters_as_any_record(self, me: OwnPilot):
+        long = "x" * (MAX_CHARACTERS + 1)
+        entry = {"category": "work", "key": "a", "value": 1}
+        for method, path, body in (
+            ("PATCH", "/profile", {"work": {"a": 1, "b": long}}),
+            ("PUT", "/profile/work", {"a": 1, "b": long}),
+            ("POST", "/profile/data", entry | {"value": long}),
+            ("POST", "/profile/data", entry | {"data": {"from": long}}),
+            ("POST", "/profile/import", {"entries": [entry, entry | {"key": "b", "value": long}]}),
+            ("POST", "/profile/quick", {"name": "Ann", "nickname": long}),
+        ):
+            refused(await me.send(method, path, json=body), 400, "LIMIT_REACHED")
+        assert (await me.get("/profile/export"))["count"] == 0
+        await me.data("PATCH", "/profile", json={"work": {"b": "x" * (MAX_CHARACTERS - 2)}})
 
     async def test_instructions_and_boundaries_are_items_of_lists(self, me: OwnPilot):
         for number, text in enumerate(("Be brief", "Be kind")):

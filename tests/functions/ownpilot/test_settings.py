@@ -34,7 +34,7 @@ class TestKeys:
         assert (await me.data("DELETE", other))["configured"] is False
 
     async def test_an_api_key_is_needed(self, me: OwnPilot):
-        for members in ({}, {"apiKey": ""}, {"apiKey": None}, {"apiKey": 7}):
+        for members in ({}, {"apiKey": ""}, {"apiKey": " \n"}, {"apiKey": None}, {"apiKey": 7}):
             refused(await me.send("POST", "/settings/api-key/openai", json=members), 400, "INVALID_REQUEST")
         refused(await me.send("POST", "/settings/api-keys", json={"apiKey": KEY}), 400, "INVALID_REQUEST")
         for blank in ("%20", "%1C", "x" * 201):
@@ -52,6 +52,11 @@ class TestKeys:
         assert (await sealing.reseal(rows)).broken == 1
         with pytest.raises(sealing.SealBroken):
             await settings_store.api_key_of(me.user, "openai")
+
+    @pytest.mark.usefixtures("app")
+    async def test_white_space_around_it_is_not_part_of_it(self, me: OwnPilot):
+        await me.post("/settings/api-key/openai", apiKey=f" {KEY}\r\n")
+        assert await settings_store.api_key_of(me.user, "openai") == KEY
 
     async def test_two_writers_at_once_leave_one_row(self, me: OwnPilot):
         await asyncio.gather(*(me.post("/settings/api-keys", provider="a", apiKey=f"k{n}") for n in range(6)))

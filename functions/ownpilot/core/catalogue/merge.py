@@ -109,7 +109,8 @@ def _provider(
     models: dict[str, MergedModel] = {}
     for model in facts.models:
         about = about_models.get(model.id)
-        is_enabled = about.is_enabled if about else model.id not in base.off
+        # A local model has a switch of its own, which the row must not hide.
+        is_enabled = about.is_enabled if about and base.source != "local" else model.id not in base.off
         models[model.id] = _model(model, about, MergedModel(
             providerId=facts.id, providerName=name, modelId=model.id, displayName=model.name,
             capabilities=[*model.capabilities], isDefault=model.id == default, isEnabled=is_enabled,

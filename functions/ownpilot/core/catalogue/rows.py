@@ -20,7 +20,8 @@ from shared.tables import Collection
 class ModelRow(Entry):
     """What a person says of one model; None leaves a member as the catalogue has it.
 
-    A row with `is_custom` is a model of the person's own where the catalogue does not have it.
+    A row with `is_custom` is a model of the person's own where the catalogue does not have it. `is_enabled` does not
+    count for a model that a local provider has.
     """
 
     key: str
