@@ -94,6 +94,7 @@ class TestNotes:
         assert (pinned["isPinned"], await titles(me, "/notes")) == (True, ["first", "second"])
         assert await titles(me, "/notes", archived="true") == ["old"]
         assert await titles(me, "/notes", pinned="true") == ["first"]
+        assert await titles(me, "/notes", pinned="", archived="") == ["first", "second"]
         assert (await me.data("POST", f"/notes/{first['id']}/pin"))["isPinned"] is False
         assert second["contentType"] == "markdown" and "color" not in second
 
@@ -167,6 +168,7 @@ class TestOthers:
         assert await titles(me, "/calendar", startAfter="2030-01-02") == ["b", "c"]
         assert await titles(me, "/calendar", startBefore="2030-01-02T00:00:00Z") == ["a"]
         assert await titles(me, "/calendar", startAfter="2030-01-01", startBefore="2030-01-03", search="B") == ["b"]
+        assert await titles(me, "/calendar", startAfter="", startBefore="") == ["a", "b", "c"]
         refused(await me.send("GET", "/calendar", params={"startAfter": "soon"}), 400, "INVALID_REQUEST")
 
     async def test_nothing_ends_before_it_starts(self, me: OwnPilot):
