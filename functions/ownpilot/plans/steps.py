@@ -155,11 +155,13 @@ def _wrong(found: Sequence[PlanStep], own: str) -> str | None:
 def _check_config(step: PlanStep) -> None:
     """`InvalidRequest` when a member of what a step is to do has a wrong type, or there is too much of it."""
     refuse_large("config and metadata", step.config, step.metadata)
+    refuse_large("name, description and dependencies", step.name, step.description, step.dependencies)
     for name, kinds in _CONFIG[step.type].items():
         value = step.config.get(name)
         if value is not None and type(value) not in kinds:
             raise InvalidRequest(f"config.{name}: must be {' or '.join(_WORDS[kind] for kind in kinds)}")
-    if step.type is StepType.LOOP and not 1 <= (step.config.get("maxIterations") or 1) <= MAX_CALLS:
+    times = step.config.get("maxIterations")
+    if step.type is StepType.LOOP and times is not None and not 1 <= times <= MAX_CALLS:
         raise InvalidRequest(f"config.maxIterations: must be from 1 to {MAX_CALLS}")
     if step.type is not StepType.PARALLEL:
         return

@@ -139,6 +139,8 @@ class TestRecords:
         assert [each["id"] for each in listed["plans"]] == [shown["id"]]
         assert (listed["total"], listed["limit"], listed["offset"]) == (1, 20, 0)
         assert (await me.get("/plans", status="active"))["total"] == 0
+        unfiltered = await me.get("/plans", goalId="", triggerId="", status="")
+        assert unfiltered["total"] == 1 + len(EXAMPLES), "an empty filter is none"
         assert await me.data("DELETE", f"/plans/{shown['id']}") == {"message": "Plan deleted"}
         for method, path in [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/steps"), ("GET", "/history"),
                              ("POST", "/steps"), ("POST", "/execute"), ("POST", "/pause"), ("POST", "/resume"),
@@ -218,13 +220,15 @@ class TestSteps:
          ({"config": {"toolName": 5}}, "INVALID_REQUEST"), ({"config": {"toolArgs": []}}, "INVALID_REQUEST"),
          ({"type": "loop", "config": {"maxIterations": 101}}, "INVALID_REQUEST"),
          ({"type": "loop", "config": {"maxIterations": True}}, "INVALID_REQUEST"),
+         ({"type": "loop", "config": {"maxIterations": 0}}, "INVALID_REQUEST"),
+         ({"description": LONG}, "INVALID_REQUEST"), ({"name": LONG}, "INVALID_REQUEST"),
          ({"type": "parallel", "config": {"steps": [{"toolArgs": {}}]}}, "INVALID_REQUEST"),
          ({"type": "parallel", "config": {"steps": ["x"]}}, "INVALID_REQUEST"),
          ({"dependencies": ["step_unknown"]}, "ADD_STEP_ERROR"), ({"onFailure": "explode"}, "ADD_STEP_ERROR"),
          ({"onSuccess": "abort"}, "ADD_STEP_ERROR"), ({"config": {"prompt": LONG}}, "INVALID_REQUEST"),
          ({"metadata": {"note": LONG}}, "INVALID_REQUEST"),
          ({"type": "sub_plan", "config": {"subPlanId": "plan_unknown"}}, "ADD_STEP_ERROR")],
-        ids=range(18),
+        ids=range(21),
     )  # fmt: skip
     async def test_a_wrong_step_is_refused_and_not_added(self, me: OwnPilot, body: dict[str, Any], code: str):
         made, _ = await plan(me)
