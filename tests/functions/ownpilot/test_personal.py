@@ -177,6 +177,12 @@ class TestOthers:
         event = await me.post("/calendar", title="t", startTime="2030-01-02", endTime="2030-01-02")
         refused(await me.send("PATCH", f"/calendar/{event['id']}", json={"startTime": "2030-01-03"}), 400)
 
+    async def test_a_reminder_beyond_all_numbers_is_refused_by_its_own_name(self, me: OwnPilot):
+        for minutes in (1 << 64, -(1 << 64), 1.5, "soon"):
+            body = {"title": "t", "startTime": "2030-01-02", "reminderMinutes": minutes}
+            refusal = refused(await me.send("POST", "/calendar", json=body), 400, "INVALID_REQUEST")
+            assert refusal.startswith("reminderMinutes: ")
+
     async def test_the_summary_counts_everything(self, me: OwnPilot):
         birthday = (TODAY + timedelta(days=3)).strftime("1980-%m-%d")
         for path, bodies in {
