@@ -53,7 +53,7 @@ _WORDS = {str: "a text", dict: "an object", list: "a list", int: "a whole number
 async def add_step(owner: str, plan_id: str, values: Mapping[str, Any] | BaseModel) -> PlanStep:
     """Add a step to a plan. `RecordNotFound`; `BadRequest` ADD_STEP_ERROR for what cannot be in the plan.
 
-    `BadRequest` LIMIT_REACHED for too many steps. 1 point read, 2 queries, 2 writes.
+    `BadRequest` LIMIT_REACHED for too many steps. 2 point reads, 3 queries, 2 writes.
     """
     body = checked(NewPlanStep, values)
     plan, found = await asyncio.gather(plans.of(owner).get(plan_id), steps_of(plan_id))
@@ -119,13 +119,15 @@ def _refuse_begun(plan: Plan, step: PlanStep) -> None:
 
 
 async def _count(plan: Plan) -> None:
-    """Write down how many steps a plan has."""
-    found = await steps_of(plan.id)
+    """Write down how many steps a plan has; again, when another request has added or deleted one meanwhile."""
+    found, counted = await steps_of(plan.id), -1
 
     def change(it: Plan) -> None:
         it.total_steps, it.progress = len(found), progress_of(found)
 
-    await plans.of(plan.user_id).update(plan.id, change)
+    while len(found) != counted:
+        await plans.of(plan.user_id).update(plan.id, change)
+        counted, found = len(found), await steps_of(plan.id)
 
 
 async def _check(owner: str, step: PlanStep, others: Sequence[PlanStep]) -> None:

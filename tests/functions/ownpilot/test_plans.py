@@ -13,6 +13,7 @@ from fastapi import Response
 from functions.ownpilot import plans as room
 from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.plans import attempts, moves, performing, reading, runs, workflow
+from functions.ownpilot.plans import steps as step_routes
 from functions.ownpilot.plans.history import KEPT, forget_old_events, note
 from functions.ownpilot.plans.records import PlanEvent, PlanRun, PlanStatus, StepType, plans, steps
 from functions.ownpilot.plans.steps import MAX_STEPS, add_step
@@ -254,6 +255,24 @@ class TestSteps:
         )
         found = {each["id"]: each for each in (await me.get(path))["steps"]}
         assert not (found[a]["dependencies"] and found[c]["dependencies"]) and found[a]["name"] == "s1"
+
+    async def test_steps_that_two_instances_add_at_once_are_both_counted(
+        self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch
+    ):
+        made, _ = await plan(me)
+        body, reads = {"type": "tool_call", "name": "n", "orderNum": 1}, 0
+
+        async def overtaken(plan_id: str) -> Any:
+            nonlocal reads
+            found, reads = await reading.steps_of(plan_id), reads + 1
+            if reads == 2:  # behind its own step; the other instance is the app
+                await me.post(f"/plans/{plan_id}/steps", **body)
+            return found
+
+        monkeypatch.setattr(step_routes, "steps_of", overtaken)
+        await add_step(me.user, made, body)
+        shown = await me.get(f"/plans/{made}")
+        assert shown["totalSteps"] == len(shown["steps"]) == 2
 
     async def test_no_plan_is_a_part_of_itself_at_any_depth(self, me: OwnPilot):
         first, _ = await plan(me)
