@@ -22,13 +22,13 @@ class Webchat(Adapter[WebchatConfig]):
     def read(self, data: dict[str, Any]) -> Reading:
         """Return the message: `{"id", "content", "sender": {"id", "name"}, "chatId", "timestamp"}`.
 
-        Only `id` and `content` must be there. `timestamp` are milliseconds since 1970; a chat is one visitor's, if
-        nothing else is said.
+        Only `id` and `content` must be there, and not be blank. `timestamp` are milliseconds since 1970; a chat is one
+        visitor's, if nothing else is said.
         """
         sender: dict[str, Any] = data.get("sender") or {}
         id_, content = _text(data, "id"), _text(data, "content")
-        if not id_ or not content.strip():
-            raise ValueError("id and content must not be empty")
+        if not id_.strip() or not content.strip():
+            raise ValueError("id and content must not be blank")
         sender_id = _text(sender, "id") or "visitor"
         return Reading(
             Incoming(
