@@ -1,6 +1,8 @@
 """The calendar: what takes place, and when."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from functions.ownpilot.core.entry import PERSONAL, Entry, Moment
 from functions.ownpilot.core.owner import Owner, routes_for
@@ -23,7 +25,7 @@ class CalendarEvent(Entry):
     all_day: bool = False
     timezone: str = "UTC"
     recurrence: str | None = None
-    reminder_minutes: int | None = None
+    reminder_minutes: Annotated[int | None, Field(ge=-(2**31), lt=2**31)] = None
     category: str | None = None
     tags: list[str] = []
     color: str | None = None

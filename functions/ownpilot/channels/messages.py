@@ -15,6 +15,7 @@ from shared.http.bodies import example
 from shared.http.errors import BadGateway, BadRequest
 from shared.http.paging import Paging, given, paging
 from shared.http.routes import options
+from shared.http.shapes import EMPTY_IS_ABSENT
 
 routes = routes_for("channels")
 
@@ -35,13 +36,13 @@ async def list_messages(
     owner: Owner,
     paging: Annotated[Paging, paging(50)],
     filter: Literal["all", "unread", "unanswered", ""] = "all",
-    channel_type: Annotated[ChannelType | Literal[""] | None, Query(alias="channelType")] = None,
+    channel_type: Annotated[ChannelType | None, EMPTY_IS_ABSENT, Query(alias="channelType")] = None,
 ) -> dict[str, Any]:
     """The messages of all channels, what came last first. `total` counts those of the filter, `unreadCount` all unread.
 
     What went out is there too, as `outgoing`: it counts as read and answered.
     """
-    own, where = inbox.of(owner.id), {**_FILTERS[filter or "all"], **given(channel_type=channel_type or None)}
+    own, where = inbox.of(owner.id), {**_FILTERS[filter or "all"], **given(channel_type=channel_type)}
     page, unread = await asyncio.gather(paging.page(own, where), own.count({"read": False}))
     return {"messages": [shown(each) for each in page.items], "total": page.total, "unreadCount": unread}
 

@@ -22,20 +22,23 @@ class Webchat(Adapter[WebchatConfig]):
     def read(self, data: dict[str, Any]) -> Reading:
         """Return the message: `{"id", "content", "sender": {"id", "name"}, "chatId", "timestamp"}`.
 
-        Only `id` and `content` must be there. `timestamp` are milliseconds since 1970; a chat is one visitor's, if
-        nothing else is said.
+        Only `id` and `content` must be there, and not be blank. `timestamp` are milliseconds since 1970; a chat is one
+        visitor's, if nothing else is said.
         """
         sender: dict[str, Any] = data.get("sender") or {}
-        sender_id = str(sender.get("id") or "visitor")
+        id_, content = _text(data, "id"), _text(data, "content")
+        if not id_.strip() or not content.strip():
+            raise ValueError("id and content must not be blank")
+        sender_id = _text(sender, "id") or "visitor"
         return Reading(
             Incoming(
-                key=f"message {data['id']}",
+                key=f"message {id_}",
                 at=moment_of(float(data.get("timestamp") or 0) / 1000),
-                chat=str(data.get("chatId") or sender_id),
-                external_id=str(data["id"]),
+                chat=_text(data, "chatId") or sender_id,
+                external_id=id_,
                 sender_id=sender_id,
-                sender_name=str(sender.get("name") or sender_id),
-                content=str(data["content"]),
+                sender_name=_text(sender, "name") or sender_id,
+                content=content,
             )
         )
 
@@ -46,3 +49,13 @@ class Webchat(Adapter[WebchatConfig]):
     async def send(self, to: Address, text: str, nonce: str, *, is_first: bool) -> str:
         """Return an id for the message, whose text is stored already."""
         return f"{nonce}-{int(datetime.now(UTC).timestamp() * 1000)}"
+
+
+def _text(members: Mapping[str, Any], name: str) -> str:
+    """Return a member, which may be a whole number too; empty when it is not there. ValueError for anything else."""
+    given = members.get(name)
+    if given is None:
+        return ""
+    if isinstance(given, bool) or not isinstance(given, str | int):
+        raise ValueError(f"{name} must be a text")
+    return str(given)

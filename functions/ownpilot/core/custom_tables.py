@@ -16,7 +16,7 @@ from shared import tables
 from shared.http.bodies import example
 from shared.http.errors import BadRequest, InvalidRequest
 from shared.http.json import not_blank
-from shared.http.operations import checked
+from shared.http.operations import MAX_CHARACTERS, checked
 from shared.tables import Collection
 
 MAX_TABLES = 1000
@@ -159,6 +159,8 @@ class NewTable(Given):
 async def create_table(owner: str, values: Mapping[str, Any] | NewTable) -> CustomTable:
     """Store a new table. `InvalidRequest` when the name is taken; LIMIT_REACHED. 2 calls."""
     body, own = checked(NewTable, values), custom_tables.of(owner)
+    if len(body.model_dump_json()) > MAX_CHARACTERS:  # a list has all definitions, and each use of a record reads one
+        raise BadRequest(f"A definition has at most {MAX_CHARACTERS} characters of JSON", code="LIMIT_REACHED")
     if await own.count() >= MAX_TABLES:
         raise BadRequest(f"There are {MAX_TABLES} tables already: delete some first", code="LIMIT_REACHED")
     table = CustomTable(user_id=owner, **dict(body))

@@ -46,14 +46,17 @@ def check_config(type_: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_action(action: dict[str, Any]) -> dict[str, Any]:
-    """Return an action as it is kept, with a `payload`: it may have been given beside the type. `InvalidRequest`."""
+    """Return an action as it is kept, with a `payload`: it may have been given beside the type. `InvalidRequest`.
+
+    Without a payload, all that is beside the type is one: the arguments of a tool too. Else it is what a payload lacks.
+    """
     kind, given = action.get("type"), action.get("payload") or {}
     if kind not in ACTIONS:
         raise InvalidRequest(f"action.type: must be one of {', '.join(ACTIONS)}")
     if not isinstance(given, dict):
         raise InvalidRequest("action.payload: must be an object")
-    beside = {name: action[name] for name in ("message", "prompt", "tool") if name in action}
-    payload = {**beside, **cast("dict[str, Any]", given)}
+    beside = ("message", "prompt", "tool") if given else action.keys() - {"type", "payload"}
+    payload = {name: value for name, value in action.items() if name in beside} | cast("dict[str, Any]", given)
     if kind == "chat":
         name = "prompt" if payload.get("prompt") is not None else "message"
         _text(payload, name, "action.payload.", _MAX_TEXT)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Response
-from pydantic import BeforeValidator, Field
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from functions.ownpilot.core.entry import Entry, Moment, Shown
 from functions.ownpilot.core.goal_steps import (
@@ -37,13 +37,14 @@ class GoalStatus(StrEnum):
     ABANDONED = "abandoned"
 
 
-def within(low: int, high: int) -> BeforeValidator:
-    """Round a number to a whole one; one below or above the range counts as its nearest end."""
+def within(low: int, high: int) -> WrapValidator:
+    """Round a number to a whole one; one below or above the range, also as a text, counts as its nearest end."""
 
-    def nearest(given: Any) -> Any:
-        return round(min(max(given, low), high)) if isinstance(given, int | float) else given
+    def nearest(given: Any, read: ValidatorFunctionWrapHandler) -> int:
+        number = read(round(min(max(given, low), high)) if isinstance(given, int | float) else given)
+        return min(max(number, low), high)
 
-    return BeforeValidator(nearest)
+    return WrapValidator(nearest)
 
 
 class Goal(Entry, prefix="goal_"):

@@ -1,6 +1,7 @@
 """The steps of a goal."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from pydantic import BaseModel, Field, model_validator
@@ -48,7 +49,11 @@ async def change_step(owner: str, goal_id: str, step_id: str, values: Mapping[st
     body = checked(StepPatch, values)
 
     def change(steps: list[GoalStep]) -> None:
-        find_step(steps, step_id).change(body)
+        step = find_step(steps, step_id)
+        before = step.model_copy()
+        step.change(body)
+        if step != before:
+            step.updated_at = datetime.now(UTC)
 
     goal = await change_steps(owner, goal_id, change)
     return find_step(goal.steps, step_id)
@@ -60,7 +65,9 @@ async def delete_step(owner: str, goal_id: str, step_id: str) -> None:
     def delete(steps: list[GoalStep]) -> None:
         steps.remove(find_step(steps, step_id))
         for step in steps:
-            step.dependencies = [each for each in step.dependencies if each != step_id]
+            if step_id in step.dependencies:
+                step.dependencies = [each for each in step.dependencies if each != step_id]
+                step.updated_at = datetime.now(UTC)
 
     await change_steps(owner, goal_id, delete)
 

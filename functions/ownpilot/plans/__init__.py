@@ -132,8 +132,8 @@ async def list_plans(
     owner: Owner,
     paging: Annotated[Paging, paging(20)],
     status: Annotated[list[NamedStatus] | None, EMPTY_IS_ABSENT, Query()] = None,
-    goal_id: Annotated[str | None, Query(alias="goalId")] = None,
-    trigger_id: Annotated[str | None, Query(alias="triggerId")] = None,
+    goal_id: Annotated[str | None, EMPTY_IS_ABSENT, Query(alias="goalId")] = None,
+    trigger_id: Annotated[str | None, EMPTY_IS_ABSENT, Query(alias="triggerId")] = None,
 ) -> Plans:
     """The plans that match, the most important first. `draft` and `active` mean `pending` and `running`."""
     await have_examples(owner.id)

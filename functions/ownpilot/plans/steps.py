@@ -53,7 +53,7 @@ _WORDS = {str: "a text", dict: "an object", list: "a list", int: "a whole number
 async def add_step(owner: str, plan_id: str, values: Mapping[str, Any] | BaseModel) -> PlanStep:
     """Add a step to a plan. `RecordNotFound`; `BadRequest` ADD_STEP_ERROR for what cannot be in the plan.
 
-    `BadRequest` LIMIT_REACHED for too many steps. 1 point read, 2 queries, 2 writes.
+    `BadRequest` LIMIT_REACHED for too many steps. 2 point reads, 3 queries, 2 writes.
     """
     body = checked(NewPlanStep, values)
     plan, found = await asyncio.gather(plans.of(owner).get(plan_id), steps_of(plan_id))
@@ -119,13 +119,15 @@ def _refuse_begun(plan: Plan, step: PlanStep) -> None:
 
 
 async def _count(plan: Plan) -> None:
-    """Write down how many steps a plan has."""
-    found = await steps_of(plan.id)
+    """Write down how many steps a plan has; again, when another request has added or deleted one meanwhile."""
+    found, counted = await steps_of(plan.id), -1
 
     def change(it: Plan) -> None:
         it.total_steps, it.progress = len(found), progress_of(found)
 
-    await plans.of(plan.user_id).update(plan.id, change)
+    while len(found) != counted:
+        await plans.of(plan.user_id).update(plan.id, change)
+        counted, found = len(found), await steps_of(plan.id)
 
 
 async def _check(owner: str, step: PlanStep, others: Sequence[PlanStep]) -> None:
@@ -155,11 +157,13 @@ def _wrong(found: Sequence[PlanStep], own: str) -> str | None:
 def _check_config(step: PlanStep) -> None:
     """`InvalidRequest` when a member of what a step is to do has a wrong type, or there is too much of it."""
     refuse_large("config and metadata", step.config, step.metadata)
+    refuse_large("name, description and dependencies", step.name, step.description, step.dependencies)
     for name, kinds in _CONFIG[step.type].items():
         value = step.config.get(name)
         if value is not None and type(value) not in kinds:
             raise InvalidRequest(f"config.{name}: must be {' or '.join(_WORDS[kind] for kind in kinds)}")
-    if step.type is StepType.LOOP and not 1 <= (step.config.get("maxIterations") or 1) <= MAX_CALLS:
+    times = step.config.get("maxIterations")
+    if step.type is StepType.LOOP and times is not None and not 1 <= times <= MAX_CALLS:
         raise InvalidRequest(f"config.maxIterations: must be from 1 to {MAX_CALLS}")
     if step.type is not StepType.PARALLEL:
         return

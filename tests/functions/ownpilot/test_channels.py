@@ -258,6 +258,11 @@ class TestWebhooks:
         for service, body in (
             (telegram, {"update_id": "x", "message": {"text": "x", "chat": {"id": 1}, "message_id": 1}}),
             (telegram, {"message": {"text": "x"}}), (webchat, {"content": "x"}), (webchat, {"id": 1, "sender": 7}),
+            (webchat, {"id": None, "content": "x"}), (webchat, {"id": "", "content": "x"}),
+            (webchat, {"id": [1], "content": "x"}), (webchat, {"id": 1, "content": None}),
+            (webchat, {"id": 1, "content": " "}), (webchat, {"id": 1, "content": {"text": "x"}}),
+            (webchat, {"id": 1, "content": "x", "sender": {"id": True}}),
+            (webchat, {"id": 1, "content": "x", "chatId": ["x"]}),
             (slack, {"type": "event_callback", "event": {"type": "message", "text": "x"}}),
             (discord, {"type": 3}), (discord, {"type": 2}),
         ):  # fmt: skip
@@ -415,7 +420,10 @@ class TestInbox:
         found = await me.get("/channels/messages/inbox", filter="unread", channelType="webchat", limit=1)
         assert (found["total"], found["unreadCount"]) == (1, 2) and found["messages"][0]["id"] == ids[2]
         assert (await me.get("/channels/messages/inbox", channelType="webchat"))["total"] == 2
-        refused(await me.send("GET", "/channels/messages/inbox", params={"filter": "odd"}), 400, "INVALID_REQUEST")
+        assert (await me.get("/channels/messages/inbox", channelType="", filter=""))["total"] == 3
+        for name in ("filter", "channelType"):
+            wrong = await me.send("GET", "/channels/messages/inbox", params={name: "odd"})
+            assert refused(wrong, 400, "INVALID_REQUEST").startswith(f"{name}: ")
         stranger = OwnPilot(me.http)
         refused(await stranger.send("POST", f"/channels/messages/{ids[0]}/read"), 404, "NOT_FOUND")
         refused(await stranger.send("POST", f"/channels/{telegram.id}/webhook"), 404, "NOT_FOUND")

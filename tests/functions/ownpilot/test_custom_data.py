@@ -27,6 +27,7 @@ from functions.ownpilot.core.custom_tables import (
     table_of,
 )
 from shared.http.errors import BadRequest, InvalidRequest
+from shared.http.operations import MAX_CHARACTERS
 from shared.tables import RecordNotFound, StorageUnavailable
 from tests.support.ownpilot import OwnPilot, refused
 from tests.support.records import Counting
@@ -103,6 +104,13 @@ class TestTables:
         message = refused(await me.send("POST", TABLES, json=body), 400, "INVALID_REQUEST")
         assert message.startswith(next(iter(change)))
         assert len(body["columns"] or []) <= MAX_COLUMNS or str(MAX_COLUMNS) in message
+
+    async def test_a_definition_has_so_many_characters(self, me: OwnPilot):
+        body = {"name": "t", "displayName": "T", "columns": [{"name": "a", "type": "text"}]}
+        long = {"description": "x" * MAX_CHARACTERS}
+        for wrong in (long, {"columns": [{"name": "a", "type": "text", **long}]}):
+            refused(await me.send("POST", TABLES, json={**body, **wrong}), 400, "LIMIT_REACHED")
+        assert await me.get(TABLES) == []
 
     async def test_columns_that_differ_in_case_are_two(self, me: OwnPilot):
         await define(me, "cases", [{"name": "Title", "type": "text"}, {"name": "title", "type": "text"}])

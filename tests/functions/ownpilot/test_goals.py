@@ -61,6 +61,8 @@ class TestGoals:
         assert (goal["priority"], goal["progress"]) == (10, 0)
         changed = await me.data("PATCH", f"/goals/{goal['id']}", json={"priority": 0, "progress": 33.6})
         assert (changed["priority"], changed["progress"]) == (1, 34)
+        as_text = await me.data("PATCH", f"/goals/{goal['id']}", json={"priority": "50", "progress": "-7"})
+        assert (as_text["priority"], as_text["progress"]) == (10, 0)
         for members in (
             {"priority": "high"},
             {"progress": "much"},
@@ -166,6 +168,17 @@ class TestSteps:
         for step in ids[:2]:
             await me.data("DELETE", f"/goals/{goal}/steps/{step}")
         assert await progress() == 0
+
+    async def test_the_time_of_its_last_change_moves_with_a_step(self, me: OwnPilot):
+        goal = await aim(me)
+        a, b = await steps(me, goal, "a", "b")
+        made = {step["id"]: step["updatedAt"] for step in (await me.get(f"/goals/{goal}/steps"))["steps"]}
+        assert (await change(me, goal, a, title="a"))["updatedAt"] == made[a]
+        assert (await change(me, goal, a, status="completed"))["updatedAt"] > made[a]
+        waits = await change(me, goal, b, dependencies=[a])
+        await me.data("DELETE", f"/goals/{goal}/steps/{a}")
+        [left] = (await me.get(f"/goals/{goal}/steps"))["steps"]
+        assert left["updatedAt"] > waits["updatedAt"] > made[b]
 
     async def test_dependencies_are_steps_of_the_goal_and_form_no_circle(self, me: OwnPilot):
         goal, other = await aim(me), await aim(me)

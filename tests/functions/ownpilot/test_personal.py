@@ -94,6 +94,7 @@ class TestNotes:
         assert (pinned["isPinned"], await titles(me, "/notes")) == (True, ["first", "second"])
         assert await titles(me, "/notes", archived="true") == ["old"]
         assert await titles(me, "/notes", pinned="true") == ["first"]
+        assert await titles(me, "/notes", pinned="", archived="") == ["first", "second"]
         assert (await me.data("POST", f"/notes/{first['id']}/pin"))["isPinned"] is False
         assert second["contentType"] == "markdown" and "color" not in second
 
@@ -167,6 +168,7 @@ class TestOthers:
         assert await titles(me, "/calendar", startAfter="2030-01-02") == ["b", "c"]
         assert await titles(me, "/calendar", startBefore="2030-01-02T00:00:00Z") == ["a"]
         assert await titles(me, "/calendar", startAfter="2030-01-01", startBefore="2030-01-03", search="B") == ["b"]
+        assert await titles(me, "/calendar", startAfter="", startBefore="") == ["a", "b", "c"]
         refused(await me.send("GET", "/calendar", params={"startAfter": "soon"}), 400, "INVALID_REQUEST")
 
     async def test_nothing_ends_before_it_starts(self, me: OwnPilot):
@@ -174,6 +176,12 @@ class TestOthers:
         assert "endTime" in refused(await me.send("POST", "/calendar", json=body), 400, "INVALID_REQUEST")
         event = await me.post("/calendar", title="t", startTime="2030-01-02", endTime="2030-01-02")
         refused(await me.send("PATCH", f"/calendar/{event['id']}", json={"startTime": "2030-01-03"}), 400)
+
+    async def test_a_reminder_beyond_all_numbers_is_refused_by_its_own_name(self, me: OwnPilot):
+        for minutes in (1 << 64, -(1 << 64), 1.5, "soon"):
+            body = {"title": "t", "startTime": "2030-01-02", "reminderMinutes": minutes}
+            refusal = refused(await me.send("POST", "/calendar", json=body), 400, "INVALID_REQUEST")
+            assert refusal.startswith("reminderMinutes: ")
 
     async def test_the_summary_counts_everything(self, me: OwnPilot):
         birthday = (TODAY + timedelta(days=3)).strftime("1980-%m-%d")

@@ -13,6 +13,7 @@ from fastapi import Response
 from functions.ownpilot import plans as room
 from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.plans import attempts, moves, performing, reading, runs, workflow
+from functions.ownpilot.plans import steps as step_routes
 from functions.ownpilot.plans.history import KEPT, forget_old_events, note
 from functions.ownpilot.plans.records import PlanEvent, PlanRun, PlanStatus, StepType, plans, steps
 from functions.ownpilot.plans.steps import MAX_STEPS, add_step
@@ -139,6 +140,8 @@ class TestRecords:
         assert [each["id"] for each in listed["plans"]] == [shown["id"]]
         assert (listed["total"], listed["limit"], listed["offset"]) == (1, 20, 0)
         assert (await me.get("/plans", status="active"))["total"] == 0
+        unfiltered = await me.get("/plans", goalId="", triggerId="", status="")
+        assert unfiltered["total"] == 1 + len(EXAMPLES), "an empty filter is none"
         assert await me.data("DELETE", f"/plans/{shown['id']}") == {"message": "Plan deleted"}
         for method, path in [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/steps"), ("GET", "/history"),
                              ("POST", "/steps"), ("POST", "/execute"), ("POST", "/pause"), ("POST", "/resume"),
@@ -218,13 +221,15 @@ class TestSteps:
          ({"config": {"toolName": 5}}, "INVALID_REQUEST"), ({"config": {"toolArgs": []}}, "INVALID_REQUEST"),
          ({"type": "loop", "config": {"maxIterations": 101}}, "INVALID_REQUEST"),
          ({"type": "loop", "config": {"maxIterations": True}}, "INVALID_REQUEST"),
+         ({"type": "loop", "config": {"maxIterations": 0}}, "INVALID_REQUEST"),
+         ({"description": LONG}, "INVALID_REQUEST"), ({"name": LONG}, "INVALID_REQUEST"),
          ({"type": "parallel", "config": {"steps": [{"toolArgs": {}}]}}, "INVALID_REQUEST"),
          ({"type": "parallel", "config": {"steps": ["x"]}}, "INVALID_REQUEST"),
          ({"dependencies": ["step_unknown"]}, "ADD_STEP_ERROR"), ({"onFailure": "explode"}, "ADD_STEP_ERROR"),
          ({"onSuccess": "abort"}, "ADD_STEP_ERROR"), ({"config": {"prompt": LONG}}, "INVALID_REQUEST"),
          ({"metadata": {"note": LONG}}, "INVALID_REQUEST"),
          ({"type": "sub_plan", "config": {"subPlanId": "plan_unknown"}}, "ADD_STEP_ERROR")],
-        ids=range(18),
+        ids=range(21),
     )  # fmt: skip
     async def test_a_wrong_step_is_refused_and_not_added(self, me: OwnPilot, body: dict[str, Any], code: str):
         made, _ = await plan(me)
@@ -250,6 +255,24 @@ class TestSteps:
         )
         found = {each["id"]: each for each in (await me.get(path))["steps"]}
         assert not (found[a]["dependencies"] and found[c]["dependencies"]) and found[a]["name"] == "s1"
+
+    async def test_steps_that_two_instances_add_at_once_are_both_counted(
+        self, me: OwnPilot, monkeypatch: pytest.MonkeyPatch
+    ):
+        made, _ = await plan(me)
+        body, reads = {"type": "tool_call", "name": "n", "orderNum": 1}, 0
+
+        async def overtaken(plan_id: str) -> Any:
+            nonlocal reads
+            found, reads = await reading.steps_of(plan_id), reads + 1
+            if reads == 2:  # behind its own step; the other instance is the app
+                await me.post(f"/plans/{plan_id}/steps", **body)
+            return found
+
+        monkeypatch.setattr(step_routes, "steps_of", overtaken)
+        await add_step(me.user, made, body)
+        shown = await me.get(f"/plans/{made}")
+        assert shown["totalSteps"] == len(shown["steps"]) == 2
 
     async def test_no_plan_is_a_part_of_itself_at_any_depth(self, me: OwnPilot):
         first, _ = await plan(me)

@@ -436,11 +436,14 @@ class TestActions:
             assert (await me.get(f"/triggers/{trigger['id']}"))["fireCount"] == 1
 
     async def test_a_tool_gets_the_rest_of_the_payload(self, me: OwnPilot):
-        for payload in (
-            {"tool": "calculate", "expression": "6*7"},
-            {"tool": "calculate", "arguments": {"expression": "6*7"}},
+        whole = {"tool": "calculate", "expression": "6*7"}
+        for members in (
+            {"payload": whole},
+            {"payload": {"tool": "calculate", "arguments": {"expression": "6*7"}}},
+            whole,
+            {"tool": "calculate", "arguments": {"expression": "6*7"}, "payload": None},
         ):
-            trigger = await make(me, action={"type": "tool", "payload": payload})
+            trigger = await make(me, action={"type": "tool", **members})
             fired = await me.data("POST", f"/triggers/{trigger['id']}/fire")
             assert fired["result"] == {"message": "42", "data": {"tool": "calculate", "content": "42"}}
         recursive = await make(me, action={"type": "tool", "payload": {"tool": "fire_trigger", "trigger_id": UNKNOWN}})

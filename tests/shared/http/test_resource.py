@@ -239,7 +239,7 @@ class TestChoices:
         assert await self.names(sample, me) == ["c", "b", "a"]
         assert await self.names(sample, me, hidden="true") == ["d"]
         assert await self.names(sample, me, note=["x", "y"]) == ["b", "a"]
-        assert await self.names(sample, me, note="") == ["c", "b", "a"]
+        assert await self.names(sample, me, note="") == await self.names(sample, me, hidden="") == ["c", "b", "a"]
 
     async def test_a_range_holds_the_lowest_value_and_those_below_the_other(
         self, sample: httpx.AsyncClient, me: dict[str, str]
@@ -249,6 +249,7 @@ class TestChoices:
         assert await self.names(sample, me, least=2, below=4) == ["n2", "n3"]
         assert await self.names(sample, me, below=3) == ["n1", "n2"]
         assert await self.names(sample, me, below=0) == [], "0 is a bound too"
+        assert await self.names(sample, me, least="", below="") == ["n1", "n2", "n3", "n4"], "an empty one is none"
         assert await self.names(sample, me, least=2, search="N") == ["n2", "n3", "n4"]
 
     async def test_what_settles_a_record_may_refuse_it(self, sample: httpx.AsyncClient, me: dict[str, str]):
