@@ -78,6 +78,11 @@ class TestWorkspaces:
         page = await me.get(AT, limit=1, offset=1)
         assert page == {"workspaces": [], "count": 1}
 
+    async def test_a_list_without_a_limit_has_all_of_them(self, me: OwnPilot):
+        await asyncio.gather(*(make(me) for _ in range(51)))
+        found = await me.get(AT)
+        assert (len(found["workspaces"]), found["count"]) == (51, 51)
+
     async def test_there_are_so_many(self, me: OwnPilot, app: None, monkeypatch: pytest.MonkeyPatch):
         await file_workspace_store.make_workspace(me.user, "s")
         monkeypatch.setattr(file_workspace_store, "settings", lambda: type("Few", (), {"max_records": 1}))

@@ -100,6 +100,12 @@ class TestWorkspaces:
             refused(await me.send(method, f"/workspaces/{id_}{path}", json=body), 404, "WORKSPACE_NOT_FOUND")
         assert (await me.get("/workspaces"))["count"] == 0
 
+    async def test_a_list_without_a_limit_has_all_of_them(self, me: OwnPilot, app: None):
+        made = [Workspace(user_id=me.user, name="w", container_config=DEFAULTS) for _ in range(51)]
+        await asyncio.gather(*map(workspaces.of(me.user).insert, made))
+        found = await me.get("/workspaces")
+        assert (len(found["workspaces"]), found["count"]) == (51, 51)
+
     async def test_there_are_never_more_than_the_settings_allow(self, me: OwnPilot):
         await me.post("/settings/sandbox", maxWorkspacesPerUser=2)
         await new(me)
