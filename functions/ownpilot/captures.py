@@ -179,7 +179,7 @@ async def list_captures(
     paging: Annotated[Paging, paging(20)],
     type_: Annotated[list[CaptureType] | None, EMPTY_IS_ABSENT, Query(alias="type")] = None,
     tag: str | None = None,
-    processed: bool | None = None,
+    processed: Annotated[bool | None, EMPTY_IS_ABSENT, Query()] = None,
 ) -> Captures:
     """The captures that match, the newest first."""
     page = await find(owner.id, given(type=type_, processed=processed), tag, paging.limit, paging.offset)

@@ -110,7 +110,7 @@ def parameter_of(model: type[Record], filter_: str | Flag) -> Any:
     """Return the type of a query parameter that filters: a boolean, or values of which the field must have one."""
     info = model.model_fields[filter_.field if isinstance(filter_, Flag) else filter_]
     if _without_none(info.annotation) is bool:
-        return Annotated[bool | None, Query()]
+        return Annotated[bool | None, EMPTY_IS_ABSENT, Query()]
     one = _without_none(_constrained(info))
     many = cast("Any", list)[one]
     return Annotated[many | None, EMPTY_IS_ABSENT, Query(description="Repeat it for several values")]
@@ -123,11 +123,13 @@ def bound_of(model: type[Record], field: str) -> Any:
 
 def _not_empty(given: Any) -> Any:
     """Drop empty values: forms send them for filters that are not set."""
-    return [value for value in cast("list[Any]", given) if value != ""] or None if isinstance(given, list) else given
+    if isinstance(given, list):
+        return [value for value in cast("list[Any]", given) if value != ""] or None
+    return None if given == "" else given
 
 
 EMPTY_IS_ABSENT = BeforeValidator(_not_empty)
-"""Annotation of a query parameter with several values, of which empty ones do not count."""
+"""Annotation of a query parameter, of which empty values do not count."""
 
 
 def _base(kind: type[BaseModel], model: type[Record]) -> type[BaseModel]:

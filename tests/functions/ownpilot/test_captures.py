@@ -66,7 +66,7 @@ class TestCaptures:
         left = await me.get("/captures", type="question", tag="x", processed="false")
         assert [each["content"] for each in left["captures"]] == ["b?", "a?"]
         assert (await me.get("/captures", processed="true"))["count"] == 1
-        assert (await me.get("/captures", type=["question", "thought"], tag=""))["count"] == 4
+        assert (await me.get("/captures", type=["question", "thought"], tag="", processed=""))["count"] == 4
         refused(await me.send("GET", "/captures", params={"type": "poem"}), 400, "INVALID_REQUEST")
 
     async def test_a_change_leaves_what_was_processed(self, me: OwnPilot):

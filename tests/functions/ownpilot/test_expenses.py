@@ -138,6 +138,12 @@ class TestSummary:
         assert found["summary"]["grandTotal"] == 3
         refused(await me.send("GET", "/expenses/summary", params={"period": "ever"}), 400, "INVALID_REQUEST")
 
+    async def test_a_period_or_a_year_that_is_empty_is_absent(self, me: OwnPilot):
+        assert (await me.get("/expenses/summary", period=""))["period"]["name"] == "this_month"
+        spans = {"period": "", "startDate": "2026-03-01", "endDate": ""}
+        assert (await me.get("/expenses/summary", **spans))["period"]["name"] == "custom"
+        assert (await me.get("/expenses/monthly", year=""))["year"] == today().year
+
     @pytest.mark.parametrize(
         ("period", "now", "first", "last"),
         [(PeriodName.TODAY, "2026-05-05", "2026-05-05", "2026-05-05"),
