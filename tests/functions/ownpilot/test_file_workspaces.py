@@ -145,6 +145,13 @@ class TestFiles:
         assert await me.data("DELETE", f"{AT}/{id_}/files/a") == {"path": "a", "deleted": True}
         refused(await me.send("DELETE", f"{AT}/{id_}/files/a"), 404, "FILE_NOT_FOUND")
 
+    @pytest.mark.parametrize("path", ["%2F", "%5C", "a%2F..", "%2F%2F"])
+    async def test_a_path_that_names_nothing_deletes_nothing(self, me: OwnPilot, path: str):
+        id_ = await make(me)
+        await put(me, id_, "a", "1")
+        refused(await me.send("DELETE", f"{AT}/{id_}/files/{path}"), 400, "INVALID_REQUEST")
+        assert (await me.get(f"{AT}/{id_}"))["fileCount"] == 1
+
     async def test_all_files_are_one_zip(self, me: OwnPilot):
         id_ = await make(me, name='My "files"\n')
         await put(me, id_, "a/b.txt", "1")
