@@ -32,6 +32,8 @@ class TestKinds:
     @pytest.mark.parametrize(
         ("text", "link"),
         [("(see https://example.com/a_b).", "https://example.com/a_b"), ("<https://a.b>, https://c.d", "https://a.b"),
+         ("(https://a.b/x_(y)).", "https://a.b/x_(y)"), ("https://a.b/?c=[d]!", "https://a.b/?c=[d]"),
+         ("[https://a.b](c)", "https://a.b"), ("https://a.b)))", "https://a.b"),
          ("ftp://a.b", None), ("none", None), ("https:// a", None)],
     )  # fmt: skip
     def test_the_first_address_is_found_without_what_is_behind_it(self, text: str, link: str | None):
