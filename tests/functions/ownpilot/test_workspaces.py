@@ -218,6 +218,14 @@ class TestExecute:
         (event,) = (await me.get("/audit", resourceId=id_, types="code.execute"))["events"]
         assert event["outcome"] == "failure" and event["details"]["exitCode"] == 3
         assert CHANGES not in json.dumps(event)
+        debug = await me.get("/debug")
+        assert debug["summary"]["sandboxExecutions"] == 1
+        (entry,) = debug["entries"]
+        assert (entry["type"], entry["duration"]) == ("sandbox_execution", done["executionTimeMs"])
+        assert entry["data"] == {
+            "executionId": done["executionId"], "language": "python", "status": "failed", "exitCode": 3,
+            "workspaceId": id_,
+        }  # fmt: skip
 
     async def test_each_language_and_each_end(self, me: OwnPilot, stack: Environment):
         names = ["code", "limits", "network"]
