@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Query
+from pydantic import Field
 
 from functions.ownpilot.bookmarks import bookmarks
 from functions.ownpilot.core.capture_kinds import CaptureType, kind_of, link_in
@@ -37,7 +38,10 @@ class ProcessedAs(StrEnum):
 
 
 class QuickCapture(Entry, prefix="cap_"):
-    """A thought; `processed_as_id` is the task, note or bookmark that it became."""
+    """A thought; `processed_as_id` is the task, note or bookmark that it became.
+
+    `found_url` is the address in its content: as long as `url` is this one, it follows a change of the content.
+    """
 
     model_config = example(content="What if the garden had a pond?", tags=["garden"])
 
@@ -50,11 +54,15 @@ class QuickCapture(Entry, prefix="cap_"):
     processed_as_type: ProcessedAs | None = None
     processed_as_id: str | None = None
     processed_at: Moment | None = None
+    found_url: str | None = Field(default=None, exclude=True)
 
     def settle(self) -> None:
         """Find out its type and its address, unless they are given."""
         self.type = self.type or kind_of(self.content)
-        self.url = self.url or link_in(self.content)
+        found = link_in(self.content)
+        if not self.url or self.url == self.found_url:
+            self.url = found
+        self.found_url = found
 
 
 captures = resource(

@@ -79,6 +79,20 @@ class TestCaptures:
         assert await me.get(f"/captures/{capture['id']}") == changed
         assert await me.data("DELETE", f"/captures/{capture['id']}") == {"message": "Quick capture deleted"}
 
+    async def test_an_address_that_was_found_follows_the_content_and_one_that_was_given_stays(self, me: OwnPilot):
+        found = (await me.post("/captures", content="See https://exmaple.com"))["capture"]
+        own = (await me.post("/captures", content="See https://exmaple.com", url="https://b.example"))["capture"]
+
+        async def changed(capture: dict[str, Any], **members: Any) -> str | None:
+            return (await me.data("PATCH", f"/captures/{capture['id']}", json=members)).get("url")
+
+        for each in (found, own):
+            assert await changed(each, tags=["a"]) == each["url"]
+        assert await changed(found, content="See https://example.com") == "https://example.com"
+        assert await changed(found, content="nothing") is None
+        assert await changed(own, content="See https://example.com") == "https://b.example"
+        assert await changed(own, url=None) == "https://example.com"
+
     async def test_another_person_sees_none_of_it(self, me: OwnPilot):
         capture = (await me.post("/captures", content="x"))["capture"]
         other = OwnPilot(me.http)
