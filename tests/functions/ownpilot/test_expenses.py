@@ -36,6 +36,7 @@ class TestExpenses:
     @pytest.mark.parametrize(
         ("amount", "shown"),
         [(0.1, 0.1), (0.29, 0.29), (1234567.89, 1234567.89), (1_000_000_000_000, 1e12), (19.99, 19.99), (3, 3),
+         (0.1 + 0.2, 0.3), (1.1 * 3, 3.3),
          (0, 400), (-1, 400), (0.001, 400), (1.005, 400), (1e13, 400), ("12", 400), (True, 400), (None, 400)],
     )  # fmt: skip
     async def test_amounts_have_two_decimals_and_are_above_zero(self, me: OwnPilot, amount: Any, shown: float):
