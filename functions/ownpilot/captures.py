@@ -22,6 +22,7 @@ from shared.http.paging import Paging, given, paging
 from shared.http.resource import resource
 from shared.http.shapes import EMPTY_IS_ABSENT, Answers
 from shared.tables import Collection, Page
+from shared.tables.page import Place
 
 routes = routes_for("captures")
 TITLE = 100
@@ -173,12 +174,14 @@ def _check_open(capture: QuickCapture) -> None:
         raise _was_processed()
 
 
-async def find(owner: str, where: dict[str, object], tag: str | None, limit: int, offset: int) -> Page[QuickCapture]:
+async def find(owner: str, where: dict[str, object], tag: str | None, paging: Paging) -> Page[QuickCapture]:
     """Return a page of the captures that match and have this tag, the newest first. A query for each 1,000."""
     if not tag:
-        return await captures.list(owner, where, limit=limit, offset=offset)
+        return await captures.list(owner, where, limit=paging.limit, offset=paging.offset, cursor=paging.cursor)
     found = [each async for each in captures.collection.of(owner).scan(where) if tag in each.tags]
-    return Page(found[offset : offset + limit], total=len(found))
+    first = Place.offset_of(paging.cursor) if paging.cursor else paging.offset
+    end = first + paging.limit
+    return Page(found[first:end], str(Place(offset=end)) if end < len(found) else None, total=len(found))
 
 
 @routes.get("", response_model_exclude_none=True)
@@ -190,7 +193,8 @@ async def list_captures(
     processed: Annotated[bool | None, EMPTY_IS_ABSENT, Query()] = None,
 ) -> Captures:
     """The captures that match, the newest first."""
-    page = await find(owner.id, given(type=type_, processed=processed), tag, paging.limit, paging.offset)
+    page = await find(owner.id, given(type=type_, processed=processed), tag, paging)
+    paging.link(page)
     return Captures(captures=page.items, count=page.total, limit=paging.limit, offset=paging.offset)
 
 

@@ -12,7 +12,7 @@ from functions.ownpilot.tasks import tasks
 from shared.http.errors import Conflict
 from shared.tables.client import client
 from tests.support.failing import Failing, Killed
-from tests.support.ownpilot import OwnPilot, refused
+from tests.support.ownpilot import OwnPilot, data_of, refused
 from tests.support.records import Counting
 
 
@@ -70,6 +70,19 @@ class TestCaptures:
         assert (await me.get("/captures", processed="true"))["count"] == 1
         assert (await me.get("/captures", type=["question", "thought"], tag="", processed=""))["count"] == 4
         refused(await me.send("GET", "/captures", params={"type": "poem"}), 400, "INVALID_REQUEST")
+
+    @pytest.mark.parametrize("query", [{}, {"tag": "x"}])
+    async def test_the_link_leads_from_page_to_page(self, me: OwnPilot, query: dict[str, str]):
+        for content in "abcde":
+            await me.post("/captures", content=content, tags=["x"])
+        answer, seen = await me.send("GET", "/captures", params={"limit": 2, **query}), ""
+        while True:
+            seen += "".join(each["content"] for each in data_of(answer)["captures"])
+            if "next" not in answer.links:
+                break
+            answer = await me.http.get(answer.links["next"]["url"])
+        assert seen == "edcba"
+        refused(await me.send("GET", "/captures", params={"cursor": "x", **query}), 400, "BAD_REQUEST")
 
     async def test_a_change_leaves_what_was_processed(self, me: OwnPilot):
         capture = (await me.post("/captures", content="x"))["capture"]
