@@ -1,5 +1,7 @@
 """The audit log as clients read it."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,12 +21,17 @@ from functions.ownpilot.core.owner import Owner, routes_for
 from shared import tables
 from shared.http.errors import InvalidRequest
 from shared.http.paging import Paging, SortOrder, given, paging
+from shared.http.shapes import EMPTY_IS_ABSENT
+from shared.tables import Collection
 from shared.tables.page import values_of
 
 routes = routes_for("audit")
 
 MAX_VALUES = 12
 """Values of all filters together: each is a query or, as one of 15 at most, a comparison in a query."""
+
+AT_ONCE = 100
+"""Events that are deleted side by side, so that a transaction takes many of them."""
 
 
 class SubjectShown(Shown):
@@ -94,10 +101,12 @@ async def list_audit_events(
     actor_type: Annotated[str | None, Query(alias="actorType")] = None,
     resource_id: Annotated[str | None, Query(alias="resourceId")] = None,
     resource_type: Annotated[str | None, Query(alias="resourceType")] = None,
-    min_severity: Annotated[Severity | None, Query(alias="minSeverity")] = None,
-    outcome: AuditOutcome | None = None,
-    since: Annotated[Moment | None, Query(alias="from", description="The earliest time")] = None,
-    until: Annotated[Moment | None, Query(alias="to", description="The time before which the events were")] = None,
+    min_severity: Annotated[Severity | None, EMPTY_IS_ABSENT, Query(alias="minSeverity")] = None,
+    outcome: Annotated[AuditOutcome | None, EMPTY_IS_ABSENT, Query()] = None,
+    since: Annotated[Moment | None, EMPTY_IS_ABSENT, Query(alias="from", description="The earliest time")] = None,
+    until: Annotated[
+        Moment | None, EMPTY_IS_ABSENT, Query(alias="to", description="The time before which the events were")
+    ] = None,
     correlation_id: Annotated[str | None, Query(alias="correlationId")] = None,
     order: SortOrder = "desc",
 ) -> AuditEvents:
@@ -145,12 +154,13 @@ async def clear_audit_events(owner: Owner, before: Moment | None = None) -> Audi
     if before is None:
         deleted = await own.clear()
     else:
+        old: list[str] = []
         async for event in own.all(before=before):
-            try:
-                await own.delete(event.id)
-                deleted += 1
-            except tables.RecordNotFound:  # another request deletes the same
-                pass
+            old.append(event.id)
+            if len(old) == AT_ONCE:
+                deleted += await _delete(own, old)
+                old = []
+        deleted += await _delete(own, old)
     end_chain(owner.id)
     details = {"deleted": deleted, **({"before": before.isoformat()} if before else {})}
     await record_event(
@@ -158,3 +168,16 @@ async def clear_audit_events(owner: Owner, before: Moment | None = None) -> Audi
         correlation_id=owner.request_id,
     )  # fmt: skip
     return AuditCleared(deleted=deleted, message=f"{deleted} events deleted")
+
+
+async def _delete(own: Collection[AuditEvent], ids: Sequence[str]) -> int:
+    """Delete these events; return how many that were."""
+
+    async def one(event_id: str) -> bool:
+        try:
+            await own.delete(event_id)
+        except tables.RecordNotFound:  # another request deletes the same
+            return False
+        return True
+
+    return sum(await asyncio.gather(*map(one, ids)))

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Query
+from pydantic import Field
 
 from functions.ownpilot.bookmarks import bookmarks
 from functions.ownpilot.core.capture_kinds import CaptureType, kind_of, link_in
@@ -21,6 +22,7 @@ from shared.http.paging import Paging, given, paging
 from shared.http.resource import resource
 from shared.http.shapes import EMPTY_IS_ABSENT, Answers
 from shared.tables import Collection, Page
+from shared.tables.page import Place
 
 routes = routes_for("captures")
 TITLE = 100
@@ -37,7 +39,10 @@ class ProcessedAs(StrEnum):
 
 
 class QuickCapture(Entry, prefix="cap_"):
-    """A thought; `processed_as_id` is the task, note or bookmark that it became."""
+    """A thought; `processed_as_id` is the task, note or bookmark that it became.
+
+    `found_url` is the address in its content: as long as `url` is this one, it follows a change of the content.
+    """
 
     model_config = example(content="What if the garden had a pond?", tags=["garden"])
 
@@ -50,11 +55,15 @@ class QuickCapture(Entry, prefix="cap_"):
     processed_as_type: ProcessedAs | None = None
     processed_as_id: str | None = None
     processed_at: Moment | None = None
+    found_url: str | None = Field(default=None, exclude=True)
 
     def settle(self) -> None:
         """Find out its type and its address, unless they are given."""
         self.type = self.type or kind_of(self.content)
-        self.url = self.url or link_in(self.content)
+        found = link_in(self.content)
+        if not self.url or self.url == self.found_url:
+            self.url = found
+        self.found_url = found
 
 
 captures = resource(
@@ -165,12 +174,14 @@ def _check_open(capture: QuickCapture) -> None:
         raise _was_processed()
 
 
-async def find(owner: str, where: dict[str, object], tag: str | None, limit: int, offset: int) -> Page[QuickCapture]:
+async def find(owner: str, where: dict[str, object], tag: str | None, paging: Paging) -> Page[QuickCapture]:
     """Return a page of the captures that match and have this tag, the newest first. A query for each 1,000."""
     if not tag:
-        return await captures.list(owner, where, limit=limit, offset=offset)
+        return await captures.list(owner, where, limit=paging.limit, offset=paging.offset, cursor=paging.cursor)
     found = [each async for each in captures.collection.of(owner).scan(where) if tag in each.tags]
-    return Page(found[offset : offset + limit], total=len(found))
+    first = Place.offset_of(paging.cursor) if paging.cursor else paging.offset
+    end = first + paging.limit
+    return Page(found[first:end], str(Place(offset=end)) if end < len(found) else None, total=len(found))
 
 
 @routes.get("", response_model_exclude_none=True)
@@ -179,10 +190,11 @@ async def list_captures(
     paging: Annotated[Paging, paging(20)],
     type_: Annotated[list[CaptureType] | None, EMPTY_IS_ABSENT, Query(alias="type")] = None,
     tag: str | None = None,
-    processed: bool | None = None,
+    processed: Annotated[bool | None, EMPTY_IS_ABSENT, Query()] = None,
 ) -> Captures:
     """The captures that match, the newest first."""
-    page = await find(owner.id, given(type=type_, processed=processed), tag, paging.limit, paging.offset)
+    page = await find(owner.id, given(type=type_, processed=processed), tag, paging)
+    paging.link(page)
     return Captures(captures=page.items, count=page.total, limit=paging.limit, offset=paging.offset)
 
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from functions.ownpilot.core.dates import AskedSpan, Span, today
 from functions.ownpilot.core.entry import Given, Shown
@@ -39,6 +39,9 @@ expenses = resource(
     order=("-date", "-created_at"), answers=Answers(leave_out=True), only=("create", "get", "update"), put=True,
 )  # fmt: skip
 ExpenseShown = expenses.shapes.shown
+
+Period = Annotated[PeriodName, BeforeValidator(lambda given: given or PeriodName.THIS_MONTH), Query()]
+Year = Annotated[Annotated[int, Field(ge=1, le=9999)] | None, EMPTY_IS_ABSENT, Query()]
 
 
 class CategoriesShown(Shown):
@@ -146,9 +149,7 @@ async def delete_expense(expense_id: str, owner: Owner) -> ExpenseDeleted:
 
 
 @routes.get("/summary", response_model_exclude_none=True)
-async def get_expense_summary(
-    owner: Owner, asked: AskedSpan, period: PeriodName = PeriodName.THIS_MONTH
-) -> ExpenseSummary:
+async def get_expense_summary(owner: Owner, asked: AskedSpan, period: Period = PeriodName.THIS_MONTH) -> ExpenseSummary:
     """What was spent in a period, or from `startDate` to `endDate`. A query for each 1,000 expenses, and one more."""
     now, custom = today(), asked != Span(None, None)
     span = asked if custom else span_of(period, now)
@@ -163,7 +164,7 @@ async def get_expense_summary(
 
 
 @routes.get("/monthly", response_model_exclude_none=True)
-async def get_monthly_expenses(owner: Owner, year: Annotated[int, Query(ge=1, le=9999)] | None = None) -> Months:
+async def get_monthly_expenses(owner: Owner, year: Year = None) -> Months:
     """What was spent in each month of a year, by default of this one."""
     year = year or today().year
     span = Span(f"{year:04}-01-01", f"{year:04}-12-31")

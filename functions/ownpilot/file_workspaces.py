@@ -28,7 +28,7 @@ from functions.ownpilot.core.owner import Owner, routes_for
 from shared.http.bodies import example
 from shared.http.files import DOWNLOAD, FileConditions, disposition, serve_file
 from shared.http.json import Text
-from shared.http.paging import Paging, paging
+from shared.http.paging import MAX_LIMIT, Paging, paging
 from shared.http.routes import options
 from shared.http.shapes import Deleted
 from shared.workflows import Workflows
@@ -107,7 +107,7 @@ async def _shown(workspace: FileWorkspace) -> FileWorkspaceShown:
 
 
 @routes.get("", response_model_exclude_none=True)
-async def list_file_workspaces(owner: Owner, paging: Annotated[Paging, paging(50)]) -> FileWorkspaceList:
+async def list_file_workspaces(owner: Owner, paging: Annotated[Paging, paging(MAX_LIMIT)]) -> FileWorkspaceList:
     """The workspaces, the last changed one first. Each costs a query for its size."""
     page = await file_workspaces.of(owner.id).page(
         limit=paging.limit, offset=paging.offset, order="updated_at", cursor=paging.cursor

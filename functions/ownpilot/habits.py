@@ -33,7 +33,7 @@ habits = resource(
     routes, Collection("OwnpilotHabits", Habit, plain=True), Owner,
     required=("name",), readonly=("streak_longest", "total_completions"),
     filters={"category": "category", "archived": Flag("is_archived", default=False)},
-    settle=Habit.settle, before_delete=_delete_logs, only=("list", "create", "update", "delete"),
+    limit=MAX_LIMIT, settle=Habit.settle, before_delete=_delete_logs, only=("list", "create", "update", "delete"),
     answers=Answers(count="count", item="habit", leave_out=True),
 )  # fmt: skip
 HabitShown = habits.shapes.shown

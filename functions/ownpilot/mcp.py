@@ -65,7 +65,7 @@ async def call_mcp(
     """The tools of the assistant over the Model Context Protocol: one JSON-RPC message, or several."""
     if version not in VERSIONS:
         raise BadRequest(f"MCP-Protocol-Version must be one of {', '.join(VERSIONS)}")
-    if not request.headers.get("content-type", "").startswith("application/json"):
+    if not request.headers.get("content-type", "").lower().startswith("application/json"):
         raise BadRequest("Content-Type must be application/json")
     try:
         given: Any = plain(await request.json())

@@ -1,6 +1,7 @@
 """What kind of thought a captured text is, by simple rules."""
 
 import re
+from collections import Counter
 from enum import StrEnum
 
 
@@ -18,7 +19,9 @@ class CaptureType(StrEnum):
 
 
 _LINK = re.compile(r"https?://[^\s<>\"'`]+", re.IGNORECASE)
-_BEHIND_LINK = ".,;:!?)]}"
+_BEHIND_LINK = ".,;:!?"
+_OPENING = {")": "(", "]": "[", "}": "{"}
+"""The bracket that opens what another one closes."""
 
 _RULES = (
     (CaptureType.SNIPPET, re.compile(r"```|^\s*(\$ |#!|def |class |import |function |const |select )", re.IGNORECASE)),
@@ -31,9 +34,22 @@ _RULES = (
 
 
 def link_in(text: str) -> str | None:
-    """Return the first web address in a text, without the punctuation behind it."""
-    found = _LINK.search(text)
-    return found[0].rstrip(_BEHIND_LINK) if found else None
+    """Return the first web address in a text, without the punctuation behind it.
+
+    It ends before a bracket that closes one before it: `(https://a.b/c_(d))` has `https://a.b/c_(d)`.
+    """
+    if not (found := _LINK.search(text)):
+        return None
+    link, opened = found[0], Counter[str]()
+    for place, letter in enumerate(link):
+        if opening := _OPENING.get(letter):
+            if not opened[opening]:
+                link = link[:place]
+                break
+            opened[opening] -= 1
+        else:
+            opened[letter] += 1
+    return link.rstrip(_BEHIND_LINK)
 
 
 def kind_of(text: str) -> CaptureType:

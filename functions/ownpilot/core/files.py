@@ -148,8 +148,10 @@ class FileStore:
     async def delete(self, path: str) -> int:
         """Delete a file, or all files in a folder; return how many. `FileNotFound`. 4 calls for a file.
 
-        The content goes with the nightly sweep. A folder that is deleted halfway is finished by another call.
+        The content goes with the nightly sweep. A folder that is deleted halfway is finished by another call. The root
+        is refused, as a path that names nothing must not delete everything.
         """
+        path = file_path(path)
         try:
             rows = [await self.find(path)]
         except FileNotFound:

@@ -1,5 +1,6 @@
 """Amounts of money: numbers with two decimals on the wire, whole hundredths everywhere else, so that sums are exact."""
 
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any
@@ -20,8 +21,9 @@ def _read(least: int, what: str) -> Callable[[Any], Hundredths]:
             return given
         if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= MOST:
             raise ValueError(f"must be a number {what}, at most {MOST:,}")
-        hundredths = Decimal(str(given)) * 100
-        if hundredths != int(hundredths):
+        hundredths = round(Decimal(str(given)) * 100)
+        # Clients add in binary: 0.1 + 0.2 comes as 0.30000000000000004.
+        if not math.isclose(given * 100, hundredths, rel_tol=1e-14):
             raise ValueError("must have at most two decimals")
         if hundredths < least:
             raise ValueError(f"must be a number {what}, at most {MOST:,}")

@@ -101,13 +101,13 @@ async def list_backups(owner: Owner, workflows: Workflows, paging: Annotated[Pag
     return Backups(backups=found[paging.offset : paging.offset + paging.limit], count=len(found))
 
 
-@routes.get("/operations", response_model_exclude_none=True)
+@routes.get("/operations")
 async def get_operations(owner: Owner, workflows: Workflows) -> OperationState:
     """What is being done with the data, and how the last operation has ended."""
     return state_of(await operations_of(owner.id, workflows))
 
 
-@routes.get("/operation/status", response_model_exclude_none=True)
+@routes.get("/operation/status")
 async def get_operation_status(owner: Owner, workflows: Workflows) -> OperationState:
     """The same as `/operations`."""
     return state_of(await operations_of(owner.id, workflows))

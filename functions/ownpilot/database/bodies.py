@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ FORMAT = "jsonl"
 """What a backup is: JSON lines in gzip archives."""
 
 NOT_MEASURED = "not measured yet"
+LEFT_OUT: Any = Field(default=None, exclude_if=lambda value: value is None)
+"""A member that an answer has only when it has a value."""
 
 
 class NewBackup(Given):
@@ -90,11 +92,11 @@ class OperationState(Shown):
     """The last operation, and how the last one that has ended did; `output` are the lines that it has to say."""
 
     is_running: bool
-    operation: str | None = None
-    last_run: Moment | None = None
-    last_result: Literal["success", "failure"] | None = None
-    last_error: str | None = None
-    output: list[str] | None = None
+    operation: str | None = LEFT_OUT
+    last_run: Moment | None = LEFT_OUT
+    last_result: Literal["success", "failure"] | None = LEFT_OUT
+    last_error: str | None = LEFT_OUT
+    output: list[str] | None = LEFT_OUT
 
 
 class DatabaseFigures(Shown):

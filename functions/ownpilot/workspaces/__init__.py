@@ -25,7 +25,7 @@ from shared.health import CONTAINERS, Checks
 from shared.http.bodies import example
 from shared.http.conditions import IfMatch, show_version
 from shared.http.files import disposition
-from shared.http.paging import Paging, paging
+from shared.http.paging import MAX_LIMIT, Paging, paging
 from shared.http.shapes import Deleted
 from shared.workflows import Workflows
 
@@ -99,7 +99,7 @@ def _shown(workspace: Workspace, usage: StorageUsage | None = None) -> Workspace
 
 
 @routes.get("", response_model_exclude_none=True)
-async def list_workspaces(owner: Owner, paging: Annotated[Paging, paging(50)]) -> WorkspaceList:
+async def list_workspaces(owner: Owner, paging: Annotated[Paging, paging(MAX_LIMIT)]) -> WorkspaceList:
     """The workspaces, the newest first."""
     page = await workspaces.of(owner.id).page(limit=paging.limit, offset=paging.offset, cursor=paging.cursor)
     paging.link(page)

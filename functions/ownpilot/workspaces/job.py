@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from functions.ownpilot.core.audit_log import AuditOutcome, Severity, Subject, record_event
+from functions.ownpilot.core.debug_log import DebugType, record_debug
 from functions.ownpilot.core.files import CONTAINER, FileNotFound, FileRow, FileStore
 from functions.ownpilot.workspaces.outcome import finish
 from functions.ownpilot.workspaces.records import Execution, ExecutionStatus, executions, workspaces
@@ -188,7 +189,7 @@ async def _end(execution: Execution, end: Exit, not_kept: list[dict[str, str]]) 
             finish(record, end, not_kept)
 
     execution = await _change(execution, change)
-    await asyncio.gather(leave(execution), *([_audit(execution)] if is_first else []))
+    await asyncio.gather(leave(execution), *([_log(execution)] if is_first else []))
 
 
 async def _take_over(execution: Execution, end: Exit) -> list[dict[str, str]]:
@@ -228,15 +229,23 @@ async def _for_each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) ->
         await asyncio.gather(*map(work, items[first : first + TOGETHER]))
 
 
-async def _audit(execution: Execution) -> None:
+async def _log(execution: Execution) -> None:
+    """Write an execution that has ended into the audit log and the debug log."""
     good = execution.status is ExecutionStatus.COMPLETED
-    await record_event(
-        execution.user_id, "code.execute", Subject("workspace", execution.workspace),
-        severity=Severity.INFO if good else Severity.WARN,
-        outcome=AuditOutcome.SUCCESS if good else AuditOutcome.FAILURE,
-        details={
-            "executionId": execution.id, "language": execution.language, "status": execution.status,
-            "exitCode": execution.exit_code, "codeHash": execution.code_hash, "durationMs": execution.duration,
-        },
-        correlation_id=execution.correlation_id,
+    ran = {
+        "executionId": execution.id, "language": execution.language, "status": execution.status,
+        "exitCode": execution.exit_code,
+    }  # fmt: skip
+    await asyncio.gather(
+        record_event(
+            execution.user_id, "code.execute", Subject("workspace", execution.workspace),
+            severity=Severity.INFO if good else Severity.WARN,
+            outcome=AuditOutcome.SUCCESS if good else AuditOutcome.FAILURE,
+            details={**ran, "codeHash": execution.code_hash, "durationMs": execution.duration},
+            correlation_id=execution.correlation_id,
+        ),
+        record_debug(
+            execution.user_id, DebugType.SANDBOX_EXECUTION, {**ran, "workspaceId": execution.workspace},
+            duration=execution.duration,
+        ),
     )  # fmt: skip

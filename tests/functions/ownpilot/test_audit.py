@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.ownpilot.audit import MAX_VALUES
+from functions.ownpilot.audit import MAX_VALUES, clear_audit_events
 from functions.ownpilot.config_services.bodies import NewService
 from functions.ownpilot.core import settings_store
 from functions.ownpilot.core.audit_log import (
@@ -89,6 +89,12 @@ class TestList:
         assert (await me.get("/audit", to=iso(first.created_at)))["total"] == 0
         refused(await me.send("GET", "/audit", params={"from": "yesterday"}), 400, "INVALID_REQUEST")
         refused(await me.send("GET", "/audit", params={"minSeverity": "bad"}), 400, "INVALID_REQUEST")
+
+    async def test_filters_that_are_empty_are_absent(self, me: OwnPilot):
+        await fill(me.user)
+        names = ["types", "actorId", "actorType", "resourceId", "resourceType", "minSeverity", "outcome", "from", "to"]
+        assert (await me.get("/audit", **dict.fromkeys([*names, "correlationId"], "")))["total"] == 4
+        refused(await me.send("DELETE", "/audit", params={"before": ""}), 400, "INVALID_REQUEST")
 
     async def test_an_event_shows_who_did_what(self, me: OwnPilot):
         await record_event(me.user, "tool.success", TOOL, actor=AGENT, details={"durationMs": 5, "apiKey": "k"})
@@ -189,6 +195,12 @@ class TestFailures:
             await add_api_key(ProviderKey(provider="openai", api_key="k"), me)
         wire.transport = inner
         assert await events.of(me.id).count() == 0
+
+    async def test_old_events_are_deleted_many_in_a_transaction(self, counting: Counting):
+        await asyncio.gather(*(record_event("old", "tool.success", TOOL) for _ in range(60)))
+        counting.reset()
+        cleared = await clear_audit_events(Person("old"), datetime.now(UTC) + timedelta(seconds=1))
+        assert cleared.deleted == 60 and counting.calls["batch"] <= 12, counting.calls
 
     async def test_a_page_and_its_total_cost_two_calls_and_an_event_one(self, counting: Counting):
         for _ in range(40):

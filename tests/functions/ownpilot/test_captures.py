@@ -12,7 +12,7 @@ from functions.ownpilot.tasks import tasks
 from shared.http.errors import Conflict
 from shared.tables.client import client
 from tests.support.failing import Failing, Killed
-from tests.support.ownpilot import OwnPilot, refused
+from tests.support.ownpilot import OwnPilot, data_of, refused
 from tests.support.records import Counting
 
 
@@ -32,6 +32,8 @@ class TestKinds:
     @pytest.mark.parametrize(
         ("text", "link"),
         [("(see https://example.com/a_b).", "https://example.com/a_b"), ("<https://a.b>, https://c.d", "https://a.b"),
+         ("(https://a.b/x_(y)).", "https://a.b/x_(y)"), ("https://a.b/?c=[d]!", "https://a.b/?c=[d]"),
+         ("[https://a.b](c)", "https://a.b"), ("https://a.b)))", "https://a.b"),
          ("ftp://a.b", None), ("none", None), ("https:// a", None)],
     )  # fmt: skip
     def test_the_first_address_is_found_without_what_is_behind_it(self, text: str, link: str | None):
@@ -66,8 +68,21 @@ class TestCaptures:
         left = await me.get("/captures", type="question", tag="x", processed="false")
         assert [each["content"] for each in left["captures"]] == ["b?", "a?"]
         assert (await me.get("/captures", processed="true"))["count"] == 1
-        assert (await me.get("/captures", type=["question", "thought"], tag=""))["count"] == 4
+        assert (await me.get("/captures", type=["question", "thought"], tag="", processed=""))["count"] == 4
         refused(await me.send("GET", "/captures", params={"type": "poem"}), 400, "INVALID_REQUEST")
+
+    @pytest.mark.parametrize("query", [{}, {"tag": "x"}])
+    async def test_the_link_leads_from_page_to_page(self, me: OwnPilot, query: dict[str, str]):
+        for content in "abcde":
+            await me.post("/captures", content=content, tags=["x"])
+        answer, seen = await me.send("GET", "/captures", params={"limit": 2, **query}), ""
+        while True:
+            seen += "".join(each["content"] for each in data_of(answer)["captures"])
+            if "next" not in answer.links:
+                break
+            answer = await me.http.get(answer.links["next"]["url"])
+        assert seen == "edcba"
+        refused(await me.send("GET", "/captures", params={"cursor": "x", **query}), 400, "BAD_REQUEST")
 
     async def test_a_change_leaves_what_was_processed(self, me: OwnPilot):
         capture = (await me.post("/captures", content="x"))["capture"]
@@ -76,6 +91,20 @@ class TestCaptures:
         assert (changed["content"], changed["tags"], changed["processed"]) == ("y", ["z"], False)
         assert await me.get(f"/captures/{capture['id']}") == changed
         assert await me.data("DELETE", f"/captures/{capture['id']}") == {"message": "Quick capture deleted"}
+
+    async def test_an_address_that_was_found_follows_the_content_and_one_that_was_given_stays(self, me: OwnPilot):
+        found = (await me.post("/captures", content="See https://exmaple.com"))["capture"]
+        own = (await me.post("/captures", content="See https://exmaple.com", url="https://b.example"))["capture"]
+
+        async def changed(capture: dict[str, Any], **members: Any) -> str | None:
+            return (await me.data("PATCH", f"/captures/{capture['id']}", json=members)).get("url")
+
+        for each in (found, own):
+            assert await changed(each, tags=["a"]) == each["url"]
+        assert await changed(found, content="See https://example.com") == "https://example.com"
+        assert await changed(found, content="nothing") is None
+        assert await changed(own, content="See https://example.com") == "https://b.example"
+        assert await changed(own, url=None) == "https://example.com"
 
     async def test_another_person_sees_none_of_it(self, me: OwnPilot):
         capture = (await me.post("/captures", content="x"))["capture"]

@@ -288,6 +288,7 @@ class TestBackups:
 
     async def test_status_and_figures(self, me: OwnPilot):
         await me.post("/notes", title="t", content="c")
+        assert (await me.get("/database/status"))["operationStatus"] == {"isRunning": False}
         before = await me.get("/database/stats")
         assert before["database"] == {"size": "not measured yet", "sizeBytes": 0, "measuredAt": None}
         assert {each["name"]: each["rowCount"] for each in before["tables"]}["OwnpilotNotes"] == 1

@@ -36,6 +36,7 @@ class TestExpenses:
     @pytest.mark.parametrize(
         ("amount", "shown"),
         [(0.1, 0.1), (0.29, 0.29), (1234567.89, 1234567.89), (1_000_000_000_000, 1e12), (19.99, 19.99), (3, 3),
+         (0.1 + 0.2, 0.3), (1.1 * 3, 3.3),
          (0, 400), (-1, 400), (0.001, 400), (1.005, 400), (1e13, 400), ("12", 400), (True, 400), (None, 400)],
     )  # fmt: skip
     async def test_amounts_have_two_decimals_and_are_above_zero(self, me: OwnPilot, amount: Any, shown: float):
@@ -137,6 +138,12 @@ class TestSummary:
         assert found["period"] == {"name": "all_time", "startDate": "1999-12-31", "endDate": "2028-02-29"}
         assert found["summary"]["grandTotal"] == 3
         refused(await me.send("GET", "/expenses/summary", params={"period": "ever"}), 400, "INVALID_REQUEST")
+
+    async def test_a_period_or_a_year_that_is_empty_is_absent(self, me: OwnPilot):
+        assert (await me.get("/expenses/summary", period=""))["period"]["name"] == "this_month"
+        spans = {"period": "", "startDate": "2026-03-01", "endDate": ""}
+        assert (await me.get("/expenses/summary", **spans))["period"]["name"] == "custom"
+        assert (await me.get("/expenses/monthly", year=""))["year"] == today().year
 
     @pytest.mark.parametrize(
         ("period", "now", "first", "last"),

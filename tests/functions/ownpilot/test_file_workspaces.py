@@ -78,6 +78,11 @@ class TestWorkspaces:
         page = await me.get(AT, limit=1, offset=1)
         assert page == {"workspaces": [], "count": 1}
 
+    async def test_a_list_without_a_limit_has_all_of_them(self, me: OwnPilot):
+        await asyncio.gather(*(make(me) for _ in range(51)))
+        found = await me.get(AT)
+        assert (len(found["workspaces"]), found["count"]) == (51, 51)
+
     async def test_there_are_so_many(self, me: OwnPilot, app: None, monkeypatch: pytest.MonkeyPatch):
         await file_workspace_store.make_workspace(me.user, "s")
         monkeypatch.setattr(file_workspace_store, "settings", lambda: type("Few", (), {"max_records": 1}))
@@ -139,6 +144,13 @@ class TestFiles:
         refused(await me.send("GET", f"{AT}/{id_}/files/a"), 404, "FILE_NOT_FOUND")
         assert await me.data("DELETE", f"{AT}/{id_}/files/a") == {"path": "a", "deleted": True}
         refused(await me.send("DELETE", f"{AT}/{id_}/files/a"), 404, "FILE_NOT_FOUND")
+
+    @pytest.mark.parametrize("path", ["%2F", "%5C", "a%2F..", "%2F%2F"])
+    async def test_a_path_that_names_nothing_deletes_nothing(self, me: OwnPilot, path: str):
+        id_ = await make(me)
+        await put(me, id_, "a", "1")
+        refused(await me.send("DELETE", f"{AT}/{id_}/files/{path}"), 400, "INVALID_REQUEST")
+        assert (await me.get(f"{AT}/{id_}"))["fileCount"] == 1
 
     async def test_all_files_are_one_zip(self, me: OwnPilot):
         id_ = await make(me, name='My "files"\n')

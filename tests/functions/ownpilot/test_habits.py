@@ -68,6 +68,11 @@ class TestHabits:
         assert [each["name"] for each in (await me.get("/habits", category="x"))["habits"]] == ["a"]
         assert [each["name"] for each in (await me.get("/habits", archived="true"))["habits"]] == ["c"]
 
+    async def test_a_list_without_a_limit_has_all_of_them(self, me: OwnPilot):
+        await asyncio.gather(*(make(me) for _ in range(51)))
+        found = await me.get("/habits", archived="")
+        assert (len(found["habits"]), found["count"]) == (51, 51)
+
     async def test_figures_are_not_set_by_requests(self, me: OwnPilot):
         habit = await make(me, streakLongest=9, totalCompletions=9, streak=9)
         changed = await me.data("PATCH", f"/habits/{habit['id']}", json={"streakCurrent": 9, "reachedOn": day(0)})

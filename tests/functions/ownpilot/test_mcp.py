@@ -147,6 +147,11 @@ async def test_bodies_that_are_no_json(me: OwnPilot):
     assert (await me.http.post(AT, content=large, headers={"Content-Type": "application/json"})).status_code == 413
 
 
+async def test_a_content_type_may_be_in_capitals(me: OwnPilot):
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    assert (await send(me, ping, **{"Content-Type": "Application/JSON; charset=UTF-8"})).json()["result"] == {}
+
+
 async def test_there_are_no_sessions_and_no_streams(me: OwnPilot):
     for method in ("GET", "DELETE"):
         found = await me.http.request(method, AT)

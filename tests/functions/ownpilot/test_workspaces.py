@@ -100,6 +100,12 @@ class TestWorkspaces:
             refused(await me.send(method, f"/workspaces/{id_}{path}", json=body), 404, "WORKSPACE_NOT_FOUND")
         assert (await me.get("/workspaces"))["count"] == 0
 
+    async def test_a_list_without_a_limit_has_all_of_them(self, me: OwnPilot, app: None):
+        made = [Workspace(user_id=me.user, name="w", container_config=DEFAULTS) for _ in range(51)]
+        await asyncio.gather(*map(workspaces.of(me.user).insert, made))
+        found = await me.get("/workspaces")
+        assert (len(found["workspaces"]), found["count"]) == (51, 51)
+
     async def test_there_are_never_more_than_the_settings_allow(self, me: OwnPilot):
         await me.post("/settings/sandbox", maxWorkspacesPerUser=2)
         await new(me)
@@ -212,6 +218,14 @@ class TestExecute:
         (event,) = (await me.get("/audit", resourceId=id_, types="code.execute"))["events"]
         assert event["outcome"] == "failure" and event["details"]["exitCode"] == 3
         assert CHANGES not in json.dumps(event)
+        debug = await me.get("/debug")
+        assert debug["summary"]["sandboxExecutions"] == 1
+        (entry,) = debug["entries"]
+        assert (entry["type"], entry["duration"]) == ("sandbox_execution", done["executionTimeMs"])
+        assert entry["data"] == {
+            "executionId": done["executionId"], "language": "python", "status": "failed", "exitCode": 3,
+            "workspaceId": id_,
+        }  # fmt: skip
 
     async def test_each_language_and_each_end(self, me: OwnPilot, stack: Environment):
         names = ["code", "limits", "network"]
