@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from supervision import MAX_ERROR, MAX_RESULT, Log, Refused, supervise
+from supervision import MAX_ERROR, MAX_RESULT, Log, Refused, supervise, whole
 
 MAX_REPORTED = 3_900_000  # bytes of the report; a longer result is kept as a file
 MAX_LOG = 32 * 1024  # bytes of the newest lines together, for which they are in the report
@@ -141,7 +141,7 @@ async def awaited(result: Any) -> Any:
 
 def failure(text: str) -> bytes:
     """Return the answer that says why there is no result."""
-    return b"E" + json.dumps(text[:MAX_ERROR]).encode()
+    return b"E" + json.dumps(whole(text)[:MAX_ERROR]).encode()
 
 
 def described(error: BaseException) -> str:

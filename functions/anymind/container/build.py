@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import yaml
 from boot import ENTRY, FOLDER, KEPT, PACKAGES, REPORT, TREE, unpack
-from supervision import MAX_ERROR, Refused
+from supervision import MAX_ERROR, Refused, whole
 
 ARCHIVE = Path("artifact.tar.gz")
 CONFIG, REQUIREMENTS = "anymind.yaml", "requirements.txt"
@@ -41,9 +41,9 @@ def main(install: bool, megabytes: int) -> None:
         report = {"reason": str(error)}
     except MemoryError:
         report = {"reason": f"The build ran out of memory ({megabytes / 1000:g} GB)"}
-    except (OSError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         report = {"reason": f"The build failed: {error}"}
-    report = {name: text[: 2 * MAX_ERROR] if name == "reason" else text for name, text in report.items()}
+    report = {name: whole(text)[: 2 * MAX_ERROR] if name == "reason" else text for name, text in report.items()}
     REPORT.write_text(json.dumps(report))
 
 
@@ -83,7 +83,9 @@ def read_config(place: Path) -> Any:
         if place.stat().st_size > MAX_CONFIG:
             raise Refused(f"{CONFIG} is larger than {MAX_CONFIG} bytes")
         return yaml.safe_load(place.read_bytes())
-    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+    except (Refused, MemoryError):
+        raise
+    except Exception as error:  # of any kind: for `!!bool x` it is a KeyError, for `!!timestamp x` an AttributeError
         raise Refused(f"{CONFIG} is not valid YAML: {error}") from None
 
 
