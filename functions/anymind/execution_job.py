@@ -28,7 +28,7 @@ MAX_RESULT = 10_000_000
 """Bytes of a result."""
 
 MAX_MEMBERS = 200_000
-"""Members and elements of a result, on all levels together."""
+"""Members and elements of a result, and of a request with an input, on all levels together."""
 
 LONG = 200_000
 """Characters of a result, of which more are parsed beside the event loop."""
