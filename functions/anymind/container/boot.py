@@ -104,6 +104,7 @@ def load(entry: dict[str, str]) -> Callable[[Any], Any]:
     """Return the handler. `Refused` when the import fails, or there is no such function."""
     root, module_name, name = TREE / entry["root"], entry["module"], entry["function"]
     sys.path[0:1] = [str(path.resolve()) for path in dict.fromkeys((root, TREE, PACKAGES))]
+    sys.modules.pop("supervision", None)  # the agent may have a module of this name, or a package
     try:
         module = importlib.import_module(module_name)
     except MemoryError:
@@ -154,12 +155,12 @@ def described(error: BaseException) -> str:
 
 def print_traceback(error: BaseException) -> None:
     """Print where in the agent an error was raised."""
-    import traceback
-
     trace = error.__traceback__
     while trace and trace.tb_frame.f_code.co_filename.startswith((__file__, importlib.__file__, "<frozen importlib")):
         trace = trace.tb_next
-    with contextlib.suppress(Exception):  # the agent may have closed the stream
+    with contextlib.suppress(Exception):  # the agent may have closed the stream, or have its own module `token`
+        import traceback
+
         traceback.print_exception(type(error), error, trace)
 
 

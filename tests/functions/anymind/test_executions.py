@@ -61,6 +61,12 @@ class TestExecute:
         assert (done["status"], done["output_data"]) == ("completed" if error is None else "failed", output)
         assert (done["error_message"] or "").startswith(error or "")
 
+    async def test_an_agent_may_have_modules_of_names_that_are_in_use(self, anymind: Anymind):
+        word = "def word():\n    return {!r}\n"
+        main = "import supervision, token\ndef handle(_):\n    raise ValueError(supervision.word() + token.word())\n"
+        own = agent_of(main, supervision_py=word.format("a"), token_py=word.format("b"))
+        assert (await execute(anymind, await ready(anymind, own)))["error_message"] == "ab"
+
     @pytest.mark.parametrize(
         ("body", "field"), [({}, "payload"), ({"payload": None}, "payload"), ({"payload": [1]}, "payload")]
     )
