@@ -111,7 +111,7 @@ class AnymindExecution(JobKind):
 def spec_of(execution: Execution, version: AgentVersion) -> JobSpec:
     """Return the call of a version's handler with the execution's input."""
     return JobSpec(
-        ["python3", "-S", "boot.py", "call", str(memory_megabytes())],
+        ["python3", "-SEu", "boot.py", "call", str(memory_megabytes())],
         TIMEOUT,
         inputs={
             "boot.py": PROGRAMS["boot.py"],

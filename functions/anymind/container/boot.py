@@ -3,7 +3,8 @@
 Standard library only. `boot.py call <MB>` unpacks `ready.tar.gz` and calls the handler with the object in
 `payload.json`; `boot.py check <MB>` only looks for the handler of the agent that is unpacked already. `<MB>` is the
 memory of the container. The folder `agent` holds `tree` (the archive), `packages` (its dependencies) and `entry.json`.
-It runs with `python3 -S`: so an agent sees the packages that it brings and no others, and starts sooner.
+It runs with `python3 -SEu`: so an agent sees the packages that it brings and no others, and starts sooner, and what it
+prints is seen at once.
 
 What the agent prints goes to standard output, each line as `2024-01-01T00:00:00.000000 O text`, with E in place of O
 for standard error. The report is `report.json`: `error`, the reason of a failure, or `result`, the handler's result

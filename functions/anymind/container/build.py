@@ -143,7 +143,7 @@ def install_packages(requirements: Path) -> None:
 def check(megabytes: int) -> None:
     """Import the agent as an execution does, in a process of its own. `Refused` when it has no handler."""
     done = subprocess.run(
-        [sys.executable, "-S", "boot.py", "check", str(megabytes)], stdin=subprocess.DEVNULL, check=False
+        [sys.executable, "-SEu", "boot.py", "check", str(megabytes)], stdin=subprocess.DEVNULL, check=False
     )
     if done.returncode:
         raise Refused(f"The process that imports the agent ended with code {done.returncode}")

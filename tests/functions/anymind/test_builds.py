@@ -87,6 +87,13 @@ class TestBuild:
         assert (await built(anymind, version["agent_id"]))["status"] == "failed"
         assert (await last_entry(anymind, version["agent_id"]))["message"].startswith(reason)
 
+    @pytest.mark.parametrize("package", ["yaml", "pip"])
+    async def test_an_agent_sees_no_package_that_it_does_not_bring(self, anymind: Anymind, package: str):
+        version = await upload(anymind, agent_of(f"import {package}\n{ECHO}"))
+        assert (await built(anymind, version["agent_id"]))["status"] == "failed"
+        message = (await last_entry(anymind, version["agent_id"]))["message"]
+        assert message == f"Importing main failed: ModuleNotFoundError: No module named '{package}'"
+
     async def test_no_container_is_left(self, stack: Environment, anymind: Anymind, app: None):
         version = await upload(anymind, agent_of(ECHO))
         await built(anymind, version["agent_id"])
