@@ -28,7 +28,7 @@ MAX_RESULT = 10_000_000
 """Bytes of a result."""
 
 MAX_MEMBERS = 200_000
-"""Members and elements of a result, on all levels together."""
+"""Members and elements of a result, and of a request with an input, on all levels together."""
 
 LONG = 200_000
 """Characters of a result, of which more are parsed beside the event loop."""
@@ -111,7 +111,7 @@ class AnymindExecution(JobKind):
 def spec_of(execution: Execution, version: AgentVersion) -> JobSpec:
     """Return the call of a version's handler with the execution's input."""
     return JobSpec(
-        ["python3", "-S", "boot.py", "call", str(memory_megabytes())],
+        ["python3", "-SEu", "boot.py", "call", str(memory_megabytes())],
         TIMEOUT,
         inputs={
             "boot.py": PROGRAMS["boot.py"],

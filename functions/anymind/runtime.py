@@ -10,7 +10,7 @@ from fastapi import Query
 
 from functions.anymind.access import CurrentUser, RecordId, owned_agent, owned_execution, owned_version
 from functions.anymind.bodies import ListPart, Moment
-from functions.anymind.execution_job import KIND, spec_of
+from functions.anymind.execution_job import KIND, MAX_MEMBERS, spec_of
 from functions.anymind.records import AgentVersion, Execution, ExecutionStatus, VersionStatus
 from functions.anymind.store import awaited, executions, note_job, versions
 from shared import tables, warm
@@ -65,7 +65,7 @@ class ExecutionShown(ResponseBody):
 
 
 @routes.post("/execute", status_code=201, response_model=ExecutionShown)
-@options(max_body=MAX_INPUT)
+@options(max_body=MAX_INPUT, max_members=MAX_MEMBERS)
 async def execute_version(body: NewExecution, user: CurrentUser, workflows: Workflows) -> Execution:
     """Call the handler of a version and wait for its end, at most 200 seconds."""
     version = await owned_version(user, body.agent_version_id)
@@ -75,7 +75,7 @@ async def execute_version(body: NewExecution, user: CurrentUser, workflows: Work
 
 
 @routes.post("/{agent_id}/execute", status_code=201, response_model=ExecutionShown)
-@options(max_body=MAX_INPUT)
+@options(max_body=MAX_INPUT, max_members=MAX_MEMBERS)
 async def execute_agent(agent_id: RecordId, body: HandlerInput, user: CurrentUser, workflows: Workflows) -> Execution:
     """Call the handler of the agent's latest ready version and wait for its end, at most 200 seconds."""
     where = {"agent_id": str(agent_id), "status": VersionStatus.READY}

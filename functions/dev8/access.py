@@ -67,10 +67,19 @@ async def current_caller(request: Request) -> Identity:
 
 def _named(request: Request) -> str | None:
     """Return the user whom the request names; `InvalidRequest` for a text that cannot be the id of a user."""
-    named = request.headers.get(USER_HEADER) or request.query_params.get("userId") or None
+    named = _in_header(request) or request.query_params.get("userId") or None
     if named and (len(named) > MAX_USER or "\0" in named):
         raise InvalidRequest(f"userId must have at most {MAX_USER} characters, and no NUL character")
     return named
+
+
+def _in_header(request: Request) -> str:
+    """Return the user in the header, "" without one: programs send a name in UTF-8, browsers in Latin-1."""
+    named = request.headers.get(USER_HEADER, "")  # read as Latin-1
+    try:
+        return named.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return named
 
 
 async def current_reporter(request: Request) -> Identity:

@@ -3,7 +3,8 @@
 Standard library only. `boot.py call <MB>` unpacks `ready.tar.gz` and calls the handler with the object in
 `payload.json`; `boot.py check <MB>` only looks for the handler of the agent that is unpacked already. `<MB>` is the
 memory of the container. The folder `agent` holds `tree` (the archive), `packages` (its dependencies) and `entry.json`.
-It runs with `python3 -S`: so an agent sees the packages that it brings and no others, and starts sooner.
+It runs with `python3 -SEu`: so an agent sees the packages that it brings and no others, and starts sooner, and what it
+prints is seen at once.
 
 What the agent prints goes to standard output, each line as `2024-01-01T00:00:00.000000 O text`, with E in place of O
 for standard error. The report is `report.json`: `error`, the reason of a failure, or `result`, the handler's result
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from supervision import MAX_ERROR, MAX_RESULT, Log, Refused, supervise
+from supervision import MAX_ERROR, MAX_RESULT, Log, Refused, supervise, whole
 
 MAX_REPORTED = 3_900_000  # bytes of the report; a longer result is kept as a file
 MAX_LOG = 32 * 1024  # bytes of the newest lines together, for which they are in the report
@@ -104,6 +105,7 @@ def load(entry: dict[str, str]) -> Callable[[Any], Any]:
     """Return the handler. `Refused` when the import fails, or there is no such function."""
     root, module_name, name = TREE / entry["root"], entry["module"], entry["function"]
     sys.path[0:1] = [str(path.resolve()) for path in dict.fromkeys((root, TREE, PACKAGES))]
+    sys.modules.pop("supervision", None)  # the agent may have a module of this name, or a package
     try:
         module = importlib.import_module(module_name)
     except MemoryError:
@@ -141,7 +143,7 @@ async def awaited(result: Any) -> Any:
 
 def failure(text: str) -> bytes:
     """Return the answer that says why there is no result."""
-    return b"E" + json.dumps(text[:MAX_ERROR]).encode()
+    return b"E" + json.dumps(whole(text)[:MAX_ERROR]).encode()
 
 
 def described(error: BaseException) -> str:
@@ -154,12 +156,12 @@ def described(error: BaseException) -> str:
 
 def print_traceback(error: BaseException) -> None:
     """Print where in the agent an error was raised."""
-    import traceback
-
     trace = error.__traceback__
     while trace and trace.tb_frame.f_code.co_filename.startswith((__file__, importlib.__file__, "<frozen importlib")):
         trace = trace.tb_next
-    with contextlib.suppress(Exception):  # the agent may have closed the stream
+    with contextlib.suppress(Exception):  # the agent may have closed the stream, or have its own module `token`
+        import traceback
+
         traceback.print_exception(type(error), error, trace)
 
 

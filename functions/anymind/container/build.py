@@ -13,13 +13,12 @@ import signal
 import subprocess
 import sys
 import tarfile
-import zlib
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from boot import ENTRY, FOLDER, KEPT, PACKAGES, REPORT, TREE, unpack
-from supervision import MAX_ERROR, Refused
+from supervision import MAX_ERROR, Refused, whole
 
 ARCHIVE = Path("artifact.tar.gz")
 CONFIG, REQUIREMENTS = "anymind.yaml", "requirements.txt"
@@ -41,9 +40,9 @@ def main(install: bool, megabytes: int) -> None:
         report = {"reason": str(error)}
     except MemoryError:
         report = {"reason": f"The build ran out of memory ({megabytes / 1000:g} GB)"}
-    except (OSError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         report = {"reason": f"The build failed: {error}"}
-    report = {name: text[: 2 * MAX_ERROR] if name == "reason" else text for name, text in report.items()}
+    report = {name: whole(text)[: 2 * MAX_ERROR] if name == "reason" else text for name, text in report.items()}
     REPORT.write_text(json.dumps(report))
 
 
@@ -51,7 +50,9 @@ def build(install: bool, megabytes: int) -> dict[str, str]:
     """Return the report of an agent that can be run. `Refused` with the first reason why it cannot."""
     try:
         unpack(ARCHIVE, TREE, MAX_MEMBERS, MAX_UNPACKED)
-    except (Refused, tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of any kind: for a hard link to nothing it is a KeyError
         raise Refused(f"The archive cannot be unpacked: {error}") from None
     files = [Path(folder, name) for folder, _, names in os.walk(TREE) for name in names]
     files.sort(key=lambda path: (len(path.parts), path))
@@ -83,7 +84,9 @@ def read_config(place: Path) -> Any:
         if place.stat().st_size > MAX_CONFIG:
             raise Refused(f"{CONFIG} is larger than {MAX_CONFIG} bytes")
         return yaml.safe_load(place.read_bytes())
-    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+    except (Refused, MemoryError):
+        raise
+    except Exception as error:  # of any kind: for `!!bool x` it is a KeyError, for `!!timestamp x` an AttributeError
         raise Refused(f"{CONFIG} is not valid YAML: {error}") from None
 
 
@@ -140,7 +143,7 @@ def install_packages(requirements: Path) -> None:
 def check(megabytes: int) -> None:
     """Import the agent as an execution does, in a process of its own. `Refused` when it has no handler."""
     done = subprocess.run(
-        [sys.executable, "-S", "boot.py", "check", str(megabytes)], stdin=subprocess.DEVNULL, check=False
+        [sys.executable, "-SEu", "boot.py", "check", str(megabytes)], stdin=subprocess.DEVNULL, check=False
     )
     if done.returncode:
         raise Refused(f"The process that imports the agent ended with code {done.returncode}")

@@ -27,6 +27,11 @@ class Refused(Exception):
     """Raised for what is wrong with an agent; the message is shown to its owner."""
 
 
+def whole(text: str) -> str:
+    """Return a text without halves of surrogate pairs, as some file names have: one becomes the text `\\udce9`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Log:
     """Writes printed lines to standard output, each with its moment and its stream, and remembers the newest."""
 

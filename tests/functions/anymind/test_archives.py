@@ -52,10 +52,10 @@ def call(folder: Path, main: str, payload: Any, *, megabytes: int = MEGABYTES) -
     return run(folder, "boot.py", "call", str(megabytes))
 
 
-def member(kind: bytes, target: str = "", size: int = 0) -> tarfile.TarInfo:
-    """A member of another kind than a file."""
+def member(kind: bytes, target: str = "", size: int = 0, mtime: float = 0) -> tarfile.TarInfo:
+    """A member of another kind than a file, or of another size or time than a real one."""
     info = tarfile.TarInfo()
-    info.type, info.linkname, info.size = kind, target, size
+    info.type, info.linkname, info.size, info.mtime = kind, target, size, mtime
     return info
 
 
@@ -70,6 +70,8 @@ class Refusal:
         "/out is an absolute name": archive({"/out": "x"}),
         "'link' would link to": archive({"link": member(tarfile.SYMTYPE, "../../../out")}),
         "'link' is a link to an absolute path": archive({"link": member(tarfile.SYMTYPE, "/etc/passwd")}),
+        "linkname 'nothing' not found": archive({"link": member(tarfile.LNKTYPE, "nothing")}),
+        "timestamp out of range": archive({"late": member(tarfile.REGTYPE, mtime=1e300)}),
         "'pipe' is a special file": archive({"pipe": member(tarfile.FIFOTYPE)}),
         "it is too large when unpacked": archive({"bomb": member(tarfile.REGTYPE, size=500_000_001)}),
     }

@@ -8,7 +8,18 @@ from functions.anymind.build_job import TIMEOUT, outcome
 from functions.anymind.store import versions
 from infra.local.environment import Environment
 from shared.jobs import Exit, SkippedFile
-from tests.support.agents import ECHO, agent_of, archive, built, execute, executed_at_once, installed, ready, upload
+from tests.support.agents import (
+    CONFIG,
+    ECHO,
+    agent_of,
+    archive,
+    built,
+    execute,
+    executed_at_once,
+    installed,
+    ready,
+    upload,
+)
 from tests.support.anymind import Anymind
 from tests.support.groups import removed
 from tests.support.waiting import eventually
@@ -59,6 +70,29 @@ class TestBuild:
         await built(anymind, version["agent_id"])
         message = (await last_entry(anymind, version["agent_id"]))["message"]
         assert message == "Importing main failed: ValueError: password=[REDACTED]"
+
+    @pytest.mark.parametrize(
+        ("packed", "reason"),
+        [
+            (archive({"/caf\udce9": "x"}), "The archive cannot be unpacked: /caf\\udce9 is an absolute name"),
+            (agent_of("raise ValueError('caf\\udce9')"), "Importing main failed: ValueError: caf\\udce9"),
+            (agent_of(ECHO, anymind_yaml="on: !!timestamp x"), "anymind.yaml is not valid YAML: "),
+            (agent_of(ECHO, anymind_yaml="on: !!bool maybe"), "anymind.yaml is not valid YAML: 'maybe'"),
+            (agent_of(ECHO, anymind_yaml=f"{CONFIG}n: 0x{'f' * 4000}"), "The build failed: Exceeds the limit"),
+        ],
+        ids=["name", "error", "timestamp", "truth", "number"],
+    )
+    async def test_a_reason_is_given_whatever_the_archive_holds(self, anymind: Anymind, packed: bytes, reason: str):
+        version = await upload(anymind, packed)
+        assert (await built(anymind, version["agent_id"]))["status"] == "failed"
+        assert (await last_entry(anymind, version["agent_id"]))["message"].startswith(reason)
+
+    @pytest.mark.parametrize("package", ["yaml", "pip"])
+    async def test_an_agent_sees_no_package_that_it_does_not_bring(self, anymind: Anymind, package: str):
+        version = await upload(anymind, agent_of(f"import {package}\n{ECHO}"))
+        assert (await built(anymind, version["agent_id"]))["status"] == "failed"
+        message = (await last_entry(anymind, version["agent_id"]))["message"]
+        assert message == f"Importing main failed: ModuleNotFoundError: No module named '{package}'"
 
     async def test_no_container_is_left(self, stack: Environment, anymind: Anymind, app: None):
         version = await upload(anymind, agent_of(ECHO))

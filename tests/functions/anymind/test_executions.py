@@ -46,6 +46,7 @@ class TestExecute:
             ("", {"result": None}, None),
             ("result = [1]", {"result": [1]}, None),
             ("raise ValueError('broken: token=abc12345')", None, "broken: token=[REDACTED]"),
+            ("raise ValueError('caf\\udce9')", None, "caf\\udce9"),
             ("import os; os.kill(os.getpid(), 9)", None, "The agent's process was killed by SIGKILL"),
             ("import os; os.kill(os.getppid(), 9)", None, "Ended with code 137 and no result"),
             ("result = []\nfor _ in range(200): result = [result]", None, "The result must be nested at most 100"),
@@ -59,6 +60,12 @@ class TestExecute:
         done = await execute(anymind, agent, code=code)
         assert (done["status"], done["output_data"]) == ("completed" if error is None else "failed", output)
         assert (done["error_message"] or "").startswith(error or "")
+
+    async def test_an_agent_may_have_modules_of_names_that_are_in_use(self, anymind: Anymind):
+        word = "def word():\n    return {!r}\n"
+        main = "import supervision, token\ndef handle(_):\n    raise ValueError(supervision.word() + token.word())\n"
+        own = agent_of(main, supervision_py=word.format("a"), token_py=word.format("b"))
+        assert (await execute(anymind, await ready(anymind, own)))["error_message"] == "ab"
 
     @pytest.mark.parametrize(
         ("body", "field"), [({}, "payload"), ({"payload": None}, "payload"), ({"payload": [1]}, "payload")]
@@ -76,6 +83,14 @@ class TestExecute:
         assert done["output_data"] == {"text": "y" * 5_000_000}
         again = await anymind.ok("GET", f"/runtime/executions/{done['id']}")
         assert (again["input_data"]["text"], again["output_data"]) == (text, done["output_data"])
+
+    async def test_a_payload_and_a_result_may_have_as_many_members(self, anymind: Anymind, agent: int):
+        numbers = list(range(150_000))
+        done = await execute(anymind, agent, code="result = list(range(150_000))", numbers=numbers)
+        assert (done["input_data"]["numbers"], done["output_data"]) == (numbers, {"result": numbers})
+        body = {"agent_version_id": done["agent_version_id"], "input_data": done["input_data"]}
+        again = await anymind.ok("POST", "/runtime/execute", 201, json=body)
+        assert again["output_data"] == {"result": numbers}
 
     async def test_a_payload_over_the_limit_is_refused(self, anymind: Anymind, agent: int):
         body = json.dumps({"payload": {"text": "x" * runtime.MAX_INPUT}})

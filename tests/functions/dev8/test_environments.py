@@ -221,6 +221,15 @@ class TestUsers:
             refused(await other.http.post(PATH, json={**NEW, "userId": two[0]}), 401, "UNAUTHORIZED")
         assert (await dev8.get(two[1][0]["id"]))["status"] == "RUNNING"
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+    async def test_a_name_in_the_header_is_that_of_the_body_in_either_encoding(self, dev8: Dev8, encoding: str):
+        made = await dev8.create(userId=f"{new_user()} Jürgen")
+        named = {"X-User-ID": made["userId"].encode(encoding)}
+        listed = await dev8.http.get(PATH, headers=named)
+        assert [each["id"] for each in listed.json()["environments"]] == [made["id"]]
+        answer = await dev8.http.delete(f"{PATH}/{made['id']}", headers=named)
+        assert answer.status_code == 200, answer.text
+
     async def test_a_named_user_creates_its_own(self, stack: Environment, two: Two):
         user = new_user()
         async with client_of(stack, **{"X-User-ID": user}) as own:
