@@ -43,9 +43,10 @@ async def read_form(
 ) -> tuple[dict[str, list[str]], T | None]:
     """Return all text fields, and the result of `save(part, chunks)` for the first file named `file_field`, or None.
 
-    Other files are read and ignored. With `any_type` the boundary is taken from the body's first line where the content
-    type is not multipart: some clients send a form as `application/json`. `BadRequest` for a body that is malformed or
-    incomplete; inside the file, `chunks` raises it to `save`.
+    Other files are read and ignored, and so is an empty one without a name: a browser sends it when no file is chosen.
+    With `any_type` the boundary is taken from the body's first line where the content type is not multipart: some
+    clients send a form as `application/json`. `BadRequest` for a body that is malformed or incomplete; inside the file,
+    `chunks` raises it to `save`.
     """
     fields: dict[str, list[str]] = {}
     size, text, saved, found = 0, bytearray(), None, False
@@ -59,7 +60,7 @@ async def read_form(
             if chunk is None:
                 fields.setdefault(part.name, []).append(text.decode("utf-8", "replace"))
                 text.clear()
-        elif part.name == file_field and not found:
+        elif part.name == file_field and not found and (part.filename or chunk is not None):
             found = True
             saved = await save(part, _rest(stream, chunk))
     return fields, saved

@@ -231,7 +231,7 @@ class Collection(CopiedRecords[R]):
         """
 
     async def items(self, rows: list[Row], check: Check | None = None) -> list[R]:
-        """The records of these rows, which are used up. A record with a long text in the list view is read whole."""
+        """The records of these rows, which are used up. Long texts of the list view are read from the records."""
         partial = self.columns.partial(rows)
         items = self.columns.readable(rows)
         if check:

@@ -132,6 +132,13 @@ class Records(Generic[R]):
         If `damaged`, so is one of which a value cannot be read or a text is lost: these fields are None.
         One point read, and one of each text that is kept as a blob.
         """
+        row, texts, etag = await self._find(record_id, damaged=damaged)
+        record = self.columns.decode([{**row, **texts}], damaged=damaged)[0]
+        record.stamp(etag, (row, texts))
+        return Stored(record, row, texts, etag)
+
+    async def _find(self, record_id: str, *, damaged: bool = False) -> tuple[Row, dict[str, str], str]:
+        """The row of a record, its long texts and its ETag, as `read` finds them."""
         key, before = self.columns.form.row_key(record_id), ""
         for _ in range(_ATTEMPTS if key else 0):
             found = await client().wire.get(self.table, self.partition_of(key or ""), f"{RECORDS.prefix}{key}")
@@ -147,9 +154,7 @@ class Records(Generic[R]):
                 texts = await spill.load(row, damaged=True)
             if texts is None:
                 raise TextLost(f"{self.table}: the long texts of {record_id} are missing")
-            record = self.columns.decode([{**row, **texts}], damaged=damaged)[0]
-            record.stamp(etag, (row, texts))
-            return Stored(record, row, texts, etag)
+            return row, texts, etag
         else:
             if key:
                 raise StorageUnavailable(f"{self.table} {record_id} changes all the time")
@@ -190,9 +195,17 @@ class Records(Generic[R]):
         await self._replace(records, [place for place, record in enumerate(records) if lacks(record)], whole)
 
     async def complete(self, records: list[R], ids: Container[str]) -> None:
-        """Put whole records in the places of those with these ids, reading 16 at a time."""
-        places = [place for place, record in enumerate(records) if record.id in ids]
-        await self._replace(records, places, lambda record: self.get(record.id))
+        """Put records with all fields of the list view in the places of those with these ids, reading 16 at a time.
+
+        The other fields are not even decoded: of one record that may take a tenth of a second, in which all wait.
+        """
+        shown = {"RowKey", *self.columns.view}
+
+        async def whole(record: R) -> R:
+            row, texts, _ = await self._find(record.id)
+            return self.columns.decode([{name: v for name, v in (row | texts).items() if name in shown}])[0]
+
+        await self._replace(records, [place for place, record in enumerate(records) if record.id in ids], whole)
 
     async def _replace(self, records: list[R], places: list[int], whole: Callable[[R], Awaitable[R]]) -> None:
         """Replace the records at these places; the list's record stays where it was deleted since, or is damaged."""

@@ -108,6 +108,16 @@ class TestUpload:
         answer = await gateway.http.post(f"/gateway/api/runs/{run}/artifacts", files={"data": ("a", b"x")})
         assert (answer.status_code, list(answer.json())) == (400, ["error"])
 
+    async def test_a_form_in_which_no_file_was_chosen_is_refused(self, gateway: Gateway, run: str):
+        head = 'Content-Disposition: form-data; name="file"; filename="{}"\r\nContent-Type: application/octet-stream'
+        url, headers = f"/gateway/api/runs/{run}/artifacts", {"Content-Type": "multipart/form-data; boundary=x"}
+        empty = f"--x\r\n{head.format('')}\r\n\r\n\r\n"
+        answer = await gateway.http.post(url, content=f"{empty}--x--", headers=headers)
+        assert (answer.status_code, answer.json()) == (400, {"error": "file: Field required"})
+        chosen = f"--x\r\n{head.format('b')}\r\n\r\nabc\r\n"
+        answer = await gateway.http.post(url, content=f"{empty}{chosen}--x--", headers=headers)
+        assert (answer.status_code, answer.json()["filename"], answer.json()["size"]) == (201, "b", 3)
+
     @pytest.mark.parametrize(
         ("kind", "content"),
         [("application/json", b"{}"), ("multipart/form-data", b""), ("multipart/form-data; boundary=x", b""),

@@ -280,6 +280,17 @@ class TestListExecutions:
             await store.delete(each.id)
 
     @pytest.mark.usefixtures("app")
+    async def test_a_list_shows_long_commands_and_reads_no_steps(self):
+        long: dict[str, Any] = {"name": "x", "command": "true #" + "x" * 50_000, "user": f"stepper {time.time_ns()}"}
+        execution = Execution(status=ExecutionStatus.COMPLETED, **long)
+        execution.read(b"STEP_START: s\n" * 5000, lambda _: execution.created_at)
+        await store.insert(execution)
+        (listed,) = (await store.page({"user": execution.user})).items
+        assert (listed.command, listed.steps) == (execution.command, [])
+        assert len((await store.get(execution.id)).steps) == 5000
+        await store.delete(execution.id)
+
+    @pytest.mark.usefixtures("app")
     async def test_the_size_of_what_a_list_shows_is_kept(self, stepflow: StepFlow):
         command = "echo 'META: key: 12345' #" + "x" * 1000
         found = await stepflow.run(command, environment={"A": "ä" * 500}, metadata={"a": ["b" * 500]})

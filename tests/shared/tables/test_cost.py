@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 import pytest
@@ -57,17 +58,17 @@ async def test_a_list_reads_at_most_16_records_whole_at_a_time_and_none_for_a_fi
     counting.reset()
     assert {run.prompt for run in (await runs.without("prompt").page(limit=20)).items} != {"x" * 40_000}
     assert counting.calls["get"] == 0
-    under_way, most, get = 0, 0, runs.get
+    under_way, most, find = 0, 0, runs._find
 
-    async def counted(record_id: str) -> Run:
+    async def counted(record_id: str) -> Any:
         nonlocal under_way, most
         under_way, most = under_way + 1, max(most, under_way + 1)
         try:
-            return await get(record_id)
+            return await find(record_id)
         finally:
             under_way -= 1
 
-    monkeypatch.setattr(runs, "get", counted)
+    monkeypatch.setattr(runs, "_find", counted)
     assert {run.prompt for run in (await runs.page(limit=20)).items} == {"x" * 40_000}
     assert most == 16
 
