@@ -48,9 +48,11 @@ def evaluate(expression: str) -> float:
 
 
 def shown(value: float) -> str:
-    """Return a number as people write it: at most 15 digits of a fraction, no `.0`."""
+    """Return a number as people write it: at most 15 digits of a fraction, no `.0`. `ToolError` for infinity."""
     if isinstance(value, int):
         return str(value)
+    if math.isinf(value):
+        raise _too_large()
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else format(value, ".15g")
 
 

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json as json_texts
+import math
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
@@ -23,11 +24,17 @@ def _parsed(text: str) -> Any:
         raise ValueError(f"{word} is not JSON")
 
     try:
-        return json_texts.loads(text, parse_constant=refuse)
+        return json_texts.loads(text, parse_constant=refuse, parse_float=_finite)
     except RecursionError:
         raise ToolError("json: it is nested too deeply") from None
     except ValueError as error:
         raise ToolError(f"json: {error}") from None
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{digits[:50]} is too large")
+    return number
 
 
 def _written(value: Any, indent: int | None = None) -> str:
