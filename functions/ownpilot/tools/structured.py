@@ -19,12 +19,21 @@ Delimiter = Annotated[str, Field(pattern=r'^[^"\r\n]$', description="One charact
 _STEP = re.compile(r"\[(\d{1,9})\]|([^.\[\]]+)")
 
 
-def _parsed(text: str) -> Any:
+def parsed_json(text: str) -> Any:
+    """Return the value of a JSON text. ValueError when it is none, or holds a number that is too large.
+
+    `RecursionError` when it is nested too deeply.
+    """
+
     def refuse(word: str) -> None:
         raise ValueError(f"{word} is not JSON")
 
+    return json_texts.loads(text, parse_constant=refuse, parse_float=_finite)
+
+
+def _parsed(text: str) -> Any:
     try:
-        return json_texts.loads(text, parse_constant=refuse, parse_float=_finite)
+        return parsed_json(text)
     except RecursionError:
         raise ToolError("json: it is nested too deeply") from None
     except ValueError as error:
