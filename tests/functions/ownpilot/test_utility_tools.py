@@ -83,6 +83,8 @@ GOOD: list[tuple[str, dict[str, Any], Any]] = [
     ("change_case", {"text": "myVariableName2", "case_type": "snake_case"}, "my_variable_name_2"),
     ("change_case", {"text": "HTTPServer", "case_type": "kebab"}, "http-server"),
     ("change_case", {"text": "a b", "case_type": "constant"}, "A_B"),
+    ("change_case", {"text": "über GrößeÄndern", "case_type": "snake"}, "über_größe_ändern"),
+    ("change_case", {"text": "HTTPServer2Go мойТекст", "case_type": "kebab"}, "http-server-2-go-мой-текст"),
     ("change_case", {"text": "a b", "case_type": "pascal"}, "AB"),
     ("change_case", {"text": "HI. YOU", "case_type": "sentence"}, "Hi. You"),
     ("format_date", {"date": "2026-01-31T09:05:00Z", "format": "D MMM YYYY [at] HH:mm Z", "timezone": "Europe/Berlin"},
