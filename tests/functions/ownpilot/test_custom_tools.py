@@ -429,8 +429,8 @@ UTILS: list[tuple[str, Any]] = [
      ["2026-03-04", "04.03.2026 05:06:07"]),
     ("[slugify(' Größe & Émile! '), camelCase('the big_dog'), snakeCase('theBigDog'), kebabCase('The Big dog'), "
      "titleCase('the big dog')]", ["große-emile", "theBigDog", "the_big_dog", "the-big-dog", "The Big Dog"]),
-    ("[truncate('abcdef', 5), truncate('abc', 5), truncate('abcdef', 4, '…'), countWords(' a  b c '), "
-     "removeDiacritics('crème')]", ["ab...", "abc", "abc…", 3, "creme"]),
+    ("[truncate('abcdef', 5), truncate('abc', 5), truncate('abcdef', 4, '…'), truncate('abcdef', 2), "
+     "countWords(' a  b c '), removeDiacritics('crème')]", ["ab...", "abc", "abc…", "..", 3, "creme"]),
     ("[isEmail('a@b.co'), isEmail('a@b'), isUrl('https://x.y/z?q'), isUrl('ftp://x'), isJson('{}'), isJson('{'), "
      "isJson(1)]", [True, False, True, False, True, False, False]),
     ("[clamp(5, 1, 3), clamp(0, 1, 3), round(1.005, 2), round(2.5), round(-1.55, 1)]", [3, 1, 1.01, 3, -1.5]),

@@ -291,7 +291,8 @@
     snakeCase: (text) => wordsOf(text).join("_"), kebabCase: (text) => wordsOf(text).join("-"),
     titleCase: (text) => wordsOf(text).map(capital).join(" "),
     truncate: (text, length = 100, suffix = "...") =>
-      String(text).length <= length ? String(text) : String(text).slice(0, Math.max(0, length - suffix.length)) + suffix,
+      String(text).length <= length
+        ? String(text) : (String(text).slice(0, Math.max(0, length - suffix.length)) + suffix).slice(0, length),
     countWords: (text) => String(text).split(/\s+/).filter(Boolean).length, removeDiacritics,
     isEmail: (text) => /^[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+$/.test(text),
     isUrl: (text) => /^https?:\/\/[^\s/?#@]+([/?#]\S*)?$/i.test(text), isJson,
