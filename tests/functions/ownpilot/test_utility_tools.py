@@ -122,6 +122,8 @@ GOOD: list[tuple[str, dict[str, Any], Any]] = [
      {"text": "c c", "replacements": 3}),
     ("extract_urls", {"text": "See https://a.example/x?y=1, (http://b.example) and https://a.example/x?y=1."},
      {"urls": ["https://a.example/x?y=1", "http://b.example"], "count": 2}),
+    ("extract_urls", {"text": "(see https://a.example/wiki/Mercury_(planet)), http://b.example/[1], {http://c.example/x}!"},
+     {"urls": ["https://a.example/wiki/Mercury_(planet)", "http://b.example/[1]", "http://c.example/x"], "count": 3}),
     ("extract_emails", {"text": "Ann <ann@a.example>, bob.b+c@sub.b.example; ANN@a.example, x@y"},
      {"emails": ["ann@a.example", "bob.b+c@sub.b.example"], "count": 2}),
     ("extract_numbers", {"text": "1 apple, -2.5 pears, 1,234.5 nuts, v2"},
