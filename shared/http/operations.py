@@ -102,7 +102,7 @@ class Resource(Generic[R]):
             members["user_id"] = owner
         record = self.collection.model(**members)
         self._settle(record)
-        self._check_size(record)
+        self.check_size(record)
         return record
 
     async def admit(self, owner: str) -> KeptCount:
@@ -129,7 +129,7 @@ class Resource(Generic[R]):
             for name in body.model_fields_set:
                 setattr(record, name, getattr(body, name))
             self._settle(record)
-            self._check_size(record)
+            self.check_size(record)
 
         with self._explained():
             return await self.collection.of(owner).update(record_id, change, if_match=if_match)
@@ -161,7 +161,8 @@ class Resource(Generic[R]):
                 raise
             raise Conflict(self._taken) from error
 
-    def _check_size(self, record: R) -> None:
+    def check_size(self, record: R) -> None:
+        """`BadRequest` LIMIT_REACHED for a record that is too long."""
         check_size(self.collection, record, self.shapes.new.model_fields)
 
     async def _count(self, owner: str) -> KeptCount:

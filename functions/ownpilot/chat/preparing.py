@@ -62,13 +62,16 @@ async def prepare(owner: Person, question: Question) -> Prepared:
     id_ = owner.id
     reads = (
         check_budget(id_), _talk(id_, question), profile_of(id_), memories.list(id_, limit=MEMORIES),
-        _goals(id_), rules_of(id_), _catalogue(id_) if question.include_tool_list else _nothing(),
+        _goals(id_), rules_of(id_),
     )  # fmt: skip
-    _, talk, profile, remembered, pursued, rules, catalogue = await together(*reads)
-    trace.reads, trace.recalls = len(reads) + 1, len(remembered.items)
+    _, talk, profile, remembered, pursued, rules = await together(*reads)
+    trace.recalls = len(remembered.items)
     allowed = await _allowed(id_, talk)
     can_call = allowed != [] and _can_call(talk.target.model)
     tools = await _offered(id_, question.direct_tools, allowed) if can_call else []
+    is_told = can_call and question.include_tool_list
+    catalogue = await _catalogue(id_, allowed) if is_told else ""
+    trace.reads = len(reads) + 1 + is_told
     base = talk.agent.system_prompt if talk.agent else DEFAULT
     state = _state(
         base, profile, [each.content for each in remembered.items], pursued, question, rules.level, bool(tools)
@@ -96,10 +99,6 @@ async def prepare(owner: Person, question: Question) -> Prepared:
         owner, question, talk.target, talk.agent, conversation, turn, system, asked, past, tools, allowed, room, answer,
         trace,
     )  # fmt: skip
-
-
-async def _nothing() -> str:
-    return ""
 
 
 async def together(*work: Awaitable[Any]) -> list[Any]:
@@ -188,10 +187,10 @@ async def _offered(owner: str, direct: Sequence[str], allowed: Collection[str] |
     return [ToolSchema(each.name, each.description, each.parameters) for each in chosen]
 
 
-async def _catalogue(owner: str) -> str:
-    """Return the names of all tools by category, and the tables of the user."""
+async def _catalogue(owner: str, allowed: Collection[str] | None) -> str:
+    """Return the names of the tools that may be used by category, and the tables of the user."""
     by_category: dict[str, list[str]] = {}
-    for each in (await tools_for(owner)).values():
+    for each in (await tools_for(owner, allowed)).values():
         by_category.setdefault(each.category, []).append(each.name)
     lines = ["Tools by category:", *(f"- {name}: {', '.join(names)}" for name, names in by_category.items())]
     if own := [table.name async for table in custom_tables.of(owner).all()]:

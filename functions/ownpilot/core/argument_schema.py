@@ -35,8 +35,23 @@ def schema_of_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     schema = {"type": "object", "properties": {}, **given}
     if schema["type"] != "object":
         raise ValueError("type: must be object")
+    if has_large(schema):  # models that are offered the tool could not be told
+        raise ValueError("whole numbers must be below 2^63")
     _check_schema(schema, "", 0)
     return schema
+
+
+def has_large(value: Any) -> bool:
+    """Whether a JSON value holds a whole number that logs and answers cannot hold exactly."""
+    match value:
+        case int():
+            return abs(value) >= 2**63
+        case dict():
+            return any(map(has_large, cast("dict[str, Any]", value).values()))
+        case list():
+            return any(map(has_large, cast("list[Any]", value)))
+        case _:
+            return False
 
 
 def _check_schema(schema: Any, place: str, depth: int) -> None:

@@ -128,6 +128,7 @@ async def update_custom_tool(
         for name in body.model_fields_set - {"created_by"}:
             setattr(tool, name, getattr(body, name))
         tool.settle()
+        tools.check_size(tool)
         is_new = (tool.code, tool.parameters) != (before[0].code, before[0].parameters)
         tool.version += is_new
         if tool.must_wait and (is_new or not {*tool.permissions} <= {*before[0].permissions}):
@@ -135,6 +136,8 @@ async def update_custom_tool(
 
     try:
         tool = await custom_tools.of(owner.id).update(custom_tool_id, change, if_match=if_match)
+    except tables.RecordChanged:  # another version than the caller has read
+        raise
     except tables.RecordConflict:
         raise _taken(body.name) from None
     if not {"name", "required_api_keys"}.isdisjoint(body.model_fields_set):

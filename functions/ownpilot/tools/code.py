@@ -12,6 +12,7 @@ from functions.ownpilot.tools.encoding import hash_text
 from functions.ownpilot.tools.parameters import Text, in_thread
 from functions.ownpilot.tools.plugin_tool import plugin_settings, plugin_tool, within
 from functions.ownpilot.tools.python_layout import NotPython, indented, parsed, tidied
+from functions.ownpilot.tools.structured import parsed_json
 
 PLUGIN = "code-assistant"
 Code = Annotated[str, Field(max_length=100_000)]
@@ -33,7 +34,7 @@ async def code_format(
 def _format(code: str, language: str, width: int) -> dict[str, Any]:
     if language in ("", "json"):
         try:
-            value: Any = json.loads(code)
+            value: Any = parsed_json(code)
         except (ValueError, RecursionError) as error:
             if language:
                 return {"code": code, "language": "json", "changed": False, "problem": f"This is not JSON: {error}"}

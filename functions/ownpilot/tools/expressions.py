@@ -4,6 +4,7 @@ import ast
 import math
 import re
 from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 from functions.ownpilot.core.tool_context import ToolError
@@ -11,6 +12,7 @@ from functions.ownpilot.core.tool_context import ToolError
 MAX_BITS = 10_000
 """Bits of the largest whole number: about 3,000 digits."""
 
+_EXACT = Context(prec=MAX_BITS)
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "π": "pi"})
 _PERCENT = re.compile(r"%(?!\s*[\w(.])")
 _OF = re.compile(r"%\s*of\b", re.IGNORECASE)
@@ -48,9 +50,11 @@ def evaluate(expression: str) -> float:
 
 
 def shown(value: float) -> str:
-    """Return a number as people write it: at most 15 digits of a fraction, no `.0`."""
+    """Return a number as people write it: at most 15 digits of a fraction, no `.0`. `ToolError` for infinity."""
     if isinstance(value, int):
         return str(value)
+    if math.isinf(value):
+        raise _too_large()
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else format(value, ".15g")
 
 
@@ -92,8 +96,12 @@ def _factorial(of: Any) -> int:
 
 
 def _round(value: Any, digits: Any = 0) -> Any:
-    rounded = round(value, max(-400, min(400, int(digits))))
-    return int(rounded) if digits == 0 else rounded
+    """Round as people do: half away from zero, by the digits that a number is written with."""
+    places = max(-400, min(400, int(digits)))
+    if isinstance(value, float) and not math.isfinite(value):
+        return value
+    rounded = Decimal(str(value)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, _EXACT)
+    return int(rounded) if places <= 0 or isinstance(value, int) else float(rounded)
 
 
 def _operators() -> dict[type[ast.AST], Callable[..., Any]]:

@@ -22,8 +22,18 @@ _DIGITS = 300
 @tool(category="extraction", tags=("find", "links"))
 async def extract_urls(context: ToolContext, text: Text) -> dict[str, Any]:
     """Find the web addresses in a text, each once."""
-    found = dict.fromkeys(each.rstrip(".,;:!?)]}") for each in _URL.findall(text))
+    found = dict.fromkeys(_without_end(each) for each in _URL.findall(text))
     return {"urls": [*found], "count": len(found)}
+
+
+def _without_end(url: str) -> str:
+    """Return an address without the signs of the sentence at its end; a bracket that the address opens stays."""
+    extra = {close: url.count(close) - url.count(open_) for open_, close in ("()", "[]", "{}")}
+    while url[-1] in ".,;:!?" or extra.get(url[-1], 0) > 0:
+        if url[-1] in extra:
+            extra[url[-1]] -= 1
+        url = url[:-1]
+    return url
 
 
 @tool(category="extraction", tags=("find", "addresses"))

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json as json_texts
+import math
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
@@ -18,16 +19,31 @@ Delimiter = Annotated[str, Field(pattern=r'^[^"\r\n]$', description="One charact
 _STEP = re.compile(r"\[(\d{1,9})\]|([^.\[\]]+)")
 
 
-def _parsed(text: str) -> Any:
+def parsed_json(text: str) -> Any:
+    """Return the value of a JSON text. ValueError when it is none, or holds a number that is too large.
+
+    `RecursionError` when it is nested too deeply.
+    """
+
     def refuse(word: str) -> None:
         raise ValueError(f"{word} is not JSON")
 
+    return json_texts.loads(text, parse_constant=refuse, parse_float=_finite)
+
+
+def _parsed(text: str) -> Any:
     try:
-        return json_texts.loads(text, parse_constant=refuse)
+        return parsed_json(text)
     except RecursionError:
         raise ToolError("json: it is nested too deeply") from None
     except ValueError as error:
         raise ToolError(f"json: {error}") from None
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{digits[:50]} is too large")
+    return number
 
 
 def _written(value: Any, indent: int | None = None) -> str:

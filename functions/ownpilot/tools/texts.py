@@ -15,7 +15,7 @@ from functions.ownpilot.tools.patterns import compiled, matches
 from functions.ownpilot.tools.registry import tool
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W_a-zA-Z]+")
+_PARTS = r"\p{Lu}+(?!\p{Ll})|\p{Lu}?[\p{Ll}\p{Lt}\p{Lm}\p{Lo}\p{M}]+|\p{N}+"
 _WORDS_A_MINUTE = 200
 MAX_REPLACED = 100_000
 
@@ -184,7 +184,9 @@ async def change_case(
         case "sentence":
             return re.sub(r"(^\s*|[.!?]\s+)(\w)", lambda it: it[1] + it[2].upper(), text.lower())
         case _:
-            return _CASES[case_type]([each.lower() for each in _PARTS.findall(text)])
+            import regex  # 13 ms, and it knows the capitals of all scripts
+
+            return _CASES[case_type]([each.lower() for each in regex.findall(_PARTS, text)])
 
 
 @tool(category="mathStats", tags=("frequency", "text"))

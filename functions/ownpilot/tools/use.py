@@ -5,8 +5,9 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
+from functions.ownpilot.core.argument_schema import has_large
 from functions.ownpilot.core.audit_log import AuditOutcome, Severity, Subject, record_event
 from functions.ownpilot.core.autonomy import Held, admit
 from functions.ownpilot.core.debug_log import DebugType, record_debug
@@ -86,22 +87,9 @@ def _check(found: Tool, arguments: Arguments) -> Checked:
     except WrongArguments as error:
         shown = schemas.help_of(found.name, found.description, found.parameters)
         raise ToolError(f"{'; '.join(error.reasons[:10])}\n\n{shown}") from None
-    if _has_large(checked.given):
+    if has_large(checked.given):
         raise ToolError("Whole numbers must be below 2^63: send a larger one as a text.")
     return checked
-
-
-def _has_large(value: Any) -> bool:
-    """Whether a JSON value holds a whole number that logs and answers cannot hold exactly."""
-    match value:
-        case int():
-            return abs(value) >= 2**63
-        case dict():
-            return any(map(_has_large, cast("dict[str, Any]", value).values()))
-        case list():
-            return any(map(_has_large, cast("list[Any]", value)))
-        case _:
-            return False
 
 
 def _rejected(started: float, name: str, held: Held) -> ToolResult:

@@ -187,8 +187,9 @@ class TestConfiguration:
 
     @pytest.mark.parametrize(
         "wrong", [{"level": 5}, {"level": -1}, {"level": "2"}, {"level": None}, {"level": 2.5}, {"allowedTools": "a"},
-                  {"allowedTools": [""]}, {"dailyBudget": -1}, {"blockedTools": ["x"] * (MAX_NAMES + 1)}],
-        ids=str,
+                  {"allowedTools": [""]}, {"dailyBudget": -1}, {"blockedTools": ["x"] * (MAX_NAMES + 1)},
+                  {"timeRestrictions": [{"note": "x" * 10_000}]}],
+        ids=lambda it: str(it)[:50],
     )  # fmt: skip
     async def test_a_wrong_rule_is_refused(self, me: OwnPilot, wrong: dict[str, Any]):
         refused(await me.send("PATCH", "/autonomy/config", json=wrong), 400, "INVALID_REQUEST")

@@ -114,6 +114,13 @@ class TestAnswers:
         found = await me.get(f"/chat/history/{answer['conversationId']}")
         assert found["messages"][0]["content"] == "What can you do?"
 
+    async def test_the_tool_list_of_an_agent_has_its_own_tools_only(self, me: Chatting):
+        agent = await me.post(
+            "/agents", name="Counter", systemPrompt="You count.", tools=["calculate", "generate_uuid"]
+        )
+        answer = await me.say("What can you do?", includeToolList=True, agentId=agent["id"])
+        assert answer["message"].partition("category:")[2] == "\n- core: calculate, generate_uuid"
+
     async def test_a_message_of_a_megabyte_works_where_the_window_holds_it(self, me: Chatting):
         path = f"/local-providers/{me.provider}/models"
         await me.post(path, modelId="stand-in-small", contextWindow=1_000_000, maxOutput=8_000)

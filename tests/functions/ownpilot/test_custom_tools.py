@@ -51,6 +51,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"parameters": {"properties": {"a": 1}}}, "properties.a"),
     ({"parameters": {"properties": {"a": {"type": "string", "default": 1}}}}, "properties.a.default: must be a text"),
     ({"parameters": {"items": 1}}, "items"),
+    ({"parameters": {"properties": {"a": {"type": "number", "default": 10**30}}}}, "below 2^63"),
     ({"permissions": ["root"]}, "permissions"), ({"createdBy": "me"}, "createdBy"),
     ({"requiredApiKeys": [{"name": "A B"}]}, "requiredApiKeys"),
     ({"requiredApiKeys": [{"name": "a", "docsUrl": "javascript:x"}]}, "docsUrl"),
@@ -106,6 +107,19 @@ class TestRecords:
             assert word in refused(answer, 400, "INVALID_REQUEST"), members
         refused(await me.send("POST", "/custom-tools", content=b"{"), 400, "BAD_REQUEST")
         assert (await me.get("/custom-tools"))["count"] == 0
+
+    async def test_a_change_is_made_to_the_version_that_was_read_and_has_the_size_of_a_new_tool(self, me: OwnPilot):
+        made = await make(me)
+        path = f"/custom-tools/{made['id']}"
+        read = (await me.send("GET", path)).headers["etag"]
+        await me.data("PATCH", path, json={"description": "Another"}, headers={"If-Match": read})
+        for body in ({"description": "A third"}, {"name": "third"}):
+            stale = await me.send("PATCH", path, json=body, headers={"If-Match": read})
+            refused(stale, 412, "PRECONDITION_FAILED")
+        long = {"metadata": {"text": "x" * 300_000}}
+        refused(await me.send("POST", "/custom-tools", json={**NEW, "name": "long", **long}), 400, "LIMIT_REACHED")
+        refused(await me.send("PATCH", path, json=long), 400, "LIMIT_REACHED")
+        assert (await me.get(path))["description"] == "Another"
 
     async def test_patterns_are_looked_for_in_any_case_and_in_changes_too(self, me: OwnPilot):
         refused(await me.send("POST", "/custom-tools", json={**NEW, "code": "REQUIRE('fs')"}), 400)
@@ -406,17 +420,21 @@ UTILS: list[tuple[str, Any]] = [
     ("[now().length, Math.abs(timestamp() - Date.parse(now())) < 1000]", [24, True]),
     ("[dateDiff('2026-01-01', '2026-01-31'), dateDiff('2026-01-01', '2026-01-01T06:00:00Z', 'hours'), "
      "dateDiff('2024-01-31', '2026-03-30', 'months'), dateDiff('2024-02-01', '2026-01-31', 'years')]", [30, 6, 25, 1]),
+    ("[['2024-03-20', '2024-01-10'], ['2024-03-10', '2024-01-20'], ['2024-01-31', '2024-02-29'], "
+     "['2024-01-15T12:00Z', '2024-02-15T06:00Z']].map(([first, second]) => dateDiff(first, second, 'months'))",
+     [-2, -1, 1, 0]),
     ("[dateAdd('2026-01-31', 1, 'months'), dateAdd('2026-01-01', -1), dateAdd('2024-02-29', 1, 'year')]",
      ["2026-02-28T00:00:00.000Z", "2025-12-31T00:00:00.000Z", "2025-02-28T00:00:00.000Z"]),
     ("[formatDate('2026-03-04T05:06:07Z'), formatDate('2026-03-04T05:06:07Z', 'DD.MM.YYYY HH:mm:ss')]",
      ["2026-03-04", "04.03.2026 05:06:07"]),
     ("[slugify(' Größe & Émile! '), camelCase('the big_dog'), snakeCase('theBigDog'), kebabCase('The Big dog'), "
      "titleCase('the big dog')]", ["große-emile", "theBigDog", "the_big_dog", "the-big-dog", "The Big Dog"]),
-    ("[truncate('abcdef', 5), truncate('abc', 5), truncate('abcdef', 4, '…'), countWords(' a  b c '), "
-     "removeDiacritics('crème')]", ["ab...", "abc", "abc…", 3, "creme"]),
+    ("[truncate('abcdef', 5), truncate('abc', 5), truncate('abcdef', 4, '…'), truncate('abcdef', 2), "
+     "countWords(' a  b c '), removeDiacritics('crème')]", ["ab...", "abc", "abc…", "..", 3, "creme"]),
     ("[isEmail('a@b.co'), isEmail('a@b'), isUrl('https://x.y/z?q'), isUrl('ftp://x'), isJson('{}'), isJson('{'), "
      "isJson(1)]", [True, False, True, False, True, False, False]),
     ("[clamp(5, 1, 3), clamp(0, 1, 3), round(1.005, 2), round(2.5), round(-1.55, 1)]", [3, 1, 1.01, 3, -1.5]),
+    ("[round(1.26e-7, 8), round(1e-9, 2), round(1.5e21), round(-2.345e-7, 9)]", [1.3e-7, 0, 1.5e21, -2.34e-7]),
     ("[randomInt(3, 3), [...Array(50)].every(() => { const n = randomInt(1, 6); return n >= 1 && n <= 6; })]",
      [3, True]),
     ("[sum([1, 2, 3]), sum(1, 2), avg([1, 2]), avg([]), min([3, 1]), max(3, 1)]", [6, 3, 1.5, 0, 1, 3]),
@@ -425,6 +443,7 @@ UTILS: list[tuple[str, Any]] = [
     ("groupBy([{ k: 'a', n: 1 }, { k: 'b' }, { k: 'a' }], 'k')",
      {"a": [{"k": "a", "n": 1}, {"k": "a"}], "b": [{"k": "b"}]}),
     ("groupBy([1, 2, 3], (n) => n % 2 ? 'odd' : 'even')", {"odd": [1, 3], "even": [2]}),
+    ("groupBy(['constructor', 'of'], (word) => word)", {"constructor": ["constructor"], "of": ["of"]}),
     ("[parseJson('[1]'), parseJson('x'), parseJson('x', 7), toJson({ a: 1 }), toJson([1], 1)]",
      [[1], None, 7, '{"a":1}', "[\n 1\n]"]),
     ("parseCsv('a,b\\n1,\"x, \"\"y\"\"\"\\r\\n2,\\n')", [{"a": "1", "b": 'x, "y"'}, {"a": "2", "b": ""}]),

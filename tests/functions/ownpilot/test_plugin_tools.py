@@ -41,7 +41,7 @@ class TestCode:
         ("language", "code", "problem"),
         [("python", "def f(:\n  pass", "line 1"), ("json", "{", "not JSON"), ("python", "a\x00b", "This is not"),
          ("python", "a" + ".b" * 20_000, "too deeply"), ("python", "(" * 1000, "not valid"),
-         ("json", "[" * 50_000, "not JSON")],
+         ("json", "[" * 50_000, "not JSON"), ("json", "[1e400]", "too large"), ("json", "[NaN]", "not JSON")],
     )  # fmt: skip
     async def test_a_broken_text_is_left_as_it_is(self, me: OwnPilot, language: str, code: str, problem: str):
         made = await run(me, "code_format", code=code, language=language)

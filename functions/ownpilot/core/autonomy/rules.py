@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, Field
 
 from functions.ownpilot.core.autonomy.risk import Risk, RiskLevel
-from functions.ownpilot.core.entry import Entry, Moment, NotBlank
+from functions.ownpilot.core.entry import MAX_CONFIG, Entry, Moment, NotBlank, json_within
 from shared.http.bodies import example
 from shared.http.shapes import Answers, Shapes
 from shared.tables import Collection
@@ -64,7 +64,7 @@ class AutonomyRules(Entry):
     notification_threshold: Annotated[int, Field(ge=0, le=100)] = 2
     confirmation_required: Names = ["delete_data", "send_email", "make_payment", "modify_system"]
     audit_enabled: bool = True
-    time_restrictions: Annotated[list[dict[str, Any]], Field(max_length=100)] = []
+    time_restrictions: Annotated[list[dict[str, Any]], json_within(MAX_CONFIG)] = []
     remembered: dict[str, Decision] = Field(default_factory=dict[str, Decision], exclude=True)
 
     def roll(self, now: datetime) -> None:

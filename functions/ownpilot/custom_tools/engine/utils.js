@@ -198,8 +198,9 @@
   const dateDiff = (first, second, unit = "days") => {
     const name = unitOf(unit), [from, to] = [dated(first), dated(second)];
     if (name in UNITS) return (to - from) / UNITS[name];
+    if (to < from) return -dateDiff(to, from, unit);
     const months = (to.getUTCFullYear() - from.getUTCFullYear()) * 12 + to.getUTCMonth() - from.getUTCMonth();
-    const whole = months - (to.getUTCDate() < from.getUTCDate() ? 1 : 0);
+    const whole = months - (dated(dateAdd(from, months, "months")) > to ? 1 : 0);
     return name === "months" ? whole : Math.trunc(whole / 12);
   };
   const dateAdd = (date, amount, unit = "days") => {
@@ -252,6 +253,10 @@
   // Lists and numbers
 
   const numbers = (given) => (given.length === 1 && Array.isArray(given[0]) ? given[0] : given).map(Number);
+  const shifted = (value, by) => {
+    const [digits, power = 0] = String(value).split("e");  // small and large numbers are written with a power of ten
+    return Number(`${digits}e${Number(power) + by}`);
+  };
   const total = (...given) => numbers(given).reduce((sum, each) => sum + each, 0);
   const getPath = (value, path, otherwise) => {
     const names = String(path).replace(/\[(\w+)\]/g, ".$1").split(".").filter(Boolean);
@@ -286,13 +291,14 @@
     snakeCase: (text) => wordsOf(text).join("_"), kebabCase: (text) => wordsOf(text).join("-"),
     titleCase: (text) => wordsOf(text).map(capital).join(" "),
     truncate: (text, length = 100, suffix = "...") =>
-      String(text).length <= length ? String(text) : String(text).slice(0, Math.max(0, length - suffix.length)) + suffix,
+      String(text).length <= length
+        ? String(text) : (String(text).slice(0, Math.max(0, length - suffix.length)) + suffix).slice(0, length),
     countWords: (text) => String(text).split(/\s+/).filter(Boolean).length, removeDiacritics,
     isEmail: (text) => /^[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+$/.test(text),
     isUrl: (text) => /^https?:\/\/[^\s/?#@]+([/?#]\S*)?$/i.test(text), isJson,
     isUuid: (text) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text),
     clamp: (value, low, high) => Math.min(Math.max(value, low), high),
-    round: (value, digits = 0) => Number(`${Math.round(Number(`${value}e${digits}`))}e${-digits}`), randomInt,
+    round: (value, digits = 0) => shifted(Math.round(shifted(value, digits)), -digits), randomInt,
     sum: total, avg: (...given) => (numbers(given).length ? total(...given) / numbers(given).length : 0),
     min: (...given) => numbers(given).reduce((low, each) => Math.min(low, each), Infinity),
     max: (...given) => numbers(given).reduce((high, each) => Math.max(high, each), -Infinity),
@@ -302,9 +308,13 @@
       return Array.from({ length: Math.ceil(list.length / size) }, (_, at) => list.slice(at * size, (at + 1) * size));
     },
     groupBy: (list, by) => {
-      const groups = {};
-      for (const each of list) (groups[typeof by === "function" ? by(each) : getPath(each, by)] ??= []).push(each);
-      return groups;
+      const groups = new Map();  // a group may be called like what every object has
+      for (const each of list) {
+        const name = String(typeof by === "function" ? by(each) : getPath(each, by));
+        if (!groups.has(name)) groups.set(name, []);
+        groups.get(name).push(each);
+      }
+      return Object.fromEntries(groups);
     },
     parseJson: (text, otherwise = null) => (isJson(text) ? JSON.parse(text) : otherwise),
     toJson: (value, indent = 0) => JSON.stringify(value, null, indent), parseCsv,
