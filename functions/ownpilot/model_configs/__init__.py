@@ -27,6 +27,7 @@ from functions.ownpilot.model_configs.bodies import (
 )
 from shared.http.errors import BadRequest, NotFound
 from shared.http.paging import Limit, Offset
+from shared.http.shapes import EMPTY_IS_ABSENT
 
 routes = routes_for("model-configs")
 
@@ -36,7 +37,7 @@ async def list_model_configs(
     request: Request,
     owner: Owner,
     provider: str | None = None,
-    capability: Annotated[Capability | None, BeforeValidator(lambda given: given or None), Query()] = None,
+    capability: Annotated[Capability | None, EMPTY_IS_ABSENT, Query()] = None,
     enabled: Annotated[bool, BeforeValidator(lambda given: given or False), Query()] = False,
     limit: Limit = ALL,
     offset: Offset = 0,

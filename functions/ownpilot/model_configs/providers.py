@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import BeforeValidator
 
 from functions.ownpilot.core import settings_store
 from functions.ownpilot.core.audit_log import record_change
@@ -33,6 +32,7 @@ from functions.ownpilot.model_configs.bodies import (
 )
 from shared.http.errors import BadRequest
 from shared.http.paging import Limit, Offset
+from shared.http.shapes import EMPTY_IS_ABSENT
 
 routes = routes_for("model-configs/providers")
 
@@ -44,7 +44,7 @@ DISCOVERED = {"context_window": 32_768, "max_output": 4096, "pricing_input": 0, 
 async def list_merged_providers(
     request: Request,
     owner: Owner,
-    type_: Annotated[Source | None, BeforeValidator(lambda given: given or None), Query(alias="type")] = None,
+    type_: Annotated[Source | None, EMPTY_IS_ABSENT, Query(alias="type")] = None,
     limit: Limit = ALL,
     offset: Offset = 0,
 ) -> list[ListedProvider]:
