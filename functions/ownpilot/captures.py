@@ -9,8 +9,9 @@ from fastapi import Query
 from pydantic import Field
 
 from functions.ownpilot.bookmarks import bookmarks
-from functions.ownpilot.core.capture_kinds import CaptureType, kind_of, link_in
+from functions.ownpilot.core.capture_kinds import CaptureType, kind_of
 from functions.ownpilot.core.entry import Entry, Given, Moment, Shown
+from functions.ownpilot.core.links import links_in
 from functions.ownpilot.core.owner import Owner, routes_for
 from functions.ownpilot.notes import notes
 from functions.ownpilot.tasks import tasks
@@ -60,7 +61,7 @@ class QuickCapture(Entry, prefix="cap_"):
     def settle(self) -> None:
         """Find out its type and its address, unless they are given."""
         self.type = self.type or kind_of(self.content)
-        found = link_in(self.content)
+        found = next(links_in(self.content), None)
         if not self.url or self.url == self.found_url:
             self.url = found
         self.found_url = found

@@ -3,12 +3,12 @@
 import re
 from typing import Any
 
+from functions.ownpilot.core.links import links_in
 from functions.ownpilot.core.tool_context import ToolContext
 from functions.ownpilot.tools.parameters import Text
 from functions.ownpilot.tools.registry import tool
 
 # Each of these looks at a character a bounded number of times, so that no text takes long.
-_URL = re.compile(r"https?://[^\s<>\"'`]{1,2000}", re.IGNORECASE)
 _EMAIL = re.compile(
     r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}(?![A-Za-z0-9-])"
 )
@@ -22,18 +22,8 @@ _DIGITS = 300
 @tool(category="extraction", tags=("find", "links"))
 async def extract_urls(context: ToolContext, text: Text) -> dict[str, Any]:
     """Find the web addresses in a text, each once."""
-    found = dict.fromkeys(_without_end(each) for each in _URL.findall(text))
+    found = dict.fromkeys(links_in(text))
     return {"urls": [*found], "count": len(found)}
-
-
-def _without_end(url: str) -> str:
-    """Return an address without the signs of the sentence at its end; a bracket that the address opens stays."""
-    extra = {close: url.count(close) - url.count(open_) for open_, close in ("()", "[]", "{}")}
-    while url[-1] in ".,;:!?" or extra.get(url[-1], 0) > 0:
-        if url[-1] in extra:
-            extra[url[-1]] -= 1
-        url = url[:-1]
-    return url
 
 
 @tool(category="extraction", tags=("find", "addresses"))

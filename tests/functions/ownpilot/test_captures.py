@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from functions.ownpilot.captures import ProcessedAs, captures, process
-from functions.ownpilot.core.capture_kinds import CaptureType, kind_of, link_in
+from functions.ownpilot.core.capture_kinds import CaptureType, kind_of
+from functions.ownpilot.core.links import links_in
 from functions.ownpilot.notes import notes
 from functions.ownpilot.tasks import tasks
 from shared.http.errors import Conflict
@@ -37,7 +38,7 @@ class TestKinds:
          ("ftp://a.b", None), ("none", None), ("https:// a", None)],
     )  # fmt: skip
     def test_the_first_address_is_found_without_what_is_behind_it(self, text: str, link: str | None):
-        assert link_in(text) == link
+        assert next(links_in(text), None) == link
 
 
 class TestCaptures:
