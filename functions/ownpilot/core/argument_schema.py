@@ -35,7 +35,7 @@ def schema_of_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     schema = {"type": "object", "properties": {}, **given}
     if schema["type"] != "object":
         raise ValueError("type: must be object")
-    if has_large(schema):  # models that are offered the tool could not be told
+    if has_large(schema):  # the request that offers the tool to a model could not hold it
         raise ValueError("whole numbers must be below 2^63")
     _check_schema(schema, "", 0)
     return schema

@@ -126,7 +126,7 @@ class ConfigEntry(Entry):
         self._store({**self.data, **secrets}, service.secret_names | secrets.keys())
 
     def _store(self, values: Mapping[str, Any], secret: set[str]) -> None:
-        # An empty secret is none: sealed, it would count as a value.
+        # An empty secret is not kept: sealed, it would count as a value.
         secrets = {name: value for name, value in values.items() if name in secret and value != ""}
         self.data = {name: value for name, value in values.items() if name not in secret}
         if secrets:

@@ -96,7 +96,7 @@ def _factorial(of: Any) -> int:
 
 
 def _round(value: Any, digits: Any = 0) -> Any:
-    """Round as people do: half away from zero, by the digits that a number is written with."""
+    """Round halves away from zero, by the decimal digits with which the number is written."""
     places = max(-400, min(400, int(digits)))
     if isinstance(value, float) and not math.isfinite(value):
         return value

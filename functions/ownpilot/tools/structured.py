@@ -20,7 +20,7 @@ _STEP = re.compile(r"\[(\d{1,9})\]|([^.\[\]]+)")
 
 
 def parsed_json(text: str) -> Any:
-    """Return the value of a JSON text. ValueError when it is none, or holds a number that is too large.
+    """Return the value of a JSON text. ValueError when it is not JSON, or holds a number that is too large.
 
     `RecursionError` when it is nested too deeply.
     """
